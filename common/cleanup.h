@@ -1,0 +1,50 @@
+/*
+ * Scope-bound ownership: a variable marked with one of these releases what it holds when it goes out
+ * of scope, and steal_*() hands the value on. (The idea is systemd's, crun's and bubblewrap's.)
+ */
+#ifndef COMMON_CLEANUP_H
+#define COMMON_CLEANUP_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define cleanup_(function) __attribute__((cleanup(function)))
+
+/* Closes *fd unless it is negative, keeps errno, and makes it -1. */
+static inline void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        int saved = errno;
+        (void)close(*fd);
+        errno = saved;
+        *fd = -1;
+    }
+}
+
+/* Frees the pointer that `pointer` points at. */
+static inline void free_pointer(void *pointer)
+{
+    free(*(void **)pointer);
+}
+
+/* Gives *fd to the caller and leaves -1 behind. */
+static inline int steal_fd(int *fd)
+{
+    int stolen = *fd;
+    *fd = -1;
+    return stolen;
+}
+
+#define cleanup_fd   cleanup_(close_fd)
+#define cleanup_free cleanup_(free_pointer)
+
+/* Gives the pointer to the caller and leaves NULL behind. */
+#define steal_pointer(pointer)                                                                     \
+    ({                                                                                             \
+        __typeof__(pointer) stolen_ = (pointer);                                                   \
+        (pointer) = NULL;                                                                          \
+        stolen_;                                                                                   \
+    })
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * The read and write calls that a program means when it writes read and write: retried on EINTR,
+ * whole on short counts.
+ */
+#ifndef COMMON_IO_H
+#define COMMON_IO_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Writes all `length` bytes to a blocking descriptor. 0, or -1 with errno. Thread-safe. */
+int io_write_all(int fd, const void *data, size_t length);
+
+/* Reads up to `length` bytes, fewer only at end of file. The count, or -1 with errno. Thread-safe. */
+ssize_t io_read_full(int fd, void *data, size_t length);
+
+/* One read(2), retried on EINTR. The count (0 at end of file), or -1 with errno. Thread-safe. */
+ssize_t io_read_some(int fd, void *data, size_t length);
+
+/* Sets or clears O_NONBLOCK. 0, or -1 with errno. */
+int io_set_nonblocking(int fd, int enabled);
+
+#endif

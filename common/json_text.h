@@ -1,0 +1,24 @@
+/*
+ * JSON strings byte by byte: our own, because cJSON ends a string at its first NUL, takes bad escapes
+ * for good ones and passes invalid UTF-8 on. Escaping turns any bytes into valid JSON text (what is not
+ * UTF-8 becomes U+FFFD, as Go's encoding/json does); nothing here allocates.
+ */
+#ifndef COMMON_JSON_TEXT_H
+#define COMMON_JSON_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* How much room `json_escape` may need for `length` bytes of input. */
+#define JSON_ESCAPED_MAX(length) ((length)*6 + 6)
+
+/*
+ * Writes the escaped form of data[0..length) to `out` (JSON_ESCAPED_MAX(length) bytes, no quotes, no
+ * NUL) and returns how many bytes it wrote. *consumed tells how much of the input that covers: all of
+ * it when `last`, otherwise all but an unfinished UTF-8 sequence of at most 3 bytes at the end, which
+ * the caller puts in front of its next piece. Only `"`, `\` and control characters are escaped.
+ * Thread-safe, cannot fail.
+ */
+size_t json_escape(char *out, const char *data, size_t length, bool last, size_t *consumed);
+
+#endif

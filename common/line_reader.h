@@ -1,0 +1,47 @@
+/*
+ * Cuts a stream of bytes into lines: ended by \n, all trailing \r cut, empty lines kept, the last line
+ * also without its \n, of any length. A line that lies whole in the bytes just fed is passed on where it
+ * is; only an unfinished one is kept, in a spool.
+ */
+#ifndef COMMON_LINE_READER_H
+#define COMMON_LINE_READER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/spool.h"
+
+/*
+ * One line: first `held_length` bytes of `held` (NULL when none), then tail[0..tail_length). Borrowed:
+ * valid during the call only.
+ */
+struct line {
+    struct spool *held;
+    uint64_t held_length;
+    const char *tail;
+    size_t tail_length;
+};
+
+/* Takes one line. 0 to go on; anything else stops the feed, which returns it. */
+typedef int line_function(void *context, const struct line *line);
+
+struct line_reader {
+    struct spool *held; /* the unfinished line; made on demand, freed when a line of it ends */
+    int directory_fd;   /* borrowed, for the spool */
+    size_t memory_max;  /* bytes of an unfinished line kept in memory */
+};
+
+void line_reader_init(struct line_reader *reader, int directory_fd, size_t memory_max);
+void line_reader_clear(struct line_reader *reader);
+
+/* 0; what `function` returned if not 0; or -1 with errno when the unfinished line could not be kept. */
+int line_reader_feed(struct line_reader *reader, const char *data, size_t length,
+                     line_function *function, void *context);
+
+/* The end of the stream: passes on an unfinished line if there is one. Returns as line_reader_feed. */
+int line_reader_end(struct line_reader *reader, line_function *function, void *context);
+
+/* How many bytes the unfinished line has so far. */
+uint64_t line_reader_pending(const struct line_reader *reader);
+
+#endif

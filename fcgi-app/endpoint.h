@@ -1,0 +1,37 @@
+/*
+ * The table of endpoints: what main.c serves, by path and method. Each entry is defined in the file of
+ * its family, next to its handler.
+ */
+#ifndef FCGI_APP_ENDPOINT_H
+#define FCGI_APP_ENDPOINT_H
+
+struct request;
+
+enum method { METHOD_GET, METHOD_POST };
+
+struct endpoint {
+    const char *path;
+    enum method method; /* GET answers HEAD too; OPTIONS is answered for all; the rest is 405 */
+    void (*handle)(struct request *request);
+};
+
+extern const struct endpoint health_endpoint;
+extern const struct endpoint run_endpoint;
+extern const struct endpoint run_streaming_endpoint;
+extern const struct endpoint write_file_endpoint;
+extern const struct endpoint read_file_endpoint;
+extern const struct endpoint delete_file_endpoint;
+extern const struct endpoint delete_dir_endpoint;
+extern const struct endpoint make_dir_endpoint;
+extern const struct endpoint list_dir_endpoint;
+extern const struct endpoint bind_port_endpoint;
+extern const struct endpoint unbind_port_endpoint;
+extern const struct endpoint start_process_endpoint;
+extern const struct endpoint list_processes_endpoint;
+extern const struct endpoint kill_process_endpoint;
+extern const struct endpoint process_logs_streaming_endpoint;
+
+/* Answers the request from the table, with 404 and 405 where it has no row. */
+void endpoint_dispatch(struct request *request);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * One HTTP request and its answer, as endpoints see them. Behind it, in fcgi.c alone, is libfcgi with its
+ * rules (docs in that file). A request belongs to the thread that handles it.
+ *
+ * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop and
+ * return. A handler that returns without having begun an answer has a bug; the client gets a 500.
+ */
+#ifndef FCGI_APP_REQUEST_H
+#define FCGI_APP_REQUEST_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cJSON;
+struct request;
+
+/* ---- the question; strings are borrowed until the handler returns, never NULL ---- */
+
+const char *request_method(const struct request *request);
+const char *request_path(const struct request *request); /* decoded and normalised by nginx ($uri) */
+const char *request_query(const struct request *request);
+const char *request_id(const struct request *request); /* for the log; made or checked by nginx */
+
+/*
+ * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left; there is
+ * nobody to answer).
+ */
+ssize_t request_read(struct request *request, void *data, size_t length);
+
+/*
+ * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body
+ * first): POLLHUP, POLLRDHUP or POLLERR say that the client left.
+ */
+int request_fd(const struct request *request);
+
+/* Whether the client has left, asked now, without waiting. */
+bool request_gone(struct request *request);
+
+/* The server is stopping: a stream should say so and end. request_stop_fd() is readable from then on. */
+bool request_stopping(void);
+int request_stop_fd(void);
+
+/* ---- the answer ---- */
+
+/*
+ * Writes status and headers. `headers` is NULL or further header lines, each with its \r\n.
+ * 0, or -1 when the client left.
+ */
+int request_begin(struct request *request, int status, const char *content_type,
+                  const char *headers);
+
+/* Appends to the body, buffered up to 8 KiB; large pieces go out without a copy. 0 or -1. */
+int request_write(struct request *request, const void *data, size_t length);
+
+/* Sends what is buffered. 0 or -1. */
+int request_flush(struct request *request);
+
+/*
+ * Drops the connection without ending the answer, so that the client sees it was cut (a streamed JSON
+ * answer must never look whole when it is not).
+ */
+void request_abort(struct request *request);
+
+/* ---- whole answers ---- */
+
+/* Sends `json` (owned: deleted here; NULL, from an allocation that failed, becomes a 500). */
+void answer_json(struct request *request, int status, struct cJSON *json);
+
+/* {"error": "<message>"} */
+__attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
+                                                        const char *format, ...);
+
+/* {"success": false, "error": "<message>"} */
+__attribute__((format(printf, 3, 4))) void answer_failure(struct request *request, int status,
+                                                          const char *format, ...);
+
+/* {"success": true} */
+void answer_success(struct request *request);
+
+#endif
