@@ -1,0 +1,62 @@
+/*
+ * Whole reads and writes over the calls that may be interrupted or come back short.
+ */
+#include "common/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int io_write_all(int fd, const void *data, size_t length)
+{
+    const char *at = data;
+    while (length > 0) {
+        ssize_t written = write(fd, at, length);
+        if (written < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -1;
+        }
+        at += written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+ssize_t io_read_full(int fd, void *data, size_t length)
+{
+    char *at = data;
+    size_t filled = 0;
+    while (filled < length) {
+        ssize_t got = io_read_some(fd, at + filled, length - filled);
+        if (got < 0) {
+            return -1;
+        }
+        if (got == 0) {
+            break;
+        }
+        filled += (size_t)got;
+    }
+    return (ssize_t)filled;
+}
+
+ssize_t io_read_some(int fd, void *data, size_t length)
+{
+    for (;;) {
+        ssize_t got = read(fd, data, length);
+        if (got >= 0 || errno != EINTR) {
+            return got;
+        }
+    }
+}
+
+int io_set_nonblocking(int fd, int enabled)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) {
+        return -1;
+    }
+    int wanted = enabled ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+    return wanted == flags ? 0 : fcntl(fd, F_SETFL, wanted);
+}

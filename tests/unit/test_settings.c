@@ -1,0 +1,109 @@
+/*
+ * The configuration table: defaults, suffixes, ranges, and errors that name the variable.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/settings.h"
+
+static const char *const names[] = {"PORT", "PROXY_PORT", "SANDBOX_MAX_BODY", "SANDBOX_LOG_MAX",
+                                    "SANDBOX_MAX_CONNECTIONS"};
+
+static int clear_environment(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unsetenv(names[i]);
+    }
+    return 0;
+}
+
+static struct settings read_good(void)
+{
+    struct settings settings;
+    char error[200] = "";
+    assert_int_equal(settings_read(&settings, error, sizeof(error)), 0);
+    return settings;
+}
+
+static void assert_refused(const char *name, const char *value)
+{
+    struct settings settings;
+    char error[200] = "";
+    setenv(name, value, 1);
+    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_ptr_equal(strstr(error, name), error); /* the line opens with the variable's name */
+    assert_null(strchr(error, '\n'));
+    unsetenv(name);
+}
+
+static void takes_defaults(void **state)
+{
+    (void)state;
+    setenv("PORT", "", 1); /* empty is unset */
+    struct settings settings = read_good();
+    assert_int_equal(settings.port, 3030);
+    assert_int_equal(settings.proxy_port, 3031);
+    assert_int_equal(settings.max_body, 256 << 20);
+    assert_int_equal(settings.log_max, 64 << 20);
+    assert_int_equal(settings.max_connections, 4096);
+}
+
+static void reads_values_and_suffixes(void **state)
+{
+    (void)state;
+    setenv("PORT", "8080", 1);
+    setenv("PROXY_PORT", "65535", 1);
+    setenv("SANDBOX_MAX_BODY", "0", 1);
+    setenv("SANDBOX_LOG_MAX", "3G", 1);
+    setenv("SANDBOX_MAX_CONNECTIONS", "16", 1);
+    struct settings settings = read_good();
+    assert_int_equal(settings.port, 8080);
+    assert_int_equal(settings.proxy_port, 65535);
+    assert_int_equal(settings.max_body, 0);
+    assert_int_equal(settings.log_max, UINT64_C(3) << 30);
+    assert_int_equal(settings.max_connections, 16);
+    setenv("SANDBOX_MAX_BODY", "512k", 1);
+    assert_int_equal(read_good().max_body, 512 << 10);
+}
+
+static void refuses_what_is_no_value(void **state)
+{
+    (void)state;
+    static const char *const bad_numbers[] = {"0",      "65536", "-1", "+1",   " 80", "80 ", "8o",
+                                              "0x1f90", "80k",   "k",  "1e3",  "8080\n",
+                                              "18446744073709551617"};
+    for (size_t i = 0; i < sizeof(bad_numbers) / sizeof(bad_numbers[0]); i++) {
+        assert_refused("PORT", bad_numbers[i]);
+        assert_refused("PROXY_PORT", bad_numbers[i]);
+    }
+    assert_refused("SANDBOX_MAX_BODY", "12mb");
+    assert_refused("SANDBOX_MAX_BODY", "m");
+    assert_refused("SANDBOX_MAX_BODY", "17179869184g"); /* 2^64 bytes */
+    assert_refused("SANDBOX_LOG_MAX", "1023k");
+    assert_refused("SANDBOX_MAX_CONNECTIONS", "15");
+    assert_refused("SANDBOX_MAX_CONNECTIONS", "65537");
+}
+
+static void refuses_one_port_for_both(void **state)
+{
+    (void)state;
+    assert_refused("PROXY_PORT", "3030");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(takes_defaults, clear_environment),
+        cmocka_unit_test_setup(reads_values_and_suffixes, clear_environment),
+        cmocka_unit_test_setup(refuses_what_is_no_value, clear_environment),
+        cmocka_unit_test_setup(refuses_one_port_for_both, clear_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
