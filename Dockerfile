@@ -1,0 +1,29 @@
+# The sandbox image: one stage compiles, the other holds stock nginx, s6, the two daemons and the tools
+# that the commands of an agent expect. Debian rather than Ubuntu 22.04: see the README, "Docker".
+ARG BASE=debian:trixie-slim
+
+FROM ${BASE} AS build
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        make gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
+WORKDIR /src
+COPY . .
+RUN make build && make install PREFIX=/usr DESTDIR=/out
+
+FROM ${BASE}
+# policy-rc.d: installing a service must not start it, here as anywhere (invoke-rc.d(8)).
+RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        nginx libnginx-mod-stream libnginx-mod-stream-js s6 libfcgi-bin libcjson1 libmd0 \
+        ca-certificates curl wget git python3 python-is-python3 jq procps \
+ && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
+COPY --from=build /out/ /
+# The access log goes to the container's log; everything else that is written lies below /run and /tmp.
+ENV SANDBOX_RUN_DIR=/run/nginx-sandbox SANDBOX_ACCESS_LOG=/dev/stdout PORT=3030 PROXY_PORT=3031
+EXPOSE 3030 3031
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s \
+    CMD ["sh", "-c", "exec curl -fsS -o /dev/null \"http://127.0.0.1:${PORT:-3030}/health\""]
+STOPSIGNAL SIGTERM
+# The launcher drops the secret from the environment and becomes s6-svscan, which is then process 1.
+ENTRYPOINT ["nginx-sandbox"]
