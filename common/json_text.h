@@ -1,7 +1,7 @@
 /*
- * JSON strings byte by byte: our own, because cJSON ends a string at its first NUL, takes bad escapes
- * for good ones and passes invalid UTF-8 on. Escaping turns any bytes into valid JSON text (what is not
- * UTF-8 becomes U+FFFD, as Go's encoding/json does); nothing here allocates.
+ * JSON strings byte by byte: our own, because cJSON ends a string at its first NUL, takes bad
+ * escapes for good ones and passes invalid UTF-8 on. Escaping turns any bytes into valid JSON text
+ * (what is not UTF-8 becomes U+FFFD, as Go's encoding/json does); nothing here allocates.
  */
 #ifndef COMMON_JSON_TEXT_H
 #define COMMON_JSON_TEXT_H
@@ -13,12 +13,19 @@
 #define JSON_ESCAPED_MAX(length) ((length)*6 + 6)
 
 /*
- * Writes the escaped form of data[0..length) to `out` (JSON_ESCAPED_MAX(length) bytes, no quotes, no
- * NUL) and returns how many bytes it wrote. *consumed tells how much of the input that covers: all of
- * it when `last`, otherwise all but an unfinished UTF-8 sequence of at most 3 bytes at the end, which
- * the caller puts in front of its next piece. Only `"`, `\` and control characters are escaped.
- * Thread-safe, cannot fail.
+ * Writes the escaped form of data[0..length) to `out` (JSON_ESCAPED_MAX(length) bytes, no quotes,
+ * no NUL) and returns how many bytes it wrote. *consumed tells how much of the input that covers:
+ * all of it when `last`, otherwise all but an unfinished UTF-8 sequence of at most 3 bytes at the
+ * end, which the caller puts in front of its next piece. Only `"`, `\` and control characters are
+ * escaped. Thread-safe, cannot fail.
  */
-size_t json_escape(char *out, const char *data, size_t length, bool last, size_t *consumed);
+size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
+                   size_t *consumed);
+
+/*
+ * How many bytes at the beginning of data[0..length) are harmless in a JSON string: printable ASCII
+ * (and DEL) other than `"` and `\`. Thread-safe.
+ */
+size_t json_plain_length(const char *data, size_t length);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Cuts a stream of bytes into lines: ended by \n, all trailing \r cut, empty lines kept, the last line
- * also without its \n, of any length. A line that lies whole in the bytes just fed is passed on where it
- * is; only an unfinished one is kept, in a spool.
+ * Cuts a stream of bytes into lines: ended by \n, all trailing \r cut, empty lines kept, the last
+ * line also without its \n, of any length. A line that lies whole in the bytes just fed is passed
+ * on where it is; only an unfinished one is kept, in a spool.
  */
 #ifndef COMMON_LINE_READER_H
 #define COMMON_LINE_READER_H
@@ -12,8 +12,8 @@
 #include "common/spool.h"
 
 /*
- * One line: first `held_length` bytes of `held` (NULL when none), then tail[0..tail_length). Borrowed:
- * valid during the call only.
+ * One line: first `held_length` bytes of `held` (NULL when none), then tail[0..tail_length).
+ * Borrowed: valid during the call only.
  */
 struct line {
     struct spool *held;
@@ -34,11 +34,13 @@ struct line_reader {
 void line_reader_init(struct line_reader *reader, int directory_fd, size_t memory_max);
 void line_reader_clear(struct line_reader *reader);
 
-/* 0; what `function` returned if not 0; or -1 with errno when the unfinished line could not be kept. */
+/* 0; what `function` returned if not 0; or -1 with errno when the unfinished line could not be
+ * kept. */
 int line_reader_feed(struct line_reader *reader, const char *data, size_t length,
                      line_function *function, void *context);
 
-/* The end of the stream: passes on an unfinished line if there is one. Returns as line_reader_feed. */
+/* The end of the stream: passes on an unfinished line if there is one. Returns as line_reader_feed.
+ */
 int line_reader_end(struct line_reader *reader, line_function *function, void *context);
 
 /* How many bytes the unfinished line has so far. */

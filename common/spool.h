@@ -1,7 +1,7 @@
 /*
- * A spool holds bytes that cannot be passed on at once: the first `memory_max` in memory, the rest in
- * an unlinked file, so that what a command prints or a client sends is bounded by the disk and not by
- * memory. One spool belongs to one thread at a time.
+ * A spool holds bytes that cannot be passed on at once: the first `memory_max` in memory, the rest
+ * in an unlinked file, so that what a command prints or a client sends is bounded by the disk and
+ * not by memory. One spool belongs to one thread at a time.
  */
 #ifndef COMMON_SPOOL_H
 #define COMMON_SPOOL_H
@@ -13,8 +13,9 @@
 struct spool;
 
 /*
- * An empty spool whose file, when it needs one, is made in the directory `directory_fd` (borrowed, must
- * outlive the spool). `total_max` caps its size in bytes, 0 is no cap. NULL with errno when memory is out.
+ * An empty spool whose file, when it needs one, is made in the directory `directory_fd` (borrowed,
+ * must outlive the spool). `total_max` caps its size in bytes, 0 is no cap. NULL with errno when
+ * memory is out.
  */
 struct spool *spool_new(int directory_fd, size_t memory_max, uint64_t total_max);
 
@@ -26,8 +27,8 @@ void spool_freep(struct spool **spool); /* for cleanup_() */
 void spool_reset(struct spool *spool);
 
 /*
- * Appends. 0, or -1 with errno: EFBIG past `total_max`, ENOSPC when the disk is full, ENOMEM. After a
- * failure what was there before the call is intact and still readable.
+ * Appends. 0, or -1 with errno: EFBIG past `total_max`, ENOSPC when the disk is full, ENOMEM. After
+ * a failure what was there before the call is intact and still readable.
  */
 int spool_write(struct spool *spool, const void *data, size_t length);
 
@@ -37,8 +38,9 @@ uint64_t spool_size(const struct spool *spool);
 ssize_t spool_read(struct spool *spool, uint64_t offset, void *data, size_t length);
 
 /*
- * All of it as one read-only piece of memory (for a spooled file: a private mapping, no copy), valid
- * until the next write, reset or free. NULL with errno; an empty spool gives a pointer to nothing.
+ * All of it as one read-only piece of memory (for a spooled file: a private mapping, no copy),
+ * valid until the next write, reset or free. NULL with errno; an empty spool gives a pointer to
+ * nothing.
  */
 const char *spool_view(struct spool *spool);
 

@@ -1,0 +1,126 @@
+/*
+ * JSON strings: runs of harmless bytes pass 16 at a time, the rest one sequence at a time.
+ */
+#include "common/json_text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "common/utf8.h"
+
+/* GCC's vector extensions: SSE2 on amd64, NEON on arm64. */
+typedef signed char block __attribute__((vector_size(16)));
+typedef uint64_t halves __attribute__((vector_size(16)));
+
+/* The lowest-addressed non-zero byte of a non-zero word. */
+static inline size_t first_byte(uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (size_t)__builtin_clzll(word) / 8;
+#else
+    return (size_t)__builtin_ctzll(word) / 8;
+#endif
+}
+
+/* How many bytes of `bytes` come before its first special one (signed: also < 0x20 from 0x80 on).
+ */
+static inline size_t plain_prefix(block bytes)
+{
+    halves special = (halves)((bytes < 0x20) | (bytes == '"') | (bytes == '\\'));
+    if (special[0] != 0) {
+        return first_byte(special[0]);
+    }
+    return special[1] != 0 ? 8 + first_byte(special[1]) : sizeof(block);
+}
+
+static inline bool is_plain(char byte)
+{
+    return (signed char)byte >= 0x20 && byte != '"' && byte != '\\';
+}
+
+size_t json_plain_length(const char *data, size_t length)
+{
+    size_t at = 0;
+    while (length - at >= sizeof(block)) {
+        block bytes;
+        memcpy(&bytes, data + at, sizeof(bytes));
+        size_t plain = plain_prefix(bytes);
+        at += plain;
+        if (plain < sizeof(block)) {
+            return at;
+        }
+    }
+    while (at < length && is_plain(data[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* json_plain_length() that also copies; may write up to 15 bytes more, which the caller has room
+ * for. */
+static inline size_t copy_plain(char *restrict out, const char *restrict data, size_t length)
+{
+    size_t at = 0;
+    while (length - at >= sizeof(block)) {
+        block bytes;
+        memcpy(&bytes, data + at, sizeof(bytes));
+        memcpy(out + at, &bytes, sizeof(bytes));
+        size_t plain = plain_prefix(bytes);
+        at += plain;
+        if (plain < sizeof(block)) {
+            return at;
+        }
+    }
+    for (; at < length && is_plain(data[at]); at++) {
+        out[at] = data[at];
+    }
+    return at;
+}
+
+/* Writes the escape of `"`, `\` or a control character; returns its end. */
+static char *escape_ascii(char *out, unsigned char byte)
+{
+    static const char shorts[128] = {['"'] = '"',  ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r',
+                                     ['\t'] = 't', ['\b'] = 'b',  ['\f'] = 'f'};
+    *out++ = '\\';
+    if (shorts[byte] != 0) {
+        *out++ = shorts[byte];
+        return out;
+    }
+    out = mempcpy(out, "u00", 3);
+    *out++ = "0123456789abcdef"[byte >> 4];
+    *out++ = "0123456789abcdef"[byte & 0xf];
+    return out;
+}
+
+size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
+                   size_t *consumed)
+{
+    char *const begin = out;
+    size_t at = 0;
+    while (at < length) {
+        size_t plain = copy_plain(out, data + at, length - at);
+        out += plain;
+        at += plain;
+        /* Text that is not ASCII has its special bytes one after the other. */
+        while (at < length && (signed char)data[at] < 0) {
+            int sequence = utf8_sequence((const unsigned char *)data + at, length - at);
+            if (sequence > 0) {
+                for (int i = 0; i < sequence; i++) {
+                    *out++ = data[at++];
+                }
+            } else if (sequence == UTF8_UNFINISHED && !last) {
+                *consumed = at;
+                return (size_t)(out - begin);
+            } else {
+                out = mempcpy(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LENGTH);
+                at++;
+            }
+        }
+        if (at < length && !is_plain(data[at])) {
+            out = escape_ascii(out, (unsigned char)data[at++]);
+        }
+    }
+    *consumed = at;
+    return (size_t)(out - begin);
+}

@@ -1,0 +1,99 @@
+/*
+ * Lines out of a stream, passed on where they lie in the caller's buffer; only what a feed leaves
+ * unfinished is copied.
+ */
+#include "common/line_reader.h"
+
+#include <string.h>
+
+void line_reader_init(struct line_reader *reader, int directory_fd, size_t memory_max)
+{
+    *reader = (struct line_reader){.directory_fd = directory_fd, .memory_max = memory_max};
+}
+
+void line_reader_clear(struct line_reader *reader)
+{
+    spool_freep(&reader->held);
+}
+
+uint64_t line_reader_pending(const struct line_reader *reader)
+{
+    return reader->held == NULL ? 0 : spool_size(reader->held);
+}
+
+static int hold(struct line_reader *reader, const char *data, size_t length)
+{
+    if (reader->held == NULL) {
+        reader->held = spool_new(reader->directory_fd, reader->memory_max, 0);
+        if (reader->held == NULL) {
+            return -1;
+        }
+    }
+    return spool_write(reader->held, data, length);
+}
+
+/* Cuts the \r at the end of line->held, block by block: there may be any number of them. */
+static int cut_held(struct line *line)
+{
+    char block[4096];
+    while (line->held_length > 0) {
+        size_t length =
+            line->held_length < sizeof(block) ? (size_t)line->held_length : sizeof(block);
+        if (spool_read(line->held, line->held_length - length, block, length) != (ssize_t)length) {
+            return -1;
+        }
+        size_t left = length;
+        while (left > 0 && block[left - 1] == '\r') {
+            left--;
+        }
+        line->held_length -= length - left;
+        if (left > 0) {
+            break;
+        }
+    }
+    return 0;
+}
+
+/* Passes on the line that is what is held followed by tail, and forgets what is held. */
+static int pass_line(struct line_reader *reader, const char *tail, size_t length,
+                     line_function *function, void *context)
+{
+    struct line line = {.held = reader->held,
+                        .held_length = line_reader_pending(reader),
+                        .tail = tail,
+                        .tail_length = length};
+    while (line.tail_length > 0 && tail[line.tail_length - 1] == '\r') {
+        line.tail_length--;
+    }
+    if (line.held != NULL && line.tail_length == 0 && cut_held(&line) != 0) {
+        return -1;
+    }
+    int result = function(context, &line);
+    if (reader->held != NULL) {
+        spool_freep(&reader->held);
+    }
+    return result;
+}
+
+int line_reader_feed(struct line_reader *reader, const char *data, size_t length,
+                     line_function *function, void *context)
+{
+    const char *end = data + length;
+    while (data < end) {
+        const char *newline = memchr(data, '\n', (size_t)(end - data));
+        if (newline == NULL) {
+            return hold(reader, data, (size_t)(end - data));
+        }
+        int result = pass_line(reader, data, (size_t)(newline - data), function, context);
+        if (result != 0) {
+            return result;
+        }
+        data = newline + 1;
+    }
+    return 0;
+}
+
+int line_reader_end(struct line_reader *reader, line_function *function, void *context)
+{
+    return line_reader_pending(reader) == 0 ? 0 : pass_line(reader, "", 0, function, context);
+}

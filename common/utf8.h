@@ -1,0 +1,56 @@
+/*
+ * Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+ */
+#ifndef COMMON_UTF8_H
+#define COMMON_UTF8_H
+
+#include <stddef.h>
+
+#define UTF8_REPLACEMENT        "\xef\xbf\xbd" /* U+FFFD */
+#define UTF8_REPLACEMENT_LENGTH 3
+
+enum { UTF8_INVALID = 0, UTF8_UNFINISHED = -1 };
+
+/*
+ * The length (1..4) of the sequence at data[0..available), available >= 1; UTF8_INVALID when its
+ * first byte begins none; UTF8_UNFINISHED when all there is could still become one. Thread-safe.
+ */
+static inline int utf8_sequence(const unsigned char *data, size_t available)
+{
+    unsigned char lead = data[0], low = 0x80, high = 0xbf;
+    int length;
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead < 0xc2 || lead > 0xf4) {
+        return UTF8_INVALID;
+    }
+    if (lead < 0xe0) {
+        length = 2;
+    } else if (lead < 0xf0) {
+        length = 3;
+        low = lead == 0xe0 ? 0xa0 : low;   /* overlong */
+        high = lead == 0xed ? 0x9f : high; /* surrogates */
+    } else {
+        length = 4;
+        low = lead == 0xf0 ? 0x90 : low;   /* overlong */
+        high = lead == 0xf4 ? 0x8f : high; /* above U+10FFFF */
+    }
+    for (int i = 1; i < length; i++, low = 0x80, high = 0xbf) {
+        if ((size_t)i == available) {
+            return UTF8_UNFINISHED;
+        }
+        if (data[i] < low || data[i] > high) {
+            return UTF8_INVALID;
+        }
+    }
+    return length;
+}
+
+/*
+ * A copy of `text` (free it) in which each byte that is no UTF-8 is U+FFFD, fit for cJSON. NULL
+ * with errno when memory is out. Thread-safe.
+ */
+char *utf8_copy(const char *text);
+
+#endif

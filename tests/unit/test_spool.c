@@ -1,0 +1,165 @@
+/*
+ * The spool: in memory, across the border to its file, its cap, a full disk, and an empty directory
+ * throughout.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/spool.h"
+
+static char directory[] = "/tmp/test_spool.XXXXXX";
+static int directory_fd;
+
+static int make_directory(void **state)
+{
+    (void)state;
+    if (mkdtemp(directory) == NULL) {
+        return -1;
+    }
+    directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return directory_fd < 0;
+}
+
+/* rmdir succeeds only if no spool left a name behind. */
+static int remove_directory(void **state)
+{
+    (void)state;
+    close(directory_fd);
+    return rmdir(directory);
+}
+
+static char byte_at(uint64_t offset)
+{
+    return (char)(offset * 31 + offset / 251);
+}
+
+static void append(struct spool *spool, size_t length)
+{
+    cleanup_free char *data = malloc(length + 1);
+    assert_non_null(data);
+    for (size_t i = 0; i < length; i++) {
+        data[i] = byte_at(spool_size(spool) + i);
+    }
+    assert_int_equal(spool_write(spool, data, length), 0);
+}
+
+static void assert_whole(struct spool *spool, uint64_t size)
+{
+    assert_int_equal(spool_size(spool), size);
+    char piece[77];
+    for (uint64_t at = 0; at < size;) {
+        ssize_t count = spool_read(spool, at, piece, sizeof(piece));
+        assert_int_equal(count, size - at < sizeof(piece) ? size - at : sizeof(piece));
+        for (ssize_t i = 0; i < count; i++) {
+            assert_int_equal(piece[i], byte_at(at + (uint64_t)i));
+        }
+        at += (uint64_t)count;
+    }
+    assert_int_equal(spool_read(spool, size, piece, sizeof(piece)), 0);
+}
+
+static void assert_view(struct spool *spool, uint64_t size)
+{
+    const char *view = spool_view(spool);
+    assert_non_null(view);
+    for (uint64_t i = 0; i < size; i++) {
+        assert_int_equal(view[i], byte_at(i));
+    }
+}
+
+static void keeps_every_byte(void **state)
+{
+    (void)state;
+    static const size_t pieces[] = {0, 1, 99, 100, 101, 300, 7, 5000, 60, 60};
+    for (size_t first = 0; first < sizeof(pieces) / sizeof(pieces[0]); first++) {
+        cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 0);
+        assert_non_null(spool);
+        assert_view(spool, 0);
+        uint64_t size = 0;
+        for (size_t i = first; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+            append(spool, pieces[i]);
+            size += pieces[i];
+            assert_whole(spool, size);
+            if (i % 2 == 0) {
+                assert_view(spool, size);
+                assert_whole(spool, size);
+            }
+        }
+        spool_reset(spool);
+        assert_int_equal(spool_size(spool), 0);
+        append(spool, 250);
+        assert_whole(spool, 250);
+        assert_view(spool, 250);
+    }
+}
+
+static void needs_no_directory_within_memory(void **state)
+{
+    (void)state;
+    cleanup_(spool_freep) struct spool *spool = spool_new(-1, 4096, 0);
+    append(spool, 4000);
+    append(spool, 96);
+    assert_view(spool, 4096);
+    assert_int_equal(spool_write(spool, "x", 1), -1);
+    assert_int_equal(errno, EBADF);
+    assert_whole(spool, 4096);
+}
+
+static void stops_at_its_cap(void **state)
+{
+    (void)state;
+    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 1000);
+    append(spool, 990);
+    assert_int_equal(spool_write(spool, "01234567890", 11), -1);
+    assert_int_equal(errno, EFBIG);
+    append(spool, 10);
+    assert_whole(spool, 1000);
+}
+
+/* RLIMIT_FSIZE stands for a full disk: a write is cut short first, then fails. */
+static void survives_a_failing_file(void **state)
+{
+    (void)state;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 0);
+    append(spool, 1000);
+    append(spool, 50);
+    struct rlimit small = {.rlim_cur = 1500, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    static const char zeros[3000];
+    assert_int_equal(spool_write(spool, zeros, sizeof(zeros)), -1);
+    int number = errno;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(number, EFBIG); /* what the kernel says of this limit */
+    assert_whole(spool, 1050);
+    append(spool, 400);
+    assert_whole(spool, 1450);
+    assert_view(spool, 1450);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_every_byte),
+        cmocka_unit_test(needs_no_directory_within_memory),
+        cmocka_unit_test(stops_at_its_cap),
+        cmocka_unit_test(survives_a_failing_file),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
