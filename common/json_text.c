@@ -77,21 +77,19 @@ static inline size_t copy_plain(char *restrict out, const char *restrict data, s
     return at;
 }
 
-/* Writes the escape of `"`, `\` or a control character; returns its end. */
-static char *escape_ascii(char *out, unsigned char byte)
-{
-    static const char shorts[128] = {['"'] = '"',  ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r',
-                                     ['\t'] = 't', ['\b'] = 'b',  ['\f'] = 'f'};
-    *out++ = '\\';
-    if (shorts[byte] != 0) {
-        *out++ = shorts[byte];
-        return out;
-    }
-    out = mempcpy(out, "u00", 3);
-    *out++ = "0123456789abcdef"[byte >> 4];
-    *out++ = "0123456789abcdef"[byte & 0xf];
-    return out;
-}
+/* What stands for a control character, `"` or `\`: text and length in 8 bytes, copied at once. */
+static const struct escape {
+    char text[7];
+    unsigned char length;
+} escapes[] = {
+    {"\\u0000", 6}, {"\\u0001", 6}, {"\\u0002", 6},      {"\\u0003", 6},       {"\\u0004", 6},
+    {"\\u0005", 6}, {"\\u0006", 6}, {"\\u0007", 6},      {"\\b", 2},           {"\\t", 2},
+    {"\\n", 2},     {"\\u000b", 6}, {"\\f", 2},          {"\\r", 2},           {"\\u000e", 6},
+    {"\\u000f", 6}, {"\\u0010", 6}, {"\\u0011", 6},      {"\\u0012", 6},       {"\\u0013", 6},
+    {"\\u0014", 6}, {"\\u0015", 6}, {"\\u0016", 6},      {"\\u0017", 6},       {"\\u0018", 6},
+    {"\\u0019", 6}, {"\\u001a", 6}, {"\\u001b", 6},      {"\\u001c", 6},       {"\\u001d", 6},
+    {"\\u001e", 6}, {"\\u001f", 6}, ['"'] = {"\\\"", 2}, ['\\'] = {"\\\\", 2},
+};
 
 size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
                    size_t *consumed)
@@ -102,23 +100,28 @@ size_t json_escape(char *restrict out, const char *restrict data, size_t length,
         size_t plain = copy_plain(out, data + at, length - at);
         out += plain;
         at += plain;
-        /* Text that is not ASCII has its special bytes one after the other. */
-        while (at < length && (signed char)data[at] < 0) {
+        /* Special bytes come in runs: text that is not ASCII, bytes that are no text. */
+        while (at < length && !is_plain(data[at])) {
+            unsigned char byte = (unsigned char)data[at];
+            if (byte < 0x80) {
+                memcpy(out, &escapes[byte], sizeof(escapes[byte]));
+                out += escapes[byte].length;
+                at++;
+                continue;
+            }
             int sequence = utf8_sequence((const unsigned char *)data + at, length - at);
+            if (sequence == UTF8_UNFINISHED && !last) {
+                *consumed = at;
+                return (size_t)(out - begin);
+            }
             if (sequence > 0) {
                 for (int i = 0; i < sequence; i++) {
                     *out++ = data[at++];
                 }
-            } else if (sequence == UTF8_UNFINISHED && !last) {
-                *consumed = at;
-                return (size_t)(out - begin);
             } else {
                 out = mempcpy(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LENGTH);
                 at++;
             }
-        }
-        if (at < length && !is_plain(data[at])) {
-            out = escape_ascii(out, (unsigned char)data[at++]);
         }
     }
     *consumed = at;
