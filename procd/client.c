@@ -1,0 +1,466 @@
+/*
+ * Asking procd: kept connections, one request and one answer at a time on each; and the client's
+ * end of a foreground command's lease.
+ */
+#include "procd/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "procd/protocol.h"
+
+#define ANSWER_TIMEOUT_MS                                                                          \
+    30000                   /* killing an obstinate tree takes its time; anything else is quick */
+#define RETRY_FOR_MS   5000 /* how long a procd that is being restarted is waited for */
+#define RETRY_PAUSE_MS 10
+
+/* ---- kept connections ---- */
+
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static struct {
+    pthread_mutex_t lock;
+    int idle[32];
+    size_t count;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+int procd_client_init(const char *socket_path)
+{
+    size_t length = strlen(socket_path);
+    if (length >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, socket_path, length + 1);
+    return 0;
+}
+
+static int kept_take(void)
+{
+    int fd = -1;
+    pthread_mutex_lock(&kept.lock);
+    if (kept.count > 0) {
+        fd = kept.idle[--kept.count];
+    }
+    pthread_mutex_unlock(&kept.lock);
+    return fd;
+}
+
+static void kept_put(int *fd)
+{
+    pthread_mutex_lock(&kept.lock);
+    if (kept.count < sizeof(kept.idle) / sizeof(kept.idle[0])) {
+        kept.idle[kept.count++] = steal_fd(fd);
+    }
+    pthread_mutex_unlock(&kept.lock);
+    close_fd(fd);
+}
+
+static int connect_procd(int timeout_ms)
+{
+    struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    /* The send timeout also bounds connect(2) while the backlog is full. */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+/*
+ * Sends a request over a kept connection or a new one, and leaves the connection in *connection. A
+ * kept one whose procd is gone delivers nothing and says so, so that a new one can be tried.
+ */
+static int send_request(struct message *request, const int *descriptors, size_t count,
+                        int timeout_ms, int *connection)
+{
+    for (;;) {
+        cleanup_fd int fd = kept_take();
+        bool was_kept = fd >= 0;
+        if (!was_kept) {
+            fd = connect_procd(timeout_ms);
+        }
+        if (fd < 0) {
+            return -1;
+        }
+        if (message_send(fd, request, descriptors, count) == 0) {
+            *connection = steal_fd(&fd);
+            return 0;
+        }
+        if (!was_kept || (errno != EPIPE && errno != ECONNRESET && errno != ENOTCONN)) {
+            return -1;
+        }
+    }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void pause_before_retry(void)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
+    (void)nanosleep(&pause, NULL);
+}
+
+static bool becomes_readable(int fd, int timeout_ms)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t deadline = now_ms() + timeout_ms;
+    for (;;) {
+        int64_t left = deadline - now_ms();
+        int ready = poll(&wait, 1, left > 0 ? (int)left : 0);
+        if (ready >= 0 || errno != EINTR) {
+            return ready > 0;
+        }
+    }
+}
+
+/* ---- one request and its answer ---- */
+
+struct answer {
+    struct incoming message;
+    char packet[MESSAGE_PACKET_MAX];
+};
+
+static void answer_clear(struct answer *answer)
+{
+    incoming_clear(&answer->message);
+}
+#define cleanup_answer cleanup_(answer_clear)
+
+/* PROCD_DONE when there is an answer, whatever it says; PROCD_UNREACHABLE or PROCD_LOST. */
+static enum procd_result ask(struct message *request, struct answer *answer, int timeout_ms)
+{
+    cleanup_fd int connection = -1;
+    answer->message = (struct incoming){0};
+    if (send_request(request, NULL, 0, timeout_ms, &connection) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    if (!becomes_readable(connection, timeout_ms) ||
+        message_receive(connection, answer->packet, &answer->message, 0) != 1 ||
+        message_open(&answer->message) < 0) {
+        return PROCD_LOST;
+    }
+    kept_put(&connection);
+    return PROCD_DONE;
+}
+
+/* The same for a request that may be carried out twice: asked again while procd is being restarted.
+ */
+static enum procd_result ask_again(struct message *request, struct answer *answer)
+{
+    int64_t deadline = now_ms() + RETRY_FOR_MS;
+    for (;;) {
+        enum procd_result result = ask(request, answer, ANSWER_TIMEOUT_MS);
+        if (result != PROCD_LOST || now_ms() >= deadline) {
+            return result == PROCD_LOST ? PROCD_UNREACHABLE : result;
+        }
+        incoming_clear(&answer->message);
+        pause_before_retry();
+    }
+}
+
+const char *job_status_name(enum job_status status)
+{
+    static const char *const names[] = {[JOB_RUNNING] = "running",
+                                        [JOB_COMPLETED] = "completed",
+                                        [JOB_FAILED] = "failed",
+                                        [JOB_KILLED] = "killed"};
+    return names[status];
+}
+
+static enum job_status status_of(int64_t number)
+{
+    return number >= JOB_RUNNING && number <= JOB_KILLED ? (enum job_status)number : JOB_FAILED;
+}
+
+enum procd_result procd_ping(int timeout_ms)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer;
+    message_init(&request, MESSAGE_PING);
+    enum procd_result result = ask(&request, &answer, timeout_ms);
+    return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
+}
+
+static void add_command(struct message *message, const struct command *command)
+{
+    message_add_text(message, FIELD_CMD, command->cmd);
+    if (command->cwd != NULL) {
+        message_add_text(message, FIELD_CWD, command->cwd);
+    }
+    for (size_t i = 0; i < command->env_count; i++) {
+        message_add_text(message, FIELD_ENV, command->env[i]);
+    }
+}
+
+static void read_spawn_error(const struct incoming *message, struct spawn_error *error)
+{
+    int64_t stage = message_number(message, FIELD_STAGE, SPAWN_PREPARE);
+    error->stage =
+        stage >= SPAWN_PREPARE && stage <= SPAWN_EXEC ? (enum spawn_stage)stage : SPAWN_PREPARE;
+    error->error = (int)message_number(message, FIELD_ERROR, EIO);
+}
+
+/* ---- foreground ---- */
+
+/* What came of one attempt to start a foreground command. */
+enum attempt { ATTEMPT_DECIDED, ATTEMPT_NOT_BEGUN };
+
+/* Our own trouble before anything was sent is the same to the caller as the runner's. */
+static enum procd_result not_started(struct spawn_error *error, int reason)
+{
+    *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = reason};
+    return PROCD_NOT_STARTED;
+}
+
+static bool is_delivery_failure(int error)
+{
+    return error == ECONNREFUSED || error == ENOENT || error == EAGAIN || error == EPIPE ||
+           error == ECONNRESET || error == EACCES;
+}
+
+static enum procd_result take_started(struct incoming *message, int *lease,
+                                      struct foreground *foreground)
+{
+    cleanup_fd int out = message_take_descriptor(message, 0);
+    cleanup_fd int err = message_take_descriptor(message, 1);
+    if (out < 0 || err < 0) {
+        return PROCD_LOST;
+    }
+    *foreground = (struct foreground){.lease = steal_fd(lease),
+                                      .out = steal_fd(&out),
+                                      .err = steal_fd(&err),
+                                      .pid = (pid_t)message_number(message, FIELD_PID, 0)};
+    return PROCD_DONE;
+}
+
+/* Reads the lease until the command runs, or it is known that it does not. */
+static enum attempt await_start(int *lease, struct foreground *foreground,
+                                struct spawn_error *spawn_error, enum procd_result *result)
+{
+    char packet[MESSAGE_PACKET_MAX];
+    enum attempt attempt = ATTEMPT_NOT_BEGUN;
+    for (;;) {
+        cleanup_incoming struct incoming message = {0};
+        if (message_receive(*lease, packet, &message, 0) != 1 || message_open(&message) < 0) {
+            *result = PROCD_LOST;
+            return attempt;
+        }
+        attempt = ATTEMPT_DECIDED;
+        if (message.type == MESSAGE_STARTED) {
+            *result = take_started(&message, lease, foreground);
+            return attempt;
+        }
+        if (message.type == MESSAGE_FAILED) {
+            read_spawn_error(&message, spawn_error);
+            *result = PROCD_NOT_STARTED;
+            return attempt;
+        }
+    }
+}
+
+static enum attempt attempt_run(struct message *request, struct foreground *foreground,
+                                struct spawn_error *spawn_error, enum procd_result *result)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        *result = not_started(spawn_error, errno);
+        return ATTEMPT_DECIDED;
+    }
+    cleanup_fd int lease = pair[0];
+    cleanup_fd int given = pair[1];
+    cleanup_fd int connection = -1;
+    if (send_request(request, &given, 1, RETRY_FOR_MS, &connection) < 0) {
+        *result = is_delivery_failure(errno) ? PROCD_UNREACHABLE : not_started(spawn_error, errno);
+        return ATTEMPT_DECIDED;
+    }
+    close_fd(&given);
+    kept_put(&connection); /* nothing comes back on it */
+    return await_start(&lease, foreground, spawn_error, result);
+}
+
+enum procd_result procd_run(const struct command *command, struct foreground *foreground,
+                            struct spawn_error *spawn_error)
+{
+    cleanup_message struct message request;
+    message_init(&request, MESSAGE_RUN);
+    add_command(&request, command);
+    int64_t deadline = now_ms() + RETRY_FOR_MS;
+    for (;;) {
+        enum procd_result result;
+        if (attempt_run(&request, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
+            return result;
+        }
+        if (now_ms() >= deadline) {
+            return PROCD_UNREACHABLE;
+        }
+        pause_before_retry();
+    }
+}
+
+int foreground_ending(int lease, struct ending *ending)
+{
+    char packet[MESSAGE_PACKET_MAX];
+    cleanup_incoming struct incoming message = {0};
+    *ending = (struct ending){.lost = true, .code = -1};
+    if (message_receive(lease, packet, &message, MSG_DONTWAIT) != 1) {
+        return errno == EAGAIN && message.packet == NULL ? 0 : 1;
+    }
+    if (message_open(&message) < 0 || message.type != MESSAGE_EXIT) {
+        return 1;
+    }
+    *ending = (struct ending){
+        .code = (int)message_number(&message, FIELD_CODE, -1),
+        .signal = (int)message_number(&message, FIELD_SIGNAL, 0),
+        .left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0,
+        .duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0),
+        .cpu_user_ms = (uint64_t)message_number(&message, FIELD_CPU_USER_MS, 0),
+        .cpu_system_ms = (uint64_t)message_number(&message, FIELD_CPU_SYSTEM_MS, 0),
+        .max_rss_kb = (uint64_t)message_number(&message, FIELD_MAX_RSS_KB, 0),
+    };
+    return 1;
+}
+
+/* ---- background ---- */
+
+static void copy_id(char id[JOB_ID_SIZE], const char *text)
+{
+    (void)snprintf(id, JOB_ID_SIZE, "%s", text == NULL ? "" : text);
+}
+
+enum procd_result procd_start(const struct command *command, struct job *job,
+                              struct spawn_error *spawn_error)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer;
+    message_init(&request, MESSAGE_START);
+    add_command(&request, command);
+    enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    if (answer.message.type == MESSAGE_FAILED) {
+        read_spawn_error(&answer.message, spawn_error);
+        return PROCD_NOT_STARTED;
+    }
+    if (answer.message.type != MESSAGE_STARTED) {
+        return PROCD_LOST;
+    }
+    *job =
+        (struct job){.pid = (pid_t)message_number(&answer.message, FIELD_PID, 0),
+                     .status = JOB_RUNNING,
+                     .started_at = (uint64_t)message_number(&answer.message, FIELD_STARTED_AT, 0)};
+    copy_id(job->id, message_text(&answer.message, FIELD_ID));
+    return PROCD_DONE;
+}
+
+static void read_job_field(struct job *job, const struct field *field)
+{
+    switch ((int)field->tag) {
+    case FIELD_ID:
+        copy_id(job->id, field->text);
+        break;
+    case FIELD_PID:
+        job->pid = (pid_t)field->number;
+        break;
+    case FIELD_STATUS:
+        job->status = status_of(field->number);
+        break;
+    case FIELD_STARTED_AT:
+        job->started_at = (uint64_t)field->number;
+        break;
+    case FIELD_ENDED_AT:
+        job->ended_at = (uint64_t)field->number;
+        break;
+    case FIELD_CODE:
+        job->exit_code = (int)field->number;
+        break;
+    case FIELD_SIGNAL:
+        job->signal = (int)field->number;
+        break;
+    case FIELD_COMMAND:
+        job->command = field->text;
+        break;
+    default:
+        break;
+    }
+}
+
+enum procd_result procd_list(void (*each)(void *context, const struct job *job), void *context)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer;
+    message_init(&request, MESSAGE_LIST);
+    enum procd_result result = ask_again(&request, &answer);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    struct job job = {.command = ""};
+    struct field field = {0};
+    while (message_next(&answer.message, &field)) {
+        if (field.tag == FIELD_ID && job.id[0] != '\0') {
+            each(context, &job);
+            job = (struct job){.command = ""};
+        }
+        read_job_field(&job, &field);
+    }
+    if (job.id[0] != '\0') {
+        each(context, &job);
+    }
+    return PROCD_DONE;
+}
+
+enum procd_result procd_kill(const char *id, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer;
+    message_init(&request, MESSAGE_KILL);
+    message_add_text(&request, FIELD_ID, id);
+    enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    switch ((int)answer.message.type) {
+    case MESSAGE_DONE:
+        *status = JOB_KILLED;
+        return PROCD_DONE;
+    case MESSAGE_NOT_FOUND:
+        return PROCD_NOT_FOUND;
+    case MESSAGE_NOT_RUNNING:
+        *status = status_of(message_number(&answer.message, FIELD_STATUS, JOB_FAILED));
+        return PROCD_NOT_RUNNING;
+    default:
+        return PROCD_LOST;
+    }
+}
+
+enum procd_result procd_open_job(const char *id, int *directory_fd)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer;
+    message_init(&request, MESSAGE_OPEN);
+    message_add_text(&request, FIELD_ID, id);
+    enum procd_result result = ask_again(&request, &answer);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    *directory_fd = message_take_descriptor(&answer.message, 0);
+    if (answer.message.type == MESSAGE_DONE && *directory_fd >= 0) {
+        return PROCD_DONE;
+    }
+    return answer.message.type == MESSAGE_NOT_FOUND ? PROCD_NOT_FOUND : PROCD_UNREACHABLE;
+}
