@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -130,45 +131,64 @@ static bool becomes_readable(int fd, int timeout_ms)
 
 /* ---- one request and its answer ---- */
 
+/*
+ * An answer. What is received goes to a small buffer, because the stacks of fcgi-app's threads are
+ * many; only the list of all jobs needs a large one.
+ */
 struct answer {
     struct incoming message;
-    char packet[MESSAGE_PACKET_MAX];
+    char *large; /* allocated, or NULL */
+    char small[MESSAGE_PACKET_SMALL];
 };
 
 static void answer_clear(struct answer *answer)
 {
     incoming_clear(&answer->message);
+    free(answer->large);
 }
 #define cleanup_answer cleanup_(answer_clear)
+
+static int receive_answer(int connection, struct answer *answer, int timeout_ms)
+{
+    if (!becomes_readable(connection, timeout_ms)) {
+        return -1;
+    }
+    char *buffer = answer->large != NULL ? answer->large : answer->small;
+    size_t size = answer->large != NULL ? MESSAGE_PACKET_MAX : sizeof(answer->small);
+    if (message_receive(connection, buffer, size, &answer->message, 0) != 1) {
+        return -1;
+    }
+    return message_open(&answer->message);
+}
 
 /* PROCD_DONE when there is an answer, whatever it says; PROCD_UNREACHABLE or PROCD_LOST. */
 static enum procd_result ask(struct message *request, struct answer *answer, int timeout_ms)
 {
     cleanup_fd int connection = -1;
-    answer->message = (struct incoming){0};
     if (send_request(request, NULL, 0, timeout_ms, &connection) < 0) {
         return PROCD_UNREACHABLE;
     }
-    if (!becomes_readable(connection, timeout_ms) ||
-        message_receive(connection, answer->packet, &answer->message, 0) != 1 ||
-        message_open(&answer->message) < 0) {
+    if (receive_answer(connection, answer, timeout_ms) < 0) {
         return PROCD_LOST;
     }
     kept_put(&connection);
     return PROCD_DONE;
 }
 
-/* The same for a request that may be carried out twice: asked again while procd is being restarted.
+/*
+ * The same for a request that may be carried out twice: asked again while procd is being restarted.
  */
 static enum procd_result ask_again(struct message *request, struct answer *answer)
 {
     int64_t deadline = now_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result = ask(request, answer, ANSWER_TIMEOUT_MS);
-        if (result != PROCD_LOST || now_ms() >= deadline) {
-            return result == PROCD_LOST ? PROCD_UNREACHABLE : result;
+        if (result != PROCD_LOST) {
+            return result;
         }
-        incoming_clear(&answer->message);
+        if (now_ms() >= deadline) {
+            return PROCD_UNREACHABLE;
+        }
         pause_before_retry();
     }
 }
@@ -190,7 +210,7 @@ static enum job_status status_of(int64_t number)
 enum procd_result procd_ping(int timeout_ms)
 {
     cleanup_message struct message request;
-    cleanup_answer struct answer answer;
+    cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_PING);
     enum procd_result result = ask(&request, &answer, timeout_ms);
     return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
@@ -252,11 +272,12 @@ static enum procd_result take_started(struct incoming *message, int *lease,
 static enum attempt await_start(int *lease, struct foreground *foreground,
                                 struct spawn_error *spawn_error, enum procd_result *result)
 {
-    char packet[MESSAGE_PACKET_MAX];
+    char packet[MESSAGE_PACKET_SMALL];
     enum attempt attempt = ATTEMPT_NOT_BEGUN;
     for (;;) {
         cleanup_incoming struct incoming message = {0};
-        if (message_receive(*lease, packet, &message, 0) != 1 || message_open(&message) < 0) {
+        if (message_receive(*lease, packet, sizeof(packet), &message, 0) != 1 ||
+            message_open(&message) < 0) {
             *result = PROCD_LOST;
             return attempt;
         }
@@ -314,13 +335,14 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
 
 int foreground_ending(int lease, struct ending *ending)
 {
-    char packet[MESSAGE_PACKET_MAX];
+    char packet[MESSAGE_PACKET_SMALL];
     cleanup_incoming struct incoming message = {0};
     *ending = (struct ending){.lost = true, .code = -1};
-    if (message_receive(lease, packet, &message, MSG_DONTWAIT) != 1) {
-        return errno == EAGAIN && message.packet == NULL ? 0 : 1;
+    int received = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) {
+        return 0;
     }
-    if (message_open(&message) < 0 || message.type != MESSAGE_EXIT) {
+    if (received != 1 || message_open(&message) < 0 || message.type != MESSAGE_EXIT) {
         return 1;
     }
     *ending = (struct ending){
@@ -346,7 +368,7 @@ enum procd_result procd_start(const struct command *command, struct job *job,
                               struct spawn_error *spawn_error)
 {
     cleanup_message struct message request;
-    cleanup_answer struct answer answer;
+    cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_START);
     add_command(&request, command);
     enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
@@ -403,8 +425,12 @@ static void read_job_field(struct job *job, const struct field *field)
 enum procd_result procd_list(void (*each)(void *context, const struct job *job), void *context)
 {
     cleanup_message struct message request;
-    cleanup_answer struct answer answer;
+    cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_LIST);
+    answer.large = malloc(MESSAGE_PACKET_MAX);
+    if (answer.large == NULL) {
+        return PROCD_UNREACHABLE;
+    }
     enum procd_result result = ask_again(&request, &answer);
     if (result != PROCD_DONE) {
         return result;
@@ -427,7 +453,7 @@ enum procd_result procd_list(void (*each)(void *context, const struct job *job),
 enum procd_result procd_kill(const char *id, enum job_status *status)
 {
     cleanup_message struct message request;
-    cleanup_answer struct answer answer;
+    cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_KILL);
     message_add_text(&request, FIELD_ID, id);
     enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
@@ -451,7 +477,7 @@ enum procd_result procd_kill(const char *id, enum job_status *status)
 enum procd_result procd_open_job(const char *id, int *directory_fd)
 {
     cleanup_message struct message request;
-    cleanup_answer struct answer answer;
+    cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_OPEN);
     message_add_text(&request, FIELD_ID, id);
     enum procd_result result = ask_again(&request, &answer);

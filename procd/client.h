@@ -1,10 +1,11 @@
 /*
- * procd as fcgi-app sees it: the only part of procd/ that fcgi-app links. Every call is thread-safe and
- * blocks its thread; connections to procd are kept in a small pool and remade when procd was restarted.
+ * procd as fcgi-app sees it: the only part of procd/ that fcgi-app links. Every call is thread-safe
+ * and blocks its thread; connections to procd are kept in a small pool and remade when procd was
+ * restarted.
  *
- * A foreground command has a lease, a socket shared with the runner that owns the command's process tree
- * (procd itself is out of the picture once the runner has the job). Closing the lease kills the tree;
- * the runner reports the end over it.
+ * A foreground command has a lease, a socket shared with the runner that owns the command's process
+ * tree (procd itself is out of the picture once the runner has the job). Closing the lease kills
+ * the tree; the runner reports the end over it.
  */
 #ifndef PROCD_CLIENT_H
 #define PROCD_CLIENT_H
@@ -16,8 +17,8 @@
 
 #define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
 
-/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and are
- * added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
+/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
+ * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
 struct command {
     const char *cmd;
     const char *cwd;
@@ -31,7 +32,7 @@ enum procd_result {
     PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
     PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
     PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
-    PROCD_LOST,        /* procd (or the runner) died after it had the request: it may have been done */
+    PROCD_LOST, /* procd (or the runner) died after it had the request: it may have been done */
 };
 
 /* Where starting a command failed, and the errno it failed with. */
@@ -60,7 +61,8 @@ enum procd_result procd_ping(int timeout_ms);
 /* ---- foreground ---- */
 
 struct foreground {
-    int lease; /* readable when the command has ended (or its runner died); close it to kill the tree */
+    int lease; /* readable when the command has ended (or its runner died); close it to kill the
+                  tree */
     int out;   /* read end of the command's stdout, blocking, CLOEXEC */
     int err;   /* the same for stderr */
     pid_t pid;
@@ -68,8 +70,8 @@ struct foreground {
 
 /*
  * Starts a foreground command and returns when it runs, or when it is known that it does not. On
- * PROCD_DONE the caller owns the three descriptors. A procd that dies before a runner has the job is
- * waited for and asked again (the command has certainly not started then), for at most 5 s.
+ * PROCD_DONE the caller owns the three descriptors. A procd that dies before a runner has the job
+ * is waited for and asked again (the command has certainly not started then), for at most 5 s.
  */
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,
                             struct spawn_error *spawn_error);
@@ -97,7 +99,8 @@ struct job {
     char id[JOB_ID_SIZE];
     pid_t pid;
     enum job_status status;
-    const char *command; /* borrowed, valid during the call that hands the job out; NULL from procd_start */
+    const char *
+        command; /* borrowed, valid during the call that hands the job out; NULL from procd_start */
     uint64_t started_at; /* ns since the epoch */
     uint64_t ended_at;   /* the same; 0 while it runs */
     int exit_code;       /* -1 after a signal; meaningless while it runs */
@@ -112,14 +115,14 @@ enum procd_result procd_start(const struct command *command, struct job *job,
 enum procd_result procd_list(void (*each)(void *context, const struct job *job), void *context);
 
 /*
- * Kills a job's whole tree and returns when it is dead. PROCD_DONE for the one caller that killed it;
- * PROCD_NOT_RUNNING, with *status, when it had ended or another caller was first.
+ * Kills a job's whole tree and returns when it is dead. PROCD_DONE for the one caller that killed
+ * it; PROCD_NOT_RUNNING, with *status, when it had ended or another caller was first.
  */
 enum procd_result procd_kill(const char *id, enum job_status *status);
 
 /*
- * Opens a job's directory: *directory_fd (owned by the caller, CLOEXEC) holds the log segments and, once
- * the job has ended and all its output is in the log, the exit record. See procd/job_files.h.
+ * Opens a job's directory: *directory_fd (owned by the caller, CLOEXEC) holds the log segments and,
+ * once the job has ended and all its output is in the log, the exit record. See procd/job_files.h.
  */
 enum procd_result procd_open_job(const char *id, int *directory_fd);
 

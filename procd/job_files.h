@@ -13,19 +13,20 @@
  *   data: {"timestamp":"2025-11-04T12:34:56.123456789Z","stream":"stdout","data":"..."}\n
  *   \n
  *
- * No event crosses a segment. An event ends with the only empty line in it, so a reader sends what lies
- * before the last one and leaves a torn tail alone. Segments are only ever appended to; a new one is
- * created when the last is full, and the oldest is unlinked when the log is larger than SANDBOX_LOG_MAX.
- * A reader that finds the segment at its cursor gone continues with the oldest that is there.
+ * No event crosses a segment. An event ends with the only empty line in it, so a reader sends what
+ * lies before the last one and leaves a torn tail alone. Segments are only ever appended to; a new
+ * one is created when the last is full, and the oldest is unlinked when the log is larger than
+ * SANDBOX_LOG_MAX. A reader that finds the segment at its cursor gone continues with the oldest
+ * that is there.
  */
 #ifndef PROCD_JOB_FILES_H
 #define PROCD_JOB_FILES_H
 
-#define JOB_RECORD_FILE     "record"
-#define JOB_EXIT_FILE       "exit"
-#define JOB_SOCKET_FILE     "runner.sock"
-#define JOB_SEGMENT_PREFIX  "log."
-#define JOB_SEGMENT_FORMAT  "log.%020llu" /* unsigned long long */
-#define JOB_HISTORY_LINES   10000         /* how many of the newest lines a new reader is given */
+#define JOB_RECORD_FILE    "record"
+#define JOB_EXIT_FILE      "exit"
+#define JOB_SOCKET_FILE    "runner.sock"
+#define JOB_SEGMENT_PREFIX "log."
+#define JOB_SEGMENT_FORMAT "log.%020llu" /* unsigned long long */
+#define JOB_HISTORY_LINES  10000         /* how many of the newest lines a new reader is given */
 
 #endif

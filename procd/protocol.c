@@ -252,13 +252,13 @@ static bool read_header(struct incoming *incoming, const char *packet, size_t le
     return incoming->in_file ? length == sizeof(header) : header.length == length - sizeof(header);
 }
 
-int message_receive(int socket, char *buffer, struct incoming *incoming, int flags)
+int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags)
 {
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)];
     } control;
-    struct iovec part = {.iov_base = buffer, .iov_len = MESSAGE_PACKET_MAX};
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
     struct msghdr header = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = control.space,

@@ -158,15 +158,16 @@ struct incoming {
     size_t descriptor_count;
 };
 
-/* What one packet can need. */
-#define MESSAGE_PACKET_MAX (MESSAGE_INLINE_MAX + 16)
+/* What any packet, and what one with a few numbers and an id, can need. */
+#define MESSAGE_PACKET_MAX   (MESSAGE_INLINE_MAX + 16)
+#define MESSAGE_PACKET_SMALL ((size_t)512)
 
 /*
- * Receives one message into `buffer` (MESSAGE_PACKET_MAX bytes; must outlive `incoming`).
- * 1; 0 when the other side has closed; -1 with errno: EAGAIN, EBADMSG for what is no message. On 1
- * the caller releases `incoming` with incoming_clear. `flags` as for recvmsg(2).
+ * Receives one message into `buffer` of `size` bytes, which must outlive `incoming`. 1; 0 when the
+ * other side has closed; -1 with errno: EAGAIN, EBADMSG for what is no message or a larger one. On
+ * 1 the caller releases `incoming` with incoming_clear. `flags` as for recvmsg(2).
  */
-int message_receive(int socket, char *buffer, struct incoming *incoming, int flags);
+int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags);
 
 /* Takes a message out of data[0..length), as message_write_file left it. 0, or -1. */
 int message_parse(const char *data, size_t length, struct incoming *incoming);
