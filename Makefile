@@ -54,10 +54,13 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# A unit test links everything but the mains; the linker takes what it needs.
+# A unit test links everything but the mains; the linker takes what it needs. Tests of endpoints bring a
+# request.h of their own, which keeps libfcgi's out.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
+$(addprefix $(BUILD)/tests/unit/test_,json files port): $(BUILD)/tests/unit/fake_request.o
+$(BUILD)/tests/unit/fake_request.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a
-	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)
 $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(sort $^)
 

@@ -228,3 +228,10 @@ const char *spool_view(struct spool *spool)
     }
     return spool->view;
 }
+
+void spool_relax_view(struct spool *spool)
+{
+    if (spool->view != NULL) {
+        (void)madvise(spool->view, spool->file_size, MADV_DONTNEED);
+    }
+}

@@ -44,4 +44,10 @@ ssize_t spool_read(struct spool *spool, uint64_t offset, void *data, size_t leng
  */
 const char *spool_view(struct spool *spool);
 
+/*
+ * Lets the kernel take back the memory behind the view, which stays valid (reading it again brings
+ * it back): for who goes through a large spool piece by piece.
+ */
+void spool_relax_view(struct spool *spool);
+
 #endif

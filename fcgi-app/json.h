@@ -1,8 +1,9 @@
 /*
- * The strict JSON front. A request body is read whole (into a spool: a large one lies in an unlinked file,
- * mapped), checked from the first byte to the last by our own scanner (RFC 8259, valid UTF-8, no lone
- * surrogates, depth at most 1,000, nothing after the object, no known member twice), and only then are the
- * wanted members taken out. Nothing has been done when a request is refused.
+ * The strict JSON front. A request body is read whole (into a spool: a large one lies in an
+ * unlinked file, mapped), checked from the first byte to the last by our own scanner (RFC 8259,
+ * valid UTF-8, no lone surrogates, depth at most 1,000, nothing after the object, no known member
+ * twice), and only then are the wanted members taken out. Nothing has been done when a request is
+ * refused.
  */
 #ifndef FCGI_APP_JSON_H
 #define FCGI_APP_JSON_H
@@ -17,8 +18,10 @@ struct json_body;
 enum json_kind {
     JSON_TEXT,        /* a string without NUL; "" and null count as absent */
     JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
-    JSON_CONTENT,     /* any string, also empty or with NULs or very long: read it with json_content() */
-    JSON_ENVIRONMENT, /* an object of strings; names without = and NUL, not empty; values without NUL */
+    JSON_CONTENT, /* any string, also empty or with NULs or very long: read it with json_content()
+                   */
+    JSON_ENVIRONMENT, /* an object of strings; names without = and NUL, not empty; values without
+                         NUL */
 };
 
 /* One wanted member of the body. */
@@ -26,20 +29,26 @@ struct json_member {
     const char *name;
     enum json_kind kind;
     bool required;
-    const char *missing; /* what to say when it is required and absent; NULL: "<name> is required" */
+    const char
+        *missing; /* what to say when it is required and absent; NULL: "<name> is required" */
 };
 
-/* Remembers the directory for spools of large bodies (borrowed descriptor) and the limit of a body in bytes
- * (0: none). Call once, before threads. */
+/* Remembers the directory for spools of large bodies (borrowed descriptor) and the limit of a body
+ * in bytes (0: none). Call once, before threads. */
 void json_init(int spool_directory_fd, uint64_t max_body);
 
+enum json_flags {
+    JSON_MAY_BE_EMPTY = 1,   /* no body at all counts as {} */
+    JSON_ANSWER_FAILURE = 2, /* refusals carry "success": false, as the endpoint's answers do */
+};
+
 /*
- * Reads and checks the request's body. On success the caller owns the result. On failure NULL: the request
- * has been answered (400 or 413, {"error": "..."} that names what was wrong) or its client has left.
- * `may_be_empty`: no body at all counts as {}.
+ * Reads and checks the request's body. On success the caller owns the result. On failure NULL: the
+ * request has been answered (400 or 413, {"error": "..."} that names what was wrong; 500 when it
+ * could not be kept) or its client has left. `flags`: enum json_flags, or 0.
  */
 struct json_body *json_read(struct request *request, const struct json_member *members,
-                            size_t count, bool may_be_empty);
+                            size_t count, unsigned flags);
 
 void json_free(struct json_body *body);
 void json_freep(struct json_body **body); /* for cleanup_() */
@@ -51,8 +60,8 @@ const char *json_text(const struct json_body *body, const char *name);
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);
 
 /*
- * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, or the first value
- * other than 0 that `sink` returned.
+ * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, or the first
+ * value other than 0 that `sink` returned.
  */
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context);

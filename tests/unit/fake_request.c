@@ -1,0 +1,170 @@
+/*
+ * request.h over memory.
+ */
+#include "tests/unit/fake_request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+struct request fake_request(const char *body, size_t length)
+{
+    return (struct request){.body = body, .body_length = length};
+}
+
+void fake_request_clear(struct request *request)
+{
+    free(request->answer);
+    request->answer = NULL;
+}
+
+const char *request_method(const struct request *request)
+{
+    (void)request;
+    return "POST";
+}
+
+const char *request_path(const struct request *request)
+{
+    (void)request;
+    return "/test";
+}
+
+const char *request_query(const struct request *request)
+{
+    (void)request;
+    return "";
+}
+
+const char *request_id(const struct request *request)
+{
+    (void)request;
+    return "test";
+}
+
+ssize_t request_read(struct request *request, void *data, size_t length)
+{
+    size_t left = request->body_length - request->body_read;
+    if (left == 0) {
+        return request->cut ? -1 : 0;
+    }
+    length = length < left ? length : left;
+    if (request->piece_max != 0 && length > request->piece_max) {
+        length = request->piece_max;
+    }
+    memcpy(data, request->body + request->body_read, length);
+    request->body_read += length;
+    return (ssize_t)length;
+}
+
+int request_fd(const struct request *request)
+{
+    (void)request;
+    return -1;
+}
+
+bool request_gone(struct request *request)
+{
+    return request->cut;
+}
+
+bool request_stopping(void)
+{
+    return false;
+}
+
+int request_stop_fd(void)
+{
+    return -1;
+}
+
+int request_begin(struct request *request, int status, const char *content_type,
+                  const char *headers)
+{
+    (void)content_type;
+    (void)headers;
+    assert(request->status == 0); /* one answer to a request */
+    request->status = status;
+    return 0;
+}
+
+int request_write(struct request *request, const void *data, size_t length)
+{
+    assert(request->status != 0);
+    if (request->writable_max != 0 && request->answer_length + length > request->writable_max) {
+        return -1;
+    }
+    if (!request->discard) {
+        if (request->answer_length + length + 1 > request->answer_capacity) {
+            request->answer_capacity = (request->answer_length + length + 1) * 2;
+            request->answer = realloc(request->answer, request->answer_capacity);
+            assert(request->answer != NULL);
+        }
+        memcpy(request->answer + request->answer_length, data, length);
+        request->answer[request->answer_length + length] = '\0';
+    }
+    request->answer_length += length;
+    return 0;
+}
+
+int request_flush(struct request *request)
+{
+    (void)request;
+    return 0;
+}
+
+void request_abort(struct request *request)
+{
+    request->aborted = true;
+}
+
+void answer_json(struct request *request, int status, struct cJSON *json)
+{
+    char *text = cJSON_PrintUnformatted(json);
+    assert(text != NULL);
+    (void)request_begin(request, status, "application/json", NULL);
+    (void)request_write(request, text, strlen(text));
+    cJSON_free(text);
+    cJSON_Delete(json);
+}
+
+__attribute__((format(printf, 4, 0))) static void answer_message(struct request *request,
+                                                                 int status, bool failure,
+                                                                 const char *format,
+                                                                 va_list arguments)
+{
+    char message[8192];
+    (void)vsnprintf(message, sizeof(message), format, arguments);
+    cJSON *json = cJSON_CreateObject();
+    if (failure) {
+        assert(cJSON_AddFalseToObject(json, "success") != NULL);
+    }
+    assert(cJSON_AddStringToObject(json, "error", message) != NULL);
+    answer_json(request, status, json);
+}
+
+void answer_error(struct request *request, int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    answer_message(request, status, false, format, arguments);
+    va_end(arguments);
+}
+
+void answer_failure(struct request *request, int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    answer_message(request, status, true, format, arguments);
+    va_end(arguments);
+}
+
+void answer_success(struct request *request)
+{
+    cJSON *json = cJSON_CreateObject();
+    assert(cJSON_AddTrueToObject(json, "success") != NULL);
+    answer_json(request, 200, json);
+}

@@ -1,0 +1,33 @@
+/*
+ * A request without a server: its body comes from memory, its answer goes into memory. Stands in
+ * for fcgi-app/request.c and fcgi.c in the unit tests of endpoints.
+ */
+#ifndef TESTS_UNIT_FAKE_REQUEST_H
+#define TESTS_UNIT_FAKE_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "fcgi-app/request.h"
+
+struct request {
+    const char *body;
+    size_t body_length;
+    size_t body_read;
+    size_t piece_max;    /* bytes that one request_read() gives at most; 0: no limit */
+    bool cut;            /* the client leaves at the end of the body */
+    size_t writable_max; /* bytes of answer after which the client leaves; 0: never */
+    bool discard;        /* only count the answer's bytes */
+    int status;          /* 0: no answer yet */
+    bool aborted;
+    char *answer; /* NUL-terminated; NULL while empty */
+    size_t answer_length, answer_capacity;
+};
+
+/* A request with a body of `length` bytes (borrowed). */
+struct request fake_request(const char *body, size_t length);
+
+/* Frees the answer. */
+void fake_request_clear(struct request *request);
+
+#endif
