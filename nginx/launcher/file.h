@@ -1,0 +1,28 @@
+/*
+ * Whole small files: read, written, linked, removed, always relative to a directory's descriptor.
+ * Errors are errno; the callers say which file it was about.
+ */
+#ifndef LAUNCHER_FILE_H
+#define LAUNCHER_FILE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Reads at most `most` bytes of a file into a new NUL-terminated buffer that the caller frees;
+ * EFBIG if there are more. `length` may be NULL. NULL with errno on error. */
+char *file_read(int directory, const char *path, size_t most, size_t *length);
+
+/* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
+int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);
+
+/* Makes a directory with exactly this mode. 0, or -1 with errno. */
+int file_make_dir(int directory, const char *path, mode_t mode);
+
+/* Removes everything inside the directory, not the directory; never follows links. 0, or -1 with
+ * errno. */
+int file_empty_dir(int directory);
+
+/* 1 if nothing is in the directory, 0 if something is, -1 with errno on error. */
+int file_dir_is_empty(int directory);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * Where things are on this machine: the tree of nginx/ (installed, or in the checkout), our
+ * daemons, and the stock programs and modules that we start.
+ */
+#ifndef LAUNCHER_LAYOUT_H
+#define LAUNCHER_LAYOUT_H
+
+#include <limits.h>
+
+struct layout {
+    char tree[PATH_MAX]; /* holds nginx.conf, snippets/, service/ */
+    char fcgi_app[PATH_MAX];
+    char procd[PATH_MAX];
+    char nginx[PATH_MAX];
+    char s6_svscan[PATH_MAX];
+    char stream_module[PATH_MAX];
+    char stream_js_module[PATH_MAX];
+};
+
+/* Fills *layout. 0, or -1 after one line to standard error that names what is missing. */
+int layout_find(struct layout *layout);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * Checking TCP ports and opening unix sockets.
+ */
+#include "nginx/launcher/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+
+/* Shortened to net.core.somaxconn by the kernel. */
+#define BACKLOG 4095
+
+/* Listens for a moment, with the options that nginx uses. 0, or -1 with errno. */
+static int try_listen(int family, const struct sockaddr *address, socklen_t length)
+{
+    const int on = 1;
+    cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
+        bind(fd, address, length) < 0 || listen(fd, 1) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+int listener_check_port(const char *variable, unsigned port, bool *has_ipv6)
+{
+    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    if (try_listen(AF_INET, (struct sockaddr *)&ipv4, sizeof(ipv4)) < 0) {
+        log_line("%s: cannot listen on port %u: %s", variable, port, strerror(errno));
+        return -1;
+    }
+    if (*has_ipv6 && try_listen(AF_INET6, (struct sockaddr *)&ipv6, sizeof(ipv6)) < 0) {
+        if (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL) {
+            log_line("%s: cannot listen on port [::]:%u: %s", variable, port, strerror(errno));
+            return -1;
+        }
+        *has_ipv6 = false;
+    }
+    return 0;
+}
+
+int listener_open_unix(const char *path, bool sequenced, mode_t mode, gid_t group)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int type = sequenced ? SOCK_SEQPACKET : SOCK_STREAM;
+    cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (fd < 0 || length >= (int)sizeof(address.sun_path) ||
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) || chmod(path, mode) < 0 ||
+        listen(fd, BACKLOG) < 0) {
+        log_line("%s: %s", path, strerror(errno));
+        return -1;
+    }
+    return steal_fd(&fd);
+}

@@ -1,0 +1,19 @@
+/*
+ * Sockets: the check that nginx will get its two ports, and the unix sockets that the daemons
+ * inherit, so that while a daemon restarts its clients wait in the backlog.
+ */
+#ifndef LAUNCHER_LISTENER_H
+#define LAUNCHER_LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Can this port be listened on, on IPv4 and, if *has_ipv6, on IPv6? *has_ipv6 becomes false where
+ * the machine has none. 0, or -1 after one line that names `variable`. */
+int listener_check_port(const char *variable, unsigned port, bool *has_ipv6);
+
+/* A listening unix stream socket at `path` with this mode and group (-1: leave). `sequenced` makes
+ * it SOCK_SEQPACKET. A descriptor (close-on-exec), or -1 after one line to standard error. */
+int listener_open_unix(const char *path, bool sequenced, mode_t mode, gid_t group);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * Waiting for /health.
+ */
+#include "nginx/launcher/ready.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "nginx/launcher/file.h"
+
+#define PATIENCE_SECONDS 10
+#define PAUSE_MS         10
+
+/* The status of GET /health, or 0 if there is no answer yet. */
+static int ask_health(unsigned port)
+{
+    static const char request[] =
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+        connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request)) {
+        return 0;
+    }
+    char answer[64] = "";
+    int status = 0;
+    ssize_t got = io_read_full(fd, answer, sizeof("HTTP/1.1 200") - 1);
+    return got > 0 && sscanf(answer, "HTTP/1.1 %3d", &status) == 1 ? status : 0;
+}
+
+static bool is_before(const struct timespec *deadline)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec < deadline->tv_sec;
+}
+
+/* The last status of /health: 200, or what it was when patience ended. */
+static int wait_for_health(unsigned port)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += PATIENCE_SECONDS;
+    int status;
+    while ((status = ask_health(port)) != 200 && is_before(&deadline)) {
+        nanosleep(&pause, NULL);
+    }
+    return status;
+}
+
+/* The child. `run->fd` and the inherited sockets are the supervisor's: it holds on to none of them.
+ */
+static int watch(const struct settings *settings, const struct run_dir *run, pid_t supervisor)
+{
+    int status = wait_for_health(settings->port);
+    if (status == 200) {
+        printf("nginx-sandbox: ready on http://127.0.0.1:%u (TCP proxy on port %u)\n",
+               settings->port, settings->proxy_port);
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    if (status == 0) {
+        log_line("not ready after %d seconds: /health gives no answer", PATIENCE_SECONDS);
+    } else {
+        log_line("not ready after %d seconds: /health answers %d", PATIENCE_SECONDS, status);
+    }
+    char path[PATH_MAX + 10];
+    snprintf(path, sizeof(path), "%s/failed", run->path);
+    if (file_write(AT_FDCWD, path, 0600, "", 0) < 0) {
+        log_line("%s: %s", path, strerror(errno));
+    }
+    return kill(supervisor, SIGTERM) == 0 ? 0 : 1;
+}
+
+int ready_announce(const struct settings *settings, const struct run_dir *run)
+{
+    pid_t supervisor = getpid();
+    pid_t child = fork();
+    if (child < 0) {
+        log_line("fork: %s", strerror(errno));
+        return -1;
+    }
+    if (child > 0) {
+        return 0;
+    }
+    (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the line */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != supervisor ||
+        close_range(3, ~0U, 0) < 0) {
+        _exit(1);
+    }
+    _exit(watch(settings, run, supervisor));
+}
