@@ -1,0 +1,292 @@
+"""Request bodies: what is no JSON, or not the JSON asked for, is a 400 and nothing has been done."""
+
+import json
+
+import pytest
+
+from sandbox import BIG_TIMEOUT, http_request
+
+
+def bad_request(answer):
+    assert answer.status_code == 400, (answer.status_code, answer.text[:300])
+    assert answer.headers["Content-Type"].startswith("application/json")
+    error = answer.json()["error"]
+    assert isinstance(error, str) and error
+    return error
+
+
+def nested(opening, closing, depth):
+    return opening * depth + closing * depth
+
+
+# Each is put where COMMAND stands for the string of a command that would leave a trace.
+MALFORMED = {
+    "nothing": b"",
+    "spaces": b" \t\r\n ",
+    "null": b"null",
+    "true": b"true",
+    "a number": b"1",
+    "a string": b"COMMAND",
+    "an array": b'["cmd",COMMAND]',
+    "an array around": b'[{"cmd":COMMAND}]',
+    "no closing brace": b'{"cmd":COMMAND',
+    "no opening brace": b'"cmd":COMMAND}',
+    "two closing braces": b'{"cmd":COMMAND}}',
+    "two objects": b'{"cmd":COMMAND}{"cmd":COMMAND}',
+    "a word after": b'{"cmd":COMMAND} x',
+    "a comma after": b'{"cmd":COMMAND},',
+    "a NUL after": b'{"cmd":COMMAND}\0',
+    "a NUL before": b'\0{"cmd":COMMAND}',
+    "a form feed": b'{"cmd":COMMAND}\f',
+    "a no-break space": b'\xc2\xa0{"cmd":COMMAND}',
+    "a byte order mark": b'\xef\xbb\xbf{"cmd":COMMAND}',
+    "a comma before the brace": b'{"cmd":COMMAND,}',
+    "a comma first": b'{,"cmd":COMMAND}',
+    "two commas": b'{"cmd":COMMAND,,"x":1}',
+    "no comma": b'{"cmd":COMMAND "x":1}',
+    "no colon": b'{"cmd" COMMAND}',
+    "two colons": b'{"cmd"::COMMAND}',
+    "an equals sign": b'{"cmd"=COMMAND}',
+    "no value": b'{"cmd":COMMAND,"x":}',
+    "no member value": b'{"cmd":COMMAND,"x"}',
+    "single quotes": b"{'cmd':COMMAND}",
+    "a bare name": b"{cmd:COMMAND}",
+    "a number for a name": b'{"cmd":COMMAND,1:2}',
+    "a line comment": b'{"cmd":COMMAND}// x',
+    "a block comment": b'{/* x */"cmd":COMMAND}',
+    "the wrong bracket": b'{"cmd":COMMAND]',
+    "crossed brackets": b'{"cmd":COMMAND,"x":[{]}}',
+    "an array's comma": b'{"cmd":COMMAND,"x":[1,]}',
+    "a leading zero": b'{"cmd":COMMAND,"x":01}',
+    "a plus sign": b'{"cmd":COMMAND,"x":+1}',
+    "a lone minus": b'{"cmd":COMMAND,"x":-}',
+    "a minus and a zero too many": b'{"cmd":COMMAND,"x":-01}',
+    "a dot at the end": b'{"cmd":COMMAND,"x":1.}',
+    "a dot first": b'{"cmd":COMMAND,"x":.5}',
+    "no exponent": b'{"cmd":COMMAND,"x":1e}',
+    "no exponent after a sign": b'{"cmd":COMMAND,"x":1e+}',
+    "a hexadecimal number": b'{"cmd":COMMAND,"x":0x10}',
+    "two dots": b'{"cmd":COMMAND,"x":1.2.3}',
+    "NaN": b'{"cmd":COMMAND,"x":NaN}',
+    "Infinity": b'{"cmd":COMMAND,"x":-Infinity}',
+    "half a word": b'{"cmd":COMMAND,"x":tru}',
+    "a word in capitals": b'{"cmd":COMMAND,"x":TRUE}',
+    "a word too long": b'{"cmd":COMMAND,"x":nulll}',
+    "undefined": b'{"cmd":COMMAND,"x":undefined}',
+    "a raw newline in a string": b'{"cmd":COMMAND,"x":"a\nb"}',
+    "a raw tab in a string": b'{"cmd":COMMAND,"x":"a\tb"}',
+    "a raw NUL in a string": b'{"cmd":COMMAND,"x":"a\0b"}',
+    "a raw control character": b'{"cmd":COMMAND,"x":"\x1f"}',
+    "a raw newline in a name": b'{"cmd":COMMAND,"x\n":1}',
+    "an unknown escape": b'{"cmd":COMMAND,"x":"\\x41"}',
+    "an escaped quote alone": b'{"cmd":COMMAND,"x":"\\\'"}',
+    "an escaped newline": b'{"cmd":COMMAND,"x":"\\\n"}',
+    "a short \\u": b'{"cmd":COMMAND,"x":"\\u12"}',
+    "a \\u of no digits": b'{"cmd":COMMAND,"x":"\\u00zz"}',
+    "a \\u with a sign": b'{"cmd":COMMAND,"x":"\\u+123"}',
+    "a capital \\U": b'{"cmd":COMMAND,"x":"\\U0041"}',
+    "a lone high surrogate": b'{"cmd":COMMAND,"x":"\\ud800"}',
+    "a lone low surrogate": b'{"cmd":COMMAND,"x":"\\udc00"}',
+    "a high surrogate and a letter": b'{"cmd":COMMAND,"x":"\\ud83dx"}',
+    "a high surrogate and no low one": b'{"cmd":COMMAND,"x":"\\ud83d\\u0041"}',
+    "two high surrogates": b'{"cmd":COMMAND,"x":"\\ud83d\\ud83d"}',
+    "surrogates the wrong way round": b'{"cmd":COMMAND,"x":"\\ude00\\ud83d"}',
+    "a surrogate in a name": b'{"cmd":COMMAND,"\\ud800":1}',
+    "a byte that is no UTF-8": b'{"cmd":COMMAND,"x":"\xff"}',
+    "a lone continuation byte": b'{"cmd":COMMAND,"x":"\x80"}',
+    "an overlong NUL": b'{"cmd":COMMAND,"x":"\xc0\x80"}',
+    "an overlong slash": b'{"cmd":COMMAND,"x":"\xe0\x80\xaf"}',
+    "an overlong four bytes": b'{"cmd":COMMAND,"x":"\xf0\x80\x80\xaf"}',
+    "a surrogate in UTF-8": b'{"cmd":COMMAND,"x":"\xed\xa0\x80"}',
+    "past U+10FFFF": b'{"cmd":COMMAND,"x":"\xf4\x90\x80\x80"}',
+    "a cut sequence": b'{"cmd":COMMAND,"x":"\xe2\x82"}',
+    "a cut sequence at the end": b'{"cmd":COMMAND,"x":"\xe2\x82',
+    "Latin-1": '{"cmd":COMMAND,"x":"ü"}'.encode("latin-1"),
+    "no UTF-8 in a name": b'{"cmd":COMMAND,"\xff":1}',
+    "no UTF-8 outside strings": b'{"cmd":COMMAND,\xff"x":1}',
+    "no end of a string": b'{"cmd":COMMAND,"x":"abc}',
+    "no end of an escape": b'{"cmd":COMMAND,"x":"abc\\',
+    "arrays 100,000 deep": b'{"cmd":COMMAND,"x":' + nested(b"[", b"]", 100_000) + b"}",
+    "arrays that never close": b'{"cmd":COMMAND,"x":' + b"[" * 100_000,
+    "objects 100,000 deep": b'{"cmd":COMMAND,"x":' + nested(b'{"y":', b"}", 100_000).replace(b":}", b":1}", 1) + b"}",
+    "a body of arrays": b"[" * 100_000,
+    "cmd twice": b'{"cmd":COMMAND,"cmd":COMMAND}',
+    "cmd twice, once null": b'{"cmd":null,"cmd":COMMAND}',
+    "cmd twice, once escaped": b'{"cmd":COMMAND,"\\u0063md":COMMAND}',
+    "cwd twice": b'{"cmd":COMMAND,"cwd":"/","cwd":"/"}',
+    "env twice": b'{"cmd":COMMAND,"env":{},"env":{}}',
+    "cmd is a number": b'{"cmd":1}',
+    "cmd is an array": b'{"cmd":[COMMAND]}',
+    "cmd is an object": b'{"cmd":{"cmd":COMMAND}}',
+    "cmd is true": b'{"cmd":true}',
+    "cmd is null": b'{"cmd":null}',
+    "cmd is empty": b'{"cmd":""}',
+    "cmd is missing": b"{}",
+    "cmd in capitals": b'{"CMD":COMMAND}',
+    "cmd with a NUL": b'{"cmd":"\\u0000"}',
+    "a NUL in cmd": b'{"cmd":"true\\u0000x"}',
+    "cwd is a number": b'{"cmd":COMMAND,"cwd":1}',
+    "cwd is an object": b'{"cmd":COMMAND,"cwd":{}}',
+    "cwd is false": b'{"cmd":COMMAND,"cwd":false}',
+    "a NUL in cwd": b'{"cmd":COMMAND,"cwd":"/\\u0000"}',
+    "env is an array": b'{"cmd":COMMAND,"env":["A=1"]}',
+    "env is a string": b'{"cmd":COMMAND,"env":"A=1"}',
+    "env is a number": b'{"cmd":COMMAND,"env":0}',
+    "an env value is a number": b'{"cmd":COMMAND,"env":{"A":1}}',
+    "an env value is true": b'{"cmd":COMMAND,"env":{"A":true}}',
+    "an env value is an array": b'{"cmd":COMMAND,"env":{"A":["x"]}}',
+    "an env value is an object": b'{"cmd":COMMAND,"env":{"A":{}}}',
+    "an env name with =": b'{"cmd":COMMAND,"env":{"A=B":"x"}}',
+    "an env name that is =": b'{"cmd":COMMAND,"env":{"=":"x"}}',
+    "an empty env name": b'{"cmd":COMMAND,"env":{"":"x"}}',
+    "a NUL in an env name": b'{"cmd":COMMAND,"env":{"A\\u0000":"x"}}',
+    "a NUL in an env value": b'{"cmd":COMMAND,"env":{"A":"\\u0000x"}}',
+    "UTF-16": '{"cmd":COMMAND}'.encode("utf-16"),
+    "a form": b"cmd=COMMAND",
+}
+
+
+@pytest.mark.parametrize("path", ["/run", "/run_streaming", "/start_process"])
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed(sandbox, workdir, path, kind):
+    command = json.dumps(f"touch '{workdir}/done'").encode()
+    bad_request(sandbox.call("POST", path, MALFORMED[kind].replace(b"COMMAND", command)))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+
+
+def test_every_truncation(sandbox, workdir):
+    body = json.dumps({"cmd": f"touch '{workdir}/done'", "env": {"A": "ü\u0001"}, "x": [1.5e3, True, None]}).encode()
+    for length in range(len(body)):
+        bad_request(sandbox.call("POST", "/run", body[:length]))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+
+
+@pytest.mark.parametrize("path, fields", [
+    ("/write_file", {"path": "DIR/file", "content": "x"}),
+    ("/make_dir", {"path": "DIR/directory"}),
+    ("/delete_file", {"path": "DIR/kept"}),
+    ("/delete_dir", {"path": "DIR"}),
+])
+def test_malformed_file_requests_do_nothing(sandbox, workdir, path, fields):
+    sandbox.post("/write_file", path=f"{workdir}/kept", content="kept")
+    body = json.dumps(fields).replace("DIR", workdir).encode()
+    for broken in (body[:-1], body + b"x", body + body, b"[" + body + b"]", body[:-1] + b',"path":"/x"}',
+                   body[:-1] + b',"x":"\\ud800"}', body[:-1] + b',"x":"\xff"}', body.replace(b'"path"', b"'path'")):
+        bad_request(sandbox.call("POST", path, broken))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": ["kept"]}
+
+
+REQUIRED = {
+    "/run": ["cmd"], "/run_streaming": ["cmd"], "/start_process": ["cmd"], "/write_file": ["path"], "/read_file": ["path"],
+    "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/bind_port": ["port"],
+    "/kill_process": ["id"],
+}
+REQUIRED_CASES = [(path, name) for path, names in REQUIRED.items() for name in names]
+
+
+@pytest.mark.parametrize("path, name", REQUIRED_CASES)
+def test_required_fields(sandbox, path, name):
+    others = {"content": "x"} if path == "/write_file" else {}
+    for body in ({}, {name: ""}, {name: None}, {name.upper(): "x"}, {"unknown": "x"}):
+        error = bad_request(sandbox.call("POST", path, {**others, **body}))
+    assert "required" in error.lower() or name in error.lower()
+
+
+@pytest.mark.parametrize("path, name", REQUIRED_CASES)
+def test_fields_of_the_wrong_type(sandbox, path, name):
+    others = {"content": "x"} if path == "/write_file" else {}
+    for value in ([], {}, True, False, ["x"], {"x": "y"}, 1.5, -1, *([] if name == "port" else [1, 0])):
+        bad_request(sandbox.call("POST", path, {**others, name: value}))
+
+
+@pytest.mark.parametrize("path, name", REQUIRED_CASES)
+def test_fields_given_twice(sandbox, path, name):
+    value = {"cmd": "true", "path": "/nonexistent/x", "port": "1", "id": "x"}[name]
+    bad_request(sandbox.call("POST", path, f'{{"{name}":"{value}","content":"x","{name}":"{value}"}}'.encode()))
+    assert sandbox.post("/unbind_port").status_code == 200
+
+
+def test_content(sandbox, workdir):
+    path = f"{workdir}/file"
+    for value in (1, True, [], {}, ["x"]):
+        bad_request(sandbox.post("/write_file", path=path, content=value))
+    bad_request(sandbox.call("POST", "/write_file", f'{{"path":"{path}","content":"a","content":"b"}}'.encode()))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+    assert sandbox.post("/write_file", path=path, content="").json() == {"success": True}
+    assert sandbox.post("/read_file", path=path).json() == {"content": ""}
+
+
+@pytest.mark.parametrize("path", ["/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir"])
+def test_a_nul_in_a_path(sandbox, workdir, path):
+    bad_request(sandbox.post(path, path=f"{workdir}\0/x", content="x"))
+    bad_request(sandbox.post(path, path=f"{workdir}/x\0", content="x"))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+
+
+def test_a_nul_in_an_id(sandbox):
+    bad_request(sandbox.post("/kill_process", id="x\0"))
+
+
+def test_optional_fields_that_are_null_or_empty_are_absent(sandbox):
+    plain = sandbox.run("pwd; env | grep -v ^_= | sort")
+    for fields in ({"cwd": None}, {"cwd": ""}, {"env": None}, {"env": {}}, {"env": ""}, {"cwd": None, "env": None}):
+        assert sandbox.run("pwd; env | grep -v ^_= | sort", **fields)["stdout"] == plain["stdout"], fields
+        assert sandbox.post("/start_process", cmd="true", **fields).status_code == 201
+        with sandbox.stream("echo x", **fields) as stream:
+            assert stream.events()[-1] == ("complete", {"code": 0, "error": False})
+
+
+def test_unknown_fields_are_ignored(sandbox):
+    for extra in ({"recursive": True}, {"x": None}, {"Cmd": "false"}, {"x": {"cmd": "false", "y": [[], {}, "", 0, -1.5e-3]}}):
+        assert sandbox.run("echo ok", **extra)["stdout"] == "ok\n"
+    body = b'{"x":1,"x":2,"cmd":"echo ok","x":{"a":1,"a":1}}'
+    assert sandbox.call("POST", "/run", body).json()["stdout"] == "ok\n"
+
+
+def test_valid_json_of_every_kind(sandbox):
+    for body in (
+        b' \t\r\n{ "cmd" : "echo ok" } \t\r\n', b'{"\\u0063\\u006d\\u0064":"echo \\u006fk"}',
+        b'{"cmd":"echo ok","x":[0,-0,1,-1,1.5,1e5,1E-5,1e+5,-0.0e-0,true,false,null,"",[],{}]}',
+        b'{"cmd":"echo ok","x":"\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uFFFF\\ud83d\\ude00"}',
+        b'{"cmd":"echo ok","x":"\x7f\xc2\x80\xe2\x82\xac\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"}',
+        b'{"cmd":"echo ok","x":' + b"9" * 5000 + b"}", b'{"cmd":"echo ok","":1}', b'{"cmd":"echo ok","a\\u0000b":1}',
+        b'{"cmd":"echo ok","x":' + nested(b"[", b"]", 500) + b"}",
+    ):
+        answer = sandbox.call("POST", "/run", body)
+        assert answer.status_code == 200 and answer.json()["stdout"] == "ok\n", body[:100]
+
+
+def test_escapes_and_unicode_arrive_exactly(sandbox):
+    text = "".join(chr(code) for code in range(1, 0x100)) + "€\uffff😀\U0010ffff\ufffd\u2028 %s %n $x `x` \\ \" '"
+    for ascii_only in (True, False):
+        body = json.dumps({"cmd": "printf %s \"$TEXT\"", "env": {"TEXT": text}}, ensure_ascii=ascii_only).encode()
+        assert sandbox.call("POST", "/run", body).json()["stdout"] == text
+
+
+def test_unbind_takes_any_body_or_none(sandbox, proxy):
+    for body in (None, b"", b"{}", b'{"port":"8080"}', b'{"port":8080}'):
+        answer = sandbox.call("POST", "/unbind_port", body)
+        assert (answer.status_code, answer.json()) == (200, {"success": True, "message": "Port binding removed"}), body
+
+
+def test_a_body_cut_by_its_client_does_nothing(sandbox, workdir):
+    """The JSON is whole, but the body that was announced is not."""
+    for length, framing in ((1000, "Content-Length"), (0, "chunked")):
+        body = json.dumps({"cmd": f"touch '{workdir}/done'"}).encode()
+        header = ("Content-Length", str(length)) if length else ("Transfer-Encoding", "chunked")
+        sent = body if length else b"%x\r\n%s\r\n" % (len(body), body)
+        with sandbox.raw() as raw:
+            raw.send(http_request("POST", "/run", [("Host", "x"), sandbox.bearer(), header], sent))
+            raw.socket.shutdown(1)
+            while raw.socket.recv(65536):
+                pass
+        sandbox.shell("true")
+        assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}, framing
+
+
+@pytest.mark.slow
+def test_64_megabytes_of_spaces(sandbox):
+    spaces = b" " * (64 << 20)
+    bad_request(sandbox.call("POST", "/run", spaces, timeout=BIG_TIMEOUT))
+    answer = sandbox.call("POST", "/run", spaces[: 8 << 20] + b'{"cmd":"echo ok"}' + spaces[: 8 << 20], timeout=BIG_TIMEOUT)
+    assert answer.json()["stdout"] == "ok\n"

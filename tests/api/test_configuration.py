@@ -1,0 +1,171 @@
+"""The launcher's settings: defaults, secrets from a file, and one clear line for what is wrong."""
+
+import os
+import pathlib
+import socket
+import stat
+
+import pytest
+
+from sandbox import BIN, DEADLINE, Launch, Port, Server, alive, proc_file, refused
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def ports():
+    pair = Port(), Port()
+    yield pair
+    for port in pair:
+        port.free()
+
+
+def refuses(settings, ports, *words):
+    """It ends at once, not with 0, and says one line that has all the words; nothing is left running."""
+    settings = {"SANDBOX_SECRET": "secret", "PORT": str(ports[0].number), "PROXY_PORT": str(ports[1].number), **settings}
+    launch = Launch({name: value for name, value in settings.items() if value is not None})
+    try:
+        code, out, err = launch.wait(2 * DEADLINE)
+        left = launch.marked()
+    finally:
+        launch.destroy()
+    assert code not in (0, None) and code > 0
+    assert "ready" not in out
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert not [pid for pid in left if alive(pid)]
+
+
+@pytest.mark.parametrize("settings", [
+    {"SANDBOX_SECRET": None}, {"SANDBOX_SECRET": ""}, {"SANDBOX_SECRET": "two\nlines"}, {"SANDBOX_SECRET": "a\x01b"}, {"SANDBOX_SECRET": "\t"},
+], ids=repr)
+def test_no_secret(ports, settings):
+    refuses(settings, ports, "SANDBOX_SECRET")
+
+
+def test_a_secret_file_that_gives_none(ports, tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for path in (tmp_path / "none", empty, tmp_path):
+        refuses({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, ports, "SANDBOX_SECRET_FILE")
+
+
+@pytest.mark.parametrize("name", ["PORT", "PROXY_PORT"])
+@pytest.mark.parametrize("value", ["0", "65536", "-1", "http", "80x", " 80", "8e1", "99999999999999999999", "3030;", "$x"])
+def test_a_port_that_is_none(ports, name, value):
+    refuses({name: value}, ports, name)
+
+
+def test_the_same_port_twice(ports):
+    refuses({"PROXY_PORT": str(ports[0].number)}, ports, "PORT")
+
+
+@pytest.mark.parametrize("name", ["SANDBOX_MAX_BODY", "SANDBOX_LOG_MAX", "SANDBOX_MAX_CONNECTIONS"])
+@pytest.mark.parametrize("value", ["-1", "many", "1x", "1.5m", "99999999999999999999999", "1 m"])
+def test_other_numbers(ports, name, value):
+    refuses({name: value}, ports, name)
+
+
+@pytest.mark.parametrize("number, name", [(0, "PORT"), (1, "PROXY_PORT")])
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_a_port_in_use(ports, number, name, host):
+    with socket.create_server((host, ports[number].number)):
+        refuses({}, ports, name, str(ports[number].number))
+    assert refused("127.0.0.1", ports[1 - number].number)
+
+
+def test_a_second_server_on_the_same_ports(make_server):
+    server = make_server()
+    refuses({"PORT": str(server.port), "PROXY_PORT": str(server.proxy_port)}, server.ports, "PORT", str(server.port))
+    assert server.shell("echo unharmed") == "unharmed\n"
+
+
+def test_a_run_directory_that_cannot_be(ports, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        refuses({"SANDBOX_RUN_DIR": str(path)}, ports, "SANDBOX_RUN_DIR")
+
+
+def test_a_second_server_in_the_same_run_directory(make_server, ports):
+    server = make_server()
+    job = server.start("sleep 86400")
+    refuses({"SANDBOX_RUN_DIR": str(server.run_dir)}, ports, str(server.run_dir))
+    assert server.shell("echo unharmed") == "unharmed\n" and server.status(job["id"]) == "running"
+
+
+@pytest.mark.parametrize("text", ["plain", "plain\n", "inner spaces\n", "a\"b'c$d\\e;f{g}h#i\n", "ü✓\n"])
+def test_a_secret_from_a_file(make_server, tmp_path, text):
+    path = tmp_path / "secret"
+    path.write_text(text)
+    path.chmod(0o600)
+    server = make_server({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, secret=text.rstrip("\n"))
+    assert server.shell("echo in") == "in\n"
+    assert server.get("/list_processes", token=False).status_code == 401
+
+
+def test_empty_settings_are_the_defaults(make_server):
+    server = make_server({"SANDBOX_MAX_BODY": "", "SANDBOX_LOG_MAX": "", "SANDBOX_MAX_CONNECTIONS": ""})
+    assert server.shell("echo in") == "in\n"
+
+
+def test_the_ready_line(make_server):
+    server = make_server()
+    lines = [line for line in server.launch.stdout.lines if line.startswith("nginx-sandbox: ready")]
+    assert lines == [f"nginx-sandbox: ready on http://127.0.0.1:{server.port} (TCP proxy on port {server.proxy_port})\n"]
+    assert "secret" not in server.launch.stdout.text
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["made", "there already"])
+def test_the_run_directory(make_server, tmp_path, there):
+    run_dir = tmp_path / "deep" / "run-dir_1.x"
+    if there:
+        run_dir.mkdir(parents=True)
+    server = make_server(run_dir=run_dir)
+    assert server.shell("echo in") == "in\n"
+    for name in ("fcgi-app.sock", "procd.sock"):
+        assert stat.S_ISSOCK((run_dir / name).stat().st_mode)
+    for name in ("state", "spool"):
+        assert stat.S_IMODE((run_dir / name).stat().st_mode) == 0o700
+
+
+def test_a_directory_that_is_not_ours_is_not_emptied(ports, tmp_path):
+    (tmp_path / "precious").write_text("x")
+    refuses({"SANDBOX_RUN_DIR": str(tmp_path)}, ports, "SANDBOX_RUN_DIR", str(tmp_path))
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+def test_a_private_run_directory_is_made_and_removed(make_server):
+    """Without SANDBOX_RUN_DIR nothing of the directory stays behind."""
+    server = make_server({"SANDBOX_RUN_DIR": None})
+    assert server.shell("echo in") == "in\n"
+    command = proc_file(server.daemon("procd"), "cmdline").decode().split("\0")
+    run_dir = pathlib.Path(command[command.index("-r") + 1])
+    assert stat.S_IMODE(run_dir.stat().st_mode) & 0o066 == 0
+    server.stop()
+    assert not run_dir.exists()
+
+
+def test_started_from_another_directory(make_server, tmp_path):
+    """bin/nginx-sandbox finds its files by where it lies; commands start where it was started."""
+    server = make_server(prefix=["sh", "-c", f'cd {tmp_path} && exec "$@"', "sh"])
+    assert server.shell("pwd -P") == f"{tmp_path.resolve()}\n"
+
+
+def test_started_through_a_link(tmp_path):
+    link = tmp_path / "sandbox"
+    link.symlink_to(BIN / "nginx-sandbox")
+    with Server(prefix=["sh", "-c", f'exec {link}', "sh"]) as server:
+        assert server.shell("echo linked") == "linked\n"
+
+
+def test_nothing_is_written_outside(make_server, tmp_path):
+    """An ordinary start leaves the installed tree as it was."""
+    def listing():
+        return sorted(str(path) for path in BIN.rglob("*"))
+
+    before = listing()
+    server = make_server(prefix=["sh", "-c", f'cd {tmp_path} && exec "$@"', "sh"])
+    server.shell("true")
+    assert listing() == before and os.listdir(tmp_path) == []

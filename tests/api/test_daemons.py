@@ -1,0 +1,473 @@
+"""Daemons that die, stop or are away: what is lost, what is not, and what a client is told."""
+
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import socket
+
+import pytest
+import requests
+
+from sandbox import DEADLINE, TIMEOUT, EventStream, alive, in_threads, parse_events, proc_stat, wait_until
+
+pytestmark = pytest.mark.host
+
+
+def gate(path, command):
+    return f"while [ ! -e {path} ]; do sleep 0.02; done; {command}"
+
+
+def background(function, *arguments):
+    """Runs a call in a thread; its result() is the answer."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    future = pool.submit(function, *arguments)
+    pool.shutdown(wait=False)
+    return future
+
+
+def patient_run(server, cmd):
+    """A /run that may take long, as the answer itself."""
+    return server.call("POST", "/run", {"cmd": cmd}, timeout=6 * TIMEOUT)
+
+
+def assert_unavailable(answer):
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 0
+    assert answer.headers["Content-Type"].startswith("application/json") and answer.json()["error"]
+
+
+def assert_lost(answer):
+    """The backend died with the request in its hands."""
+    assert answer.status_code == 500
+    assert "Retry-After" not in answer.headers
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert re.search("may have", answer.json()["error"])
+
+
+# ---- procd dies ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_procds_death_touches_no_command(server, marker, tmp_path, number):
+    ended = server.start("echo ended; exit 3")
+    server.ended(ended["id"])
+    killed = server.start("sleep 86400")
+    server.kill(killed["id"])
+    job = server.start(gate(tmp_path / "job", f"echo after; {marker.sleep}").replace("while", "echo before; while", 1))
+    late = server.start(gate(tmp_path / "late", "exit 7"))
+    watcher = server.logs(job["id"])
+    assert watcher.next().data["data"] == "before"
+    foreground = background(patient_run, server, gate(tmp_path / "run", "echo whole"))
+    with server.stream(gate(tmp_path / "stream", "echo streamed").replace("while", "echo first; while", 1)) as stream:
+        assert stream.next().data["data"] == "first"
+        wait_until(lambda: server.find(f"{tmp_path}/run"), "the foreground command")
+
+        old = server.kill_daemon("procd", number)
+        (tmp_path / "late").touch()  # it ends while procd is away, or nearly so
+        server.back("procd", old)
+
+        for name in ("run", "stream", "job"):
+            (tmp_path / name).touch()
+        assert foreground.result(TIMEOUT).json() == {"stdout": "whole\n", "stderr": "", "code": 0}
+        assert [event.data.get("data") for event in stream] == ["streamed", None]
+
+    assert server.ended(late["id"]) == "failed"
+    listed = {process["id"]: process for process in server.processes()}
+    assert [process["id"] for process in server.processes()] == [ended["id"], killed["id"], job["id"], late["id"]]
+    assert [listed[process["id"]]["status"] for process in (ended, killed, job, late)] == ["failed", "killed", "running", "failed"]
+    assert all(listed[process["id"]]["pid"] == process["pid"] for process in (ended, killed, job, late))
+    assert alive(job["pid"])
+
+    assert watcher.next().data["data"] == "after"
+    marker.sleeping(server)
+    assert server.kill(job["id"]).status_code == 200
+    assert not marker.pids(server)
+    assert [event.name for event in watcher] == ["complete"]
+    watcher.close()
+    assert server.lines(job["id"]) == ["before", "after"] and server.lines(ended["id"]) == ["ended"]
+
+
+def test_procd_killed_again_and_again(server, tmp_path):
+    jobs = [server.start(f"i=0; while [ ! -e {tmp_path}/end ]; do i=$((i + 1)); echo $i; sleep 0.01; done") for _ in range(5)]
+    for _ in range(5):
+        server.back("procd", server.kill_daemon("procd"))
+        jobs.append(server.start(f"i=0; while [ ! -e {tmp_path}/end ]; do i=$((i + 1)); echo $i; sleep 0.01; done"))
+    assert [process["status"] for process in server.processes()] == ["running"] * 10
+    (tmp_path / "end").touch()
+    for job in jobs:
+        lines = server.lines(job["id"])
+        assert lines == [str(number) for number in range(1, len(lines) + 1)] and lines
+        assert server.ended(job["id"]) == "completed"
+
+
+def test_hangup_works_while_procd_is_away(server, marker):
+    with server.stream(f"{marker.sleep} & setsid {marker.sleep}"):
+        marker.sleeping(server, 2)
+        server.supervise("procd", "d")
+    marker.gone(server)
+    server.supervise("procd", "u")
+    server.healthy()
+
+
+def test_runs_through_deaths_of_procd(server, tmp_path):
+    """Whatever a request is told is true: 200 ran it, 503 did not, 500 may have."""
+    def one(number):
+        answer = patient_run(server, f"echo x >>{tmp_path}/{number}; echo {number}")
+        ran = (tmp_path / str(number)).read_text() if (tmp_path / str(number)).exists() else ""
+        if answer.status_code == 200:
+            assert answer.json()["stdout"] == f"{number}\n" and ran == "x\n"
+        elif answer.status_code == 503:
+            assert_unavailable(answer)
+            assert ran == ""
+        else:
+            assert_lost(answer)
+            assert ran in ("", "x\n")
+        return answer.status_code
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(one, number) for number in range(200)]
+        for _ in range(3):
+            server.back("procd", server.kill_daemon("procd"))
+        codes = [answer.result() for answer in answers]
+    assert codes.count(200) >= 150
+
+
+def test_starts_through_a_death_of_procd(server, tmp_path):
+    """A start that procd took and could not answer is 500; one it never had is 503; one that was answered is on record."""
+    procd = server.daemon("procd")
+    os.kill(procd, signal.SIGSTOP)
+    calls = [background(lambda number=number: server.call("POST", "/start_process", {"cmd": f"echo x >>{tmp_path}/{number}"}, timeout=6 * TIMEOUT))
+             for number in range(10)]
+    for _ in range(20):
+        server.get("/nothing")
+    server.kill_daemon("procd")
+    answers = [call.result(6 * TIMEOUT) for call in calls]
+    server.back("procd", procd)
+    listed = {process["id"] for process in server.processes()}
+    for number, answer in enumerate(answers):
+        assert answer.status_code in (201, 500, 503), answer.text
+        if answer.status_code == 201:
+            assert answer.json()["id"] in listed
+        elif answer.status_code == 503:
+            assert_unavailable(answer)
+            assert not (tmp_path / str(number)).exists()
+        else:
+            assert_lost(answer)
+
+
+# ---- health ----
+
+
+def test_health_does_not_lie(server):
+    server.supervise("procd", "d")
+    answer = server.get("/health", token=False)
+    assert answer.status_code == 503 and answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json().get("status") != "ok"
+    server.supervise("procd", "u")
+    server.healthy()
+
+
+def test_health_sees_a_procd_that_hangs(server):
+    procd = server.daemon("procd")
+    os.kill(procd, signal.SIGSTOP)
+    assert server.get("/health", token=False).status_code == 503
+    os.kill(procd, signal.SIGCONT)
+    server.healthy()
+
+
+def test_what_needs_procd_while_it_is_away(server, tmp_path):
+    (tmp_path / "file").write_text("x")
+    server.supervise("procd", "d")
+    calls = {path: background(lambda path=path, fields=fields: server.call(*path, fields, timeout=6 * TIMEOUT)) for path, fields in {
+        ("GET", "/list_processes"): None, ("POST", "/kill_process"): {"id": "x"}, ("POST", "/start_process"): {"cmd": f"touch {tmp_path}/started"},
+        ("POST", "/run"): {"cmd": f"touch {tmp_path}/ran"}}.items()}
+    assert server.post("/read_file", path=f"{tmp_path}/file").json() == {"content": "x"}
+    for call in calls.values():
+        assert_unavailable(call.result(6 * TIMEOUT))
+    server.supervise("procd", "u")
+    server.healthy()
+    assert server.shell("echo again") == "again\n"
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "started").exists()
+    assert server.processes() == []
+
+
+# ---- fcgi-app dies ----
+
+
+def test_fcgi_apps_death_ends_its_foreground_trees(server, make_marker, tmp_path):
+    run, stream, job = make_marker(), make_marker(), make_marker()
+    tree = "trap '' TERM; {0} & setsid {0} & ( {0} & ) & {0}"
+    identifier = server.start(tree.format(job.sleep))["id"]
+    silent = background(patient_run, server, tree.format(run.sleep))
+    with server.stream("echo first; " + tree.format(stream.sleep)) as events:
+        assert events.next().data["data"] == "first"
+        for marker in (run, stream, job):
+            marker.sleeping(server, 4)
+        old = server.kill_daemon("fcgi-app")
+        run.gone(server)
+        stream.gone(server)
+        assert_lost(silent.result(TIMEOUT))
+        assert "complete" not in [event.name for event in events]
+    server.back("fcgi-app", old)
+    job.sleeping(server, 4)
+    assert server.status(identifier) == "running"
+    assert server.kill(identifier).status_code == 200
+    assert not job.pids(server)
+
+
+def test_a_cut_answer_does_not_look_whole(server, marker):
+    """The answer of /run has begun, and fcgi-app dies: no closing brace."""
+    with server.raw() as raw:
+        body = json.dumps({"cmd": f"head -c 3000000 /dev/zero | tr '\\0' x; {marker.sleep}"}).encode()
+        raw.send(b"POST /run HTTP/1.0\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s" % (server.authorization, len(body), body))
+        marker.sleeping(server)
+        answer = raw.socket.recv(100_000)
+        assert b" 200 " in answer.split(b"\r\n")[0]
+        old = server.kill_daemon("fcgi-app")
+        try:
+            while piece := raw.socket.recv(100_000):
+                answer += piece
+        except ConnectionResetError:
+            pass
+    assert not answer.rstrip().endswith(b"}")
+    with pytest.raises(ValueError):
+        json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    server.back("fcgi-app", old)
+
+
+def test_a_cut_log_stream_can_be_resumed(server, tmp_path):
+    identifier = server.start(f"seq 100; {gate(tmp_path / 'go', 'seq 101 200')}")["id"]
+    with server.logs(identifier) as stream:
+        got = [stream.next() for _ in range(100)]
+        old = server.kill_daemon("fcgi-app")
+        assert stream.events() == []
+    server.back("fcgi-app", old)
+    (tmp_path / "go").touch()
+    with server.logs(identifier, headers={"Last-Event-ID": got[-1].id}) as stream:
+        got += stream.events()
+    assert [event.data["data"] for event in got[:-1]] == [str(number) for number in range(1, 201)]
+
+
+def test_fcgi_app_is_told_to_stop(server, marker):
+    """SIGTERM: streams end with an error event, foreground commands end, background ones live on."""
+    job = server.start("echo x; sleep 86400")
+    with server.logs(job["id"]) as log, server.stream(f"echo x; {marker.sleep}") as stream:
+        assert log.next().data["data"] == stream.next().data["data"] == "x"
+        marker.sleeping(server)
+        old = server.kill_daemon("fcgi-app", signal.SIGTERM)
+        for events in (log, stream):
+            rest = events.events()
+            assert [event.name for event in rest] == ["error"] and rest[0].data["error"]
+    marker.gone(server)
+    server.back("fcgi-app", old)
+    assert server.status(job["id"]) == "running"
+
+
+def test_requests_wait_for_a_backend_that_starts_again(server):
+    """The listening socket is never closed: nothing fails, it only takes a moment longer."""
+    server.supervise("fcgi-app", "d")
+    calls = [background(patient_run, server, f"echo {number}") for number in range(10)]
+    for call in calls:
+        assert not call.done()
+    server.supervise("fcgi-app", "u")
+    for number, call in enumerate(calls):
+        answer = call.result(TIMEOUT)
+        assert (answer.status_code, answer.json()["stdout"]) == (200, f"{number}\n")
+
+
+def test_a_request_that_could_not_be_delivered_is_503(server, tmp_path):
+    """Nothing listens: certainly not delivered, so a client may repeat it. (A kept connection may still serve some.)"""
+    requests_ = [("POST", "/run", {"cmd": f"touch {tmp_path}/ran"}), ("GET", "/list_processes", None), ("GET", "/health", None),
+                 ("POST", "/write_file", {"path": f"{tmp_path}/written", "content": "x"}), ("POST", "/run_streaming", {"cmd": f"touch {tmp_path}/ran"})]
+    server.kill_daemon("fcgi-app")  # with it went the kept connections
+    os.rename(server.run_dir / "fcgi-app.sock", server.run_dir / "away")
+    for request in requests_:
+        assert_unavailable(server.call(*request))
+    os.rename(server.run_dir / "away", server.run_dir / "fcgi-app.sock")
+    server.healthy()
+    assert not list(tmp_path.iterdir())
+    for request in requests_:
+        assert server.call(*request).status_code == 200
+
+
+def test_requests_through_deaths_of_fcgi_app(server, tmp_path):
+    """Never a 502, never a 503 for what ran, and every body is JSON."""
+    def one(number):
+        try:
+            answer = patient_run(server, f"echo x >>{tmp_path}/{number}; echo {number}")
+        except requests.exceptions.ChunkedEncodingError:
+            return "cut"
+        ran = (tmp_path / str(number)).exists()
+        if answer.status_code == 200:
+            try:
+                whole = answer.json()
+            except ValueError:
+                return "cut"
+            assert whole["stdout"] == f"{number}\n" and ran
+        elif answer.status_code == 503:
+            assert_unavailable(answer)
+            assert not ran
+        else:
+            assert_lost(answer)
+        return answer.status_code
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(one, number) for number in range(300)]
+        for _ in range(3):
+            server.back("fcgi-app", server.kill_daemon("fcgi-app"))
+        codes = [answer.result() for answer in answers]
+    assert codes.count(200) >= 200
+    for path in tmp_path.iterdir():
+        assert path.read_text() == "x\n", "a command ran twice"
+
+
+# ---- nginx dies ----
+
+
+def test_a_killed_nginx_master(server, marker):
+    """Its workers still hold the ports; a new master must get them, and jobs and binding live on."""
+    job = server.start(marker.sleep)
+    marker.sleeping(server)
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        server.post("/bind_port", port=str(target.getsockname()[1]))
+        workers = [pid for pid in server.nginx_pids() if pid != server.daemon("nginx")]
+        old = server.kill_daemon("nginx")
+        server.back("nginx", old)
+        wait_until(lambda: not any(map(alive, workers)), "the old workers to end")
+        with socket.create_connection((server.proxy_host, server.proxy_port), timeout=TIMEOUT):
+            target.settimeout(TIMEOUT)
+            target.accept()[0].close()
+    assert server.status(job["id"]) == "running" and marker.sleeping(server)
+
+
+def test_a_killed_nginx_worker(server):
+    (worker, *_) = [pid for pid in server.nginx_pids() if pid != server.daemon("nginx")]
+    os.kill(worker, signal.SIGKILL)
+    server.healthy()
+    assert server.shell("echo fine") == "fine\n"
+
+
+def test_hangups_by_a_dying_nginx_end_their_commands(server, marker):
+    with server.stream(f"{marker.sleep} & setsid {marker.sleep}"):
+        marker.sleeping(server, 2)
+        old = server.daemon("nginx")
+        for pid in server.nginx_pids():
+            os.kill(pid, signal.SIGKILL)
+        marker.gone(server)
+    server.back("nginx", old)
+
+
+# ---- runners die ----
+
+
+def test_a_killed_runner_of_a_foreground_command(server, marker):
+    call = background(patient_run, server, f"exec {marker.sleep}")
+    (pid,) = marker.sleeping(server)
+    os.kill(proc_stat(pid)[1], signal.SIGKILL)
+    answer = call.result(TIMEOUT)
+    assert answer.status_code == 500 or "error" in answer.json()
+    assert server.shell("echo fine") == "fine\n"
+
+
+def test_a_killed_runner_of_a_background_process(server, marker):
+    """The list does not say that it runs for ever, and its log ends."""
+    job = server.start(f"echo before; exec {marker.sleep}")
+    (pid,) = marker.sleeping(server)
+    os.kill(proc_stat(pid)[1], signal.SIGKILL)
+    assert server.ended(job["id"]) in ("failed", "killed")
+    with server.logs(job["id"]) as stream:
+        events = stream.events()
+    assert events[0].data["data"] == "before" and events[-1].name in ("complete", "error")
+
+
+# ---- the binding ----
+
+
+def test_the_binding_outlives_every_daemon(server):
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        port = str(target.getsockname()[1])
+        target.settimeout(TIMEOUT)
+        server.post("/bind_port", port=port)
+        for name in ("fcgi-app", "procd", "nginx"):
+            server.back(name, server.kill_daemon(name))
+            with socket.create_connection((server.proxy_host, server.proxy_port), timeout=TIMEOUT):
+                target.accept()[0].close()
+            answer = server.post("/bind_port", port="9")
+            assert (answer.status_code, answer.json()["current_port"]) == (409, port)
+    assert server.post("/unbind_port").status_code == 200
+
+
+def test_a_new_start_begins_empty(make_server):
+    server = make_server()
+    job = server.start("sleep 86400")
+    server.post("/bind_port", port="8080")
+    server.stop()
+    assert not alive(job["pid"])
+    server.boot()
+    assert server.processes() == []
+    answer = server.post("/bind_port", port="9090")
+    assert (answer.status_code, answer.json()["port"]) == (200, "9090")
+
+
+# ---- the end of the whole ----
+
+
+@pytest.mark.parametrize("number, group", [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+                         ids=["TERM", "INT", "TERM to the group", "INT to the group"])
+def test_stopping_with_everything_open(make_server, make_marker, number, group):
+    """Background jobs, foreground trees, streams, half requests, proxied connections: nothing stays."""
+    server, marker = make_server(), make_marker()
+    tree = f"trap '' TERM INT HUP; echo x; {marker.sleep} & setsid {marker.sleep} & ( env -i setsid {marker.sleep} & ) & {marker.sleep}"
+    job = server.start(tree)
+    server.run(f"trap '' TERM INT HUP; setsid {marker.sleep} &")
+    server.start(f"{marker.sleep} & exit 0")
+    silent = background(lambda: in_threads(2, lambda _: patient_run(server, tree)))
+    log, stream = server.logs(job["id"]), server.stream(tree)
+    half, idle = server.raw(), server.raw()
+    half.send(b"POST /run HTTP/1.1\r\nHost: x\r\nAuthorization: " + server.authorization + b"\r\nContent-Length: 100\r\n\r\n{")
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        server.post("/bind_port", port=str(target.getsockname()[1]))
+        proxied = socket.create_connection((server.proxy_host, server.proxy_port), timeout=TIMEOUT)
+        marker.sleeping(server, 4 * 4 + 2)
+        assert log.next().data["data"] == stream.next().data["data"] == "x"
+        server.stop(number, group)
+    assert not marker.pids(server)
+    for events in (log, stream):
+        assert [event.name for event in events] == ["error"]
+        events.close()
+    silent.exception(TIMEOUT)
+    for connection in (half.socket, idle.socket, proxied):
+        connection.close()
+
+
+def test_stopping_at_once(make_server):
+    """A signal straight after the start, and straight after the ready line."""
+    server = make_server()
+    server.stop()
+    server.boot()
+    server.stop()
+
+
+def test_a_second_signal_does_no_harm(make_server, marker):
+    server = make_server()
+    server.start(f"trap '' TERM; {marker.sleep}")
+    marker.sleeping(server)
+    os.kill(server.launch.pid, signal.SIGTERM)
+    server.stop()
+    assert not marker.pids(server)
+
+
+def test_a_stream_that_ends_says_why(server):
+    """Every event stream ends with `complete` or `error`, also in a stop."""
+    job = server.start("sleep 86400")
+    streams = [server.logs(job["id"]) for _ in range(20)]
+    old = server.kill_daemon("fcgi-app", signal.SIGTERM)
+    for stream in streams:
+        raw = stream.read_all()
+        assert [event.name for event in parse_events(raw)] == ["error"]
+        stream.close()
+    server.back("fcgi-app", old)
+    with EventStream(server, "GET", f"/process_logs_streaming?id={job['id']}", timeout=DEADLINE) as stream:
+        assert stream.status == 200

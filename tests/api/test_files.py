@@ -1,0 +1,543 @@
+"""The six file endpoints."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, Server, http_request, in_threads, proc_file, wait_until
+
+OK = {"success": True}
+
+
+def write(sandbox, path, content):
+    answer = sandbox.post("/write_file", path=path, content=content)
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+def read(sandbox, path):
+    answer = sandbox.post("/read_file", path=path)
+    assert answer.status_code == 200 and list(answer.json()) == ["content"], answer.text[:300]
+    return answer.json()["content"]
+
+
+def names(sandbox, path):
+    answer = sandbox.post("/list_dir", path=path)
+    assert answer.status_code == 200 and list(answer.json()) == ["entries"], answer.text[:300]
+    return answer.json()["entries"]
+
+
+def refusal(answer, word):
+    """The error of what the file system refused: status 200, the words that clients look for."""
+    assert answer.status_code == 200, (answer.status_code, answer.text)
+    body = answer.json()
+    assert word in body["error"].lower(), body
+    assert body.get("success", False) is False and "content" not in body and "entries" not in body
+    return body
+
+
+def on_disk(sandbox, path):
+    """The bytes of a file by another way than the API's file endpoints."""
+    return base64.b64decode(sandbox.shell("base64 <\"$FILE\"", env={"FILE": path}))
+
+
+def mode(sandbox, path):
+    return sandbox.shell("stat -c %a \"$FILE\"", env={"FILE": path}).strip()
+
+
+# ---- content ----
+
+
+CONTENTS = {
+    "nothing": "",
+    "a line": "file contents",
+    "line endings": "a\nb\r\nc\r\n\n",
+    "NULs": "\0a\0\0b\0",
+    "only NULs": "\0" * 100_000,
+    "JSON's own characters": '{"a":"\\"\\\\\\n\\u0041\\ud83d"}/\b\f\t\x7f\x1f',
+    "every plane": "".join(map(chr, [*range(0, 0xD800, 61), *range(0xE000, 0x110000, 509)])),
+    "noncharacters": "\ufffe\uffff\U0010ffff\ufeff\ufffd",
+    "shell syntax": "$(rm -rf /) `id` ' \" ; & | > \\",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
+@pytest.mark.parametrize("ascii_only", [True, False], ids=["escaped", "UTF-8"])
+def test_round_trip(sandbox, workdir, content, ascii_only):
+    path = f"{workdir}/file"
+    body = json.dumps({"path": path, "content": content}, ensure_ascii=ascii_only).encode()
+    assert sandbox.call("POST", "/write_file", body).json() == OK
+    assert on_disk(sandbox, path) == content.encode()
+    answer = sandbox.post("/read_file", path=path)
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json() == {"content": content}
+
+
+def test_members_in_any_order(sandbox, workdir):
+    for body in ({"content": "x" * 100_000, "path": f"{workdir}/a"}, {"path": f"{workdir}/a", "content": "x" * 100_000},
+                 {"x": "y" * 100_000, "content": "x" * 100_000, "z": [1], "path": f"{workdir}/a"}):
+        assert sandbox.call("POST", "/write_file", body).json() == OK
+        assert read(sandbox, f"{workdir}/a") == "x" * 100_000
+
+
+def test_escapes_at_every_offset_of_a_buffer(sandbox, workdir):
+    """Surrogate pairs and escapes across the borders of whatever pieces the body is decoded in."""
+    for shift in range(13):
+        content = "x" * shift + "😀€\n\0\"" * 8_000
+        write(sandbox, f"{workdir}/file", content)
+        assert on_disk(sandbox, f"{workdir}/file") == content.encode()
+        assert read(sandbox, f"{workdir}/file") == content
+
+
+def test_10_megabytes_of_escapes(sandbox, workdir):
+    content = "\"\\\n\t\0ü😀\x1f/" * 1_000_000
+    body = json.dumps({"path": f"{workdir}/file", "content": content}).encode()
+    assert sandbox.call("POST", "/write_file", body, timeout=BIG_TIMEOUT).json() == OK
+    answer = sandbox.call("POST", "/read_file", {"path": f"{workdir}/file"}, timeout=BIG_TIMEOUT)
+    assert answer.json() == {"content": content}
+
+
+def test_reading_bytes_that_are_no_utf8(sandbox, workdir):
+    for octal, text in (("a\\377b", "a\ufffdb"), ("\\303", "\ufffd"), ("\\342\\202\\254", "€"), ("\\000", "\0"), ("\\355\\240\\200", None)):
+        sandbox.shell(f"printf '{octal}' >{workdir}/file")
+        answer = sandbox.post("/read_file", path=f"{workdir}/file")
+        answer.content.decode("utf-8", "strict")
+        content = answer.json()["content"]
+        assert content == text if text is not None else set(content) == {"\ufffd"}
+    sandbox.shell(f"head -c 300000 /dev/urandom >{workdir}/file")
+    json.loads(sandbox.post("/read_file", path=f"{workdir}/file").content.decode("utf-8", "strict"))
+
+
+def test_overwriting_shorter_and_longer(sandbox, workdir):
+    for content in ("long " * 1000, "short", "", "long again " * 1000):
+        write(sandbox, f"{workdir}/file", content)
+        assert read(sandbox, f"{workdir}/file") == content
+    assert names(sandbox, workdir) == ["file"]
+
+
+# ---- names ----
+
+
+NAMES = ["with space", "quote\"s'", "new\nline", "tab\t", "ünïcödé", "日本", "😀", "-dash", "--", "$HOME", "`id`", "back\\slash", "*", "a" * 255,
+         "...", ".hidden", "%41", "percent%00", "#", "?", "semi;colon", "\x01control", "\x7f", "é", "e\u0301"]
+
+
+def test_names_of_every_kind(sandbox, workdir):
+    for name in NAMES:
+        write(sandbox, f"{workdir}/{name}", name)
+    assert names(sandbox, workdir) == sorted(NAMES, key=str.encode)
+    for name in NAMES:
+        assert read(sandbox, f"{workdir}/{name}") == name
+        assert sandbox.post("/delete_file", path=f"{workdir}/{name}").json() == OK
+        assert sandbox.post("/make_dir", path=f"{workdir}/{name}/{name}").json() == OK
+    assert names(sandbox, workdir) == sorted(NAMES, key=str.encode)
+    for name in NAMES:
+        assert names(sandbox, f"{workdir}/{name}") == [name]
+        assert sandbox.post("/delete_dir", path=f"{workdir}/{name}").json() == OK
+    assert names(sandbox, workdir) == []
+
+
+def test_a_name_that_is_no_utf8(sandbox, workdir):
+    sandbox.shell(f"cd {workdir} && touch \"$(printf 'a\\377b')\"")
+    assert names(sandbox, workdir) == ["a\ufffdb"]
+
+
+def test_long_paths(sandbox, workdir):
+    for path in (f"{workdir}/" + "n" * 256, f"{workdir}/" + "d/" * 5000 + "x"):
+        for endpoint in ("/write_file", "/read_file", "/list_dir"):
+            refusal(sandbox.post(endpoint, path=path, content="x"), "name too long")
+
+
+# ---- write ----
+
+
+def test_modes(sandbox, workdir):
+    write(sandbox, f"{workdir}/new", "x")
+    assert mode(sandbox, f"{workdir}/new") == "644"
+    for kept in ("600", "755", "640", "400"):
+        sandbox.shell(f"echo old >{workdir}/{kept}; chmod {kept} {workdir}/{kept}")
+        if kept != "400" or sandbox.shell("id -u").strip() == "0":
+            write(sandbox, f"{workdir}/{kept}", "new")
+            assert read(sandbox, f"{workdir}/{kept}") == "new"
+        assert mode(sandbox, f"{workdir}/{kept}") == kept
+
+
+def test_a_directory_that_is_missing_is_not_made(sandbox, workdir):
+    refusal(sandbox.post("/write_file", path=f"{workdir}/no/file", content="x"), "no such file")
+    assert names(sandbox, workdir) == []
+
+
+def test_write_refused(sandbox, workdir):
+    write(sandbox, f"{workdir}/file", "old")
+    refusal(sandbox.post("/write_file", path=workdir, content="x"), "is a directory")
+    refusal(sandbox.post("/write_file", path=f"{workdir}/file/x", content="x"), "not a directory")
+    assert names(sandbox, workdir) == ["file"] and read(sandbox, f"{workdir}/file") == "old"
+
+
+def test_write_through_symbolic_links(sandbox, workdir):
+    sandbox.shell(f"cd {workdir} && mkdir real && echo old >real/target && chmod 600 real/target && ln -s real/target relative && "
+                  f"ln -s {workdir}/real/target absolute && ln -s relative chain && ln -s real/new dangling && ln -s real directory && "
+                  "ln -s loop loop")
+    for link in ("relative", "absolute", "chain", "directory/target"):
+        write(sandbox, f"{workdir}/{link}", link)
+        assert read(sandbox, f"{workdir}/real/target") == link
+    assert mode(sandbox, f"{workdir}/real/target") == "600"
+    write(sandbox, f"{workdir}/dangling", "made")
+    assert read(sandbox, f"{workdir}/real/new") == "made"
+    links = sandbox.shell(f"cd {workdir} && find . -type l | sort").split()
+    assert links == ["./absolute", "./chain", "./dangling", "./directory", "./loop", "./relative"]
+    refusal(sandbox.post("/write_file", path=f"{workdir}/loop", content="x"), "symbolic links")
+    assert names(sandbox, f"{workdir}/real") == ["new", "target"]
+
+
+def test_readers_see_the_old_or_the_new_never_half(sandbox, workdir):
+    path = f"{workdir}/file"
+    write(sandbox, path, "a" * 2_000_000)
+    done = threading.Event()
+    seen = []
+
+    def look():
+        while not done.is_set():
+            content = read(sandbox, path)
+            seen.append((len(content), set(content)))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for number in range(20):
+        write(sandbox, path, "ab"[number % 2] * 2_000_000)
+    done.set()
+    reader.join()
+    assert seen and all(size == 2_000_000 and len(letters) == 1 for size, letters in seen)
+
+
+def test_an_upload_that_its_client_cuts_leaves_the_old(sandbox, workdir):
+    write(sandbox, f"{workdir}/file", "old")
+    body = json.dumps({"path": f"{workdir}/file", "content": "x" * 3_000_000}).encode()
+    with sandbox.raw() as raw:
+        raw.send(http_request("POST", "/write_file", [("Host", "x"), sandbox.bearer(), ("Content-Length", str(len(body)))], body[:2_000_000]))
+        sandbox.shell("true")
+    for _ in range(20):
+        sandbox.shell("true")
+    assert read(sandbox, f"{workdir}/file") == "old" and names(sandbox, workdir) == ["file"]
+
+
+def test_malformed_content_leaves_the_old(sandbox, workdir):
+    """The fault comes last, after megabytes that were good."""
+    write(sandbox, f"{workdir}/file", "old")
+    for end in (b'\\ud800"}', b'\xff"}', b'"', b'"} x', b'\\x"}', b'","path":"/x"}'):
+        body = json.dumps({"path": f"{workdir}/file", "content": "x" * 1_000_000}).encode()[:-2] + end
+        assert sandbox.call("POST", "/write_file", body).status_code == 400
+        assert read(sandbox, f"{workdir}/file") == "old" and names(sandbox, workdir) == ["file"]
+
+
+def test_many_writers_of_one_file(sandbox, workdir):
+    in_threads(20, lambda number: write(sandbox, f"{workdir}/file", chr(97 + number) * 500_000))
+    content = read(sandbox, f"{workdir}/file")
+    assert len(content) == 500_000 and len(set(content)) == 1 and names(sandbox, workdir) == ["file"]
+
+
+def mount_namespace():
+    """A command prefix under which a mount is seen by that command alone; None where this is not allowed."""
+    for prefix in (["unshare", "-m"], ["unshare", "-U", "-r", "-m"]):
+        probe = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+        if probe.returncode == 0:
+            return prefix
+    return None
+
+
+@pytest.mark.host
+@pytest.mark.skipif(mount_namespace() is None, reason="no mount is allowed here")
+def test_a_full_disk_leaves_the_old(tmp_path):
+    script = 'mount -t tmpfs -o size=1m none "$1"; shift; exec "$@"'
+    with Server(prefix=[*mount_namespace(), "sh", "-c", script, "sh", str(tmp_path)]) as server:
+        write(server, f"{tmp_path}/file", "old " * 1000)
+        refusal(server.post("/write_file", path=f"{tmp_path}/file", content="new" * 1_000_000), "no space left")
+        assert read(server, f"{tmp_path}/file") == "old " * 1000 and names(server, tmp_path.as_posix()) == ["file"]
+        refusal(server.post("/write_file", path=f"{tmp_path}/other", content="new" * 1_000_000), "no space left")
+        assert names(server, tmp_path.as_posix()) == ["file"]
+        write(server, f"{tmp_path}/other", "fits")
+
+
+# ---- delete, make, list ----
+
+
+def test_delete_file(sandbox, workdir):
+    write(sandbox, f"{workdir}/file", "x")
+    sandbox.shell(f"mkdir {workdir}/dir && ln -s ../nowhere {workdir}/dangling && ln -s dir {workdir}/link")
+    for name in ("file", "dangling", "link"):
+        assert sandbox.post("/delete_file", path=f"{workdir}/{name}").json() == OK
+    refusal(sandbox.post("/delete_file", path=f"{workdir}/file"), "no such file")
+    refusal(sandbox.post("/delete_file", path=f"{workdir}/dir"), "is a directory")
+    assert names(sandbox, workdir) == ["dir"]
+
+
+def test_make_dir(sandbox, workdir):
+    for _ in range(2):
+        assert sandbox.post("/make_dir", path=f"{workdir}/a/b/c").json() == OK
+    assert [mode(sandbox, f"{workdir}/{path}") for path in ("a", "a/b", "a/b/c")] == ["755"] * 3
+    assert sandbox.post("/make_dir", path=f"{workdir}/a//d/./e/").json() == OK
+    assert names(sandbox, f"{workdir}/a") == ["b", "d"]
+    assert sandbox.post("/make_dir", path="/").json() == OK
+    write(sandbox, f"{workdir}/file", "x")
+    refusal(sandbox.post("/make_dir", path=f"{workdir}/file"), "exists")
+    refusal(sandbox.post("/make_dir", path=f"{workdir}/file/x"), "not a directory")
+    sandbox.shell(f"ln -s a {workdir}/link")
+    assert sandbox.post("/make_dir", path=f"{workdir}/link").json() == OK
+    assert sandbox.post("/make_dir", path=f"{workdir}/link/f").json() == OK
+    assert names(sandbox, f"{workdir}/a") == ["b", "d", "f"]
+
+
+def test_make_dir_at_once(sandbox, workdir):
+    answers = in_threads(20, lambda _: sandbox.post("/make_dir", path=f"{workdir}/a/b/c/d/e").json())
+    assert answers == [OK] * 20
+
+
+def test_list_dir(sandbox, workdir):
+    assert names(sandbox, workdir) == []
+    sandbox.shell(f"cd {workdir} && touch b a B .c 10 9 && mkdir d && ln -s nowhere e && mkfifo f")
+    assert names(sandbox, workdir) == [".c", "10", "9", "B", "a", "b", "d", "e", "f"]
+    assert "bin" in names(sandbox, "/")
+    refusal(sandbox.post("/list_dir", path=f"{workdir}/none"), "no such file")
+    refusal(sandbox.post("/list_dir", path=f"{workdir}/a"), "not a directory")
+
+
+def test_delete_dir(sandbox, workdir):
+    sandbox.shell(f"cd {workdir} && mkdir -p a/b/c a/.d && touch a/x a/b/.y a/b/c/z && chmod 555 a/.d && mkfifo a/fifo")
+    assert sandbox.post("/delete_dir", path=f"{workdir}/a").json() == OK
+    assert names(sandbox, workdir) == []
+    assert sandbox.post("/delete_dir", path=f"{workdir}/a").json() == OK
+    assert sandbox.post("/delete_dir", path=f"{workdir}/no/such").json() == OK
+    assert sandbox.post("/make_dir", path=f"{workdir}/slash").json() == OK
+    assert sandbox.post("/delete_dir", path=f"{workdir}/slash/").json() == OK
+    assert names(sandbox, workdir) == []
+
+
+def test_delete_dir_never_follows_links(sandbox, workdir):
+    sandbox.shell(f"cd {workdir} && mkdir -p outside/sub a/b && touch outside/file outside/sub/file && "
+                  "ln -s ../outside a/link && ln -s ../../outside/file a/b/file && ln -s .. a/b/up && ln -s / a/root && ln -s outside toplink")
+    assert sandbox.post("/delete_dir", path=f"{workdir}/a").json() == OK
+    kept = sandbox.shell(f"cd {workdir} && find outside | sort").split()
+    assert kept == ["outside", "outside/file", "outside/sub", "outside/sub/file"]
+    sandbox.post("/delete_dir", path=f"{workdir}/toplink")
+    assert sandbox.shell(f"cd {workdir} && find outside | sort").split() == kept
+
+
+def test_delete_dir_against_a_mover(sandbox, workdir):
+    """While the tree is deleted someone swaps a directory in it for a link to outside."""
+    sandbox.shell(f"mkdir -p {workdir}/outside && touch {workdir}/outside/file")
+    for _ in range(5):
+        sandbox.shell(f"cd {workdir} && mkdir -p a/x && seq -f a/x/%g 2000 | xargs touch && mkdir -p b && ln -sfn ../outside b/x")
+        swapper = sandbox.start(f"cd {workdir} && mv a/x a/y && mv b/x a/x")
+        sandbox.post("/delete_dir", path=f"{workdir}/a")
+        sandbox.ended(swapper["id"])
+        sandbox.shell(f"rm -rf {workdir}/a {workdir}/b")
+        assert names(sandbox, f"{workdir}/outside") == ["file"]
+
+
+def test_delete_dir_of_a_file(sandbox, workdir):
+    write(sandbox, f"{workdir}/file", "x")
+    answer = sandbox.post("/delete_dir", path=f"{workdir}/file")
+    assert answer.status_code == 200
+    assert answer.json() == OK or "not a directory" in answer.json()["error"].lower()
+
+
+def test_a_tree_1500_deep(sandbox, workdir):
+    sandbox.shell("/usr/bin/python3 -c \"$SCRIPT\"", cwd=workdir, env={"SCRIPT":
+                  "import os\nfor _ in range(1500):\n    os.mkdir('directory'); os.chdir('directory')\n    open('file', 'w').close()"})
+    assert sandbox.call("POST", "/delete_dir", {"path": f"{workdir}/directory"}, timeout=BIG_TIMEOUT).json() == OK
+    assert names(sandbox, workdir) == []
+
+
+@pytest.mark.slow
+def test_100_000_entries(sandbox, workdir):
+    sandbox.run("seq -f %06g 100000 | shuf | xargs touch", cwd=workdir, timeout=BIG_TIMEOUT)
+    answer = sandbox.call("POST", "/list_dir", {"path": workdir}, timeout=BIG_TIMEOUT)
+    assert answer.json() == {"entries": [f"{number:06}" for number in range(1, 100_001)]}
+    assert sandbox.call("POST", "/delete_dir", {"path": workdir}, timeout=BIG_TIMEOUT).json() == OK
+    assert sandbox.run(f"test -e {workdir}")["code"] == 1
+
+
+# ---- what is no plain file ----
+
+
+def test_read_refused(sandbox, workdir):
+    refusal(sandbox.post("/read_file", path=f"{workdir}/none"), "no such file")
+    refusal(sandbox.post("/read_file", path=workdir), "is a directory")
+    refusal(sandbox.post("/read_file", path=f"{workdir}/none/x"), "no such file")
+    write(sandbox, f"{workdir}/file", "x")
+    refusal(sandbox.post("/read_file", path=f"{workdir}/file/x"), "not a directory")
+    sandbox.shell(f"ln -s loop {workdir}/loop")
+    refusal(sandbox.post("/read_file", path=f"{workdir}/loop"), "symbolic links")
+
+
+def test_fifos_do_not_hang_the_server(sandbox, workdir):
+    sandbox.shell(f"mkfifo {workdir}/fifo")
+    refusal(sandbox.post("/read_file", path=f"{workdir}/fifo"), "")
+    refusal(sandbox.post("/write_file", path=f"{workdir}/fifo", content="x"), "")
+    assert sandbox.shell(f"stat -c %F {workdir}/fifo") == "fifo\n"
+    assert sandbox.post("/delete_file", path=f"{workdir}/fifo").json() == OK
+
+
+def test_a_fifo_with_a_reader_is_written(sandbox, workdir):
+    sandbox.shell(f"mkfifo {workdir}/fifo")
+    reader = sandbox.start(f"cat {workdir}/fifo")
+    answer = wait_until(lambda: (answer := sandbox.post("/write_file", path=f"{workdir}/fifo", content="through\n")).json() == OK and answer,
+                        "a reader")
+    assert answer.status_code == 200
+    assert sandbox.lines(reader["id"]) == ["through"]
+
+
+def test_devices(sandbox):
+    for path in ("/dev/zero", "/dev/urandom", "/dev/full", "/dev/tty", "/dev/null", "/dev/stdin"):
+        answer = sandbox.post("/read_file", path=path)
+        assert answer.status_code == 200 and "error" in answer.json() and "content" not in answer.json(), path
+    assert sandbox.post("/write_file", path="/dev/null", content="x" * 100_000).json() == OK
+    refusal(sandbox.post("/write_file", path="/dev/full", content="x"), "no space left")
+    assert sandbox.shell("stat -c %F /dev/null /dev/full") == "character special file\n" * 2
+
+
+def test_sockets(sandbox, workdir):
+    sandbox.shell(f"/usr/bin/python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{workdir}/socket')\"")
+    refusal(sandbox.post("/read_file", path=f"{workdir}/socket"), "")
+    refusal(sandbox.post("/write_file", path=f"{workdir}/socket", content="x"), "")
+
+
+def test_proc(sandbox):
+    assert read(sandbox, "/proc/version").startswith("Linux")
+    assert "Name:" in read(sandbox, "/proc/self/status")
+    assert "self" in names(sandbox, "/proc")
+    for path in ("/proc/kmsg", "/proc/self/mem", "/proc/sysrq-trigger", "/proc/self/environ", "/proc/kcore/x"):
+        answer = sandbox.post("/read_file", path=path)  # whatever it says, it says it
+        assert answer.status_code == 200
+    refusal(sandbox.post("/write_file", path="/proc/version", content="x"), "")
+    refusal(sandbox.post("/delete_file", path="/proc/version"), "")
+    assert sandbox.shell("echo fine") == "fine\n"
+
+
+def test_a_file_that_grows_while_it_is_read(sandbox, workdir):
+    sandbox.shell(f"touch {workdir}/file")
+    writer = sandbox.start(f"while :; do echo 0123456789 >>{workdir}/file; done")
+    for _ in range(20):
+        content = read(sandbox, f"{workdir}/file")
+        assert set(content) <= set("0123456789\n")
+    sandbox.kill(writer["id"])
+
+
+def test_a_file_that_shrinks_while_it_is_read(sandbox, workdir):
+    writer = sandbox.start(f"while :; do head -c 3000000 /dev/zero | tr '\\0' x >{workdir}/file; : >{workdir}/file; done")
+    wait_until(lambda: "content" in sandbox.post("/read_file", path=f"{workdir}/file").json(), "the file")
+    for _ in range(20):
+        assert set(read(sandbox, f"{workdir}/file")) <= {"x"}
+    sandbox.kill(writer["id"])
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+def test_permissions(sandbox, workdir):
+    write(sandbox, f"{workdir}/file", "x")
+    os.chmod(f"{workdir}/file", 0)
+    refusal(sandbox.post("/read_file", path=f"{workdir}/file"), "permission denied")
+    os.mkdir(f"{workdir}/closed", 0o500)
+    refusal(sandbox.post("/write_file", path=f"{workdir}/closed/x", content="x"), "permission denied")
+    refusal(sandbox.post("/make_dir", path=f"{workdir}/closed/x"), "permission denied")
+
+
+# ---- large, in bounded memory ----
+
+
+class MemoryWatch(threading.Thread):
+    """Samples the anonymous memory of all processes of a server while a block runs."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.server, self.done, self.highest = server, threading.Event(), 0
+
+    def __enter__(self):
+        self.pids = [pid for pid in self.server.launch.tree() if not proc_file(pid, "cmdline").startswith(b"sh\0")]
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
+
+    def anonymous(self, pid):
+        for line in proc_file(pid, "status").splitlines():
+            if line.startswith(b"RssAnon:"):
+                return int(line.split()[1])
+        return 0
+
+    def run(self):
+        while not self.done.wait(0.005):
+            self.highest = max(self.highest, sum(map(self.anonymous, self.pids)))
+
+
+def letters(count, hasher):
+    """Pseudo-random letters in pieces of 1 MiB, told to `hasher`."""
+    for number in range(count >> 20):
+        piece = hashlib.sha256(str(number).encode()).hexdigest().encode() * (1 << 14)
+        hasher.update(piece)
+        yield piece
+
+
+@pytest.mark.host
+@pytest.mark.slow
+def test_writing_200_megabytes_in_bounded_memory(server, tmp_path):
+    written = hashlib.sha256()
+
+    def body():
+        yield json.dumps({"path": f"{tmp_path}/file"}).encode()[:-1] + b',"content":"'
+        yield from letters(200 << 20, written)
+        yield b'"}'
+
+    with MemoryWatch(server) as watch:
+        answer = server.call("POST", "/write_file", body(), timeout=BIG_TIMEOUT)
+    assert answer.json() == OK
+    assert SANITIZED or 0 < watch.highest <= 64 << 10, "KiB"
+    with open(tmp_path / "file", "rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == written.digest()
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.host
+@pytest.mark.slow
+def test_reading_300_megabytes_in_bounded_memory(server, tmp_path):
+    written, got = hashlib.sha256(), hashlib.sha256()
+    with open(tmp_path / "file", "wb") as file:
+        file.writelines(letters(300 << 20, written))
+    with MemoryWatch(server) as watch:
+        answer = server.call("POST", "/read_file", {"path": f"{tmp_path}/file"}, stream=True, timeout=BIG_TIMEOUT)
+        pieces = answer.iter_content(1 << 20)
+        first = next(pieces)
+        head = b'{"content":"' if first.startswith(b'{"content":"') else b'{"content": "'
+        rest, end = first[len(head):], b""
+        for piece in pieces:
+            got.update(rest)
+            rest, end = end + piece, b""
+            rest, end = rest[:-2], rest[-2:]
+        got.update(rest)
+    assert end == b'"}' and got.digest() == written.digest()
+    assert SANITIZED or 0 < watch.highest <= 64 << 10, "KiB"
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.host
+def test_new_modes_do_not_depend_on_the_umask(make_server, tmp_path):
+    server = make_server(prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"])
+    write(server, f"{tmp_path}/file", "x")
+    assert server.post("/make_dir", path=f"{tmp_path}/a/b").json() == OK
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "a", "a/b")] == [0o644, 0o755, 0o755]
+
+
+def test_the_server_answers_while_a_file_waits(sandbox, workdir):
+    """None of what was refused above holds a thread for long."""
+    sandbox.shell(f"mkfifo {workdir}/fifo")
+    answers = in_threads(20, lambda _: sandbox.post("/read_file", path=f"{workdir}/fifo").status_code)
+    assert answers == [200] * 20
+    wait_until(lambda: sandbox.shell("echo ok") == "ok\n", "an answer", DEADLINE)

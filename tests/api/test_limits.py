@@ -1,0 +1,143 @@
+"""Very many requests and streams at once."""
+
+import asyncio
+import json
+
+import pytest
+
+from sandbox import BIG_TIMEOUT, TIMEOUT, EventStream, http_request, in_threads, wait_until
+
+
+async def ask(sandbox, method, target, body=b""):
+    """One request on a connection of its own: (status, headers in lower case, body)."""
+    reader, writer = await asyncio.open_connection(sandbox.host, sandbox.port)
+    try:
+        headers = [("Host", "x"), sandbox.bearer(), ("Connection", "close"), ("Content-Length", str(len(body)))]
+        writer.write(http_request(method, target, headers, body, version="HTTP/1.0"))
+        head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    return int(head.split(b" ", 2)[1]), head.decode().lower(), content
+
+
+def at_once(sandbox, requests):
+    async def all_of_them():
+        return await asyncio.wait_for(asyncio.gather(*(ask(sandbox, *request) for request in requests)), BIG_TIMEOUT)
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.mark.slow
+def test_500_runs_at_once(sandbox):
+    answers = at_once(sandbox, [("POST", "/run", json.dumps({"cmd": f"echo {number}"}).encode()) for number in range(500)])
+    for number, (status, _, content) in enumerate(answers):
+        assert status == 200 and json.loads(content) == {"stdout": f"{number}\n", "stderr": "", "code": 0}
+
+
+@pytest.mark.slow
+def test_500_small_requests_at_once(sandbox, workdir):
+    sandbox.post("/write_file", path=f"{workdir}/file", content="x" * 1000)
+    body = json.dumps({"path": f"{workdir}/file"}).encode()
+    answers = at_once(sandbox, [("POST", "/read_file", body), ("GET", "/list_processes")] * 250)
+    assert {status for status, _, _ in answers} == {200}
+    assert {content for _, _, content in answers[::2]} == {json.dumps({"content": "x" * 1000}, separators=(",", ":")).encode()} or all(
+        json.loads(content) == {"content": "x" * 1000} for _, _, content in answers[::2])
+
+
+@pytest.mark.slow
+@pytest.mark.host
+def test_2000_open_log_streams(server):
+    """All are served, the API answers meanwhile, and each gets the line that comes late, and the end."""
+    job = server.start("echo first; read line <fifo; echo $line", cwd=server.shell("d=$(mktemp -d); mkfifo $d/fifo; echo $d").strip())
+    directory = server.shell(f"readlink /proc/{job['pid']}/cwd").strip()
+    target = f"/process_logs_streaming?id={job['id']}"
+    request = http_request("GET", target, [("Host", "x"), server.bearer()], version="HTTP/1.0")
+
+    async def watch(opened, ready):
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b'"data":"first"}\n\n')
+            opened.append(1)
+            if len(opened) == 2000:
+                ready.set()
+            return head + await reader.read()
+        finally:
+            writer.close()
+
+    def use():
+        for number in range(20):
+            assert server.shell(f"echo {number}") == f"{number}\n"
+            assert server.get("/health", token=False).status_code == 200
+            assert len(server.processes()) == 1
+        server.shell(f"echo late >{directory}/fifo; rm -r {directory}")
+
+    async def all_of_them():
+        opened, ready = [], asyncio.Event()
+        streams = [asyncio.ensure_future(watch(opened, ready)) for _ in range(2000)]
+        failed = asyncio.ensure_future(asyncio.wait(streams, return_when=asyncio.FIRST_EXCEPTION))
+        await asyncio.wait_for(asyncio.wait([asyncio.ensure_future(ready.wait()), failed], return_when=asyncio.FIRST_COMPLETED), BIG_TIMEOUT)
+        await asyncio.to_thread(use)
+        return await asyncio.wait_for(asyncio.gather(*streams), BIG_TIMEOUT)
+
+    for raw in asyncio.run(all_of_them()):
+        assert raw.startswith(b"HTTP/1.1 200 ")
+        assert raw.count(b"\nevent: log\n") + raw.count(b"\r\n\r\nevent: log\n") == 2
+        assert raw.endswith(b'"data":"late"}\n\nevent: complete\ndata: {"message":"stream ended"}\n\n')
+
+
+def assert_turned_away(status, headers, content):
+    assert status == 503
+    assert "retry-after:" in headers and "content-type: application/json" in headers
+    assert json.loads(content)["error"]
+
+
+@pytest.mark.host
+def test_past_the_cap(make_server):
+    """SANDBOX_MAX_CONNECTIONS streams are open: a request is told to come again, in JSON; later there is room."""
+    server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})
+    job = server.start("echo x; sleep 86400")
+    streams = []
+    for _ in range(16):
+        stream = EventStream(server, "GET", f"/process_logs_streaming?id={job['id']}", timeout=TIMEOUT)
+        if stream.status != 200:
+            break
+        assert stream.next().data["data"] == "x"
+        streams.append(stream)
+    assert len(streams) >= 14
+    for _ in range(5):
+        for request in (("POST", "/run", b'{"cmd":"true"}'), ("GET", "/list_processes"), ("GET", f"/process_logs_streaming?id={job['id']}")):
+            (answer,) = at_once(server, [request])
+            assert_turned_away(*answer)
+    for stream in streams:
+        stream.close()
+    wait_until(lambda: server.get("/list_processes").status_code == 200, "room again")
+    assert in_threads(8, lambda number: server.shell(f"echo {number}")) == [f"{number}\n" for number in range(8)]
+
+
+@pytest.mark.host
+def test_a_burst_past_the_cap(make_server, tmp_path):
+    """Each of 200 at once is served, or turned away with nothing done: no reset, no other answer."""
+    server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})
+    answers = at_once(server, [("POST", "/run", json.dumps({"cmd": f"touch {tmp_path}/{number}; sleep 0.05"}).encode()) for number in range(200)])
+    for number, answer in enumerate(answers):
+        if answer[0] == 200:
+            assert json.loads(answer[2])["code"] == 0 and (tmp_path / str(number)).exists()
+        else:
+            assert_turned_away(*answer)
+            assert not (tmp_path / str(number)).exists()
+    assert sum(answer[0] == 200 for answer in answers) >= 10
+    assert server.shell("echo room") == "room\n"
+
+
+@pytest.mark.host
+def test_many_idle_connections_take_no_place(make_server):
+    """Connections that ask for nothing do not count against the cap."""
+    server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})
+    idle = [server.raw() for _ in range(100)]
+    for raw in idle[:50]:
+        raw.send(b"POST /run HTTP/1.1\r\nHost: x\r\n")
+    for number in range(20):
+        assert server.shell(f"echo {number}") == f"{number}\n"
+    for raw in idle:
+        raw.socket.close()
