@@ -51,6 +51,7 @@ TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 .PHONY: all build build-deps deps test-deps run unit test test-asan test-tsan install uninstall clean format lint help \
         docker-build docker-run docker-buildx docker-push test-docker bench
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: build
 

@@ -19,32 +19,33 @@
 #define BACKLOG 4095
 
 /* Listens for a moment, with the options that nginx uses. 0, or -1 with errno. */
-static int try_listen(int family, const struct sockaddr *address, socklen_t length)
+static int try_listen(int family, unsigned port)
 {
     const int on = 1;
+    const struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    const struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    bool is_ipv6 = family == AF_INET6;
     cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
-        bind(fd, address, length) < 0 || listen(fd, 1) < 0) {
+        (is_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
+        bind(fd, is_ipv6 ? (const struct sockaddr *)&ipv6 : (const struct sockaddr *)&ipv4,
+             is_ipv6 ? sizeof(ipv6) : sizeof(ipv4)) < 0 ||
+        listen(fd, 1) < 0) {
         return -1;
     }
     return 0;
 }
 
-int listener_check_port(const char *variable, unsigned port, bool *has_ipv6)
+bool listener_has_ipv6(void)
 {
-    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    if (try_listen(AF_INET, (struct sockaddr *)&ipv4, sizeof(ipv4)) < 0) {
+    return try_listen(AF_INET6, 0) == 0;
+}
+
+int listener_check_port(const char *variable, unsigned port, bool ipv6)
+{
+    if (try_listen(AF_INET, port) < 0 || (ipv6 && try_listen(AF_INET6, port) < 0)) {
         log_line("%s: cannot listen on port %u: %s", variable, port, strerror(errno));
         return -1;
-    }
-    if (*has_ipv6 && try_listen(AF_INET6, (struct sockaddr *)&ipv6, sizeof(ipv6)) < 0) {
-        if (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL) {
-            log_line("%s: cannot listen on port [::]:%u: %s", variable, port, strerror(errno));
-            return -1;
-        }
-        *has_ipv6 = false;
     }
     return 0;
 }

@@ -8,9 +8,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Can this port be listened on, on IPv4 and, if *has_ipv6, on IPv6? *has_ipv6 becomes false where
- * the machine has none. 0, or -1 after one line that names `variable`. */
-int listener_check_port(const char *variable, unsigned port, bool *has_ipv6);
+/* Does the machine have IPv6? */
+bool listener_has_ipv6(void);
+
+/* Can this port be listened on, on IPv4 and, if `ipv6`, on IPv6? 0, or -1 after one line to
+ * standard error that names `variable`. */
+int listener_check_port(const char *variable, unsigned port, bool ipv6);
 
 /* A listening unix stream socket at `path` with this mode and group (-1: leave). `sequenced` makes
  * it SOCK_SEQPACKET. A descriptor (close-on-exec), or -1 after one line to standard error. */

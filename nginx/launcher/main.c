@@ -36,7 +36,7 @@ enum {
 };
 
 static const char usage[] =
-    "usage: nginx-sandbox [--generate-secret]\n"
+    "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
@@ -44,19 +44,29 @@ static const char usage[] =
     "SANDBOX_MAX_BODY (256m), SANDBOX_LOG_MAX (64m), SANDBOX_MAX_CONNECTIONS (4096),\n"
     "SANDBOX_RUN_DIR (a fresh directory), SANDBOX_ACCESS_LOG (a path or off).\n"
     "\n"
-    "  --generate-secret   without a secret make one and print it\n";
+    "  --generate-secret   without a secret make one and print it\n"
+    "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
 
-/* The only option is --generate-secret: true if it is given. Ends the program on --help and on
- * errors. */
-static bool read_options(int argc, char **argv)
+struct options {
+    bool generate_secret;
+    bool without_nginx;
+};
+
+/* Ends the program on --help and on errors. */
+static struct options read_options(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"generate-secret", no_argument, NULL, 'g'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool generate = false;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    static const struct option known[] = {{"generate-secret", no_argument, NULL, 'g'},
+                                          {"without-nginx", no_argument, NULL, 'w'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct options options = {0};
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case 'g':
-            generate = true;
+            options.generate_secret = true;
+            break;
+        case 'w':
+            options.without_nginx = true;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -70,7 +80,7 @@ static bool read_options(int argc, char **argv)
         fputs(usage, stderr);
         exit(2);
     }
-    return generate;
+    return options;
 }
 
 /* Standard descriptors open, nothing else inherited, signals as a fresh process has them. What the
@@ -167,20 +177,11 @@ static int hand_down(const struct run_dir *run, const struct worker_user *worker
 }
 
 /* Everything between the run directory and the supervisor. 0, or -1 after one line. */
-static int set_up(const struct run_dir *run, const struct layout *layout,
-                  const struct settings *settings, const struct secret_digest *secret,
-                  bool has_ipv6)
+static int set_up(const struct rendering *rendering)
 {
-    struct worker_user worker;
-    worker_user_choose(&worker);
-    const struct rendering rendering = {.run = run,
-                                        .layout = layout,
-                                        .settings = settings,
-                                        .secret = secret,
-                                        .worker = &worker,
-                                        .has_ipv6 = has_ipv6};
-    if (render_nginx(&rendering) < 0 || render_services(&rendering) < 0 ||
-        check_nginx(layout, run) < 0 || hand_down(run, &worker) < 0) {
+    if (render_nginx(rendering) < 0 || render_services(rendering) < 0 ||
+        (rendering->with_nginx && check_nginx(rendering->layout, rendering->run) < 0) ||
+        hand_down(rendering->run, rendering->worker) < 0) {
         return -1;
     }
     return 0;
@@ -188,47 +189,65 @@ static int set_up(const struct run_dir *run, const struct layout *layout,
 
 /* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
  */
-static void supervise(const struct run_dir *run, const struct layout *layout,
-                      const struct settings *settings)
+static void supervise(const struct rendering *rendering)
 {
+    const struct run_dir *run = rendering->run;
     char directory[PATH_MAX + 32];
     snprintf(directory, sizeof(directory), "%s/service", run->path);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_line("PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
         return;
     }
-    if (ready_announce(settings, run) == 0) {
-        execl(layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
-        log_line("%s: %s", layout->s6_svscan, strerror(errno));
+    if (!rendering->with_nginx) {
+        printf(
+            "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
+            run->path);
+        fflush(stdout);
+    } else if (ready_announce(rendering->settings, run) < 0) {
+        return;
     }
+    execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
+    log_line("%s: %s", rendering->layout->s6_svscan, strerror(errno));
 }
 
 int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
-    bool generate = read_options(argc, argv);
+    struct options options = read_options(argc, argv);
     static struct layout layout;
     static struct run_dir run;
     struct settings settings;
     struct secret_digest secret;
+    struct worker_user worker;
+    const struct rendering rendering = {.run = &run,
+                                        .layout = &layout,
+                                        .settings = &settings,
+                                        .secret = &secret,
+                                        .worker = &worker,
+                                        .with_nginx = !options.without_nginx,
+                                        .has_ipv6 = listener_has_ipv6()};
     char error[256];
     if (settings_read(&settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
         return 1;
     }
-    bool has_ipv6 = true;
-    if (layout_find(&layout) < 0 || secret_take(&secret, generate) < 0 || clean_process() < 0 ||
-        clean_environment() < 0 || listener_check_port("PORT", settings.port, &has_ipv6) < 0 ||
-        listener_check_port("PROXY_PORT", settings.proxy_port, &has_ipv6) < 0) {
+    if (layout_find(&layout) < 0 || secret_take(&secret, options.generate_secret) < 0 ||
+        clean_process() < 0 || clean_environment() < 0) {
         return 1;
     }
+    if (rendering.with_nginx &&
+        (listener_check_port("PORT", settings.port, rendering.has_ipv6) < 0 ||
+         listener_check_port("PROXY_PORT", settings.proxy_port, rendering.has_ipv6) < 0)) {
+        return 1;
+    }
+    worker_user_choose(&worker);
     mode_t mask = umask(077);
     if (run_dir_open(&run) < 0) {
         return 1;
     }
-    if (set_up(&run, &layout, &settings, &secret, has_ipv6) == 0) {
+    if (set_up(&rendering) == 0) {
         umask(mask);
-        supervise(&run, &layout, &settings);
+        supervise(&rendering);
     }
     run_dir_discard(&run);
     return 1;

@@ -215,11 +215,9 @@ static int link_service(const struct rendering *r, const char *name)
 
 int render_services(const struct rendering *r)
 {
-    static const char *const services[] = {"procd", "fcgi-app", "nginx", ".s6-svscan"};
-    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
-        if (link_service(r, services[i]) < 0) {
-            return -1;
-        }
+    if (link_service(r, ".s6-svscan") < 0 || link_service(r, "procd") < 0 ||
+        link_service(r, "fcgi-app") < 0 || (r->with_nginx && link_service(r, "nginx") < 0)) {
+        return -1;
     }
     cleanup_free char *cwd = getcwd(NULL, 0);
     if (cwd == NULL) {

@@ -44,11 +44,10 @@ static int fail(const char *path, const char *reason)
 static int make_path(const char *path)
 {
     char copy[PATH_MAX];
-    if (strlen(path) >= sizeof(copy)) {
+    if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(copy, path);
     for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
         if (mkdir(copy, 0755) < 0 && errno != EEXIST) {
@@ -63,7 +62,7 @@ static int make_path(const char *path)
  * bodies may be large, and nginx's workers, another user than root, must get in. */
 static int make_fresh(struct run_dir *run)
 {
-    strcpy(run->path, "/tmp/nginx-sandbox.XXXXXX");
+    snprintf(run->path, sizeof(run->path), "/tmp/nginx-sandbox.XXXXXX");
     if (mkdtemp(run->path) == NULL) {
         return fail(run->path, strerror(errno));
     }
