@@ -1,0 +1,176 @@
+"""What bin/nginx-sandbox refuses: one line that names the variable or the file, and nothing left behind."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from foreground import LAUNCHER, Foreground
+from sandbox import BIN, REPOSITORY, Sandbox
+
+
+def run_dirs():
+    return set(pathlib.Path("/tmp").glob("nginx-sandbox.*"))
+
+
+def start(settings=None, command=None, **options):
+    return Foreground(command or LAUNCHER, {"SANDBOX_SECRET": "launcher", **(settings or {})}, **options)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "80 "), ("PROXY_PORT", "x"),
+    ("SANDBOX_MAX_BODY", "lots"), ("SANDBOX_LOG_MAX", "1"), ("SANDBOX_MAX_CONNECTIONS", "0"),
+    ("SANDBOX_ACCESS_LOG", "relative/path"), ("SANDBOX_ACCESS_LOG", "/tmp/a b;c"),
+    ("SANDBOX_RUN_DIR", "/proc/self/none"), ("SANDBOX_RUN_DIR", "/dev/null/x"), ("SANDBOX_RUN_DIR", "/tmp/" + "x" * 100),
+])
+def test_a_bad_value_is_named(name, value, tmp_path):
+    with start({name: value}) as server:
+        assert server.fails(name).startswith("nginx-sandbox: ")
+    if value.startswith("/tmp/x"):
+        pathlib.Path(value).rmdir()
+
+
+def test_one_port_for_both():
+    with start({"PROXY_PORT": None, "PORT": "3031"}) as server:
+        server.fails("PROXY_PORT")
+
+
+@pytest.mark.parametrize("family, address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize("name", ["PORT", "PROXY_PORT"])
+def test_a_port_in_use(name, family, address):
+    try:
+        taken = socket.socket(family)
+        taken.bind((address, 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with taken:
+        taken.listen()
+        with start({name: str(taken.getsockname()[1])}) as server:
+            server.fails(f"{name}: ", "in use")
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"SANDBOX_SECRET": None}, ["SANDBOX_SECRET"]),
+    ({"SANDBOX_SECRET": ""}, ["SANDBOX_SECRET"]),
+    ({"SANDBOX_SECRET": "a\nb"}, ["SANDBOX_SECRET", "control"]),
+    ({"SANDBOX_SECRET": "a\tb"}, ["SANDBOX_SECRET", "control"]),
+    ({"SANDBOX_SECRET": "a\x7f"}, ["SANDBOX_SECRET", "control"]),
+    ({"SANDBOX_SECRET": "a "}, ["SANDBOX_SECRET", "space"]),
+    ({"SANDBOX_SECRET": "x" * 4097}, ["SANDBOX_SECRET", "4096"]),
+    ({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": "/none/such"}, ["SANDBOX_SECRET_FILE", "/none/such"]),
+    ({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": "/tmp"}, ["SANDBOX_SECRET_FILE", "/tmp"]),
+    ({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": "/dev/null"}, ["SANDBOX_SECRET_FILE", "empty"]),
+    ({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": "/dev/zero"}, ["SANDBOX_SECRET_FILE", "4096"]),
+])
+def test_a_bad_secret(settings, words):
+    with start(settings) as server:
+        complaint = server.fails(*words)
+        assert "x" * 100 not in complaint
+
+
+@pytest.mark.parametrize("content, good", [
+    ("from a file", True), ("from a file\n", True), ("from a file\r\n", True), ("", False), ("\n", False),
+    ("two\nlines\n", False), ("nul\0byte", False), (" ", False),
+])
+def test_a_secret_file(tmp_path, content, good):
+    path = tmp_path / "secret"
+    path.write_bytes(content.encode())
+    with start({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}) as server:
+        if not good:
+            server.fails("SANDBOX_SECRET_FILE")
+            return
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "from a file")
+        assert sandbox.shell("echo \"${SANDBOX_SECRET_FILE-none}\"") == "none\n"
+        server.end()
+
+
+def test_both_secrets(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("one")
+    with start({"SANDBOX_SECRET": "other", "SANDBOX_SECRET_FILE": str(path)}) as server:
+        server.fails("SANDBOX_SECRET", "SANDBOX_SECRET_FILE")
+
+
+def test_an_empty_file_beside_a_secret_counts_as_none():
+    """docker-compose.yml sets both variables whichever is used."""
+    with start({"SANDBOX_SECRET_FILE": "/dev/null"}) as server:
+        assert Sandbox(server.url, ("127.0.0.1", 1), "launcher").shell("echo in") == "in\n"
+        server.end()
+
+
+def test_no_arguments_are_taken():
+    with start(command=[*LAUNCHER, "x"]) as server:
+        status, _, complaint = server.wait()
+        assert status == 2 and complaint.startswith("usage: ")
+
+
+def test_a_run_directory_serves_one_server(tmp_path):
+    run_dir = tmp_path / "run"
+    os.chmod(tmp_path, 0o755)
+    with start({"SANDBOX_RUN_DIR": str(run_dir)}) as server:
+        assert server.url
+        with start({"SANDBOX_RUN_DIR": str(run_dir)}) as second:
+            second.fails("SANDBOX_RUN_DIR", "in use")
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "launcher")
+        assert sandbox.shell("echo alive") == "alive\n"
+        sandbox.start("true")
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.wait(10)[0] == 0
+    with start({"SANDBOX_RUN_DIR": str(run_dir)}) as third:
+        sandbox = Sandbox(third.url, ("127.0.0.1", third.proxy_port), "launcher")
+        assert sandbox.get("/list_processes").json() == {"processes": []}
+        os.kill(third.pid, signal.SIGTERM)
+        assert third.wait(10)[0] == 0
+
+
+def test_a_directory_with_other_things_is_not_emptied(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "state").mkdir()
+    with start({"SANDBOX_RUN_DIR": str(tmp_path)}) as server:
+        server.fails("SANDBOX_RUN_DIR", str(tmp_path))
+    assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / "state").is_dir()
+
+
+def copy_installation(target):
+    """bin/ and nginx/ as the checkout has them, to take something out of."""
+    (target / "bin").mkdir(parents=True)
+    for name in ("nginx-sandbox", "fcgi-app", "procd"):
+        shutil.copy(BIN / name, target / "bin" / name)
+    shutil.copytree(REPOSITORY / "nginx", target / "nginx")
+    return [str(target / "bin/nginx-sandbox")]
+
+
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "nginx/nginx.conf", "nginx/proxy.js", "nginx/snippets", "nginx/service/procd"])
+def test_a_missing_file_is_named(tmp_path, missing):
+    command = copy_installation(tmp_path / "copy")
+    path = tmp_path / "copy" / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = run_dirs()
+    with start(command=command) as server:
+        server.fails(missing)
+    assert not {path for path in run_dirs() - before if path.stat().st_uid == os.getuid() and not any(path.iterdir())}
+
+
+def test_a_daemon_that_does_not_start_ends_the_start(tmp_path):
+    command = copy_installation(tmp_path / "copy")
+    (tmp_path / "copy/bin/fcgi-app").write_text("#!/bin/sh\nexec sleep 1000\n")
+    with start(command=command) as server:
+        status, stdout, complaint = server.wait(30)
+        assert status not in (0, None) and "not ready" in complaint and "ready on" not in stdout
+        server.check_nothing_left()
+
+
+def test_it_works_installed(tmp_path):
+    os.chmod(tmp_path, 0o755)
+    subprocess.run(["make", "-s", "-C", REPOSITORY, "install", "PREFIX=/usr", f"DESTDIR={tmp_path}"],
+                   env={**os.environ, "MAKEFLAGS": ""}, check=True)
+    with start(command=[str(tmp_path / "usr/bin/nginx-sandbox")], cwd="/") as server:
+        assert Sandbox(server.url, ("127.0.0.1", 1), "launcher").shell("pwd") == "/\n"
+        assert server.end() == 0
+    subprocess.run(["make", "-s", "-C", REPOSITORY, "uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}"],
+                   env={**os.environ, "MAKEFLAGS": ""}, check=True)
+    assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]

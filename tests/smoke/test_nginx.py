@@ -1,0 +1,128 @@
+"""The snippets in an nginx that is there already, beside a site of its own, and that nginx as it is otherwise."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+import requests
+
+from foreground import LAUNCHER, Foreground
+from sandbox import REPOSITORY, RawConnection, Port, Sandbox, http_request, wait_until
+
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/sbin/nginx"
+
+FOREIGN = """
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+load_module /usr/lib/nginx/modules/ngx_stream_js_module.so;
+pid {home}/nginx.pid;
+error_log stderr;
+daemon off;
+{user}
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body; fastcgi_temp_path {home}/fastcgi; proxy_temp_path {home}/proxy;
+    scgi_temp_path {home}/scgi; uwsgi_temp_path {home}/uwsgi;
+    gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
+    include {run}/nginx/snippets/http.conf;
+    server {{
+        listen 127.0.0.1:{port};
+        error_page 404 /mine.txt;
+        location / {{ return 404; }}
+        location = /mine.txt {{ return 200 "the site's own"; }}
+        location /site/ {{ return 200 "the site $http_authorization"; }}
+        include {run}/nginx/snippets/server.conf;
+    }}
+}}
+stream {{
+    include {run}/nginx/snippets/stream.conf;
+}}
+"""
+
+
+def nginx_test(conf):
+    done = subprocess.run([NGINX, "-t", "-e", "stderr", "-c", conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "warn" not in done.stdout and "deprecated" not in done.stdout, done.stdout
+
+
+@pytest.fixture
+def home():
+    """A directory that nginx's workers may enter; pytest's own may not be."""
+    path = tempfile.mkdtemp(prefix="nxs-nginx-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def foreign_conf(home, run, port):
+    conf = os.path.join(home, "nginx.conf")
+    user = "user www-data;" if os.getuid() == 0 else ""
+    pathlib.Path(conf).write_text(FOREIGN.format(home=home, run=run, port=port, user=user))
+    return conf
+
+
+def test_nginx_takes_both_configurations(home):
+    """Our own, rendered, and a foreign one that includes the snippets; neither with a word of warning."""
+    with Foreground(LAUNCHER, {"SANDBOX_SECRET": "own"}) as server:
+        assert server.url
+        nginx_test(f"{server.run_dir}/nginx/nginx.conf")
+        nginx_test(foreign_conf(home, server.run_dir, 1))
+        server.end()
+
+
+def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
+    port = Port()
+    with Foreground([*LAUNCHER, "--without-nginx"], {"SANDBOX_SECRET": "foreign"}) as daemons:
+        wait_until(lambda: "ready for nginx" in daemons.stdout.text, "the ready line")
+        conf = foreign_conf(home, daemons.run_dir, port.number)
+        nginx_test(conf)
+        with subprocess.Popen([NGINX, "-e", "stderr", "-c", conf]) as nginx:
+            try:
+                check_foreign(port.number, daemons.proxy_port)
+            finally:
+                nginx.send_signal(signal.SIGTERM)
+                nginx.wait(10)
+        assert daemons.end() == 0
+    port.free()
+
+
+def check_foreign(port, proxy_port):
+    url = f"http://127.0.0.1:{port}"
+    sandbox = Sandbox(url, ("127.0.0.1", proxy_port), "foreign")
+
+    def healthy():
+        try:
+            return sandbox.get("/health", token=False).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    wait_until(healthy, "the foreign nginx to answer")
+    assert sandbox.shell("echo through") == "through\n"
+    for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
+        with sandbox.raw() as raw:
+            assert raw.exchange(http_request("POST", path, [("Host", "x"), ("Content-Length", "0")]))[0] == 401, path
+    with sandbox.stream("POST", "/run_streaming", {"cmd": "echo one; read never"}, headers={"Accept-Encoding": "gzip"}) as stream:
+        assert stream.next().data["data"] == "one"
+    # The site is as it was: no check, no error pages of ours.
+    assert requests.get(f"{url}/site/x", timeout=5).text == "the site "
+    answer = requests.get(f"{url}/run/", timeout=5)
+    assert (answer.status_code, answer.text) == (404, "the site's own")
+    assert sandbox.post("/bind_port", port=port).status_code == 200
+    with RawConnection("127.0.0.1", proxy_port) as raw:
+        assert raw.exchange(http_request("GET", "/health", [("Host", "x")]))[0] == 200
+
+
+def test_the_snippets_know_every_endpoint():
+    """The server snippet lists paths; docs/api.md and fcgi-app's table have the same."""
+    conf = (REPOSITORY / "nginx/snippets/server.conf").read_text()
+    exact = set(re.findall(r"location = (/\w+)", conf))
+    listed = re.search(r'location ~ "\^/\(([\w|]+)\)\$"', conf).group(1).split("|")
+    sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").glob("*.c"))
+    assert exact | {f"/{name}" for name in listed} == set(re.findall(r'\.path = "(/\w+)"', sources))
