@@ -35,7 +35,8 @@ TIMEOUT = 2 * DEADLINE
 BIG_TIMEOUT = 12 * DEADLINE
 
 # A sanitizer's own memory is no measure of ours.
-SANITIZED = (BIN / "fcgi-app").exists() and b"__asan_init" in (BIN / "fcgi-app").read_bytes()
+SANITIZED = (BIN / "fcgi-app").exists() and any(
+    name in (BIN / "fcgi-app").read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 POST_ENDPOINTS = (
     "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir",
@@ -218,8 +219,18 @@ class RawConnection:
         return response.status, response.headers, response.read()
 
     def exchange(self, data, method="GET"):
-        self.send(data)
+        with contextlib.suppress(ConnectionError):  # an answer may come before all is sent
+            self.send(data)
         return self.response(method)
+
+    def drain(self):
+        """Ends the sending side and returns what comes until the server closes, or resets what it did not read."""
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            self.socket.shutdown(socket.SHUT_WR)
+            while piece := self.socket.recv(65536):
+                data += piece
+        return data
 
 
 def http_request(method, target, headers=(), body=b"", version="HTTP/1.1"):

@@ -118,11 +118,14 @@ def test_the_ready_line(make_server):
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["made", "there already"])
-def test_the_run_directory(make_server, tmp_path, there):
-    run_dir = tmp_path / "deep" / "run-dir_1.x"
+def test_the_run_directory(make_server, there):
+    server = make_server()
+    server.stop()
+    run_dir = pathlib.Path(server.home) / "deep" / "run-dir_1.x"
     if there:
         run_dir.mkdir(parents=True)
-    server = make_server(run_dir=run_dir)
+    server.settings["SANDBOX_RUN_DIR"] = str(run_dir)
+    server.boot()
     assert server.shell("echo in") == "in\n"
     for name in ("fcgi-app.sock", "procd.sock"):
         assert stat.S_ISSOCK((run_dir / name).stat().st_mode)

@@ -22,7 +22,7 @@ TREES = {
     "empty environment": ("env -i setsid {sleep} & env -i {sleep}", 2),
     "deaf to SIGTERM": ("trap '' TERM HUP INT; {sleep} & {sleep}", 2),
     "nohup": ("nohup setsid {sleep} >/dev/null 2>&1 & {sleep}", 2),
-    "stopped": ("{sleep} & kill -STOP $!; {sleep}", 2),
+    "stopped": ("{sleep} & kill -STOP $!; {sleep}", 1),
     "one that starts another": ("trap '' TERM; while :; do {sleep}; done", 1),
     "a daemon": ("/usr/bin/python3 -c \"$DAEMON\" '{sleep}'; {sleep}", 2),
     "a daemon deaf to SIGTERM": ("/usr/bin/python3 -c \"$DAEMON\" 'trap \"\" TERM; {sleep} & {sleep}'; {sleep}", 3),
