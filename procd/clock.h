@@ -1,0 +1,29 @@
+/*
+ * The two clocks: one that only goes forward, for durations, and the date.
+ */
+#ifndef PROCD_CLOCK_H
+#define PROCD_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+    struct timespec now;
+    (void)clock_gettime(id, &now); /* fails for unknown clocks only */
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* Milliseconds since some time in the past. */
+static inline int64_t clock_monotonic_ms(void)
+{
+    return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000U);
+}
+
+/* Nanoseconds since the epoch. */
+static inline uint64_t clock_date_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+#endif

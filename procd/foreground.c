@@ -1,0 +1,132 @@
+/*
+ * A foreground command: begun, started, ended, each told over the lease; or killed because nobody
+ * holds the other end of the lease any more.
+ */
+#include "procd/foreground.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "procd/clock.h"
+#include "procd/reap.h"
+#include "procd/spawn.h"
+#include "procd/tree_kill.h"
+
+/* What cannot be killed in this time belongs to another user or hangs in the kernel. */
+#define KILL_TIMEOUT_MS 5000
+
+static void report_failure(int lease, const struct spawn_error *error)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_FAILED);
+    message_add_number(&message, FIELD_STAGE, error->stage);
+    message_add_number(&message, FIELD_ERROR, error->error);
+    (void)message_send(lease, &message, NULL, 0); /* a client that is gone needs no report */
+}
+
+static int report_start(int lease, pid_t pid, const struct command_pipes *pipes)
+{
+    const int readers[] = {pipes->out_read, pipes->err_read};
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STARTED);
+    message_add_number(&message, FIELD_PID, pid);
+    return message_send(lease, &message, readers, 2);
+}
+
+static int64_t to_ms(struct timeval time)
+{
+    return (int64_t)time.tv_sec * 1000 + time.tv_usec / 1000;
+}
+
+static void report_end(int lease, const struct shell *shell, int64_t duration_ms, bool children)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_EXIT);
+    message_add_number(&message, FIELD_CODE, shell_code(shell));
+    message_add_number(&message, FIELD_SIGNAL, shell_signal(shell));
+    message_add_number(&message, FIELD_LEFT_CHILDREN, children);
+    message_add_number(&message, FIELD_DURATION_MS, duration_ms);
+    message_add_number(&message, FIELD_CPU_USER_MS, to_ms(shell->usage.ru_utime));
+    message_add_number(&message, FIELD_CPU_SYSTEM_MS, to_ms(shell->usage.ru_stime));
+    message_add_number(&message, FIELD_MAX_RSS_KB, shell->usage.ru_maxrss);
+    (void)message_send(lease, &message, NULL, 0);
+}
+
+/*
+ * Waits for the end of the shell. True when it has ended, with *children; false when the lease was
+ * closed before, and then it wins also when both have happened.
+ */
+static bool await_end(int lease, int signals, struct shell *shell, bool *children)
+{
+    struct pollfd polled[] = {{.fd = lease, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    for (;;) {
+        if (poll(polled, 2, -1) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            log_line("runner: poll: %m");
+            return false;
+        }
+        if (polled[0].revents != 0) {
+            return false; /* the client has nothing to say: this is its end */
+        }
+        struct signalfd_siginfo signal;
+        (void)io_read_some(signals, &signal, sizeof(signal));
+        *children = reap_children(shell);
+        if (shell->ended) {
+            return true;
+        }
+    }
+}
+
+/* The part after the shell runs. Same result as foreground_run. */
+static bool accompany(int *lease_fd, int signals, pid_t pid, struct command_pipes *pipes,
+                      struct leftover *left)
+{
+    int lease = *lease_fd;
+    int64_t started = clock_monotonic_ms();
+    struct shell shell = {.pid = pid};
+    bool children = true;
+    if (report_start(lease, pid, pipes) < 0 || !await_end(lease, signals, &shell, &children)) {
+        children = tree_kill(&shell, KILL_TIMEOUT_MS) < 0;
+        if (children) {
+            log_line("runner: processes of a command could not be killed");
+        }
+    } else {
+        report_end(lease, &shell, clock_monotonic_ms() - started, children);
+    }
+    if (children) {
+        *left =
+            (struct leftover){.lease = steal_fd(lease_fd),
+                              .pipes = {steal_fd(&pipes->out_read), steal_fd(&pipes->err_read)}};
+    }
+    return !children;
+}
+
+bool foreground_run(const struct incoming *command, int *lease_fd, int signals,
+                    struct leftover *left)
+{
+    cleanup_fd int lease = steal_fd(lease_fd);
+    cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
+    struct spawn_error error = {.stage = SPAWN_PREPARE};
+    pid_t pid;
+    if (message_send_plain(lease, MESSAGE_BEGIN) < 0) {
+        return true; /* the client is gone already */
+    }
+    if (command_pipes_open(&pipes) < 0) {
+        error.error = errno;
+        report_failure(lease, &error);
+        return true;
+    }
+    if (spawn_shell(command, &pipes, &pid, &error) < 0) {
+        report_failure(lease, &error);
+        return true;
+    }
+    command_pipes_close_writers(&pipes);
+    return accompany(&lease, signals, pid, &pipes, left);
+}

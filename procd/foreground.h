@@ -1,0 +1,19 @@
+/*
+ * A foreground command in its runner.
+ */
+#ifndef PROCD_FOREGROUND_H
+#define PROCD_FOREGROUND_H
+
+#include <stdbool.h>
+
+#include "procd/linger.h"
+#include "procd/protocol.h"
+
+/*
+ * Runs the command of an opened RUN message, reports over *lease (taken over: -1 afterwards), and
+ * kills its tree when the lease is closed before its end. `signals` is a signalfd for SIGCHLD.
+ * Returns true when nothing of the command is left; otherwise *left is what must be stayed for.
+ */
+bool foreground_run(const struct incoming *command, int *lease, int signals, struct leftover *left);
+
+#endif

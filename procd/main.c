@@ -1,0 +1,160 @@
+/*
+ * procd: the process daemon. `procd -r RUN` serves the listening socket on descriptor 0; `--stop`
+ * ends the whole server; `--runner` is what procd executes for its pool.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/settings.h"
+#include "procd/descriptor.h"
+#include "procd/loop.h"
+#include "procd/pool.h"
+#include "procd/registry.h"
+#include "procd/runner.h"
+#include "procd/server.h"
+#include "procd/stop.h"
+
+#define EXIT_USAGE 100 /* as s6's programs */
+
+enum mode { MODE_DAEMON, MODE_STOP, MODE_RUNNER };
+
+struct options {
+    enum mode mode;
+    const char *run_directory;
+    long descriptor_limit; /* of a runner */
+};
+
+static bool parse_options(int count, char **arguments, struct options *options)
+{
+    static const struct option known[] = {
+        {"run-directory", required_argument, NULL, 'r'},
+        {"stop", no_argument, NULL, 's'},
+        {"runner", required_argument, NULL, 'R'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    *options = (struct options){.mode = MODE_DAEMON};
+    while ((option = getopt_long(count, arguments, "r:", known, NULL)) != -1) {
+        switch (option) {
+        case 'r':
+            options->run_directory = optarg;
+            break;
+        case 's':
+            options->mode = MODE_STOP;
+            break;
+        case 'R':
+            options->mode = MODE_RUNNER;
+            options->descriptor_limit = strtol(optarg, NULL, 10);
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == count && (options->mode == MODE_RUNNER || options->run_directory != NULL);
+}
+
+/* Many clients' descriptors pass through here. Returns the soft limit as it was, for commands; or
+ * -1. */
+static long raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return -1;
+    }
+    long before = limit.rlim_cur > (rlim_t)LONG_MAX ? -1 : (long)limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        log_line("setrlimit: %m");
+    }
+    return before;
+}
+
+static void end_by_signal(struct watch *watch)
+{
+    (void)watch;
+    loop_stop();
+}
+
+/*
+ * SIGTERM and SIGINT end the daemon and not its jobs. SIGCHLD is ignored, so that the kernel reaps
+ * the runners: procd knows their ends by their sockets.
+ */
+static int watch_signals(void)
+{
+    static struct watch watch = {.ready = end_by_signal};
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    if (sigprocmask(SIG_SETMASK, &ending, NULL) < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR ||
+        signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
+        return -1;
+    }
+    watch.fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+    return watch.fd < 0 ? -1 : loop_add(&watch);
+}
+
+static int daemon_main(const char *run_directory)
+{
+    struct settings settings;
+    char error[200];
+    /* The launcher has taken them out already; no command may ever see them. */
+    (void)unsetenv("SANDBOX_SECRET");
+    (void)unsetenv("SANDBOX_SECRET_FILE");
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return EXIT_USAGE;
+    }
+    int listener = descriptor_take_stdin();
+    long descriptor_limit = raise_descriptor_limit();
+    if (listener < 0 || loop_open() < 0 || watch_signals() < 0) {
+        log_line("cannot start: %m");
+        return 1;
+    }
+    if (registry_open(run_directory) < 0) {
+        log_line("cannot use the state in %s: %m", run_directory);
+        return 1;
+    }
+    if (pool_open(descriptor_limit) < 0) {
+        log_line("cannot start a runner: %m");
+        return 1;
+    }
+    if (server_open(listener) < 0) {
+        log_line("descriptor 0 must be a listening socket: %m");
+        return 1;
+    }
+    if (loop_run() < 0) {
+        log_line("epoll_wait: %m");
+        return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    logger_open("procd");
+    if (!parse_options(argc, argv, &options)) {
+        (void)fputs("usage: procd -r RUN [--stop]\n", stderr);
+        return EXIT_USAGE;
+    }
+    switch (options.mode) {
+    case MODE_RUNNER:
+        return runner_main(options.descriptor_limit);
+    case MODE_STOP:
+        return stop_main(options.run_directory);
+    case MODE_DAEMON:
+        break;
+    }
+    return daemon_main(options.run_directory);
+}

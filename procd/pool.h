@@ -1,0 +1,36 @@
+/*
+ * The runners that wait for a command, and those whose next word procd waits for.
+ *
+ * A few idle ones are kept ready. When there is none, another is started at once and given the
+ * command before it has woken up: its socket holds it. What a burst has left too many of is let go
+ * a few seconds later.
+ */
+#ifndef PROCD_POOL_H
+#define PROCD_POOL_H
+
+#include <stdbool.h>
+
+#include "procd/loop.h"
+#include "procd/protocol.h"
+
+/* What became of a job that was handed to a runner: its answer, or NULL when the runner died first.
+ */
+typedef void job_answer_function(void *context, const struct incoming *answer);
+
+/*
+ * Starts the first runners. `descriptor_limit` is the soft limit of open files that commands get.
+ * 0, or -1 with errno.
+ */
+int pool_open(long descriptor_limit);
+
+/* Hands a RUN message on as it came. 0, or -1 with errno when no runner can be had. */
+int pool_run(const struct incoming *run);
+
+/*
+ * Hands a background job on: `job` (JOB) with `directory` (borrowed), and the client's START as it
+ * came. 0, and `answer` is called later, exactly once; or -1 with errno, and it is not.
+ */
+int pool_start_job(struct message *job, int directory, const struct incoming *start,
+                   job_answer_function *answer, void *context);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * The children of a runner: its shell, and what was orphaned below it and came to it, because a
+ * runner is the subreaper of its tree.
+ */
+#ifndef PROCD_REAP_H
+#define PROCD_REAP_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct shell {
+    pid_t pid;
+    bool ended;
+    int wait_status; /* as waitpid(2) gives it; valid once it has ended, as is usage */
+    struct rusage usage;
+};
+
+/*
+ * Reaps every child that has ended and notes it when the shell is one of them (`shell` may be
+ * NULL). Whether a child is left.
+ */
+bool reap_children(struct shell *shell);
+
+/* The exit code, -1 after a signal; and the signal, 0 after an exit. */
+int shell_code(const struct shell *shell);
+int shell_signal(const struct shell *shell);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * Starting a shell by vfork(2): the child borrows our memory until it executes, so no page table is
+ * copied and an error comes back by plain assignment. The price is that the child may only make
+ * system calls and write to its `struct launch`; all else is prepared before.
+ */
+#include "procd/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "procd/environment.h"
+
+/*
+ * The kernel takes no argument longer than 32 pages with its NUL (MAX_ARG_STRLEN, execve(2)). A
+ * longer command goes into a memory file, and the shell's own command reads it there; descriptor 3
+ * is closed before anything of the command runs, and $0 stays what it was.
+ */
+#define ARGUMENT_MAX      ((size_t)131072 - 1)
+#define SCRIPT_DESCRIPTOR 3
+#define SCRIPT_COMMAND    "eval \"$(/bin/cat <&3)\" 3<&-"
+
+int command_pipes_open(struct command_pipes *pipes)
+{
+    int out[2];
+    int err[2];
+    *pipes = (struct command_pipes)COMMAND_PIPES_NONE;
+    if (pipe2(out, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    pipes->out_read = out[0];
+    pipes->out_write = out[1];
+    if (pipe2(err, O_CLOEXEC) < 0) {
+        int saved = errno;
+        command_pipes_close(pipes);
+        errno = saved;
+        return -1;
+    }
+    pipes->err_read = err[0];
+    pipes->err_write = err[1];
+    return 0;
+}
+
+void command_pipes_close_writers(struct command_pipes *pipes)
+{
+    close_fd(&pipes->out_write);
+    close_fd(&pipes->err_write);
+}
+
+void command_pipes_close(struct command_pipes *pipes)
+{
+    command_pipes_close_writers(pipes);
+    close_fd(&pipes->out_read);
+    close_fd(&pipes->err_read);
+}
+
+/* What the child needs, and what it leaves behind when it fails. */
+struct launch {
+    const char *cwd; /* or NULL */
+    int out, err;
+    int script; /* or -1 */
+    char *arguments[4];
+    char **environment;
+    volatile enum spawn_stage stage;
+    volatile int error;
+};
+
+static int execute(struct launch *launch)
+{
+    sigset_t none;
+    unsigned first_to_close = launch->script >= 0 ? SCRIPT_DESCRIPTOR + 1 : SCRIPT_DESCRIPTOR;
+    launch->stage = SPAWN_PREPARE;
+    if (setsid() < 0 || dup2(launch->out, STDOUT_FILENO) < 0 ||
+        dup2(launch->err, STDERR_FILENO) < 0 ||
+        (launch->script >= 0 && dup2(launch->script, SCRIPT_DESCRIPTOR) < 0)) {
+        return -1;
+    }
+    /* Everything we have is close-on-exec; this is the second lock, so a kernel without it is fine.
+     */
+    (void)close_range(first_to_close, ~0U, 0);
+    launch->stage = SPAWN_CHDIR;
+    if (launch->cwd != NULL && chdir(launch->cwd) < 0) {
+        return -1;
+    }
+    launch->stage = SPAWN_EXEC;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with these arguments */
+    return execve("/bin/sh", launch->arguments, launch->environment);
+}
+
+/* Nothing but vfork here: it returns twice into the same frame. */
+__attribute__((noinline)) static pid_t launch_child(struct launch *launch)
+{
+    pid_t pid = vfork();
+    if (pid == 0) {
+        (void)execute(launch);
+        launch->error = errno;
+        _exit(127);
+    }
+    return pid;
+}
+
+/* The memory file with the command, out of the way of the descriptor it will have. */
+static int make_script(const char *cmd, size_t length)
+{
+    cleanup_fd int fd = memfd_create("command", MFD_CLOEXEC);
+    if (fd < 0 || io_write_all(fd, cmd, length) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+        return -1;
+    }
+    return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
+}
+
+static int start(struct launch *launch, pid_t *pid, struct spawn_error *error)
+{
+    *pid = launch_child(launch);
+    if (*pid < 0) {
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
+        return -1;
+    }
+    if (launch->error != 0) {
+        *error = (struct spawn_error){.stage = launch->stage, .error = launch->error};
+        (void)waitpid(*pid, NULL, 0); /* it has exited: that is how we came here */
+        return -1;
+    }
+    return 0;
+}
+
+int spawn_shell(const struct incoming *command, const struct command_pipes *pipes, pid_t *pid,
+                struct spawn_error *error)
+{
+    static char shell[] = "sh";
+    static char option[] = "-c";
+    static char script_command[] = SCRIPT_COMMAND;
+    const char *cmd = message_text(command, FIELD_CMD);
+    if (cmd == NULL) {
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = EINVAL};
+        return -1;
+    }
+    size_t length = strlen(cmd);
+    bool is_long = length > ARGUMENT_MAX;
+    cleanup_free char **environment = environment_merge(command);
+    cleanup_fd int script = is_long ? make_script(cmd, length) : -1;
+    if (environment == NULL || (is_long && script < 0)) {
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
+        return -1;
+    }
+    struct launch launch = {
+        .cwd = message_text(command, FIELD_CWD),
+        .out = pipes->out_write,
+        .err = pipes->err_write,
+        .script = script,
+        .arguments = {shell, option, is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
+        .environment = environment,
+    };
+    return start(&launch, pid, error);
+}

@@ -1,0 +1,98 @@
+/*
+ * Everything below us ends. A service's supervisor is known by our session: every service and every
+ * command has one of its own, so they are what is left when no child of our session is.
+ */
+#include "procd/stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "procd/clock.h"
+#include "procd/process_table.h"
+#include "procd/reap.h"
+#include "procd/tree_kill.h"
+
+#define SERVICES_MS     3000
+#define KILL_TIMEOUT_MS 1500
+#define REAP_PAUSE_MS   100
+
+static bool services_are_left(void)
+{
+    cleanup_(pid_list_clear) struct pid_list children = {0};
+    if (process_children(getpid(), &children) < 0) {
+        return false;
+    }
+    pid_t session = getsid(0);
+    for (size_t i = 0; i < children.count; i++) {
+        if (getsid(children.pids[i]) == session) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void await_services(const sigset_t *child_signal)
+{
+    int64_t deadline = clock_monotonic_ms() + SERVICES_MS;
+    const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
+    while (reap_children(NULL) && services_are_left() && clock_monotonic_ms() < deadline) {
+        (void)sigtimedwait(child_signal, NULL, &pause); /* woken or not, it is looked at again */
+    }
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    if (remove(path) < 0 && errno != ENOENT) {
+        log_line("cannot remove %s: %m", path);
+        return -1;
+    }
+    return 0;
+}
+
+static bool has_file(const char *directory, const char *name)
+{
+    cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int stop_main(const char *run_directory)
+{
+    sigset_t all;
+    sigset_t child_signal;
+    sigfillset(&all);
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    /* Nothing interrupts this: who asked to stop is being served. */
+    if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_line("stop: %m");
+        return 1;
+    }
+    await_services(&child_signal);
+    int result = 0;
+    if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
+        log_line("some processes could not be killed");
+        result = 1;
+    }
+    if (has_file(run_directory, "failed")) {
+        result = 1;
+    }
+    if (has_file(run_directory, "remove-on-exit") &&
+        nftw(run_directory, remove_entry, 64, FTW_DEPTH | FTW_PHYS) < 0) {
+        result = 1;
+    }
+    return result;
+}
