@@ -9,7 +9,6 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/json_text.h"
-#include "common/utf8.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
@@ -22,20 +21,16 @@ static const struct json_member path_member[] = {
     {.name = "path", .kind = JSON_TEXT, .required = true},
 };
 
-/* ---- answers ---- */
-
-/* {"success": false, "error": ...}: names in the message may be no UTF-8. */
+/* {"success": false, "error": ...} */
 static void answer_fs_failure(struct request *request, const struct fs_error *error)
 {
-    cleanup_free char *message = utf8_copy(error->message);
-    answer_failure(request, 200, "%s", message == NULL ? strerror(error->number) : message);
+    answer_failure(request, 200, "%s", error->message);
 }
 
 /* {"error": ...}, of the endpoints that have no "success". */
 static void answer_fs_error(struct request *request, const struct fs_error *error)
 {
-    cleanup_free char *message = utf8_copy(error->message);
-    answer_error(request, 200, "%s", message == NULL ? strerror(error->number) : message);
+    answer_error(request, 200, "%s", error->message);
 }
 
 static int write_text(struct request *request, const char *text)

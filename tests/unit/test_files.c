@@ -1,0 +1,197 @@
+/*
+ * The file endpoints, from a body to an answer.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "fcgi-app/endpoint.h"
+#include "fcgi-app/fs.h"
+#include "fcgi-app/json.h"
+#include "tests/unit/fake_request.h"
+
+static char top[] = "/tmp/test_files.XXXXXX";
+static int spools;
+
+static int enter_directory(void **state)
+{
+    (void)state;
+    (void)umask(022);
+    (void)strcpy(top, "/tmp/test_files.XXXXXX");
+    spools = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    json_init(spools, 0);
+    return spools < 0 || mkdtemp(top) == NULL || chdir(top) != 0;
+}
+
+static int leave_directory(void **state)
+{
+    (void)state;
+    struct fs_error error;
+    close_fd(&spools);
+    return chdir("/") != 0 || fs_delete_tree(top, &error) != 0;
+}
+
+static void make_file(const char *path, const char *content, size_t length)
+{
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, length), length);
+}
+
+static void assert_answer(const struct endpoint *endpoint, const char *body, int status,
+                          const char *expected)
+{
+    struct request request = fake_request(body, strlen(body));
+    endpoint->handle(&request);
+    assert_int_equal(request.status, status);
+    assert_false(request.aborted);
+    assert_string_equal(request.answer, expected);
+    fake_request_clear(&request);
+}
+
+#define SUCCESS "{\"success\":true}"
+
+static void writes_and_reads(void **state)
+{
+    (void)state;
+    assert_answer(&write_file_endpoint,
+                  "{\"path\":\"file\",\"content\":\"a\\u0000\\\"\\n\\u00e4\\ud83d\\ude00\"}", 200,
+                  SUCCESS);
+    assert_answer(&read_file_endpoint, "{\"path\":\"file\"}", 200,
+                  "{\"content\":\"a\\u0000\\\"\\n\u00e4\U0001F600\"}");
+    assert_answer(&write_file_endpoint, "{\"content\":\"\",\"path\":\"file\"}", 200, SUCCESS);
+    assert_answer(&read_file_endpoint, "{\"path\":\"file\"}", 200, "{\"content\":\"\"}");
+}
+
+static void names_what_is_missing(void **state)
+{
+    (void)state;
+    static const struct endpoint *const with_success[] = {
+        &write_file_endpoint, &delete_file_endpoint, &delete_dir_endpoint, &make_dir_endpoint};
+    for (size_t i = 0; i < sizeof(with_success) / sizeof(with_success[0]); i++) {
+        assert_answer(with_success[i], "{\"content\":\"x\"}", 400,
+                      "{\"success\":false,\"error\":\"path is required\"}");
+    }
+    assert_answer(&read_file_endpoint, "{}", 400, "{\"error\":\"path is required\"}");
+    assert_answer(&list_dir_endpoint, "{\"path\":\"\"}", 400, "{\"error\":\"path is required\"}");
+    make_file("file", "old", 3);
+    assert_answer(&write_file_endpoint, "{\"path\":\"file\"}", 400,
+                  "{\"success\":false,\"error\":\"content is required\"}");
+    assert_answer(&read_file_endpoint, "{\"path\":\"file\"}", 200, "{\"content\":\"old\"}");
+}
+
+static void passes_on_what_the_system_says(void **state)
+{
+    (void)state;
+    assert_answer(&read_file_endpoint, "{\"path\":\"missing\"}", 200,
+                  "{\"error\":\"open missing: No such file or directory\"}");
+    assert_answer(&read_file_endpoint, "{\"path\":\".\"}", 200,
+                  "{\"error\":\"read .: Is a directory\"}");
+    assert_answer(&read_file_endpoint, "{\"path\":\"/proc/self/mem\"}", 200,
+                  "{\"error\":\"read /proc/self/mem: Input/output error\"}");
+    assert_answer(&list_dir_endpoint, "{\"path\":\"missing\"}", 200,
+                  "{\"error\":\"open missing: No such file or directory\"}");
+    assert_answer(&write_file_endpoint, "{\"path\":\"missing/x\",\"content\":\"\"}", 200,
+                  "{\"success\":false,\"error\":\"open missing/x: No such file or directory\"}");
+    assert_answer(&write_file_endpoint, "{\"path\":\"/dev/full\",\"content\":\"x\"}", 200,
+                  "{\"success\":false,\"error\":\"write /dev/full: No space left on device\"}");
+    assert_answer(&delete_file_endpoint, "{\"path\":\".\"}", 200,
+                  "{\"success\":false,\"error\":\"remove .: Is a directory\"}");
+    assert_answer(&make_dir_endpoint, "{\"path\":\"/dev/null\"}", 200,
+                  "{\"success\":false,\"error\":\"mkdir /dev/null: File exists\"}");
+}
+
+static void changes_directories(void **state)
+{
+    (void)state;
+    assert_answer(&make_dir_endpoint, "{\"path\":\"a/b\",\"recursive\":true}", 200, SUCCESS);
+    assert_answer(&list_dir_endpoint, "{\"path\":\"a/b\"}", 200, "{\"entries\":[]}");
+    make_file("a/q\"\n\xff", "", 0);
+    make_file("a/\u00e4", "", 0);
+    assert_answer(&list_dir_endpoint, "{\"path\":\"a\"}", 200,
+                  "{\"entries\":[\"b\",\"q\\\"\\n\uFFFD\",\"\u00e4\"]}");
+    assert_answer(&delete_file_endpoint, "{\"path\":\"a/\u00e4\"}", 200, SUCCESS);
+    assert_answer(&delete_dir_endpoint, "{\"path\":\"a\"}", 200, SUCCESS);
+    assert_answer(&delete_dir_endpoint, "{\"path\":\"a\"}", 200, SUCCESS);
+    assert_answer(&list_dir_endpoint, "{\"path\":\".\"}", 200, "{\"entries\":[]}");
+}
+
+static void reads_files_without_size(void **state)
+{
+    (void)state;
+    struct request request = fake_request("{\"path\":\"/proc/self/status\"}", 28);
+    read_file_endpoint.handle(&request);
+    assert_ptr_equal(strstr(request.answer, "{\"content\":\"Name:\\t"), request.answer);
+    assert_string_equal(request.answer + request.answer_length - 2, "\"}");
+    fake_request_clear(&request);
+}
+
+/* Sequences of three bytes, which the pieces cut at each of their places, and one cut at the end.
+ */
+static void reads_large_files_in_pieces(void **state)
+{
+    (void)state;
+    enum { TIMES = 100000 };
+    char *content = malloc(TIMES * 3 + 2), *at = content;
+    for (int i = 0; i < TIMES; i++) {
+        at = mempcpy(at, "\u20ac", 3);
+    }
+    (void)mempcpy(at, "\xe2\x82", 2);
+    make_file("file", content, TIMES * 3 + 2);
+    struct request request = fake_request("{\"path\":\"file\"}", 15);
+    read_file_endpoint.handle(&request);
+    assert_int_equal(request.answer_length, strlen("{\"content\":\"") + TIMES * 3 + 6 + 2);
+    assert_memory_equal(request.answer + strlen("{\"content\":\""), content, TIMES * 3);
+    assert_string_equal(request.answer + strlen("{\"content\":\"") + TIMES * 3, "\uFFFD\uFFFD\"}");
+    fake_request_clear(&request);
+    free(content);
+}
+
+static void stops_when_the_client_leaves(void **state)
+{
+    (void)state;
+    static const char content[300000];
+    make_file("file", content, sizeof(content));
+    struct request request = fake_request("{\"path\":\"file\"}", 15);
+    request.writable_max = 100000;
+    read_file_endpoint.handle(&request);
+    assert_true(request.answer_length <= 100000);
+    fake_request_clear(&request);
+}
+
+static void does_nothing_for_a_bad_body(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("dir", 0755), 0);
+    assert_answer(&write_file_endpoint, "{\"path\":\"dir/file\",\"content\":\"x\\ud83d\"}", 400,
+                  "{\"success\":false,\"error\":\"invalid JSON at byte 31: lone surrogate in a "
+                  "string\"}");
+    assert_answer(&list_dir_endpoint, "{\"path\":\"dir\"}", 200, "{\"entries\":[]}");
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, enter_directory, leave_directory)
+    const struct CMUnitTest tests[] = {
+        TEST(writes_and_reads),
+        TEST(names_what_is_missing),
+        TEST(passes_on_what_the_system_says),
+        TEST(changes_directories),
+        TEST(reads_files_without_size),
+        TEST(reads_large_files_in_pieces),
+        TEST(stops_when_the_client_leaves),
+        TEST(does_nothing_for_a_bad_body),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,590 @@
+/*
+ * The file-system calls: what they keep, follow, refuse and leave behind. Runs as root too, where
+ * some cases act as another user.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "fcgi-app/fs.h"
+#include "fcgi-app/fs_path.h"
+
+#define NOBODY 65534
+
+static char top[] = "/tmp/test_fs.XXXXXX";
+static struct fs_error error;
+
+/* Each test has a fresh directory as its working directory, so that its paths are short. */
+static int enter_directory(void **state)
+{
+    (void)state;
+    (void)umask(022);
+    (void)strcpy(top, "/tmp/test_fs.XXXXXX");
+    return mkdtemp(top) == NULL || chmod(top, 0755) != 0 || chdir(top) != 0;
+}
+
+static int leave_directory(void **state)
+{
+    (void)state;
+    return chdir("/") != 0 || fs_delete_tree(top, &error) != 0 || access(top, F_OK) == 0;
+}
+
+static void make_file(const char *path, const char *content)
+{
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), strlen(content));
+}
+
+static void assert_content(const char *path, const char *expected)
+{
+    char content[100];
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t length = read(fd, content, sizeof(content) - 1);
+    assert_true(length >= 0);
+    content[length] = '\0';
+    assert_string_equal(content, expected);
+}
+
+static unsigned mode_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(lstat(path, &status), 0);
+    return status.st_mode & 07777;
+}
+
+static ino_t inode_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(lstat(path, &status), 0);
+    return status.st_ino;
+}
+
+/* The names in a directory, one space after each. */
+static const char *names_in(const char *path)
+{
+    static char joined[1000];
+    char **names;
+    size_t count;
+    joined[0] = '\0';
+    assert_int_equal(fs_list(path, &names, &count, &error), 0);
+    for (size_t i = 0; i < count; i++) {
+        (void)strcat(strcat(joined, names[i]), " ");
+    }
+    fs_list_free(names, count);
+    return joined;
+}
+
+static int write_file(const char *path, const char *content)
+{
+    struct fs_writer *writer = fs_write_begin(path, &error);
+    if (writer == NULL) {
+        return -1;
+    }
+    if (fs_write_data(writer, content, strlen(content), &error) != 0) {
+        fs_write_cancel(writer);
+        return -1;
+    }
+    return fs_write_commit(writer, &error);
+}
+
+static void assert_error(int number, const char *words)
+{
+    assert_int_equal(error.number, number);
+    if (strstr(error.message, words) == NULL) {
+        print_error("no \"%s\" in \"%s\"\n", words, error.message);
+    }
+    assert_non_null(strstr(error.message, words));
+}
+
+/* Becomes another user where that is possible. Whether it was. */
+static bool become_nobody(void)
+{
+    return geteuid() == 0 && setegid(NOBODY) == 0 && seteuid(NOBODY) == 0;
+}
+
+static void become_root(bool was_root)
+{
+    if (was_root) {
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(setegid(0), 0);
+    }
+}
+
+/* ---- writing ---- */
+
+static void writes_new_and_old_files(void **state)
+{
+    (void)state;
+    assert_int_equal(write_file("new", "one"), 0);
+    assert_content("new", "one");
+    assert_int_equal(mode_of("new"), 0644);
+    assert_int_equal(chmod("new", 04751), 0);
+    assert_int_equal(write_file("new", ""), 0);
+    assert_content("new", "");
+    assert_int_equal(mode_of("new"), 04751);
+    assert_string_equal(names_in("."), "new ");
+}
+
+static void keeps_the_old_content_until_commit(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    struct fs_writer *writer = fs_write_begin("file", &error);
+    assert_int_equal(fs_write_data(writer, "new", 3, &error), 0);
+    assert_content("file", "old");
+    fs_write_cancel(writer);
+    fs_write_cancel(NULL);
+    assert_content("file", "old");
+    assert_string_equal(names_in("."), "file ");
+}
+
+static void writes_through_links(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("sub", 0755), 0);
+    make_file("sub/target", "old");
+    assert_int_equal(chmod("sub/target", 0600), 0);
+    assert_int_equal(symlink("target", "sub/link"), 0); /* relative to its own directory */
+    assert_int_equal(symlink("sub/link", "chain"), 0);
+    assert_int_equal(write_file("chain", "new"), 0);
+    assert_content("sub/target", "new");
+    assert_int_equal(mode_of("sub/target"), 0600);
+    assert_int_equal(symlink("sub/missing", "dangling"), 0);
+    assert_int_equal(write_file("dangling", "made"), 0);
+    assert_content("sub/missing", "made");
+    assert_int_equal(symlink("loop", "loop"), 0);
+    assert_int_equal(write_file("loop", "x"), -1);
+    assert_error(ELOOP, "open loop: ");
+    assert_string_equal(names_in("sub"), "link missing target ");
+    assert_string_equal(names_in("."), "chain dangling loop sub ");
+}
+
+static void refuses_what_cannot_be_written(void **state)
+{
+    (void)state;
+    make_file("file", "");
+    assert_int_equal(mkdir("dir", 0755), 0);
+    assert_int_equal(symlink("dir", "link"), 0);
+    static const struct {
+        const char *path;
+        int number;
+        const char *words;
+    } rows[] = {
+        {"dir", EISDIR, "open dir: Is a directory"},
+        {"link", EISDIR, "Is a directory"},
+        {"dir/", EISDIR, "Is a directory"},
+        {"link/", EISDIR, "Is a directory"},
+        {"new/", EISDIR, "Is a directory"},
+        {"file/", ENOTDIR, "Not a directory"},
+        {".", EISDIR, "Is a directory"},
+        {"dir/..", EISDIR, "Is a directory"},
+        {"/", EISDIR, "Is a directory"},
+        {"missing/file", ENOENT, "open missing/file: No such file or directory"},
+        {"file/file", ENOTDIR, "Not a directory"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(write_file(rows[i].path, "x"), -1);
+        assert_error(rows[i].number, rows[i].words);
+    }
+    char long_name[5000];
+    memset(long_name, 'x', sizeof(long_name));
+    long_name[sizeof(long_name) - 1] = '\0';
+    assert_int_equal(write_file(long_name, "x"), -1);
+    assert_error(ENAMETOOLONG, "File name too long");
+    assert_string_equal(names_in("."), "dir file link ");
+    assert_string_equal(names_in("dir"), "");
+}
+
+static void writes_devices_in_place(void **state)
+{
+    (void)state;
+    assert_int_equal(write_file("/dev/null", "x"), 0);
+    assert_int_equal(write_file("/dev/full", "x"), -1);
+    assert_error(ENOSPC, "write /dev/full: No space left on device");
+}
+
+static void never_waits_for_a_fifo(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    assert_int_equal(write_file("fifo", "x"), -1);
+    assert_error(ENXIO, "open fifo: ");
+    cleanup_fd int reader = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(write_file("fifo", "x"), 0);
+    char byte;
+    assert_int_equal(read(reader, &byte, 1), 1);
+    struct fs_writer *writer = fs_write_begin("fifo", &error); /* more than a pipe takes */
+    static const char much[1 << 20];
+    assert_int_equal(fs_write_data(writer, much, sizeof(much), &error), -1);
+    assert_error(EAGAIN, "write fifo: ");
+    fs_write_cancel(writer);
+}
+
+/* RLIMIT_FSIZE stands for a full disk. */
+static void keeps_the_old_content_when_the_disk_is_full(void **state)
+{
+    (void)state;
+    struct rlimit old;
+    make_file("file", "old");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {.rlim_cur = 5000, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    static const char much[10000];
+    struct fs_writer *writer = fs_write_begin("file", &error);
+    int result = fs_write_data(writer, much, sizeof(much), &error);
+    fs_write_cancel(writer);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(result, -1);
+    assert_error(EFBIG, "write file: ");
+    assert_content("file", "old");
+    assert_string_equal(names_in("."), "file ");
+}
+
+static void writes_in_place_where_nothing_may_be_made(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("dir", 0755), 0);
+    make_file("dir/file", "a long old content");
+    ino_t inode = inode_of("dir/file");
+    assert_int_equal(chmod("dir/file", 0666), 0);
+    assert_int_equal(chmod("dir", 0555), 0);
+    bool root = become_nobody();
+    int old = write_file("dir/file", "new"), fresh = write_file("dir/fresh", "x");
+    become_root(root);
+    assert_int_equal(old, 0);
+    assert_int_equal(fresh, -1);
+    assert_error(EACCES, "open dir/fresh: Permission denied");
+    assert_content("dir/file", "new");
+    assert_int_equal(inode_of("dir/file"), inode);
+    assert_int_equal(chmod("dir", 0755), 0);
+}
+
+static void writes_in_place_what_may_not_be_replaced(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* it takes two users */
+    }
+    assert_int_equal(mkdir("sticky", 0755), 0);
+    assert_int_equal(chmod("sticky", 01777), 0);
+    make_file("sticky/file", "a long old content");
+    assert_int_equal(chmod("sticky/file", 0666), 0);
+    ino_t inode = inode_of("sticky/file");
+    /* The kernel's fs.protected_regular concerns O_CREAT only, which is not used on what is there.
+     */
+    bool root = become_nobody();
+    int result = write_file("sticky/file", "new");
+    become_root(root);
+    if (result != 0) {
+        print_error("%s\n", error.message);
+    }
+    assert_int_equal(result, 0);
+    assert_content("sticky/file", "new");
+    assert_int_equal(inode_of("sticky/file"), inode);
+    assert_string_equal(names_in("sticky"), "file ");
+}
+
+static void refuses_read_only_files(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(chmod("file", 0444), 0);
+    assert_int_equal(chmod(".", 0777), 0);
+    bool root = become_nobody();
+    int result = write_file("file", "new");
+    become_root(root);
+    assert_int_equal(result, -1);
+    assert_error(EACCES, "open file: Permission denied");
+    assert_content("file", "old");
+}
+
+static void keeps_the_owner(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* only root gives files away */
+    }
+    make_file("file", "old");
+    assert_int_equal(chown("file", NOBODY, NOBODY), 0);
+    assert_int_equal(write_file("file", "new"), 0);
+    struct stat status;
+    assert_int_equal(stat("file", &status), 0);
+    assert_int_equal(status.st_uid, NOBODY);
+    assert_int_equal(status.st_gid, NOBODY);
+}
+
+/* ---- reading ---- */
+
+static void opens_regular_files_only(void **state)
+{
+    (void)state;
+    uint64_t size = 0;
+    make_file("file", "12345");
+    assert_int_equal(symlink("file", "link"), 0);
+    cleanup_fd int fd = fs_open("link", &size, &error);
+    assert_true(fd >= 0);
+    assert_int_equal(size, 5);
+    cleanup_fd int proc = fs_open("/proc/self/status", &size, &error);
+    assert_true(proc >= 0);
+    assert_int_equal(size, 0);
+    assert_int_equal(fs_open(".", &size, &error), -1);
+    assert_error(EISDIR, "read .: Is a directory");
+    assert_int_equal(fs_open("missing", &size, &error), -1);
+    assert_error(ENOENT, "open missing: No such file or directory");
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    assert_int_equal(fs_open("fifo", &size, &error), -1);
+    assert_error(EINVAL, "read fifo: Not a regular file");
+    assert_int_equal(fs_open("/dev/zero", &size, &error), -1);
+    cleanup_fd int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
+    assert_int_equal(bind(socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(fs_open("socket", &size, &error), -1);
+    assert_error(EINVAL, "Not a regular file");
+}
+
+/* ---- directories ---- */
+
+static void makes_directories_with_parents(void **state)
+{
+    (void)state;
+    assert_int_equal(fs_make_directory("a/b//c/", &error), 0);
+    assert_int_equal(mode_of("a/b/c"), 0755);
+    assert_int_equal(fs_make_directory("a/b/c", &error), 0);
+    assert_int_equal(symlink("a", "link"), 0);
+    assert_int_equal(fs_make_directory("link", &error), 0);
+    assert_int_equal(fs_make_directory("link/d/e", &error), 0);
+    assert_int_equal(access("a/d/e", F_OK), 0);
+    char absolute[100];
+    (void)snprintf(absolute, sizeof(absolute), "%s/x/y", top);
+    assert_int_equal(fs_make_directory(absolute, &error), 0);
+    make_file("file", "");
+    assert_int_equal(fs_make_directory("file", &error), -1);
+    assert_error(EEXIST, "mkdir file: File exists");
+    assert_int_equal(fs_make_directory("file/x", &error), -1);
+    assert_error(ENOTDIR, "Not a directory");
+    assert_int_equal(fs_make_directory("/", &error), 0);
+}
+
+static void lists_sorted_by_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("dir", 0755), 0);
+    assert_string_equal(names_in("dir"), "");
+    static const char *const names[] = {"b", "B", "a", "\xc3\xa4", "10", "9", ".hidden", "\xff"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[50];
+        (void)snprintf(path, sizeof(path), "dir/%s", names[i]);
+        make_file(path, "");
+    }
+    assert_string_equal(names_in("dir"), ".hidden 10 9 B a b \xc3\xa4 \xff ");
+    char **list;
+    size_t count;
+    assert_int_equal(fs_list("missing", &list, &count, &error), -1);
+    assert_error(ENOENT, "No such file or directory");
+    assert_int_equal(fs_list("dir/a", &list, &count, &error), -1);
+    assert_error(ENOTDIR, "Not a directory");
+}
+
+static void deletes_files(void **state)
+{
+    (void)state;
+    make_file("file", "");
+    assert_int_equal(symlink("file", "link"), 0);
+    assert_int_equal(fs_delete_file("link", &error), 0);
+    assert_string_equal(names_in("."), "file ");
+    assert_int_equal(fs_delete_file("file", &error), 0);
+    assert_int_equal(fs_delete_file("file", &error), -1);
+    assert_error(ENOENT, "remove file: No such file or directory");
+    assert_int_equal(mkdir("dir", 0755), 0);
+    assert_int_equal(fs_delete_file("dir", &error), -1);
+    assert_error(EISDIR, "Is a directory");
+}
+
+static void deletes_trees_without_following_links(void **state)
+{
+    (void)state;
+    assert_int_equal(fs_make_directory("outside/dir", &error), 0);
+    make_file("outside/file", "");
+    assert_int_equal(fs_make_directory("tree/a/b", &error), 0);
+    assert_int_equal(fs_make_directory("tree/c/empty", &error), 0);
+    make_file("tree/a/file", "");
+    assert_int_equal(mkfifo("tree/a/b/fifo", 0600), 0);
+    assert_int_equal(symlink("../../outside", "tree/a/link"), 0);
+    assert_int_equal(symlink("..", "tree/up"), 0);
+    assert_int_equal(chmod("tree/a", 0700), 0);
+    assert_int_equal(fs_delete_tree("tree/", &error), 0);
+    assert_string_equal(names_in("."), "outside ");
+    assert_int_equal(symlink("outside", "link"), 0);
+    assert_int_equal(fs_delete_tree("link", &error), 0);
+    assert_string_equal(names_in("."), "outside ");
+    assert_string_equal(names_in("outside"), "dir file ");
+    assert_int_equal(fs_delete_tree("outside/file", &error), 0);
+    assert_string_equal(names_in("outside"), "dir ");
+}
+
+static void deletes_nothing_it_should_not(void **state)
+{
+    (void)state;
+    make_file("file", "");
+    assert_int_equal(fs_delete_tree("missing", &error), 0);
+    assert_int_equal(fs_delete_tree("missing/below", &error), 0);
+    assert_int_equal(fs_delete_tree("file/below", &error), -1);
+    assert_error(ENOTDIR, "Not a directory");
+    assert_int_equal(mkdir("dir", 0755), 0);
+    assert_int_equal(fs_delete_tree("dir/.", &error), -1);
+    assert_error(EINVAL, "Invalid argument");
+    assert_string_equal(names_in("."), "dir file ");
+}
+
+/* What delete_dir stands on, tried without anything at stake. */
+static void has_no_place_for_roots_and_dots(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int number;
+    } rows[] = {{"/", EBUSY},         {"//", EBUSY},  {".", EINVAL},   {"..", EINVAL},
+                {"./", EINVAL},       {"/.", EINVAL}, {"/..", EINVAL}, {"/tmp/.", EINVAL},
+                {"/tmp/../", EINVAL}, {"", EBUSY}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fs_place place;
+        int result = fs_place_open(&place, rows[i].path);
+        int number = errno;
+        fs_place_clear(&place);
+        assert_int_equal(result, -1);
+        assert_int_equal(number, rows[i].number);
+    }
+    struct fs_place place;
+    assert_int_equal(fs_place_open(&place, "/tmp///"), 0);
+    assert_string_equal(place.name, "tmp");
+    fs_place_clear(&place);
+}
+
+static void says_when_a_tree_cannot_be_removed(void **state)
+{
+    (void)state;
+    assert_int_equal(fs_make_directory("tree/locked/dir", &error), 0);
+    assert_int_equal(chmod("tree/locked", 0555), 0);
+    bool root = become_nobody();
+    int result = fs_delete_tree("tree", &error);
+    become_root(root);
+    assert_int_equal(result, -1);
+    assert_error(EACCES, "remove tree: Permission denied");
+    assert_int_equal(access("tree/locked/dir", F_OK), 0);
+    assert_int_equal(chmod("tree/locked", 0755), 0);
+}
+
+static int open_descriptors(void)
+{
+    char **names;
+    size_t count;
+    assert_int_equal(fs_list("/proc/self/fd", &names, &count, &error), 0);
+    fs_list_free(names, count);
+    return (int)count;
+}
+
+/* 3,000 levels with few descriptors: neither the path's length nor their number is a limit. */
+static void deletes_deep_trees(void **state)
+{
+    (void)state;
+    cleanup_fd int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int depth = 0; depth < 3000; depth++) {
+        assert_int_equal(mkdirat(fd, "a-directory", 0755), 0);
+        cleanup_fd int file = openat(fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        int next = openat(fd, "a-directory", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(file >= 0 && next >= 0);
+        close_fd(&fd);
+        fd = next;
+    }
+    close_fd(&fd);
+    int before = open_descriptors();
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    struct rlimit few = {.rlim_cur = (rlim_t)before + 8, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int result = fs_delete_tree("a-directory", &error);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(result, 0);
+    assert_string_equal(names_in("."), "file ");
+    assert_int_equal(open_descriptors(), before);
+}
+
+/* More entries than one read of a directory gives, each second one a directory that is not empty.
+ */
+static void handles_large_directories(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 20000 };
+    char path[60], **names;
+    size_t count;
+    assert_int_equal(mkdir("dir", 0755), 0);
+    for (int i = 0; i < ENTRIES; i++) {
+        (void)snprintf(path, sizeof(path), "dir/entry-%05d", i);
+        if (i % 2 == 0) {
+            make_file(path, "");
+            continue;
+        }
+        assert_int_equal(mkdir(path, 0755), 0);
+        (void)strcat(path, "/file");
+        make_file(path, "");
+    }
+    assert_int_equal(fs_list("dir", &names, &count, &error), 0);
+    assert_int_equal(count, ENTRIES);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(path, sizeof(path), "entry-%05zu", i);
+        assert_string_equal(names[i], path);
+    }
+    fs_list_free(names, count);
+    assert_int_equal(fs_delete_tree("dir", &error), 0);
+    assert_string_equal(names_in("."), "");
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, enter_directory, leave_directory)
+    const struct CMUnitTest tests[] = {
+        TEST(writes_new_and_old_files),
+        TEST(keeps_the_old_content_until_commit),
+        TEST(writes_through_links),
+        TEST(refuses_what_cannot_be_written),
+        TEST(writes_devices_in_place),
+        TEST(never_waits_for_a_fifo),
+        TEST(keeps_the_old_content_when_the_disk_is_full),
+        TEST(writes_in_place_where_nothing_may_be_made),
+        TEST(writes_in_place_what_may_not_be_replaced),
+        TEST(refuses_read_only_files),
+        TEST(keeps_the_owner),
+        TEST(opens_regular_files_only),
+        TEST(makes_directories_with_parents),
+        TEST(lists_sorted_by_bytes),
+        TEST(deletes_files),
+        TEST(deletes_trees_without_following_links),
+        TEST(deletes_nothing_it_should_not),
+        TEST(has_no_place_for_roots_and_dots),
+        TEST(says_when_a_tree_cannot_be_removed),
+        TEST(deletes_deep_trees),
+        TEST(handles_large_directories),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
