@@ -4,10 +4,11 @@ import fs from 'fs';
 
 const TARGET = '/run/nginx-sandbox/port/target';   // decimal digits and a newline; see fcgi-app/port.h
 const LISTEN = '0A';                               // TCP_LISTEN, include/net/tcp_states.h
-// Local addresses as proc_pid_net(5) prints them: little-endian 32-bit words.
+// Local addresses as proc_pid_net(5) prints them: little-endian 32-bit words. First 127.0.0.1, then any.
 const IPV4_LOCAL = ['0100007F', '00000000'];
 const IPV6_LOCAL = ['00000000000000000000000001000000', '00000000000000000000000000000000'];
-const MOST_READS = 64;
+const READ_SIZE = 1024;                            // a few lines: the kernel makes no more than asked for
+const MOST_READS = 256;
 
 function boundPort() {
     try {
@@ -18,33 +19,27 @@ function boundPort() {
 }
 
 // Is one of the addresses listened on at the port? The kernel lists listening sockets before all others,
-// so that the search ends with the first that is none, however many connections there are.
+// so that the search ends with the first that is none, however many connections there are. It runs for
+// every connection: text searches, since taking the lines apart in njs costs ten times as much.
 function listens(table, addresses, port) {
-    const wanted = ('000' + port.toString(16).toUpperCase()).slice(-4);
+    const hex = ('000' + port.toString(16).toUpperCase()).slice(-4);
+    const wanted = addresses.map(address => `${address}:${hex} ${'0'.repeat(address.length)}:0000 ${LISTEN} `);
     const file = fs.openSync(table);
-    const buffer = Buffer.alloc(4096);
+    const buffer = Buffer.alloc(READ_SIZE);
     try {
-        let rest = '';
+        let text = '';
         for (let i = 0; i < MOST_READS; i++) {
             const count = fs.readSync(file, buffer, 0, buffer.length, null);
-            if (count === 0) {
+            text += buffer.toString('utf8', 0, count);
+            if (wanted.some(line => text.indexOf(line) >= 0)) {
+                return true;
+            }
+            const end = text.lastIndexOf('\n');
+            const last = text.slice(text.lastIndexOf('\n', end - 1) + 1, end);
+            if (count === 0 || last.trim().split(/ +/)[3] !== LISTEN) {   // "sl", local, remote, state
                 return false;
             }
-            const lines = (rest + buffer.toString('utf8', 0, count)).split('\n');
-            rest = lines.pop();
-            for (let j = 0; j < lines.length; j++) {
-                const fields = lines[j].trim().split(/ +/);   // "sl", local address:port, remote, state, ...
-                if (fields[0] === 'sl') {
-                    continue;
-                }
-                if (fields[3] !== LISTEN) {
-                    return false;
-                }
-                const local = fields[1].split(':');
-                if (local[1] === wanted && addresses.indexOf(local[0]) >= 0) {
-                    return true;
-                }
-            }
+            text = text.slice(end + 1);
         }
         return false;
     } finally {
