@@ -104,6 +104,7 @@ $(BUILD)/%.o: %.c | build-deps
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
 $(addprefix $(BUILD)/tests/unit/test_,json files port): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/fake_request.o: CPPFLAGS += $(FCGI_CFLAGS)
+$(BUILD)/tests/unit/test_procd: $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)
 $(BUILD)/libunit.a: $(UNIT_OBJECTS)
@@ -111,7 +112,7 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 
 ## unit: build and run the C tests; one of them: make unit UNIT=build/tests/unit/test_spool
 unit: $(UNIT)
-	@for test in $(UNIT); do $$test || exit 1; done
+	@for test in $(UNIT); do SANDBOX_BIN=$(abspath $(BIN)) $$test || exit 1; done
 
 ## test: install what is missing, build, and run all tests: C, API, smoke. The last line counts them
 test: test-deps
