@@ -57,10 +57,10 @@ static void loses_nothing(void **state)
 static void gives_a_clean_process(void **state)
 {
     (void)state;
-    struct output output = run("ls /proc/self/fd | wc -l; readlink /proc/self/fd/0; "
-                               "test $(ps -o sid= -p $$) = $$ && echo session; grep -c "
-                               "'^Sig\\(Blk\\|Ign\\|Cgt\\):.*[1-9a-f]' "
-                               "/proc/self/status; ulimit -Sn");
+    struct output output =
+        run("ls /proc/self/fd | wc -l; readlink /proc/self/fd/0; "
+            "test $(ps -o sid= -p $$) = $$ && echo session; "
+            "cat /proc/self/status | grep -c '^Sig\\(Blk\\|Ign\\|Cgt\\):.*[1-9a-f]'; ulimit -Sn");
     char expected[200];
     snprintf(expected, sizeof(expected), "4\n/dev/null\nsession\n0\n%ld\n", sysconf(_SC_OPEN_MAX));
     assert_string_equal(output.out, expected);
