@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,24 +71,25 @@ int fs_delete_file(const char *path, struct fs_error *error)
     return unlink(path) == 0 ? 0 : fs_fail(error, errno, "remove", path);
 }
 
-static bool is_directory(const char *path)
-{
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-/* mkdir(2), to which a directory that is there is no failure. Keeps mkdir's errno. */
+/*
+ * mkdir(2), to which a directory that is there is no failure, and the umask does not matter (a bit
+ * that the new directory has from its parent, as set-group-ID, stays). 0 or -1 with errno.
+ */
 static int ensure_directory(const char *path)
 {
-    if (mkdir(path, 0755) == 0) {
-        return 0;
+    struct stat status;
+    if (mkdir(path, 0755) != 0) {
+        int number = errno;
+        if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+            return 0;
+        }
+        errno = number;
+        return -1;
     }
-    int number = errno;
-    if (is_directory(path)) {
-        return 0;
+    if (stat(path, &status) != 0) {
+        return -1;
     }
-    errno = number;
-    return -1;
+    return (status.st_mode & 0755) == 0755 ? 0 : chmod(path, (status.st_mode & 07777) | 0755);
 }
 
 int fs_make_directory(const char *path, struct fs_error *error)

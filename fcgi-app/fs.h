@@ -22,7 +22,7 @@ int fs_fail(struct fs_error *error, int number, const char *operation, const cha
 /*
  * Writing a file so that its old content stays until all of the new is there: a temporary file
  * beside the target (symbolic links followed), then rename. The mode of a file that is there is
- * kept (and its owner, where that is allowed), a new one gets 0644 less the umask. A file that may
+ * kept (and its owner, where that is allowed), a new one gets 0644. A file that may
  * not be written is refused, though it could be replaced. What is no regular file (a device, a FIFO
  * with a reader) and what cannot be replaced by rename (a bind mount, a directory where nothing may
  * be created) is written in place. Never blocks on a FIFO.
@@ -49,7 +49,7 @@ int fs_delete_file(const char *path, struct fs_error *error);
  */
 int fs_delete_tree(const char *path, struct fs_error *error);
 
-/* Makes a directory (0755 less the umask) with its parents; one that is there already is no
+/* Makes a directory (0755, whatever the umask) with its parents; one that is there already is no
  * failure. */
 int fs_make_directory(const char *path, struct fs_error *error);
 

@@ -133,7 +133,6 @@ static int locate(struct fs_writer *writer)
 
 static int open_temporary(struct fs_writer *writer)
 {
-    mode_t mode = writer->exists ? 0600 : 0644;
     for (int attempt = 0; attempt < TEMPORARY_TRIES; attempt++) {
         uint64_t random;
         if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
@@ -142,7 +141,7 @@ static int open_temporary(struct fs_writer *writer)
         char name[sizeof(writer->temporary)];
         (void)snprintf(name, sizeof(name), ".sandbox-%016llx", (unsigned long long)random);
         writer->fd = openat(writer->place.directory, name,
-                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (writer->fd >= 0) {
             memcpy(writer->temporary, name, sizeof(name));
             return 0;
@@ -236,12 +235,12 @@ int fs_write_data(struct fs_writer *writer, const char *data, size_t length, str
 
 /* ---- the end ---- */
 
-/* Gives the temporary file the owner and the mode of what it replaces. */
+/* Gives the temporary file the owner and the mode of what it replaces; a new one has 0644. */
 static int take_attributes(const struct fs_writer *writer)
 {
     mode_t mode = writer->status.st_mode & 07777;
     if (!writer->exists) {
-        return 0;
+        return fchmod(writer->fd, 0644);
     }
     if (fchown(writer->fd, writer->status.st_uid, writer->status.st_gid) != 0) {
         mode &= 0777; /* set-user-ID is for the owner that it was given by */
