@@ -1,9 +1,10 @@
 /*
- * One HTTP request and its answer, as endpoints see them. Behind it, in fcgi.c alone, is libfcgi with its
- * rules (docs in that file). A request belongs to the thread that handles it.
+ * One HTTP request and its answer, as endpoints see them. Behind it, in fcgi.c alone, is libfcgi
+ * with its rules (docs in that file). A request belongs to the thread that handles it.
  *
- * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop and
- * return. A handler that returns without having begun an answer has a bug; the client gets a 500.
+ * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop
+ * and return. A handler that returns without having begun an answer has a bug; the client gets a
+ * 500.
  */
 #ifndef FCGI_APP_REQUEST_H
 #define FCGI_APP_REQUEST_H
@@ -20,13 +21,16 @@ struct request;
 /* ---- the question; strings are borrowed until the handler returns, never NULL ---- */
 
 const char *request_method(const struct request *request);
-const char *request_path(const struct request *request); /* decoded and normalised by nginx ($uri) */
+const char *
+request_path(const struct request *request); /* decoded and normalised by nginx ($uri) */
 const char *request_query(const struct request *request);
 const char *request_id(const struct request *request); /* for the log; made or checked by nginx */
 
+const char *request_last_event_id(const struct request *request); /* "" when it was not sent */
+
 /*
- * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left; there is
- * nobody to answer).
+ * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
+ * there is nobody to answer).
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
 
@@ -39,7 +43,8 @@ int request_fd(const struct request *request);
 /* Whether the client has left, asked now, without waiting. */
 bool request_gone(struct request *request);
 
-/* The server is stopping: a stream should say so and end. request_stop_fd() is readable from then on. */
+/* The server is stopping: a stream should say so and end. request_stop_fd() is readable from then
+ * on. */
 bool request_stopping(void);
 int request_stop_fd(void);
 
@@ -59,8 +64,8 @@ int request_write(struct request *request, const void *data, size_t length);
 int request_flush(struct request *request);
 
 /*
- * Drops the connection without ending the answer, so that the client sees it was cut (a streamed JSON
- * answer must never look whole when it is not).
+ * Drops the connection without ending the answer, so that the client sees it was cut (a streamed
+ * JSON answer must never look whole when it is not).
  */
 void request_abort(struct request *request);
 
@@ -69,6 +74,9 @@ void request_abort(struct request *request);
 /* Sends `json` (owned: deleted here; NULL, from an allocation that failed, becomes a 500). */
 void answer_json(struct request *request, int status, struct cJSON *json);
 
+/* The same with further header lines, each with its \r\n; NULL: none. */
+void answer_json_with(struct request *request, int status, const char *headers, struct cJSON *json);
+
 /* {"error": "<message>"} */
 __attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
                                                         const char *format, ...);
@@ -76,6 +84,13 @@ __attribute__((format(printf, 3, 4))) void answer_error(struct request *request,
 /* {"success": false, "error": "<message>"} */
 __attribute__((format(printf, 3, 4))) void answer_failure(struct request *request, int status,
                                                           const char *format, ...);
+
+/*
+ * 503 {"error": "<message>"} with Retry-After: only where certainly nothing was done, because
+ * clients repeat the request.
+ */
+__attribute__((format(printf, 2, 3))) void answer_unavailable(struct request *request,
+                                                              const char *format, ...);
 
 /* {"success": true} */
 void answer_success(struct request *request);

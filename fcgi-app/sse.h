@@ -1,30 +1,35 @@
 /*
- * Server-sent events to a client: one `event:` line, one `data:` line with a JSON object, one empty line.
+ * Server-sent events to a client: one `event:` line, one `data:` line with a JSON object, one empty
+ * line.
  */
 #ifndef FCGI_APP_SSE_H
 #define FCGI_APP_SSE_H
-
-#include <stdarg.h>
 
 #include "common/line_reader.h"
 
 struct cJSON;
 struct request;
+struct writer;
 
-/* A comment goes out after this much silence, so that nothing between here and the client gives up. */
+/* A comment goes out after this much silence, so that nothing between here and the client gives up.
+ */
 #define SSE_KEEPALIVE_MS 10000
 
-/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. 0, or -1 when the client left. */
+/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. 0, or -1 when the client
+ * left. */
 int sse_begin(struct request *request);
 
-/* One event with `data` (owned: deleted here). Buffered. 0 or -1. */
+/* One event with `data` (owned: deleted here; NULL, from an allocation that failed, drops the
+ * connection); flushed. 0 or -1. */
 int sse_event(struct request *request, const char *event, struct cJSON *data);
 
-/* event: output with {"stream": <stream>, "data": <line>}. Buffered. 0 or -1. */
-int sse_output(struct request *request, const char *stream, const struct line *line);
-
 /* event: error with {"error": <message>}; flushed. 0 or -1. */
-__attribute__((format(printf, 2, 3))) int sse_error(struct request *request, const char *format, ...);
+__attribute__((format(printf, 2, 3))) int sse_error(struct request *request, const char *format,
+                                                    ...);
+
+/* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
+ * client left, or -2 with errno when the line could not be read back. */
+int sse_output(struct writer *writer, const char *stream, const struct line *line);
 
 /* ":keepalive\n\n"; flushed. 0 or -1. */
 int sse_keepalive(struct request *request);

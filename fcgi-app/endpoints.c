@@ -1,0 +1,69 @@
+/*
+ * The table of endpoints, and what is answered where it has no row.
+ */
+#include "fcgi-app/endpoint.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "fcgi-app/request.h"
+
+static const struct endpoint *const endpoints[] = {
+    &run_endpoint,           &run_streaming_endpoint, &list_processes_endpoint,
+    &read_file_endpoint,     &write_file_endpoint,    &list_dir_endpoint,
+    &make_dir_endpoint,      &delete_file_endpoint,   &delete_dir_endpoint,
+    &start_process_endpoint, &kill_process_endpoint,  &process_logs_streaming_endpoint,
+    &bind_port_endpoint,     &unbind_port_endpoint,   &health_endpoint,
+};
+
+static const struct endpoint *find(const char *path)
+{
+    for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
+        if (strcmp(endpoints[i]->path, path) == 0) {
+            return endpoints[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *allow_header(const struct endpoint *endpoint)
+{
+    return endpoint->method == METHOD_GET ? "Allow: GET, HEAD, OPTIONS\r\n"
+                                          : "Allow: POST, OPTIONS\r\n";
+}
+
+static bool takes(const struct endpoint *endpoint, const char *method)
+{
+    if (endpoint->method == METHOD_GET) {
+        return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    }
+    return strcmp(method, "POST") == 0;
+}
+
+static void answer_method_not_allowed(struct request *request, const struct endpoint *endpoint)
+{
+    cJSON *json = cJSON_CreateObject();
+    if (json != NULL && cJSON_AddStringToObject(json, "error", "method not allowed") == NULL) {
+        cJSON_Delete(json);
+        json = NULL;
+    }
+    answer_json_with(request, 405, allow_header(endpoint), json);
+}
+
+void endpoint_dispatch(struct request *request)
+{
+    const struct endpoint *endpoint = find(request_path(request));
+    const char *method = request_method(request);
+    if (endpoint == NULL) {
+        answer_error(request, 404, "no such endpoint: %s", request_path(request));
+    } else if (takes(endpoint, method)) {
+        endpoint->handle(request);
+    } else if (strcmp(method, "OPTIONS") == 0) {
+        (void)request_begin(request, 204, NULL, allow_header(endpoint));
+    } else {
+        answer_method_not_allowed(request, endpoint);
+    }
+}

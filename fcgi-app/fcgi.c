@@ -1,0 +1,527 @@
+/*
+ * libfcgi, wrapped: the only file that knows it. One thread serves one connection of nginx, which
+ * carries one request after the other.
+ *
+ * What libfcgi (2.4.2 to 2.4.7) wants from its user, and where it is done:
+ * - EINTR is never retried: all signals are blocked before the first thread is made (main.c).
+ * - FCGX_Init installs handlers for SIGPIPE, SIGTERM and SIGUSR1: ours come after it.
+ * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: we accept ourselves. FCGX_Accept_r
+ * takes a connection that is there when ipcFd and keepConnection are set before.
+ * - A write error is told once by FCGX_FFlush and never by FCGX_PutStr: FCGX_GetError keeps it.
+ * - Unread standard input would be taken for the next request: it is drained, or the connection
+ * closed.
+ * - Records are at most 8 KiB, copied: large pieces go out by sendmsg(2) in records of our own
+ * between two flushes. FCGX_Finish_r then writes the end of the stream as usual.
+ */
+#include <fcgiapp.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "fcgi-app/request.h"
+#include "fcgi-app/server.h"
+
+/* Only touched pages of a stack cost memory; the deepest handlers need about 30 KiB. */
+#define STACK_SIZE ((size_t)256 * 1024)
+
+/* Threads that wait for a connection: this many to begin with, and that many stay. */
+#define ACCEPTORS_FIRST 4
+#define ACCEPTORS_MAX   16U
+
+#define ACCEPT_BACKOFF_MS 100
+
+/* From here on a piece of an answer is sent where it lies, instead of being copied by libfcgi. */
+#define DIRECT_MIN ((size_t)8192)
+
+/* A record of FastCGI holds at most 65,535 bytes; a multiple of 8 needs no padding. */
+#define RECORD_MAX         ((size_t)65528)
+#define RECORDS_AT_ONCE    16
+#define FCGI_VERSION       1
+#define FCGI_STDOUT_RECORD 6
+
+/* How much of a body that nobody read is read before the connection is given up instead. */
+#define DRAIN_MAX ((size_t)65536)
+
+#define LENGTH_UNKNOWN UINT64_MAX
+
+struct request {
+    FCGX_Request fcgi;
+    uint64_t body_length; /* as announced, or LENGTH_UNKNOWN */
+    uint64_t body_read;
+    bool body_ended;
+    bool begun;   /* an answer */
+    bool failed;  /* the client left, or the connection was dropped */
+    bool aborted; /* by request_abort() */
+};
+
+static struct {
+    int listener;
+    int stop_fd;
+    unsigned requests_max;
+    void (*handle)(struct request *request);
+    atomic_bool stopping;
+    atomic_uint requests; /* being served */
+    pthread_mutex_t lock;
+    unsigned acceptors; /* threads that wait for a connection, or will at once; under lock */
+} server = {.listener = -1, .stop_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- the question ---- */
+
+static const char *param(const struct request *request, const char *name)
+{
+    const char *value = FCGX_GetParam(name, request->fcgi.envp);
+    return value == NULL ? "" : value;
+}
+
+const char *request_method(const struct request *request)
+{
+    return param(request, "REQUEST_METHOD");
+}
+
+const char *request_path(const struct request *request)
+{
+    return param(request, "SCRIPT_NAME");
+}
+
+const char *request_query(const struct request *request)
+{
+    return param(request, "QUERY_STRING");
+}
+
+const char *request_last_event_id(const struct request *request)
+{
+    return param(request, "HTTP_LAST_EVENT_ID");
+}
+
+const char *request_id(const struct request *request)
+{
+    const char *id = param(request, "REQUEST_ID");
+    return *id == '\0' ? "-" : id;
+}
+
+ssize_t request_read(struct request *request, void *data, size_t length)
+{
+    int wanted = length > DRAIN_MAX ? (int)DRAIN_MAX : (int)length;
+    int count = FCGX_GetStr(data, wanted, request->fcgi.in);
+    request->body_read += (uint64_t)count;
+    if (count > 0 || wanted == 0) {
+        return count;
+    }
+    bool whole =
+        request->body_length == LENGTH_UNKNOWN || request->body_length == request->body_read;
+    if (FCGX_GetError(request->fcgi.in) != 0 || !whole) {
+        request->failed = true;
+        return -1;
+    }
+    request->body_ended = true;
+    return 0;
+}
+
+int request_fd(const struct request *request)
+{
+    return request->fcgi.ipcFd;
+}
+
+bool request_gone(struct request *request)
+{
+    struct pollfd connection = {.fd = request->fcgi.ipcFd, .events = POLLRDHUP};
+    if (!request->failed && poll(&connection, 1, 0) > 0) {
+        request->failed = true;
+    }
+    return request->failed;
+}
+
+bool request_stopping(void)
+{
+    return atomic_load(&server.stopping);
+}
+
+int request_stop_fd(void)
+{
+    return server.stop_fd;
+}
+
+/* ---- the answer ---- */
+
+/* libfcgi must not end an answer properly that was cut. */
+static int drop_connection(struct request *request)
+{
+    (void)shutdown(request->fcgi.ipcFd, SHUT_RDWR);
+    request->failed = true;
+    return -1;
+}
+
+static const char *reason(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 204:
+        return "No Content";
+    case 400:
+        return "Bad Request";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 409:
+        return "Conflict";
+    case 413:
+        return "Payload Too Large";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Internal Server Error";
+    }
+}
+
+int request_begin(struct request *request, int status, const char *content_type,
+                  const char *headers)
+{
+    char line[128];
+    request->begun = true;
+    int length = snprintf(line, sizeof(line), "Status: %d %s\r\n", status, reason(status));
+    int written = request_write(request, line, (size_t)length);
+    if (content_type != NULL) {
+        length = snprintf(line, sizeof(line), "Content-Type: %s\r\n", content_type);
+        written = request_write(request, line, (size_t)length);
+    }
+    if (headers != NULL) {
+        written = request_write(request, headers, strlen(headers));
+    }
+    return written < 0 ? -1 : request_write(request, "\r\n", 2);
+}
+
+/* Sends iovecs whole. They are used up. */
+static int send_all(int fd, struct iovec *iov, size_t count)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
+    while (message.msg_iovlen > 0) {
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) {
+            return -1;
+        }
+        for (size_t left = sent > 0 ? (size_t)sent : 0; left > 0 && message.msg_iovlen > 0;) {
+            size_t step = left < message.msg_iov->iov_len ? left : message.msg_iov->iov_len;
+            message.msg_iov->iov_base = (char *)message.msg_iov->iov_base + step;
+            message.msg_iov->iov_len -= step;
+            left -= step;
+            if (message.msg_iov->iov_len == 0) {
+                message.msg_iov++;
+                message.msg_iovlen--;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Up to RECORDS_AT_ONCE records of standard output in one sendmsg(2). The bytes sent, or -1. */
+static ssize_t send_records(const struct request *request, const char *data, size_t length)
+{
+    unsigned char headers[RECORDS_AT_ONCE][8];
+    struct iovec iov[2 * RECORDS_AT_ONCE];
+    size_t done = 0;
+    size_t records = 0;
+    int id = request->fcgi.requestId;
+    for (; records < RECORDS_AT_ONCE && done < length; records++) {
+        size_t size = length - done < RECORD_MAX ? length - done : RECORD_MAX;
+        const unsigned char header[8] = {
+            FCGI_VERSION,      FCGI_STDOUT_RECORD,         (unsigned char)(id >> 8),
+            (unsigned char)id, (unsigned char)(size >> 8), (unsigned char)size};
+        memcpy(headers[records], header, sizeof(header));
+        iov[2 * records] = (struct iovec){headers[records], sizeof(header)};
+        iov[2 * records + 1] = (struct iovec){(void *)(uintptr_t)(data + done), size};
+        done += size;
+    }
+    return send_all(request->fcgi.ipcFd, iov, 2 * records) < 0 ? -1 : (ssize_t)done;
+}
+
+static int write_direct(struct request *request, const char *data, size_t length)
+{
+    if (request_flush(request) < 0) {
+        return -1;
+    }
+    while (length > 0) {
+        ssize_t sent = send_records(request, data, length);
+        if (sent < 0) {
+            return drop_connection(request);
+        }
+        data += sent;
+        length -= (size_t)sent;
+    }
+    return 0;
+}
+
+int request_write(struct request *request, const void *data, size_t length)
+{
+    if (request->failed) {
+        return -1;
+    }
+    if (length >= DIRECT_MIN) {
+        return write_direct(request, data, length);
+    }
+    (void)FCGX_PutStr(data, (int)length, request->fcgi.out);
+    return FCGX_GetError(request->fcgi.out) != 0 ? drop_connection(request) : 0;
+}
+
+int request_flush(struct request *request)
+{
+    if (request->failed) {
+        return -1;
+    }
+    (void)FCGX_FFlush(request->fcgi.out);
+    return FCGX_GetError(request->fcgi.out) != 0 ? drop_connection(request) : 0;
+}
+
+void request_abort(struct request *request)
+{
+    request->aborted = true;
+    (void)drop_connection(request);
+}
+
+/* ---- one request after the other ---- */
+
+/*
+ * Reads what nobody wanted of the body, so that it is not taken for the next request. Returns
+ * whether the end is reached; if not, the connection must go.
+ */
+static bool drain_body(struct request *request)
+{
+    char scrap[1024];
+    bool more_to_come =
+        request->body_length != LENGTH_UNKNOWN && request->body_length != request->body_read;
+    if (more_to_come && !request->body_ended && request_flush(request) < 0) {
+        return false;
+    }
+    for (size_t drained = 0; !request->body_ended && drained < DRAIN_MAX;) {
+        ssize_t count = request_read(request, scrap, sizeof(scrap));
+        if (count < 0) {
+            return false;
+        }
+        drained += (size_t)count;
+    }
+    return request->body_ended;
+}
+
+static void read_length(struct request *request)
+{
+    const char *text = param(request, "CONTENT_LENGTH");
+    char *end;
+    errno = 0;
+    unsigned long long length = strtoull(text, &end, 10);
+    request->body_length =
+        end == text || *end != '\0' || errno != 0 ? LENGTH_UNKNOWN : (uint64_t)length;
+}
+
+static void answer_request(struct request *request, bool refuse)
+{
+    if (refuse) {
+        answer_unavailable(request, "too many requests at once (SANDBOX_MAX_CONNECTIONS)");
+    } else if (request_stopping()) {
+        answer_unavailable(request, "the server is stopping");
+    } else {
+        server.handle(request);
+    }
+    if (!request->begun && !request->aborted && !request_gone(request)) {
+        log_request(request_id(request), "%s was not answered", request_path(request));
+        answer_error(request, 500, "internal error");
+    }
+}
+
+static void serve_request(struct request *request, bool refuse)
+{
+    unsigned others = atomic_fetch_add(&server.requests, 1);
+    read_length(request);
+    answer_request(request, refuse || others >= server.requests_max);
+    if (refuse || !drain_body(request)) {
+        request->fcgi.keepConnection = 0;
+    }
+    FCGX_Finish_r(&request->fcgi);
+    atomic_fetch_sub(&server.requests, 1);
+}
+
+/* Serves a connection until nginx closes it; takes `fd` over. `refuse`: one request, answered 503.
+ */
+static void serve_connection(int fd, bool refuse)
+{
+    struct request request = {.failed = false};
+    (void)FCGX_InitRequest(&request.fcgi, -1, 0);
+    request.fcgi.ipcFd = fd;
+    request.fcgi.keepConnection = 1;
+    /* At the end of the connection libfcgi closes it and fails to accept from -1. */
+    while (request.fcgi.ipcFd >= 0 && FCGX_Accept_r(&request.fcgi) == 0) {
+        request.body_read = 0;
+        request.body_ended = request.begun = request.failed = request.aborted = false;
+        serve_request(&request, refuse);
+    }
+    FCGX_Free(&request.fcgi, 1);
+}
+
+/* ---- the threads ---- */
+
+static void *serve_connections(void *unused);
+
+/* Makes a thread that accepts; call with server.lock held. 0, or an errno. */
+static int add_acceptor(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0) {
+        return error;
+    }
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    error = pthread_create(&thread, &attributes, serve_connections, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    server.acceptors += error == 0;
+    return error;
+}
+
+static int accept_connection(void)
+{
+    for (;;) {
+        int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0) {
+            return fd;
+        }
+        if (errno != EINTR && errno != ECONNABORTED) {
+            log_line("accept: %m");
+            (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
+        }
+    }
+}
+
+/* This thread has a connection. False when no other could be made to accept in its place. */
+static bool leave_acceptors(void)
+{
+    bool replaced = true;
+    pthread_mutex_lock(&server.lock);
+    if (--server.acceptors == 0) {
+        int error = add_acceptor();
+        if (error != 0) {
+            errno = error;
+            log_line("cannot make a thread: %m");
+            replaced = false;
+        }
+    }
+    pthread_mutex_unlock(&server.lock);
+    return replaced;
+}
+
+/* False when there are enough that wait. */
+static bool join_acceptors(void)
+{
+    pthread_mutex_lock(&server.lock);
+    bool join = server.acceptors < ACCEPTORS_MAX;
+    server.acceptors += join;
+    pthread_mutex_unlock(&server.lock);
+    return join;
+}
+
+static void *serve_connections(void *unused)
+{
+    (void)unused;
+    do {
+        int fd = accept_connection();
+        bool replaced = leave_acceptors();
+        serve_connection(fd, !replaced);
+    } while (join_acceptors());
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static int take_listener(void)
+{
+    cleanup_fd int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int listening = 0;
+    socklen_t size = sizeof(listening);
+    if (nothing < 0 || getsockopt(0, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0) {
+        return -1;
+    }
+    if (!listening) {
+        errno = ENOTSOCK;
+        return -1;
+    }
+    cleanup_fd int listener = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    if (listener < 0 || io_set_nonblocking(listener, 0) < 0 || dup2(nothing, 0) < 0) {
+        return -1;
+    }
+    server.listener = steal_fd(&listener);
+    return 0;
+}
+
+static int raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return -1;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int server_open(void)
+{
+    if (take_listener() < 0 || raise_descriptor_limit() < 0) {
+        return -1;
+    }
+    server.stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (server.stop_fd < 0) {
+        return -1;
+    }
+    if (FCGX_Init() != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0;
+}
+
+int server_start(unsigned requests_max, void (*handle)(struct request *request))
+{
+    server.requests_max = requests_max;
+    server.handle = handle;
+    int error = 0;
+    pthread_mutex_lock(&server.lock);
+    for (int i = 0; i < ACCEPTORS_FIRST && error == 0; i++) {
+        error = add_acceptor();
+    }
+    bool any = server.acceptors > 0;
+    pthread_mutex_unlock(&server.lock);
+    errno = error;
+    return any ? 0 : -1;
+}
+
+int server_stop(int timeout_ms)
+{
+    const int step_ms = 5;
+    atomic_store(&server.stopping, true);
+    if (eventfd_write(server.stop_fd, 1) < 0) {
+        log_line("cannot tell the streams to stop: %m");
+    }
+    for (int waited = 0; atomic_load(&server.requests) > 0; waited += step_ms) {
+        if (waited >= timeout_ms) {
+            return -1;
+        }
+        (void)poll(NULL, 0, step_ms);
+    }
+    return 0;
+}

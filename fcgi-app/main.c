@@ -1,0 +1,142 @@
+/*
+ * fcgi-app: the HTTP API behind nginx. fcgi-app -r RUN, with its listening socket on descriptor 0.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/settings.h"
+#include "fcgi-app/endpoint.h"
+#include "fcgi-app/json.h"
+#include "fcgi-app/port.h"
+#include "fcgi-app/run.h"
+#include "fcgi-app/server.h"
+#include "fcgi-app/watch.h"
+#include "procd/client.h"
+
+#define STOP_TIMEOUT_MS 1800
+
+/* Few arenas, and large buffers given back when freed: what counts is the memory of many idle
+ * threads. */
+#define MALLOC_ARENAS  2
+#define MALLOC_MAPPED  65536
+#define EXIT_BAD_USAGE 2
+
+static void set_up_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+    (void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAPPED);
+    (void)mallopt(M_TRIM_THRESHOLD, MALLOC_MAPPED);
+}
+
+static const char *run_option(int count, char **arguments)
+{
+    static const struct option options[] = {{"run", required_argument, NULL, 'r'}, {0}};
+    const char *directory = NULL;
+    int option;
+    while ((option = getopt_long(count, arguments, "r:", options, NULL)) != -1) {
+        if (option != 'r') {
+            return NULL;
+        }
+        directory = optarg;
+    }
+    return optind == count ? directory : NULL;
+}
+
+static int open_directory(const char *run, const char *name)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/%s", run, name) >= (int)sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        log_line("%s: %m", path);
+    }
+    return fd;
+}
+
+/* Connects the parts with the run directory. 0, or -1 when that was logged. */
+static int set_up_parts(const char *run, const struct settings *settings)
+{
+    char socket_path[PATH_MAX];
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/procd.sock", run);
+    if (procd_client_init(socket_path) < 0) {
+        log_line("%s: %m", socket_path);
+        return -1;
+    }
+    int spool = open_directory(run, "spool"); /* both stay open for ever */
+    int port = open_directory(run, "port");
+    if (spool < 0 || port < 0) {
+        return -1;
+    }
+    json_init(spool, settings->max_body);
+    run_init(spool);
+    port_init(port, settings->proxy_port);
+    return 0;
+}
+
+static void wait_for_signal(const sigset_t *signals)
+{
+    int signal;
+    while (sigwait(signals, &signal) != 0) {
+    }
+}
+
+/* Signals go to sigwait alone: libfcgi takes no interruption, and its threads inherit the mask. */
+static void block_signals(sigset_t *awaited)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+    (void)sigemptyset(awaited);
+    (void)sigaddset(awaited, SIGTERM);
+    (void)sigaddset(awaited, SIGINT);
+}
+
+int main(int count, char **arguments)
+{
+    logger_open("fcgi-app");
+    const char *run = run_option(count, arguments);
+    if (run == NULL) {
+        (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");
+        return EXIT_BAD_USAGE;
+    }
+    char error[256];
+    struct settings settings;
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return EXIT_FAILURE;
+    }
+    sigset_t signals;
+    block_signals(&signals);
+    set_up_malloc();
+    if (server_open() < 0) {
+        log_line("descriptor 0 is no listening socket that can be served: %m");
+        return EXIT_FAILURE;
+    }
+    if (set_up_parts(run, &settings) < 0) {
+        return EXIT_FAILURE;
+    }
+    if (watch_init() < 0) {
+        log_line("cannot watch files, polling instead: %m");
+    }
+    if (server_start(settings.max_connections, endpoint_dispatch) < 0) {
+        log_line("cannot make a thread: %m");
+        return EXIT_FAILURE;
+    }
+    wait_for_signal(&signals);
+    if (server_stop(STOP_TIMEOUT_MS) < 0) {
+        log_line("stopped with requests open");
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,172 @@
+/*
+ * POST /run: standard output is escaped straight into the answer, standard error is kept aside
+ * until the end. What fits the writer's buffer leaves as one answer with its length.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/spool.h"
+#include "fcgi-app/command.h"
+#include "fcgi-app/endpoint.h"
+#include "fcgi-app/pump.h"
+#include "fcgi-app/request.h"
+#include "fcgi-app/run.h"
+#include "fcgi-app/signal_name.h"
+#include "fcgi-app/writer.h"
+
+#define ANSWER_BUFFER ((size_t)262144)
+#define STDERR_MEMORY ((size_t)65536)
+
+static int spool_directory = -1;
+
+void run_init(int spool_directory_fd)
+{
+    spool_directory = spool_directory_fd;
+}
+
+int run_spool_directory(void)
+{
+    return spool_directory;
+}
+
+struct run {
+    struct request *request;
+    struct writer writer;
+    struct spool *errors;
+    int error; /* errno of what failed here; 0 when it was the client that left */
+};
+
+static void run_clear(struct run *run)
+{
+    writer_clear(&run->writer);
+    spool_freep(&run->errors);
+}
+#define cleanup_run cleanup_(run_clear)
+
+static int take_output(void *context, enum pump_stream stream, const char *data, size_t length)
+{
+    struct run *run = context;
+    if (stream == PUMP_STDOUT) {
+        return writer_piece(&run->writer, data, length);
+    }
+    if (spool_write(run->errors, data, length) < 0) {
+        run->error = errno;
+        return -1;
+    }
+    return 0;
+}
+
+/* Ends the answer with an error if it has not begun, otherwise by cutting it. */
+static void fail(struct run *run, const char *message)
+{
+    if (run->writer.begun) {
+        log_request(request_id(run->request), "/run: answer cut: %s", message);
+        request_abort(run->request);
+    } else {
+        answer_error(run->request, 500, "%s", message);
+    }
+}
+
+static int write_errors(struct run *run)
+{
+    const size_t piece_max = (size_t)1 << 20;
+    uint64_t size = spool_size(run->errors);
+    const char *text = spool_view(run->errors);
+    if (text == NULL) {
+        run->error = errno;
+        return -1;
+    }
+    for (uint64_t at = 0; at < size;) {
+        size_t piece = size - at < piece_max ? (size_t)(size - at) : piece_max;
+        if (writer_piece(&run->writer, text + at, piece) < 0) {
+            return -1;
+        }
+        at += piece;
+        spool_relax_view(run->errors);
+    }
+    return writer_piece_end(&run->writer);
+}
+
+static int write_ending(struct writer *writer, const struct ending *ending)
+{
+    char name[SIGNAL_NAME_SIZE];
+    if (writer_format(writer, "\",\"code\":%d", ending->code) < 0 ||
+        (ending->code != 0 && writer_string(writer, ",\"error\":\"Non-zero exit code\"") < 0) ||
+        (ending->signal != 0 &&
+         writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name)) < 0)) {
+        return -1;
+    }
+    return writer_string(writer, "}");
+}
+
+static void finish(struct run *run, const struct ending *ending)
+{
+    if (ending->lost) {
+        fail(run, "the command's runner died: the command may have run");
+        return;
+    }
+    if (writer_piece_end(&run->writer) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
+        write_errors(run) < 0) {
+        if (run->error != 0) {
+            fail(run, strerror(run->error));
+        }
+        return;
+    }
+    if (write_ending(&run->writer, ending) == 0) {
+        (void)writer_finish(&run->writer);
+    }
+}
+
+static void run_foreground(struct run *run, struct foreground *foreground)
+{
+    static const struct pump_sink sink = {.data = take_output};
+    struct ending ending = {.lost = true};
+    switch (pump_run(foreground, run->request, &sink, run, &ending)) {
+    case PUMP_ENDED:
+        finish(run, &ending);
+        break;
+    case PUMP_GONE:
+        break;
+    case PUMP_STOPPING:
+        fail(run, "the server is stopping; the command was ended");
+        break;
+    case PUMP_REFUSED:
+        if (run->error != 0) {
+            fail(run, strerror(run->error));
+        }
+        break;
+    case PUMP_FAILED:
+        fail(run, strerror(errno));
+        break;
+    }
+}
+
+static void run_command(struct request *request)
+{
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, command_members, COMMAND_MEMBERS, 0);
+    if (body == NULL) {
+        return;
+    }
+    cleanup_run struct run run = {.request = request,
+                                  .errors = spool_new(spool_directory, STDERR_MEMORY, 0)};
+    if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
+        answer_error(request, 500, "%s", strerror(ENOMEM));
+        return;
+    }
+    (void)writer_string(&run.writer, "{\"stdout\":\"");
+    cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
+    struct spawn_error error;
+    struct command command = command_of(body);
+    enum procd_result result = procd_run(&command, &foreground, &error);
+    if (result != PROCD_DONE) {
+        answer_command_failure(request, &command, result, &error);
+        return;
+    }
+    run_foreground(&run, &foreground);
+}
+
+const struct endpoint run_endpoint = {"/run", METHOD_POST, run_command};

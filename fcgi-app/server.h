@@ -1,0 +1,28 @@
+/*
+ * The FastCGI server: a thread for each connection of nginx, made on demand.
+ */
+#ifndef FCGI_APP_SERVER_H
+#define FCGI_APP_SERVER_H
+
+struct request;
+
+/*
+ * Takes over the listening socket on descriptor 0 (which becomes /dev/null). Must run with SIGTERM
+ * and SIGINT blocked, before any thread; it ignores SIGPIPE. 0, or -1 with errno.
+ */
+int server_open(void);
+
+/*
+ * Starts to serve: calls `handle` for each request, in the thread of its connection. More than
+ * `requests_max` requests at once are answered 503. 0, or -1 with errno when no thread could be
+ * made.
+ */
+int server_start(unsigned requests_max, void (*handle)(struct request *request));
+
+/*
+ * Tells all requests to end (request_stopping) and waits until they have, at most `timeout_ms`. The
+ * process must exit then. 0 when all have ended, -1 when the time was up.
+ */
+int server_stop(int timeout_ms);
+
+#endif
