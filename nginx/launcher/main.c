@@ -240,11 +240,11 @@ int main(int argc, char **argv)
          listener_check_port("PROXY_PORT", settings.proxy_port, rendering.has_ipv6) < 0)) {
         return 1;
     }
-    worker_user_choose(&worker);
     mode_t mask = umask(077);
     if (run_dir_open(&run) < 0) {
         return 1;
     }
+    worker_user_choose(&worker, run.path);
     if (set_up(&rendering) == 0) {
         umask(mask);
         supervise(&rendering);

@@ -21,7 +21,11 @@
 #include "nginx/launcher/file.h"
 
 #define PATIENCE_SECONDS 10
-#define PAUSE_MS         10
+/* Between two questions: a start is quick, or something is wrong and nginx writes a line each time.
+ */
+#define PAUSE_MS       10
+#define LATER_PAUSE_MS 250
+#define QUICK_TRIES    50
 
 /* The status of GET /health, or 0 if there is no answer yet. */
 static int ask_health(unsigned port)
@@ -54,13 +58,13 @@ static bool is_before(const struct timespec *deadline)
 /* The last status of /health: 200, or what it was when patience ended. */
 static int wait_for_health(unsigned port)
 {
-    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += PATIENCE_SECONDS;
     int status;
-    while ((status = ask_health(port)) != 200 && is_before(&deadline)) {
-        nanosleep(&pause, NULL);
+    for (int tries = 1; (status = ask_health(port)) != 200 && is_before(&deadline); tries++) {
+        long pause_ms = tries < QUICK_TRIES ? PAUSE_MS : LATER_PAUSE_MS;
+        nanosleep(&(struct timespec){.tv_nsec = pause_ms * 1000000L}, NULL);
     }
     return status;
 }

@@ -12,7 +12,8 @@ struct worker_user {
     gid_t group; /* who may connect to fcgi-app, (gid_t)-1: only the user who starts the server */
 };
 
-/* Chooses. Never fails: root without the capability to change user keeps it. Not thread-safe. */
-void worker_user_choose(struct worker_user *worker);
+/* Chooses a user that can get to `run_path`. Never fails: root keeps the workers if it may not
+ * change user, or, after a line that says so, if no other user can get there. Not thread-safe. */
+void worker_user_choose(struct worker_user *worker, const char *run_path);
 
 #endif

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from foreground import LAUNCHER, Foreground
-from sandbox import REPOSITORY, RawConnection, Port, Sandbox, http_request, wait_until
+from sandbox import REPOSITORY, EventStream, RawConnection, Port, Sandbox, http_request, wait_until
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/sbin/nginx"
 
@@ -108,7 +108,8 @@ def check_foreign(port, proxy_port):
     for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
         with sandbox.raw() as raw:
             assert raw.exchange(http_request("POST", path, [("Host", "x"), ("Content-Length", "0")]))[0] == 401, path
-    with sandbox.stream("POST", "/run_streaming", {"cmd": "echo one; read never"}, headers={"Accept-Encoding": "gzip"}) as stream:
+    command = {"cmd": "echo one; sleep 100"}
+    with EventStream(sandbox, "POST", "/run_streaming", command, {"Accept-Encoding": "gzip"}) as stream:
         assert stream.next().data["data"] == "one"
     # The site is as it was: no check, no error pages of ours.
     assert requests.get(f"{url}/site/x", timeout=5).text == "the site "
@@ -120,9 +121,9 @@ def check_foreign(port, proxy_port):
 
 
 def test_the_snippets_know_every_endpoint():
-    """The server snippet lists paths; docs/api.md and fcgi-app's table have the same."""
+    """The server snippet lists paths; fcgi-app's table has the same."""
     conf = (REPOSITORY / "nginx/snippets/server.conf").read_text()
     exact = set(re.findall(r"location = (/\w+)", conf))
     listed = re.search(r'location ~ "\^/\(([\w|]+)\)\$"', conf).group(1).split("|")
     sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").glob("*.c"))
-    assert exact | {f"/{name}" for name in listed} == set(re.findall(r'\.path = "(/\w+)"', sources))
+    assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from foreground import LAUNCHER, MAKE_RUN, Foreground
-from sandbox import Sandbox, all_pids, alive, proc_file, wait_until
+from sandbox import EventStream, Sandbox, all_pids, alive, proc_file, wait_until
 
 
 def curl(*arguments):
@@ -26,8 +26,8 @@ def test_make_run_and_curl():
         url = server.url
         bearer = ("-H", f"Authorization: Bearer {server.secret}", "-H", "Content-Type: application/json")
 
-        def post(path, **fields):
-            return json.loads(curl("-X", "POST", f"{url}{path}", *bearer, "-d", json.dumps(fields)))
+        def post(endpoint, /, **fields):
+            return json.loads(curl("-X", "POST", f"{url}{endpoint}", *bearer, "-d", json.dumps(fields)))
 
         assert json.loads(curl(f"{url}/health")) == {"status": "ok"}
         assert "error" in json.loads(curl("-X", "POST", f"{url}/run", "-d", '{"cmd": "id"}'))
@@ -60,10 +60,10 @@ def busy(server, secret):
     """Keeps the server busy: an open stream, and jobs that will not end by themselves."""
     sandbox = client(server, secret)
     stubborn = f"trap '' TERM INT HUP; while :; do sleep 0.1; done # {server.mark}"
-    stream = sandbox.stream("POST", "/run_streaming", {"cmd": "echo open; " + stubborn})
+    stream = sandbox.stream("echo open; " + stubborn)
     assert stream.next().data["data"] == "open"
     identifier = sandbox.start(f"setsid sh -c {shlex.quote(stubborn)} & {stubborn}")["id"]
-    log = sandbox.stream("GET", f"/process_logs_streaming?id={identifier}")
+    log = EventStream(sandbox, "GET", f"/process_logs_streaming?id={identifier}")
     wait_until(lambda: len(stubborn_pids(server)) >= 3, "three stubborn commands")
     return stream, log
 
