@@ -133,11 +133,14 @@ static int daemon_main(const char *run_directory)
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }
-    if (loop_run() < 0) {
+    int result = loop_run();
+    if (result < 0) {
         log_line("epoll_wait: %m");
-        return 1;
     }
-    return 0;
+    server_close();
+    pool_close();
+    registry_close();
+    return result < 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -25,6 +25,8 @@
 
 struct runner {
     struct watch control; /* first: a watch is its runner */
+    struct runner *next;  /* of all */
+    struct runner **link; /* what points here */
     struct runner *below; /* on the stack of idle ones */
     job_answer_function *answer;
     void *context; /* both of the job that it is starting */
@@ -32,6 +34,7 @@ struct runner {
 
 static struct {
     long descriptor_limit;
+    struct runner *all;
     struct runner *idle;
     size_t idle_count;
     size_t idle_least; /* since the last look at the number of idle ones */
@@ -89,6 +92,10 @@ static void dismiss(struct runner *runner)
     loop_close(&runner->control);
     if (runner->answer != NULL) {
         runner->answer(runner->context, NULL);
+    }
+    *runner->link = runner->next;
+    if (runner->next != NULL) {
+        runner->next->link = runner->link;
     }
     free(runner);
     if (pool.idle_count < IDLE_KEPT) {
@@ -179,6 +186,12 @@ static struct runner *start_runner(void)
         return NULL;
     }
     (void)steal_fd(&ours);
+    runner->next = pool.all;
+    runner->link = &pool.all;
+    if (pool.all != NULL) {
+        pool.all->link = &runner->next;
+    }
+    pool.all = runner;
     return steal_pointer(runner);
 }
 
@@ -286,4 +299,18 @@ int pool_start_job(struct message *job, int directory, const struct incoming *st
             return -1;
         }
     }
+}
+
+void pool_close(void)
+{
+    while (pool.all != NULL) {
+        /* A job that is just being started is not answered for: the next procd will find it. */
+        if (pool.all->answer != NULL) {
+            pool.all->answer = NULL;
+            free(pool.all->context);
+        }
+        dismiss(pool.all);
+    }
+    pool.idle = NULL;
+    pool.idle_count = 0;
 }

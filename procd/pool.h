@@ -28,9 +28,13 @@ int pool_run(const struct incoming *run);
 
 /*
  * Hands a background job on: `job` (JOB) with `directory` (borrowed), and the client's START as it
- * came. 0, and `answer` is called later, exactly once; or -1 with errno, and it is not.
+ * came. 0, and `answer` is called later, exactly once, and frees `context`; or -1 with errno, and
+ * it is not.
  */
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context);
+
+/* Hangs up on all runners: idle ones end, the others when they have done what they are doing. */
+void pool_close(void);
 
 #endif

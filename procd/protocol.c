@@ -182,7 +182,9 @@ int message_send(int socket, struct message *message, const int *descriptors, si
         return -1;
     }
     int all[MESSAGE_DESCRIPTORS_MAX] = {fields};
-    memcpy(all + 1, descriptors, sizeof(int) * count);
+    for (size_t i = 0; i < count; i++) {
+        all[i + 1] = descriptors[i];
+    }
     return send_packet(socket, message->data, sizeof(struct header), all, count + 1);
 }
 

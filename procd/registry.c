@@ -421,6 +421,18 @@ int registry_open(const char *run_directory)
     return find_jobs();
 }
 
+void registry_close(void)
+{
+    for (size_t i = 0; i < registry.count; i++) {
+        loop_close(&registry.jobs[i]->runner);
+        job_record_clear(&registry.jobs[i]->record);
+        free(registry.jobs[i]);
+    }
+    free(steal_pointer(registry.jobs));
+    registry.count = 0;
+    close_fd(&registry.directory);
+}
+
 /* ---- orders and questions ---- */
 
 bool registry_kill(struct registered_job *job, struct kill_waiter *waiter, enum job_status *status)

@@ -55,6 +55,9 @@ int registry_open_directory(const struct registered_job *job);
 bool registry_kill(struct registered_job *job, struct kill_waiter *waiter, enum job_status *status);
 void registry_forget(struct kill_waiter *waiter);
 
+/* Forgets all jobs, which go on. */
+void registry_close(void);
+
 /* Appends id, pid and started_at of a job. */
 void registry_describe_job(const struct registered_job *job, struct message *message);
 

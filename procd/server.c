@@ -30,7 +30,9 @@ struct starting {
 };
 
 struct client {
-    struct watch watch; /* first: a watch is its client */
+    struct watch watch;   /* first: a watch is its client */
+    struct client *next;  /* of all */
+    struct client **link; /* what points here */
     struct starting *starting;
     struct kill_waiter killing;
 };
@@ -39,6 +41,17 @@ struct client {
     ((struct client *)(void *)((char *)(waiter)-offsetof(struct client, killing)))
 
 static char packet[MESSAGE_PACKET_MAX];
+static struct client *clients;
+
+static void client_add(struct client *client)
+{
+    client->next = clients;
+    client->link = &clients;
+    if (clients != NULL) {
+        clients->link = &client->next;
+    }
+    clients = client;
+}
 
 static void client_drop(struct client *client)
 {
@@ -46,6 +59,10 @@ static void client_drop(struct client *client)
     registry_forget(&client->killing);
     if (client->starting != NULL) {
         client->starting->client = NULL;
+    }
+    *client->link = client->next;
+    if (client->next != NULL) {
+        client->next->link = client->link;
     }
     free(client);
 }
@@ -292,6 +309,7 @@ static void accept_client(struct watch *watch)
         return;
     }
     (void)steal_fd(&fd);
+    client_add(client);
 }
 
 int server_open(int fd)
@@ -302,4 +320,13 @@ int server_open(int fd)
     loop_add_timer(&accept_timer);
     listener.fd = fd;
     return loop_add(&listener);
+}
+
+void server_close(void)
+{
+    while (clients != NULL) {
+        client_drop(clients);
+    }
+    loop_close(&listener);
+    close_fd(&paused_listener);
 }

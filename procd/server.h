@@ -7,4 +7,7 @@
 /* Serves the connections of `listener` (taken over) in the loop. 0, or -1 with errno. */
 int server_open(int listener);
 
+/* Drops all clients. */
+void server_close(void);
+
 #endif
