@@ -19,8 +19,8 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
         ca-certificates curl wget git python3 python-is-python3 jq procps \
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /
-# The access log goes to the container's log; everything else that is written lies below /run and /tmp.
-ENV SANDBOX_RUN_DIR=/run/nginx-sandbox SANDBOX_ACCESS_LOG=/dev/stdout PORT=3030 PROXY_PORT=3031
+# The access log goes to the container's log; everything else that is written lies in a private directory below /tmp.
+ENV SANDBOX_ACCESS_LOG=/dev/stdout
 EXPOSE 3030 3031
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s \
     CMD ["sh", "-c", "exec curl -fsS -o /dev/null \"http://127.0.0.1:${PORT:-3030}/health\""]
