@@ -30,7 +30,7 @@ def provoke(server):
         http_request("GET", "/list_processes", [("Host", "x"), good, *[("X", "y" * 8000)] * 10]),
         http_request("GET", "/list_processes", [good]),
         http_request("GET", "/list_processes", [("Host", "x"), ("Authorization Bearer " + SECRET, "")]),
-        http_request("GET", "/list_processes", [("Host", "x"), ("X-Request-ID", SECRET + " "), good]),
+        http_request("GET", "/list_processes", [("Host", "x"), ("X-Request-ID", SECRET + " x"), good]),
         http_request("GET", "/list_processes", [("Host", "x"), good], version="HTTP/9.9"),
         http_request("G\x01T", "/list_processes", [("Host", "x"), good]),
         http_request("POST", "/run", [("Host", "x"), good, ("Content-Length", "10000000000000")]),
