@@ -103,6 +103,9 @@ $(BUILD)/%.o: %.c | build-deps
 # request.h of their own, which keeps libfcgi's out.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
 $(addprefix $(BUILD)/tests/unit/test_,json files port): $(BUILD)/tests/unit/fake_request.o
+# The fallbacks for file systems without O_TMPFILE are tried where it works, too.
+$(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
+$(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat
 $(BUILD)/tests/unit/fake_request.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/tests/unit/test_procd: $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a

@@ -20,17 +20,17 @@
 #include "fcgi-app/fs.h"
 #include "fcgi-app/fs_path.h"
 
-#define LINKS_MAX       40   /* as the kernel's own limit */
-#define FIFO_PATIENCE   1000 /* ms that a FIFO's reader may take to make room */
-#define TEMPORARY_TRIES 100
+#define LINKS_MAX     40   /* as the kernel's own limit */
+#define FIFO_PATIENCE 1000 /* ms that a FIFO's reader may take to make room */
 
 struct fs_writer {
     char *path; /* as the client named it, for messages */
     struct fs_place place;
-    int fd;
     bool exists; /* something is there already: `status` */
     struct stat status;
-    char temporary[40]; /* its name beside the target; "" when the target is written in place */
+    int fd;
+    bool in_place;      /* `fd` is the target itself, not a temporary file */
+    char temporary[40]; /* the temporary file's name; "" while it has none */
 };
 
 static void writer_free(struct fs_writer *writer)
@@ -131,26 +131,52 @@ static int locate(struct fs_writer *writer)
 
 /* ---- opening ---- */
 
+/* A name that nobody can guess or has taken. 0 or -1 with errno. */
+static int random_name(char *name, size_t size)
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return -1;
+    }
+    (void)snprintf(name, size, ".sandbox-%016llx", (unsigned long long)random);
+    return 0;
+}
+
+/* Opens a file without a name, or with one where the file system has no such files. */
 static int open_temporary(struct fs_writer *writer)
 {
-    for (int attempt = 0; attempt < TEMPORARY_TRIES; attempt++) {
-        uint64_t random;
-        if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-            return -1;
-        }
-        char name[sizeof(writer->temporary)];
-        (void)snprintf(name, sizeof(name), ".sandbox-%016llx", (unsigned long long)random);
-        writer->fd = openat(writer->place.directory, name,
-                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (writer->fd >= 0) {
-            memcpy(writer->temporary, name, sizeof(name));
-            return 0;
-        }
-        if (errno != EEXIST) {
-            return -1;
-        }
+    char name[sizeof(writer->temporary)];
+    int directory = writer->place.directory;
+    writer->fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (writer->fd >= 0) {
+        return 0;
     }
-    return -1;
+    if ((errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) ||
+        random_name(name, sizeof(name)) != 0) {
+        return -1;
+    }
+    writer->fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (writer->fd < 0) {
+        return -1;
+    }
+    memcpy(writer->temporary, name, sizeof(name));
+    return 0;
+}
+
+/* Makes sure that the temporary file has a name. */
+static int name_temporary(struct fs_writer *writer)
+{
+    char name[sizeof(writer->temporary)], unnamed[40];
+    if (writer->temporary[0] != '\0') {
+        return 0;
+    }
+    (void)snprintf(unnamed, sizeof(unnamed), "/proc/self/fd/%d", writer->fd);
+    if (random_name(name, sizeof(name)) != 0 ||
+        linkat(AT_FDCWD, unnamed, writer->place.directory, name, AT_SYMLINK_FOLLOW) != 0) {
+        return -1;
+    }
+    memcpy(writer->temporary, name, sizeof(name));
+    return 0;
 }
 
 /* Opens what is there, to be written in place. Non-blocking: a FIFO without a reader is refused. */
@@ -168,7 +194,8 @@ static bool is_irreplaceable(int number)
 
 static int open_target(struct fs_writer *writer)
 {
-    if (writer->exists && !S_ISREG(writer->status.st_mode)) {
+    writer->in_place = writer->exists && !S_ISREG(writer->status.st_mode);
+    if (writer->in_place) {
         writer->fd = open_in_place(writer, 0);
         return writer->fd < 0 ? -1 : 0;
     }
@@ -176,10 +203,8 @@ static int open_target(struct fs_writer *writer)
         faccessat(writer->place.directory, writer->place.name, W_OK, AT_EACCESS) != 0) {
         return -1;
     }
-    if (open_temporary(writer) == 0) {
-        return 0;
-    }
-    if (writer->exists && is_irreplaceable(errno)) {
+    if (open_temporary(writer) != 0 && writer->exists && is_irreplaceable(errno)) {
+        writer->in_place = true;
         writer->fd = open_in_place(writer, O_TRUNC);
     }
     return writer->fd < 0 ? -1 : 0;
@@ -280,9 +305,10 @@ static int replace(struct fs_writer *writer)
     if (take_attributes(writer) != 0 || flush(writer) != 0) {
         return -1;
     }
-    if (renameat(directory, writer->temporary, directory, writer->place.name) == 0) {
-        writer->temporary[0] = '\0';
-        return close(steal_fd(&writer->fd));
+    if (name_temporary(writer) == 0 &&
+        renameat(directory, writer->temporary, directory, writer->place.name) == 0) {
+        writer->temporary[0] = '\0'; /* it is the target now */
+        return 0;
     }
     /* another's file in a sticky directory, a bind mount */
     return writer->exists && is_irreplaceable(errno) ? copy_in_place(writer) : -1;
@@ -291,6 +317,6 @@ static int replace(struct fs_writer *writer)
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error)
 {
     cleanup_(writer_freep) struct fs_writer *own = writer;
-    int result = own->temporary[0] != '\0' ? replace(own) : close(steal_fd(&own->fd));
+    int result = own->in_place ? close(steal_fd(&own->fd)) : replace(own);
     return result == 0 ? 0 : fs_fail(error, errno, "write", own->path);
 }

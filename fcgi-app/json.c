@@ -68,7 +68,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct refusal *refusal,
 
 static int refuse_unkept(struct refusal *refusal)
 {
-    if (errno == EFBIG) {
+    if (errno == EFBIG && body_max != 0) {
         return refuse(refusal, 413, "the request body is larger than %llu bytes",
                       (unsigned long long)body_max);
     }

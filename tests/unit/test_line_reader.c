@@ -88,7 +88,8 @@ static void cuts_any_number_of_carriage_returns(void **state)
     (void)state;
     char stream[20003];
     memset(stream, '\r', sizeof(stream));
-    memcpy(stream, "ab", 2);
+    stream[0] = 'a';
+    stream[1] = 'b';
     stream[sizeof(stream) - 1] = '\n';
     struct line_reader reader;
     struct collector collector = {.length = 0};

@@ -56,7 +56,7 @@ static int answer(const struct endpoint *endpoint, const char *body, char *text,
     endpoint->handle(&request);
     assert_non_null(request.answer);
     assert_true(request.answer_length < size);
-    (void)strcpy(text, request.answer);
+    memcpy(text, request.answer, request.answer_length + 1);
     fake_request_clear(&request);
     return request.status;
 }
@@ -158,11 +158,18 @@ static void refuses_what_is_no_port(void **state)
     assert_int_equal(count_files(), 0);
 }
 
-static void *bind_once(void *port)
+struct claimer {
+    pthread_t thread;
+    int port, status;
+};
+
+static void *bind_once(void *context)
 {
+    struct claimer *claimer = context;
     char body[40], text[500];
-    (void)snprintf(body, sizeof(body), "{\"port\":%d}", (int)(intptr_t)port);
-    return (void *)(intptr_t)answer(&bind_port_endpoint, body, text, sizeof(text));
+    (void)snprintf(body, sizeof(body), "{\"port\":%d}", claimer->port);
+    claimer->status = answer(&bind_port_endpoint, body, text, sizeof(text));
+    return NULL;
 }
 
 static void has_one_winner(void **state)
@@ -170,19 +177,18 @@ static void has_one_winner(void **state)
     (void)state;
     enum { CLAIMERS = 20, ROUNDS = 20 };
     for (int round = 0; round < ROUNDS; round++) {
-        pthread_t threads[CLAIMERS];
+        struct claimer claimers[CLAIMERS];
         int winners = 0;
         for (int i = 0; i < CLAIMERS; i++) {
-            assert_int_equal(
-                pthread_create(&threads[i], NULL, bind_once, (void *)(intptr_t)(8000 + i)), 0);
+            claimers[i].port = 8000 + i;
+            assert_int_equal(pthread_create(&claimers[i].thread, NULL, bind_once, &claimers[i]), 0);
         }
         for (int i = 0; i < CLAIMERS; i++) {
-            void *status;
-            assert_int_equal(pthread_join(threads[i], &status), 0);
-            assert_true((intptr_t)status == 200 || (intptr_t)status == 409);
-            if ((intptr_t)status == 200) {
+            assert_int_equal(pthread_join(claimers[i].thread, NULL), 0);
+            assert_true(claimers[i].status == 200 || claimers[i].status == 409);
+            if (claimers[i].status == 200) {
                 char expected[20];
-                (void)snprintf(expected, sizeof(expected), "%d\n", 8000 + i);
+                (void)snprintf(expected, sizeof(expected), "%d\n", claimers[i].port);
                 assert_target(expected);
                 winners++;
             }

@@ -20,6 +20,7 @@
 
 #include "common/cleanup.h"
 #include "common/spool.h"
+#include "tests/unit/no_tmpfile.h"
 
 static char directory[] = "/tmp/test_spool.XXXXXX";
 static int directory_fd;
@@ -107,6 +108,13 @@ static void keeps_every_byte(void **state)
     }
 }
 
+static void keeps_every_byte_without_tmpfile(void **state)
+{
+    no_tmpfile = true;
+    keeps_every_byte(state);
+    no_tmpfile = false;
+}
+
 static void needs_no_directory_within_memory(void **state)
 {
     (void)state;
@@ -157,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_byte),
+        cmocka_unit_test(keeps_every_byte_without_tmpfile),
         cmocka_unit_test(needs_no_directory_within_memory),
         cmocka_unit_test(stops_at_its_cap),
         cmocka_unit_test(survives_a_failing_file),

@@ -1,0 +1,13 @@
+/*
+ * Stands for a file system without O_TMPFILE (older overlayfs, NFS, FUSE). A test that uses it is
+ * linked with --wrap=openat.
+ */
+#ifndef TESTS_UNIT_NO_TMPFILE_H
+#define TESTS_UNIT_NO_TMPFILE_H
+
+#include <stdbool.h>
+
+/* While true, openat(2) refuses O_TMPFILE. */
+extern bool no_tmpfile;
+
+#endif
