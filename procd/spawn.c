@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,8 +78,9 @@ static int execute(struct launch *launch)
     sigset_t none;
     unsigned first_to_close = launch->script >= 0 ? SCRIPT_DESCRIPTOR + 1 : SCRIPT_DESCRIPTOR;
     launch->stage = SPAWN_PREPARE;
-    if (setsid() < 0 || dup2(launch->out, STDOUT_FILENO) < 0 ||
-        dup2(launch->err, STDERR_FILENO) < 0 ||
+    /* A runner that is killed cannot end its tree any more: this much of it ends by itself. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || setsid() < 0 ||
+        dup2(launch->out, STDOUT_FILENO) < 0 || dup2(launch->err, STDERR_FILENO) < 0 ||
         (launch->script >= 0 && dup2(launch->script, SCRIPT_DESCRIPTOR) < 0)) {
         return -1;
     }

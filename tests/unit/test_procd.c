@@ -197,10 +197,9 @@ static void hang_up_kills_the_tree(void **state)
 static void hang_up_catches_forkers(void **state)
 {
     (void)state;
-    char marker[] = "/tmp/test-procd-fork.XXXXXX";
-    int fd = mkstemp(marker);
-    close(fd);
-    char cmd[400];
+    char marker[100];
+    snprintf(marker, sizeof(marker), "%s/forks", procd.run);
+    char cmd[600];
     /* Every process leaves at once and has started the next, in another session; it writes as it
      * lives. */
     snprintf(cmd, sizeof(cmd),
@@ -225,10 +224,6 @@ static void hang_up_catches_forkers(void **state)
         before = now;
         usleep(2000);
     }
-    char script[100];
-    snprintf(script, sizeof(script), "%s.sh", marker);
-    unlink(script);
-    unlink(marker);
 }
 
 static void ends_with_its_shell(void **state)
@@ -252,8 +247,8 @@ static bool file_has_grown(const void *path)
 static void what_is_left_can_write_on(void **state)
 {
     (void)state;
-    char path[] = "/tmp/test-procd-tick.XXXXXX";
-    close(mkstemp(path));
+    char path[100];
+    snprintf(path, sizeof(path), "%s/ticks", procd.run);
     char cmd[300];
     /* Much more than a pipe holds, to the old stdout; then the file, if it has not died of SIGPIPE.
      */
@@ -265,7 +260,6 @@ static void what_is_left_can_write_on(void **state)
     assert_int_equal(output.ending.code, 0);
     await(file_has_grown, path);
     output_free(&output);
-    unlink(path);
 }
 
 static void hundreds_run_at_once(void **state)
@@ -653,7 +647,6 @@ static void a_dead_runner_is_told(void **state)
         assert_int_equal(count_of(log, "\n\n"), 1);
         assert_null(strstr(log, "torn"));
         free(log);
-        kill(job.pid, SIGKILL);
         await(process_is_gone, &job.pid);
     }
 }
