@@ -192,21 +192,35 @@ static const char *reason(int status)
     }
 }
 
+/*
+ * The header block is filled up to a multiple of 8 with spaces that nginx cuts, so that libfcgi
+ * adds no padding to a record that holds nothing else: nginx (1.22) takes padding behind the
+ * headers for the beginning of a body, and does not send the headers of an unbuffered answer before
+ * there is more.
+ */
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
-    char line[128];
+    char begin[192];
+    size_t rest = headers == NULL ? 0 : strlen(headers);
+    int length = snprintf(
+        begin, sizeof(begin), "%s%s%sStatus: %d %s",
+        content_type == NULL ? "" : "Content-Type: ", content_type == NULL ? "" : content_type,
+        content_type == NULL ? "" : "\r\n", status, reason(status));
+    if (length < 0 || length >= (int)sizeof(begin) - 16) {
+        return drop_connection(request); /* a content type that long is a bug */
+    }
     request->begun = true;
-    int length = snprintf(line, sizeof(line), "Status: %d %s\r\n", status, reason(status));
-    int written = request_write(request, line, (size_t)length);
-    if (content_type != NULL) {
-        length = snprintf(line, sizeof(line), "Content-Type: %s\r\n", content_type);
-        written = request_write(request, line, (size_t)length);
+    while (((size_t)length + 2 + rest + 2) % 8 != 0) {
+        begin[length++] = ' ';
     }
-    if (headers != NULL) {
-        written = request_write(request, headers, strlen(headers));
+    begin[length++] = '\r';
+    begin[length++] = '\n';
+    if (request_write(request, begin, (size_t)length) < 0 ||
+        (rest > 0 && request_write(request, headers, rest) < 0)) {
+        return -1;
     }
-    return written < 0 ? -1 : request_write(request, "\r\n", 2);
+    return request_write(request, "\r\n", 2);
 }
 
 /* Sends iovecs whole. They are used up. */

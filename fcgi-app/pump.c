@@ -31,7 +31,8 @@ struct pump {
     bool refused;      /* by the sink */
     int64_t last_sent; /* ms */
     struct pollfd polled[POLLED];
-    int *pipes[2]; /* in the foreground; -1 when closed */
+    int *pipes[2];   /* in the foreground; -1 when closed */
+    bool widened[2]; /* the pipe was found full and made larger */
 };
 
 void foreground_close(struct foreground *foreground)
@@ -58,7 +59,8 @@ static ssize_t pass_on(struct pump *pump, int stream, size_t length)
     if (count <= 0) {
         return count;
     }
-    if (count == (ssize_t)CHUNK) {
+    if (count == (ssize_t)CHUNK && !pump->widened[stream]) {
+        pump->widened[stream] = true;
         /* The command writes faster than we read: fewer, larger pieces. A refusal does no harm. */
         (void)fcntl(*pump->pipes[stream], F_SETPIPE_SZ, PIPE_SIZE);
     }
