@@ -37,6 +37,7 @@ BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js s6
 TEST_PACKAGES  := libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests curl jq procps
+BENCH_PACKAGES := wrk
 
 # Debian's own Python has the test packages; another one may come first in PATH.
 PYTHON ?= /usr/bin/python3
@@ -140,11 +141,12 @@ test-sanitized: build $(UNIT)
 	@if [ -n "$$(ls $(REPORTS))" ]; then cat $(REPORTS)/*; exit 1; fi
 
 $(BUILD)/bench/%.o: CPPFLAGS += $(FCGI_CFLAGS)
-$(BUILD)/bench/%: $(BUILD)/bench/%.o
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libunit.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(FCGI_LIBS)
 
 ## bench: the table of docs/benchmarks.md; PEER='host:port:proxyport:secret' puts another server beside it
 bench: test-deps
+	@tools/install-packages $(BENCH_PACKAGES)
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py
 

@@ -1,0 +1,36 @@
+/*
+ * The floor under small requests: fcgi-app's own FastCGI server with a handler that does nothing
+ * but answer. Its listening socket on descriptor 0, as fcgi-app's.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "common/logger.h"
+#include "fcgi-app/request.h"
+#include "fcgi-app/server.h"
+
+#define REQUESTS_MAX 4096
+
+static void answer(struct request *request)
+{
+    static const char text[] = "{\"status\":\"ok\"}";
+    if (request_begin(request, 200, "application/json", "Content-Length: 15\r\n") == 0) {
+        (void)request_write(request, text, sizeof(text) - 1);
+    }
+}
+
+int main(void)
+{
+    logger_open("empty_handler");
+    sigset_t signals;
+    int caught;
+    (void)sigfillset(&signals);
+    (void)sigprocmask(SIG_SETMASK, &signals, NULL);
+    if (server_open() < 0 || server_start(REQUESTS_MAX, answer) < 0) {
+        perror("empty_handler");
+        return 1;
+    }
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    return sigwait(&signals, &caught);
+}
