@@ -101,13 +101,13 @@ $(BUILD)/%.o: %.c | build-deps
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # A unit test links everything but the mains; the linker takes what it needs. Tests of endpoints bring a
-# request.h of their own, which keeps libfcgi's out.
+# fake of fcgi.c, which keeps libfcgi's out.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
 $(addprefix $(BUILD)/tests/unit/test_,json files port): $(BUILD)/tests/unit/fake_request.o
+$(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 # The fallbacks for file systems without O_TMPFILE are tried where it works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat
-$(BUILD)/tests/unit/fake_request.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/tests/unit/test_procd: $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)

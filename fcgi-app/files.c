@@ -3,6 +3,7 @@
  * in the system's own words, as clients of this API expect.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,7 @@ const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_
 struct reading {
     int fd;
     uint64_t left; /* bytes still to be read at most */
+    bool begun;    /* a piece was read already */
     size_t
         held; /* bytes in `input`: at the beginning, what the last piece left of a UTF-8 sequence */
     size_t room;
@@ -121,8 +123,10 @@ static int read_piece(struct reading *reading)
     wanted = wanted > reading->left ? (size_t)reading->left : wanted;
     ssize_t got = io_read_some(reading->fd, reading->input + reading->held, wanted);
     if (got < 0) {
-        return -1;
+        /* /proc/kmsg and its like would wait for more: what they had is all there is now */
+        return reading->begun && errno == EAGAIN ? 0 : -1;
     }
+    reading->begun = true;
     reading->held += (size_t)got;
     reading->left -= (uint64_t)got;
     return got > 0 && reading->left > 0;

@@ -1,14 +1,11 @@
 /*
- * request.h over memory.
+ * What fcgi.c does of request.h, over memory.
  */
 #include "tests/unit/fake_request.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cjson/cJSON.h>
 
 struct request fake_request(const char *body, size_t length)
 {
@@ -119,52 +116,4 @@ int request_flush(struct request *request)
 void request_abort(struct request *request)
 {
     request->aborted = true;
-}
-
-void answer_json(struct request *request, int status, struct cJSON *json)
-{
-    char *text = cJSON_PrintUnformatted(json);
-    assert(text != NULL);
-    (void)request_begin(request, status, "application/json", NULL);
-    (void)request_write(request, text, strlen(text));
-    cJSON_free(text);
-    cJSON_Delete(json);
-}
-
-__attribute__((format(printf, 4, 0))) static void answer_message(struct request *request,
-                                                                 int status, bool failure,
-                                                                 const char *format,
-                                                                 va_list arguments)
-{
-    char message[8192];
-    (void)vsnprintf(message, sizeof(message), format, arguments);
-    cJSON *json = cJSON_CreateObject();
-    if (failure) {
-        assert(cJSON_AddFalseToObject(json, "success") != NULL);
-    }
-    assert(cJSON_AddStringToObject(json, "error", message) != NULL);
-    answer_json(request, status, json);
-}
-
-void answer_error(struct request *request, int status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    answer_message(request, status, false, format, arguments);
-    va_end(arguments);
-}
-
-void answer_failure(struct request *request, int status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    answer_message(request, status, true, format, arguments);
-    va_end(arguments);
-}
-
-void answer_success(struct request *request)
-{
-    cJSON *json = cJSON_CreateObject();
-    assert(cJSON_AddTrueToObject(json, "success") != NULL);
-    answer_json(request, 200, json);
 }

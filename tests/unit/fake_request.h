@@ -1,6 +1,6 @@
 /*
  * A request without a server: its body comes from memory, its answer goes into memory. Stands in
- * for fcgi-app/request.c and fcgi.c in the unit tests of endpoints.
+ * for fcgi-app/fcgi.c in the unit tests of endpoints.
  */
 #ifndef TESTS_UNIT_FAKE_REQUEST_H
 #define TESTS_UNIT_FAKE_REQUEST_H

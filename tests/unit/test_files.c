@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -157,6 +158,65 @@ static void reads_large_files_in_pieces(void **state)
     free(content);
 }
 
+/* Reads fail with this after so many. 0: never. The names are the linker's (--wrap). */
+static int failing_number;
+static int reads_until_failure;
+
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+ssize_t __real_io_read_some(int fd, void *data, size_t length);
+ssize_t __wrap_io_read_some(int fd, void *data, size_t length);
+
+ssize_t __wrap_io_read_some(int fd, void *data, size_t length)
+{
+    if (failing_number != 0 && reads_until_failure-- == 0) {
+        errno = failing_number;
+        return -1;
+    }
+    return __real_io_read_some(fd, data, length);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+static struct request read_failing(int number, int reads)
+{
+    static char content[200000];
+    memset(content, 'x', sizeof(content));
+    make_file("file", content, sizeof(content));
+    struct request request = fake_request("{\"path\":\"file\"}", 15);
+    failing_number = number;
+    reads_until_failure = reads;
+    read_file_endpoint.handle(&request);
+    failing_number = 0;
+    return request;
+}
+
+/* An answer that has begun is cut, so that it never looks whole. */
+static void cuts_the_answer_when_reading_fails(void **state)
+{
+    (void)state;
+    struct request request = read_failing(EIO, 1);
+    assert_true(request.aborted);
+    assert_memory_equal(request.answer, "{\"content\":\"xxx", 15);
+    assert_int_equal(request.answer[request.answer_length - 1], 'x');
+    fake_request_clear(&request);
+    request = read_failing(EIO, 0);
+    assert_false(request.aborted);
+    assert_string_equal(request.answer, "{\"error\":\"read file: Input/output error\"}");
+    fake_request_clear(&request);
+}
+
+/* As /proc/kmsg, which is read without waiting for what is to come. */
+static void ends_where_reading_would_wait(void **state)
+{
+    (void)state;
+    struct request request = read_failing(EAGAIN, 2);
+    assert_false(request.aborted);
+    assert_string_equal(request.answer + request.answer_length - 4, "xx\"}");
+    fake_request_clear(&request);
+    request = read_failing(EAGAIN, 0);
+    assert_non_null(strstr(request.answer, "{\"error\":\"read file: "));
+    fake_request_clear(&request);
+}
+
 static void stops_when_the_client_leaves(void **state)
 {
     (void)state;
@@ -189,6 +249,8 @@ int main(void)
         TEST(changes_directories),
         TEST(reads_files_without_size),
         TEST(reads_large_files_in_pieces),
+        TEST(cuts_the_answer_when_reading_fails),
+        TEST(ends_where_reading_would_wait),
         TEST(stops_when_the_client_leaves),
         TEST(does_nothing_for_a_bad_body),
     };
