@@ -1,0 +1,474 @@
+/*
+ * The log of a background job on the disk: form, rotation, long lines, a disk that takes no more,
+ * and what a dead runner leaves.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/cleanup.h"
+#include "common/spool.h"
+#include "procd/job_files.h"
+#include "procd/job_log.h"
+#include "procd/job_stream.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+static char path[64];
+static int directory = -1;
+
+static int make_directory(void **state)
+{
+    (void)state;
+    strcpy(path, "/tmp/test-job-log.XXXXXX");
+    directory = mkdtemp(path) == NULL ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return directory < 0 ? -1 : 0;
+}
+
+static int is_entry(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    struct dirent **entries;
+    int count = scandirat(directory, ".", &entries, is_entry, by_name);
+    for (int i = 0; i < count; i++) {
+        unlinkat(directory, entries[i]->d_name, 0);
+        free(entries[i]);
+    }
+    free(entries);
+    close_fd(&directory);
+    return rmdir(path);
+}
+
+struct disk {
+    char *text;
+    size_t length;
+    uint64_t first; /* offset of the oldest segment */
+    int segments;
+};
+
+/* Everything on the disk; asserts that segments follow each other without a hole. */
+static struct disk read_disk(void)
+{
+    struct disk disk = {0};
+    struct dirent **entries;
+    disk.segments = scandirat(directory, ".", &entries, is_entry, by_name);
+    assert_true(disk.segments > 0);
+    for (int i = 0; i < disk.segments; i++) {
+        unsigned long long start;
+        struct stat status;
+        assert_int_equal(sscanf(entries[i]->d_name, "log.%20llu", &start), 1);
+        assert_int_equal(strlen(entries[i]->d_name), 24);
+        if (i == 0) {
+            disk.first = start;
+        }
+        assert_true(start == disk.first + disk.length);
+        int fd = openat(directory, entries[i]->d_name, O_RDONLY);
+        assert_int_equal(fstat(fd, &status), 0);
+        disk.text = realloc(disk.text, disk.length + (size_t)status.st_size + 1);
+        assert_int_equal(read(fd, disk.text + disk.length, (size_t)status.st_size), status.st_size);
+        disk.length += (size_t)status.st_size;
+        disk.text[disk.length] = '\0';
+        close(fd);
+        free(entries[i]);
+    }
+    free(entries);
+    return disk;
+}
+
+/* By hand: a sanitizer's strstr looks at the whole text each time. */
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    size_t length = strlen(part);
+    for (const char *at = text; *at != '\0'; at++) {
+        count += *at == part[0] && strncmp(at, part, length) == 0;
+    }
+    return count;
+}
+
+/* Asserts that the disk holds whole events only, each named by its offset. */
+static void assert_whole_events(const struct disk *disk)
+{
+    const char *at = disk->text;
+    while (*at != '\0') {
+        unsigned long long offset;
+        const char *end = memmem(at, disk->length - (size_t)(at - disk->text), "\n\n", 2);
+        assert_non_null(end);
+        if (strncmp(at, "id: ", 4) == 0) {
+            char *rest;
+            offset = strtoull(at + 4, &rest, 10);
+            assert_memory_equal(rest, "\nevent: log\ndata: {\"timestamp\":\"", 33);
+            assert_true(offset == disk->first + (uint64_t)(at - disk->text));
+        } else {
+            assert_memory_equal(at, "event: gap\n", 11);
+        }
+        at = end + 2;
+    }
+}
+
+static void put_line(struct job_log *log, const char *text, size_t length)
+{
+    const struct line line = {.tail = text, .tail_length = length};
+    job_log_line(log, "stdout", &line, false);
+}
+
+static void renders_events(void **state)
+{
+    (void)state;
+    struct job_log log;
+    unsigned year;
+    unsigned long long first;
+    unsigned long long second;
+    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    put_line(&log, "a \"quoted\" \xff line", 17);
+    const struct line empty = {.tail = ""};
+    job_log_line(&log, "stderr", &empty, false);
+    job_log_flush(&log);
+    struct disk disk = read_disk();
+    assert_whole_events(&disk);
+    char form[400];
+    const char *timestamp = strstr(disk.text, "timestamp\":\"") + 12;
+    assert_int_equal(sscanf(timestamp, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%9lluZ\"", &year, &first), 2);
+    assert_true(year >= 2024);
+    snprintf(form, sizeof(form),
+             "id: 0\nevent: log\ndata: {\"timestamp\":\"%.30s\",\"stream\":\"stdout\","
+             "\"data\":\"a \\\"quoted\\\" \xef\xbf\xbd line\"}\n\n",
+             timestamp);
+    assert_memory_equal(disk.text, form, strlen(form));
+    assert_non_null(strstr(disk.text, "\"stream\":\"stderr\",\"data\":\"\"}\n\n"));
+    timestamp = strstr(timestamp, "timestamp\":\"") + 12;
+    assert_int_equal(sscanf(timestamp, "%*u-%*u-%*uT%*u:%*u:%*u.%9lluZ\"", &second), 1);
+    assert_true(second != first); /* strictly later, were it not for the turn of a second */
+    free(disk.text);
+    job_log_close(&log);
+}
+
+static void keeps_the_newest(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char text[100];
+    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    for (int i = 0; i < 50000; i++) {
+        int length = snprintf(text, sizeof(text), "line %d", i);
+        put_line(&log, text, (size_t)length);
+        if (i % 1000 == 0) {
+            job_log_flush(&log);
+        }
+    }
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    assert_true(disk.length <= MIB);
+    assert_true(disk.length > MIB * 3 / 4);
+    assert_true(disk.segments > 8);
+    assert_whole_events(&disk);
+    assert_non_null(strstr(disk.text, "\"data\":\"line 49999\"}\n\n"));
+    free(disk.text);
+}
+
+/* The data of all pieces of a line together, which are all but the last marked. */
+static void assert_pieces(const struct disk *disk, const char *stream, char fill, size_t length,
+                          size_t pieces)
+{
+    char mark[60];
+    snprintf(mark, sizeof(mark), "\"stream\":\"%s\",\"data\":\"", stream);
+    size_t found = 0;
+    size_t total = 0;
+    for (const char *at = disk->text; (at = strstr(at, mark)) != NULL; found++) {
+        const char fills[] = {fill, '\0'};
+        at += strlen(mark);
+        size_t run = strspn(at, fills);
+        total += run;
+        const char *end = total < length ? "\",\"continued\":true}\n\n" : "\"}\n\n";
+        assert_memory_equal(at + run, end, strlen(end));
+    }
+    assert_int_equal(total, length);
+    assert_int_equal(found, pieces);
+}
+
+static void splits_a_line_above_the_limit(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char *text = malloc(MIB);
+    memset(text, 'y', MIB);
+    assert_int_equal(job_log_open(&log, directory, 8 * MIB), 0);
+    cleanup_(spool_freep) struct spool *held = spool_new(directory, 1000, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(spool_write(held, text, MIB), 0);
+    }
+    const struct line line = {
+        .held = held, .held_length = 4 * MIB, .tail = text, .tail_length = 100};
+    job_log_line(&log, "stderr", &line, false);
+    put_line(&log, "next", 4);
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    assert_whole_events(&disk);
+    assert_pieces(&disk, "stderr", 'y', 4 * MIB + 100, 3);
+    free(disk.text);
+    free(text);
+}
+
+static void keeps_characters_whole_in_long_lines(void **state)
+{
+    (void)state;
+    struct job_log log;
+    enum { COUNT = 20000 };
+    char *text = malloc(COUNT * 3 + 1);
+    for (int i = 0; i < COUNT; i++) {
+        memcpy(text + i * 3 + 1, "\xe2\x82\xac", 3);
+    }
+    text[0] = 'x';
+    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    put_line(&log, text, COUNT * 3 + 1);
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    assert_int_equal(count_of(disk.text, "\xe2\x82\xac"), COUNT);
+    assert_null(strstr(disk.text, "\xef\xbf\xbd"));
+    free(disk.text);
+    free(text);
+}
+
+static void set_file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A file that may not grow stands for a disk that is full: both stop a write in its middle. */
+static void drops_lines_and_says_so(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char text[100];
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(job_log_open(&log, directory, 64 * MIB), 0);
+    set_file_limit(100000);
+    for (int i = 0; i < 2000; i++) {
+        int length = snprintf(text, sizeof(text), "line %d", i);
+        put_line(&log, text, (size_t)length);
+    }
+    job_log_flush(&log);
+    struct disk full = read_disk();
+    assert_true(full.length <= 100000 && full.length > 99000); /* as many whole ones as fit */
+    assert_whole_events(&full);
+    size_t written = count_of(full.text, "event: log");
+    put_line(&log, "too soon", 8);
+    set_file_limit(RLIM_INFINITY);
+    while (log.dropped > 0) {
+        put_line(&log, "again", 5); /* dropped until it tries again */
+    }
+    put_line(&log, "after", 5);
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    assert_whole_events(&disk);
+    assert_memory_equal(disk.text, full.text, full.length);
+    unsigned long long missed;
+    assert_int_equal(
+        sscanf(disk.text + full.length, "event: gap\ndata: {\"missed_lines\":%llu}\n\n", &missed),
+        1);
+    size_t again = count_of(disk.text, "\"again\"");
+    assert_int_equal(count_of(disk.text, "event: gap"), 1);
+    assert_int_equal(again, 1);
+    assert_true(missed >= 2000 - written + 1);
+    assert_non_null(strstr(disk.text, "\"data\":\"after\"}\n\n"));
+    free(disk.text);
+    free(full.text);
+}
+
+static void drops_a_long_line_that_does_not_fit(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char *text = malloc(MIB);
+    memset(text, 'z', MIB);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(job_log_open(&log, directory, 64 * MIB), 0);
+    put_line(&log, "before", 6);
+    job_log_flush(&log);
+    set_file_limit(600000);
+    put_line(&log, text, MIB);
+    job_log_flush(&log);
+    set_file_limit(RLIM_INFINITY);
+    struct disk disk = read_disk();
+    assert_int_equal(count_of(disk.text, "\n\n"), 1); /* the torn event is taken back */
+    assert_whole_events(&disk);
+    assert_true(log.dropped == 1);
+    free(disk.text);
+    job_log_close(&log);
+    disk = read_disk();
+    assert_int_equal(count_of(disk.text, "{\"missed_lines\":1}"), 1);
+    free(disk.text);
+    free(text);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void repairs_a_torn_tail(void **state)
+{
+    (void)state;
+    static const char *const torn[] = {"id: 1\ndata: a\n\n",
+                                       "id: 1\ndata: a\n\nid: 2\ndata: b\n",
+                                       "id: 1\ndata: a\n\nid: 2\nda",
+                                       "id: 1\ndata: a\n\n\n",
+                                       "",
+                                       "id",
+                                       "\n"};
+    static const size_t kept[] = {15, 15, 15, 16, 0, 0, 0};
+    assert_int_equal(job_log_repair(directory), 0); /* nothing there */
+    for (size_t i = 0; i < sizeof(torn) / sizeof(torn[0]); i++) {
+        struct stat status;
+        write_file("log.00000000000000000000", "older\n\nuntouched");
+        write_file("log.00000000000000000200", torn[i]);
+        assert_int_equal(job_log_repair(directory), 0);
+        assert_int_equal(fstatat(directory, "log.00000000000000000200", &status, 0), 0);
+        assert_int_equal(status.st_size, kept[i]);
+        assert_int_equal(fstatat(directory, "log.00000000000000000000", &status, 0), 0);
+        assert_int_equal(status.st_size, 16);
+    }
+}
+
+static int writer;
+
+static void open_stream(struct job_stream *stream, struct job_log *log, uint64_t max_bytes)
+{
+    int ends[2];
+    assert_int_equal(job_log_open(log, directory, max_bytes), 0);
+    assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    writer = ends[1];
+    job_stream_open(stream, ends[0], "stdout", log, directory);
+}
+
+/* Writes to the pipe as much as it takes at a time, and has the stream read it. */
+static void pass(struct job_stream *stream, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(writer, text, length < 65536 ? length : 65536);
+        assert_true(written > 0);
+        text += written;
+        length -= (size_t)written;
+        while (job_stream_read(stream)) {
+        }
+    }
+}
+
+static void end_stream(struct job_stream *stream, struct job_log *log)
+{
+    close(writer);
+    while (stream->fd >= 0) {
+        (void)job_stream_read(stream);
+    }
+    job_stream_end(stream);
+    job_log_close(log);
+}
+
+static void a_line_without_end_is_passed_on_in_pieces(void **state)
+{
+    (void)state;
+    struct job_log log;
+    struct job_stream stream;
+    char *text = malloc(65536);
+    memset(text, 'q', 65536);
+    open_stream(&stream, &log, 4 * MIB);
+    for (int i = 0; i < 40; i++) { /* 2.5 MiB, where 1 MiB is the limit */
+        pass(&stream, text, 65536);
+        assert_true(line_reader_pending(&stream.reader) <= log.event_max + 65536);
+    }
+    pass(&stream, "\nshort\r\r\n", 9);
+    end_stream(&stream, &log);
+    struct disk disk = read_disk();
+    assert_whole_events(&disk);
+    char *last = strstr(disk.text, "\"data\":\"short\"}\n\n");
+    assert_non_null(last);
+    memcpy(last, "\"DATA\"", 6);
+    size_t pieces = count_of(disk.text, "\"data\"");
+    memcpy(strstr(disk.text, "\"DATA\""), "\"dAta\"", 6);
+    assert_true(pieces >= 3);
+    assert_int_equal(count_of(disk.text, "continued"), pieces - 1);
+    size_t total = 0;
+    for (const char *at = disk.text; (at = strstr(at, "\"data\":\"")) != NULL;) {
+        at += 8;
+        total += strspn(at, "q");
+    }
+    assert_int_equal(total, 40 * 65536);
+    free(disk.text);
+    free(text);
+}
+
+static void a_split_keeps_characters_and_returns(void **state)
+{
+    (void)state;
+    struct job_log log;
+    struct job_stream stream;
+    /* Somewhere in there the limit is passed, each time at another place in the pattern. */
+    static const char pattern[] = "\xf0\x9f\x98\x80\r\xc3\xa4";
+    const size_t size = sizeof(pattern) - 1;
+    open_stream(&stream, &log, 4 * MIB);
+    size_t count = 0;
+    for (size_t chunk = 61000; count < 400000; chunk--) {
+        for (size_t i = 0; i < chunk / size; i++, count++) {
+            assert_int_equal(write(writer, pattern, size), (ssize_t)size);
+        }
+        while (job_stream_read(&stream)) {
+        }
+    }
+    pass(&stream, "\r\r\n", 3);
+    end_stream(&stream, &log);
+    struct disk disk = read_disk();
+    assert_whole_events(&disk);
+    assert_true(count_of(disk.text, "continued") >= 2);
+    assert_int_equal(count_of(disk.text, "\xf0\x9f\x98\x80"), count);
+    assert_int_equal(count_of(disk.text, "\xc3\xa4"), count);
+    assert_int_equal(count_of(disk.text, "\\r"), count); /* those at the end are cut */
+    assert_null(strstr(disk.text, "\xef\xbf\xbd"));
+    free(disk.text);
+}
+
+int main(void)
+{
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+    const struct CMUnitTest tests[] = {
+        IN_DIRECTORY(renders_events),
+        IN_DIRECTORY(keeps_the_newest),
+        IN_DIRECTORY(splits_a_line_above_the_limit),
+        IN_DIRECTORY(keeps_characters_whole_in_long_lines),
+        IN_DIRECTORY(drops_lines_and_says_so),
+        IN_DIRECTORY(drops_a_long_line_that_does_not_fit),
+        IN_DIRECTORY(repairs_a_torn_tail),
+        IN_DIRECTORY(a_line_without_end_is_passed_on_in_pieces),
+        IN_DIRECTORY(a_split_keeps_characters_and_returns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
