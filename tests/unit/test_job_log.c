@@ -119,9 +119,10 @@ static void assert_whole_events(const struct disk *disk)
         const char *end = memmem(at, disk->length - (size_t)(at - disk->text), "\n\n", 2);
         assert_non_null(end);
         if (strncmp(at, "id: ", 4) == 0) {
+            static const char rest_of_it[] = "\nevent: log\ndata: {\"timestamp\":\"";
             char *rest;
             offset = strtoull(at + 4, &rest, 10);
-            assert_memory_equal(rest, "\nevent: log\ndata: {\"timestamp\":\"", 33);
+            assert_memory_equal(rest, rest_of_it, sizeof(rest_of_it) - 1);
             assert_true(offset == disk->first + (uint64_t)(at - disk->text));
         } else {
             assert_memory_equal(at, "event: gap\n", 11);
