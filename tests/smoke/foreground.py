@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import uuid
@@ -36,7 +37,10 @@ class Foreground(Launch):
         return self
 
     def __exit__(self, *_):
+        run_dir = self._find_run_dir()
         self.destroy()
+        if run_dir:
+            shutil.rmtree(run_dir, ignore_errors=True)
         for port in self.ports:
             port.free()
 
@@ -60,12 +64,16 @@ class Foreground(Launch):
 
     @property
     def run_dir(self):
-        """Where the server keeps its files: s6-svscan's argument tells."""
+        """Where the server keeps its files."""
+        return wait_until(self._find_run_dir, "s6-svscan")
+
+    def _find_run_dir(self):
+        """s6-svscan's argument tells; None while there is none."""
         for pid in self.tree():
             line = proc_file(pid, "cmdline").split(b"\0")
             if line[0] == b"s6-svscan":
                 return pathlib.Path(line[1].decode()).parent
-        raise AssertionError("no s6-svscan\n" + self.output())
+        return None
 
     def end(self, number=signal.SIGTERM, group=False):
         """Sends the signal and checks that within 10 s everything is gone. The exit status."""

@@ -70,11 +70,13 @@ def foreign_conf(home, run, port):
 
 def test_nginx_takes_both_configurations(home):
     """Our own, rendered, and a foreign one that includes the snippets; neither with a word of warning."""
+    port = Port()
     with Foreground(LAUNCHER, {"SANDBOX_SECRET": "own"}) as server:
         assert server.url
         nginx_test(f"{server.run_dir}/nginx/nginx.conf")
-        nginx_test(foreign_conf(home, server.run_dir, 1))
+        nginx_test(foreign_conf(home, server.run_dir, port.number))
         server.end()
+    port.free()
 
 
 def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
