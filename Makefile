@@ -108,7 +108,7 @@ $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 # The fallbacks for file systems without O_TMPFILE are tried where it works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat
-$(BUILD)/tests/unit/test_procd: $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
+$(addprefix $(BUILD)/tests/unit/test_,procd registry stop): $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)
 $(BUILD)/libunit.a: $(UNIT_OBJECTS)

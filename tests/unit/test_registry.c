@@ -1,0 +1,229 @@
+/*
+ * What procd finds in its state directory when it starts, and what it keeps of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "procd/client.h"
+#include "procd/job_files.h"
+#include "procd/job_record.h"
+#include "procd/registry.h"
+#include "tests/unit/procd_fixture.h"
+
+static int open_jobs(void)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/state/jobs", procd.run);
+    int fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Makes the files of a job by hand. Returns its directory. */
+static int make_job(int jobs, const char *id, uint64_t started_at, bool with_record, bool with_exit)
+{
+    assert_int_equal(mkdirat(jobs, id, 0700), 0);
+    int directory = openat(jobs, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(directory >= 0);
+    if (with_record) {
+        char command[] = "made by hand";
+        struct job_record record = {.pid = 77, .started_at = started_at, .command = command};
+        strcpy(record.id, id);
+        assert_int_equal(job_record_write(directory, &record), 0);
+    }
+    if (with_exit) {
+        const struct job_exit ending = {
+            .status = JOB_FAILED, .code = 3, .ended_at = started_at + 5};
+        assert_int_equal(job_exit_reserve(directory), 0);
+        assert_int_equal(job_exit_write(directory, &ending), 0);
+    }
+    return directory;
+}
+
+static void records_read_as_written(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test-record.XXXXXX";
+    assert_non_null(mkdtemp(path));
+    int directory = open(path, O_RDONLY | O_DIRECTORY);
+    struct job_record record = {
+        .id = "550e8400-e29b-41d4-a716-446655440000", .pid = 12, .started_at = UINT64_C(1) << 62};
+    struct job_record read = {.pid = 0};
+    assert_int_equal(job_record_read(directory, &read), -1);
+    assert_int_equal(errno, ENOENT);
+    char *cmd = malloc(300001);
+    for (int i = 0; i < 300000; i += 3) {
+        memcpy(cmd + i, "\xe2\x82\xac", 3);
+    }
+    cmd[300000] = '\0';
+    record.command = command_shown(cmd);
+    assert_true(strlen(record.command) <= COMMAND_SHOWN_MAX);
+    size_t shown = strlen(record.command) - 3;
+    assert_int_equal(shown % 3, 0); /* no character is cut */
+    assert_memory_equal(record.command, cmd, shown);
+    assert_string_equal(record.command + shown, "\xe2\x80\xa6");
+    assert_int_equal(job_record_write(directory, &record), 0);
+    assert_int_equal(job_record_read(directory, &read), 0);
+    assert_string_equal(read.id, record.id);
+    assert_string_equal(read.command, record.command);
+    assert_int_equal(read.pid, 12);
+    assert_true(read.started_at == record.started_at);
+    job_record_clear(&read);
+    job_record_clear(&record);
+    free(cmd);
+
+    struct job_exit ending = {.status = JOB_KILLED,
+                              .code = -1,
+                              .signal = 9,
+                              .ended_at = 5,
+                              .cpu_user_ms = 6,
+                              .cpu_system_ms = 7,
+                              .max_rss_kb = 8};
+    struct job_exit told;
+    assert_int_equal(job_exit_reserve(directory), 0);
+    assert_int_equal(job_exit_read(directory, &told), -1); /* the reserve is no record */
+    assert_int_equal(job_exit_write(directory, &ending), 0);
+    assert_int_equal(job_exit_read(directory, &told), 0);
+    assert_memory_equal(&told, &ending, sizeof(ending));
+
+    int fd = openat(directory, JOB_EXIT_FILE, O_WRONLY);
+    assert_int_equal(ftruncate(fd, 30), 0); /* damaged */
+    close(fd);
+    assert_int_equal(job_exit_read(directory, &told), -1);
+    assert_int_equal(errno, EBADMSG);
+    unlinkat(directory, JOB_EXIT_FILE, 0);
+    unlinkat(directory, JOB_RECORD_FILE, 0);
+    close(directory);
+    assert_int_equal(rmdir(path), 0);
+}
+
+struct counted {
+    size_t count, finished, running;
+    uint64_t oldest_finished;
+};
+
+static void count_job(void *context, const struct job *job)
+{
+    struct counted *counted = context;
+    counted->count++;
+    if (job->status == JOB_RUNNING) {
+        counted->running++;
+    } else {
+        if (counted->finished++ == 0) {
+            counted->oldest_finished = job->started_at;
+        }
+    }
+}
+
+static void keeps_the_newest_finished(void **state)
+{
+    (void)state;
+    enum { MADE = JOBS_FINISHED_MAX + 50 };
+    struct job running;
+    struct spawn_error error;
+    const struct command sleeper = {.cmd = "sleep 1000"};
+    /* A running job older than all that follow: made by hand ones begin in the future. */
+    assert_int_equal(procd_start(&sleeper, &running, &error), PROCD_DONE);
+    procd_end(SIGTERM);
+    int jobs = open_jobs();
+    uint64_t first = running.started_at + UINT64_C(1000000000);
+    for (unsigned i = 0; i < MADE; i++) {
+        char id[JOB_ID_SIZE];
+        snprintf(id, sizeof(id), "00000000-0000-4000-8000-%012x", i);
+        close(make_job(jobs, id, first + i, true, true));
+    }
+    procd_launch();
+    struct counted counted = {0};
+    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(counted.finished, JOBS_FINISHED_MAX);
+    assert_int_equal(counted.running, 1);
+    assert_true(counted.oldest_finished == first + 50);
+    assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000000", F_OK, 0), -1);
+    assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000032", F_OK, 0), 0);
+
+    /* One more that ends makes the next oldest go, with its files; the running one stays. */
+    struct job job;
+    const struct command quick = {.cmd = "true"};
+    assert_int_equal(procd_start(&quick, &job, &error), PROCD_DONE);
+    assert_true(job.started_at > first + MADE - 1);
+    await_job_end(job.id);
+    counted = (struct counted){0};
+    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(counted.finished, JOBS_FINISHED_MAX);
+    assert_true(counted.oldest_finished == first + 51);
+    assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000032", F_OK, 0), -1);
+    assert_int_equal(find_job(running.id).status, JOB_RUNNING);
+    enum job_status status;
+    assert_int_equal(procd_kill(running.id, &status), PROCD_DONE);
+    close(jobs);
+}
+
+static bool is_listed(const void *id)
+{
+    return find_job(id).id[0] != '\0';
+}
+
+static void tells_the_lost_from_the_unborn(void **state)
+{
+    (void)state;
+    static const char lost[] = "10000000-0000-4000-8000-000000000001";
+    static const char dead[] = "10000000-0000-4000-8000-000000000002";
+    static const char unborn[] = "10000000-0000-4000-8000-000000000003";
+    static const char strange[] = "not-a-job";
+    procd_end(SIGKILL);
+    int jobs = open_jobs();
+    close(make_job(jobs, lost, 1, true, false));  /* its runner has died */
+    close(make_job(jobs, dead, 2, false, false)); /* never begun */
+    close(make_job(jobs, strange, 3, false, false));
+    int held = make_job(jobs, unborn, 4, false, false); /* a runner has it and is about to begin */
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    procd_launch();
+    struct job job = find_job(lost);
+    assert_int_equal(job.status, JOB_FAILED);
+    assert_int_equal(job.exit_code, -1);
+    int directory;
+    assert_int_equal(procd_open_job(lost, &directory), PROCD_DONE);
+    struct job_exit ending;
+    assert_int_equal(job_exit_read(directory, &ending), 0);
+    assert_true(ending.lost);
+    close(directory);
+    assert_int_equal(procd_open_job(dead, &directory), PROCD_NOT_FOUND);
+    assert_int_equal(faccessat(jobs, dead, F_OK, 0), -1);
+    assert_int_equal(faccessat(jobs, strange, F_OK, 0), 0); /* not ours */
+    assert_int_equal(procd_open_job(strange, &directory), PROCD_NOT_FOUND);
+    assert_false(is_listed(unborn));
+    assert_int_equal(faccessat(jobs, unborn, F_OK, 0), 0);
+    char command[] = "born";
+    struct job_record record = {.pid = 5, .started_at = 4, .command = command};
+    strcpy(record.id, unborn);
+    assert_int_equal(job_record_write(held, &record), 0);
+    await(is_listed, unborn);
+    assert_int_equal(find_job(unborn).status, JOB_RUNNING);
+    close(held); /* and dies */
+    await_job_end(unborn);
+    assert_int_equal(find_job(unborn).status, JOB_FAILED);
+    close(jobs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_read_as_written),
+        cmocka_unit_test(tells_the_lost_from_the_unborn),
+        cmocka_unit_test(keeps_the_newest_finished),
+    };
+    return cmocka_run_group_tests(tests, procd_setup, procd_teardown);
+}
