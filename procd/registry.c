@@ -163,14 +163,25 @@ static void remove_job(size_t index)
     free(job);
 }
 
+/* By the time of its end: a job that ran for long and has just ended is news. */
+static size_t oldest_finished(void)
+{
+    size_t oldest = registry.count;
+    for (size_t i = 0; i < registry.count; i++) {
+        const struct job_exit *ending = &registry.jobs[i]->ending;
+        if (ending->status != JOB_RUNNING &&
+            (oldest == registry.count ||
+             ending->ended_at < registry.jobs[oldest]->ending.ended_at)) {
+            oldest = i;
+        }
+    }
+    return oldest;
+}
+
 static void remove_oldest_finished(void)
 {
-    for (size_t i = 0; i < registry.count && registry.finished > JOBS_FINISHED_MAX;) {
-        if (registry.jobs[i]->ending.status != JOB_RUNNING) {
-            remove_job(i);
-        } else {
-            i++;
-        }
+    while (registry.finished > JOBS_FINISHED_MAX) {
+        remove_job(oldest_finished());
     }
 }
 
@@ -378,7 +389,7 @@ static int find_jobs(void)
 
 static void decide(void)
 {
-    /* From the end: the jobs that go are finished ones at the beginning. */
+    /* A job may go meanwhile; who is passed over by that is looked at the next time. */
     for (size_t i = registry.count; i-- > 0;) {
         if (i < registry.count && registry.jobs[i]->undecided) {
             look_at(registry.jobs[i]);

@@ -3,7 +3,7 @@
  * there again. A job that was just started, one that is found at procd's start, and one whose
  * runner has fallen silent take the same path, registry_adopt.
  *
- * The newest JOBS_FINISHED_MAX finished jobs are kept, older ones are removed with their files;
+ * The JOBS_FINISHED_MAX jobs that ended last are kept, others are removed with their files;
  * running ones never are.
  */
 #ifndef PROCD_REGISTRY_H
