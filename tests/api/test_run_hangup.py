@@ -133,7 +133,7 @@ def test_background_processes_survive_their_clients(sandbox, marker):
 @pytest.mark.parametrize("path", ["/run", "/run_streaming"])
 def test_half_closing(sandbox, marker, path):
     """A client that shuts down its sending side has left, or is answered; either way its connection ends."""
-    raw = call(sandbox, path, {"cmd": f"{marker.sleep} & setsid -w sleep 0.1; echo done"})
+    raw = call(sandbox, path, {"cmd": f"{marker.sleep} & sleep 2; echo done"})
     marker.sleeping(sandbox)
     if b"done" not in raw.drain():
         wait_until(lambda: not marker.pids(sandbox), "the end of the command")
