@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,10 @@
 #include "common/cleanup.h"
 #include "procd/protocol.h"
 
-#define ANSWER_TIMEOUT_MS                                                                          \
-    30000                   /* killing an obstinate tree takes its time; anything else is quick */
-#define RETRY_FOR_MS   5000 /* how long a procd that is being restarted is waited for */
-#define RETRY_PAUSE_MS 10
+/* Killing an obstinate tree takes its time, and so does a machine that starts hundreds at once. */
+#define ANSWER_TIMEOUT_MS 30000
+#define RETRY_FOR_MS      5000 /* how long a procd that is being restarted is waited for */
+#define RETRY_PAUSE_MS    10
 
 /* ---- kept connections ---- */
 
@@ -65,44 +66,6 @@ static void kept_put(int *fd)
     close_fd(fd);
 }
 
-static int connect_procd(int timeout_ms)
-{
-    struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    /* The send timeout also bounds connect(2) while the backlog is full. */
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
-        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-        return -1;
-    }
-    return steal_fd(&fd);
-}
-
-/*
- * Sends a request over a kept connection or a new one, and leaves the connection in *connection. A
- * kept one whose procd is gone delivers nothing and says so, so that a new one can be tried.
- */
-static int send_request(struct message *request, const int *descriptors, size_t count,
-                        int timeout_ms, int *connection)
-{
-    for (;;) {
-        cleanup_fd int fd = kept_take();
-        bool was_kept = fd >= 0;
-        if (!was_kept) {
-            fd = connect_procd(timeout_ms);
-        }
-        if (fd < 0) {
-            return -1;
-        }
-        if (message_send(fd, request, descriptors, count) == 0) {
-            *connection = steal_fd(&fd);
-            return 0;
-        }
-        if (!was_kept || (errno != EPIPE && errno != ECONNRESET && errno != ENOTCONN)) {
-            return -1;
-        }
-    }
-}
-
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -116,15 +79,73 @@ static void pause_before_retry(void)
     (void)nanosleep(&pause, NULL);
 }
 
-static bool becomes_readable(int fd, int timeout_ms)
+static bool becomes_readable(int fd, int64_t deadline)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int64_t deadline = now_ms() + timeout_ms;
     for (;;) {
         int64_t left = deadline - now_ms();
         int ready = poll(&wait, 1, left > 0 ? (int)left : 0);
         if (ready >= 0 || errno != EINTR) {
             return ready > 0;
+        }
+    }
+}
+
+/* The socket may have been waiting for a procd: only its greeting says that there is one. */
+static bool is_greeted(int fd, int64_t deadline)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    return becomes_readable(fd, deadline) &&
+           message_receive(fd, packet, sizeof(packet), &message, MSG_DONTWAIT) == 1 &&
+           message.type == MESSAGE_DONE;
+}
+
+/* A connection that procd has accepted, or -1 with errno. */
+static int connect_procd(int64_t deadline)
+{
+    for (;;) {
+        int64_t left = deadline - now_ms();
+        struct timeval timeout = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
+        cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        if (left <= 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+        /* The send timeout also bounds connect(2) while the backlog is full. */
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
+            connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+            return -1;
+        }
+        if (is_greeted(fd, deadline)) {
+            return steal_fd(&fd);
+        }
+        close_fd(&fd);
+        pause_before_retry(); /* it died as we came */
+    }
+}
+
+/*
+ * Sends a request over a kept connection or a new one, and leaves the connection in *connection.
+ * One whose procd is gone delivers nothing and says so, so that a new one can be tried.
+ */
+static int send_request(struct message *request, const int *descriptors, size_t count,
+                        int64_t deadline, int *connection)
+{
+    for (;;) {
+        cleanup_fd int fd = kept_take();
+        if (fd < 0) {
+            fd = connect_procd(deadline);
+        }
+        if (fd < 0) {
+            return -1;
+        }
+        if (message_send(fd, request, descriptors, count) == 0) {
+            *connection = steal_fd(&fd);
+            return 0;
+        }
+        if (errno != EPIPE && errno != ECONNRESET && errno != ENOTCONN) {
+            return -1;
         }
     }
 }
@@ -148,9 +169,9 @@ static void answer_clear(struct answer *answer)
 }
 #define cleanup_answer cleanup_(answer_clear)
 
-static int receive_answer(int connection, struct answer *answer, int timeout_ms)
+static int receive_answer(int connection, struct answer *answer, int64_t deadline)
 {
-    if (!becomes_readable(connection, timeout_ms)) {
+    if (!becomes_readable(connection, deadline)) {
         return -1;
     }
     char *buffer = answer->large != NULL ? answer->large : answer->small;
@@ -161,28 +182,36 @@ static int receive_answer(int connection, struct answer *answer, int timeout_ms)
     return message_open(&answer->message);
 }
 
-/* PROCD_DONE when there is an answer, whatever it says; PROCD_UNREACHABLE or PROCD_LOST. */
-static enum procd_result ask(struct message *request, struct answer *answer, int timeout_ms)
+/*
+ * PROCD_DONE when there is an answer, whatever it says; PROCD_UNREACHABLE when there is no procd
+ * until `deadline`; PROCD_LOST when it has the request and does not answer for `patience_ms`.
+ */
+static enum procd_result ask(struct message *request, struct answer *answer, int64_t deadline,
+                             int patience_ms)
 {
     cleanup_fd int connection = -1;
-    if (send_request(request, NULL, 0, timeout_ms, &connection) < 0) {
+    if (send_request(request, NULL, 0, deadline, &connection) < 0) {
         return PROCD_UNREACHABLE;
     }
-    if (receive_answer(connection, answer, timeout_ms) < 0) {
+    if (receive_answer(connection, answer, now_ms() + patience_ms) < 0) {
         return PROCD_LOST;
     }
     kept_put(&connection);
     return PROCD_DONE;
 }
 
-/*
- * The same for a request that may be carried out twice: asked again while procd is being restarted.
- */
+/* Asks once: for what must not be carried out twice. */
+static enum procd_result ask_once(struct message *request, struct answer *answer)
+{
+    return ask(request, answer, now_ms() + RETRY_FOR_MS, ANSWER_TIMEOUT_MS);
+}
+
+/* Asks again while procd is being restarted: for what may be. */
 static enum procd_result ask_again(struct message *request, struct answer *answer)
 {
     int64_t deadline = now_ms() + RETRY_FOR_MS;
     for (;;) {
-        enum procd_result result = ask(request, answer, ANSWER_TIMEOUT_MS);
+        enum procd_result result = ask(request, answer, deadline, ANSWER_TIMEOUT_MS);
         if (result != PROCD_LOST) {
             return result;
         }
@@ -212,7 +241,7 @@ enum procd_result procd_ping(int timeout_ms)
     cleanup_message struct message request;
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_PING);
-    enum procd_result result = ask(&request, &answer, timeout_ms);
+    enum procd_result result = ask(&request, &answer, now_ms() + timeout_ms, timeout_ms);
     return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
 }
 
@@ -268,6 +297,19 @@ static enum procd_result take_started(struct incoming *message, int *lease,
     return PROCD_DONE;
 }
 
+/*
+ * Nothing has come over the lease for too long. It is shut, so that the runner can begin no more,
+ * and then it is looked whether it has begun.
+ */
+static enum procd_result give_up(int lease)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    (void)shutdown(lease, SHUT_RD);
+    bool begun = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT) == 1;
+    return begun ? PROCD_LOST : PROCD_UNREACHABLE;
+}
+
 /* Reads the lease until the command runs, or it is known that it does not. */
 static enum attempt await_start(int *lease, struct foreground *foreground,
                                 struct spawn_error *spawn_error, enum procd_result *result)
@@ -276,6 +318,11 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
     enum attempt attempt = ATTEMPT_NOT_BEGUN;
     for (;;) {
         cleanup_incoming struct incoming message = {0};
+        if (attempt == ATTEMPT_NOT_BEGUN &&
+            !becomes_readable(*lease, now_ms() + ANSWER_TIMEOUT_MS)) {
+            *result = give_up(*lease);
+            return ATTEMPT_DECIDED;
+        }
         if (message_receive(*lease, packet, sizeof(packet), &message, 0) != 1 ||
             message_open(&message) < 0) {
             *result = PROCD_LOST;
@@ -294,8 +341,9 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
     }
 }
 
-static enum attempt attempt_run(struct message *request, struct foreground *foreground,
-                                struct spawn_error *spawn_error, enum procd_result *result)
+static enum attempt attempt_run(struct message *request, int64_t deadline,
+                                struct foreground *foreground, struct spawn_error *spawn_error,
+                                enum procd_result *result)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -305,7 +353,7 @@ static enum attempt attempt_run(struct message *request, struct foreground *fore
     cleanup_fd int lease = pair[0];
     cleanup_fd int given = pair[1];
     cleanup_fd int connection = -1;
-    if (send_request(request, &given, 1, RETRY_FOR_MS, &connection) < 0) {
+    if (send_request(request, &given, 1, deadline, &connection) < 0) {
         *result = is_delivery_failure(errno) ? PROCD_UNREACHABLE : not_started(spawn_error, errno);
         return ATTEMPT_DECIDED;
     }
@@ -323,7 +371,7 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     int64_t deadline = now_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result;
-        if (attempt_run(&request, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
+        if (attempt_run(&request, deadline, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
             return result;
         }
         if (now_ms() >= deadline) {
@@ -371,7 +419,7 @@ enum procd_result procd_start(const struct command *command, struct job *job,
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_START);
     add_command(&request, command);
-    enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
+    enum procd_result result = ask_once(&request, &answer);
     if (result != PROCD_DONE) {
         return result;
     }
@@ -456,7 +504,7 @@ enum procd_result procd_kill(const char *id, enum job_status *status)
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_KILL);
     message_add_text(&request, FIELD_ID, id);
-    enum procd_result result = ask(&request, &answer, ANSWER_TIMEOUT_MS);
+    enum procd_result result = ask_once(&request, &answer);
     if (result != PROCD_DONE) {
         return result;
     }

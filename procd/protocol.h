@@ -17,7 +17,8 @@
  * sealed memory file (memfd_create(2)), so that no message is bounded by a socket's buffer. Other
  * descriptors follow in the order that is named here.
  *
- * client to procd, over the path procd listens on, with the answers:
+ * client to procd, over the path procd listens on, with the answers. procd says DONE when it has
+ * accepted a connection; what is sent before may wait for a procd that is yet to come.
  *   PING                        DONE
  *   RUN cmd [cwd] env..         none: it comes over the lease, the message's descriptor
  *   START cmd [cwd] env..       STARTED id pid started_at, or FAILED stage error

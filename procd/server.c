@@ -304,7 +304,7 @@ static void accept_client(struct watch *watch)
         return;
     }
     client->watch = (struct watch){.fd = fd, .ready = hear_client};
-    if (loop_add(&client->watch) < 0) {
+    if (message_send_plain(fd, MESSAGE_DONE) < 0 || loop_add(&client->watch) < 0) {
         free(client);
         return;
     }
