@@ -121,11 +121,12 @@ class EventStream:
 
     def __init__(self, sandbox, method, path, body=None, headers=None, timeout=BIG_TIMEOUT):
         headers = {"Authorization": sandbox.authorization, **(headers or {})}
-        self.connection = http.client.HTTPConnection(sandbox.host, sandbox.port, timeout=timeout)
+        self.connection = http.client.HTTPConnection(sandbox.host, sandbox.port, timeout=TIMEOUT)
         self.connection.connect()
         self.socket = self.connection.sock
         self.connection.request(method, path, None if body is None else json.dumps(body), headers)
-        self.response = self.connection.getresponse()
+        self.response = self.connection.getresponse()  # comes at once, whenever the first event does
+        self.socket.settimeout(timeout)
         self.status = self.response.status
         self.headers = self.response.headers
         self.raw = bytearray()
@@ -569,7 +570,8 @@ class Server(Sandbox):
     def stop(self, number=signal.SIGTERM, group=False, deadline=10):
         """Ends it by a signal and checks that it says 0 and leaves nothing behind."""
         before = {pid: stat[2] for pid in self.launch.tree() if (stat := proc_stat(pid))}
-        (os.killpg if group else os.kill)(self.launch.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.launch.pid, number)
         try:
             code, _, _ = self.launch.wait(deadline)
         except subprocess.TimeoutExpired:

@@ -1,12 +1,14 @@
 """GET /process_logs_streaming: history and live as one stream, the same for every reader."""
 
+import contextlib
 import datetime
+import os
 import re
 import threading
 
 import pytest
 
-from sandbox import DEADLINE, EventStream, check_framing, descriptors, in_threads, parse_events, wait_until
+from sandbox import DEADLINE, EventStream, check_framing, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"message": "stream ended"})
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
@@ -182,7 +184,9 @@ def test_a_watcher_that_leaves_harms_nobody(sandbox, workdir):
 
 @pytest.mark.host
 def test_watchers_leave_no_descriptor_behind(sandbox):
+    """Sockets aside: nginx keeps some connections to fcgi-app open for later, but not without end."""
     identifier = sandbox.start("echo x; sleep 86400")["id"]
+    directory = f"/proc/{sandbox.daemon('fcgi-app')}/fd"
 
     def watch(_):
         for _ in range(5):
@@ -190,14 +194,17 @@ def test_watchers_leave_no_descriptor_behind(sandbox):
                 stream.next()
 
     def count():
-        sandbox.shell("true")
-        return descriptors(sandbox.daemon("fcgi-app"))
+        kinds = []
+        for name in os.listdir(directory):
+            with contextlib.suppress(OSError):
+                kinds.append(os.readlink(f"{directory}/{name}").startswith("socket:"))
+        return kinds.count(False), kinds.count(True)
 
-    in_threads(30, watch)
-    settled = count()
-    for _ in range(3):
+    before, _ = count()
+    for _ in range(10):
         in_threads(30, watch)
-    wait_until(lambda: count() <= settled + 10, f"no more than {settled} descriptors")
+    wait_until(lambda: count()[0] <= before, f"no more than {before} descriptors")
+    assert count()[1] <= 200
 
 
 # ---- large ----
@@ -242,16 +249,17 @@ def test_exactly_10_000_lines_and_one_more(sandbox):
 
 
 def test_a_running_process_of_many_lines(sandbox, workdir):
-    identifier = sandbox.start(f"seq 25000; touch {workdir}/written; " + gated(workdir, "echo after"))["id"]
-    wait_until(lambda: sandbox.run(f"test -e {workdir}/written")["code"] == 0, "25,000 lines", 4 * DEADLINE)
+    identifier = sandbox.start("seq 25000; " + gated(workdir, "echo after"))["id"]
 
-    def last():
+    def lines_up_to_the_last():
         with sandbox.logs(identifier) as stream:
-            for event in stream:
-                if event.data["data"] == "25000":
-                    return stream.raw.count(b"\nevent: log\n") + stream.raw.startswith(b"event: log\n")
+            count = 1
+            while stream.next().data["data"] != "25000":
+                count += 1
+        return count
 
-    assert last() == 10000
+    lines_up_to_the_last()  # now all of them are in the log
+    assert lines_up_to_the_last() == 10000
     with sandbox.logs(identifier) as stream:
         open_gate(sandbox, workdir, 0)
         lines = data(stream.events())

@@ -86,7 +86,7 @@ def test_the_default_cwd_is_the_servers(sandbox):
 def test_env(sandbox):
     environment = {"VAR_NAME": "value", "EMPTY": "", "QUOTES": "a'b\"c", "LINES": "1\n2\n", "EQUALS": "a=b=", "ÜMLAUT": "ö",
                    "DOLLAR": "$HOME `id` \\", "lower.dotted-name": "x"}
-    shown = sandbox.shell("env -0", env=environment).split("\0")
+    shown = sandbox.shell("cat /proc/$$/environ", env=environment).split("\0")  # the shell itself passes on only valid names
     for name, value in environment.items():
         assert f"{name}={value}" in shown
 
@@ -108,7 +108,7 @@ def test_many_variables(sandbox):
 @pytest.mark.parametrize("environment", [
     {"LONG": "x" * 200_000},
     {"LONG" * 50_000: "x"},
-    {f"LONG_{number}": "x" * 120_000 for number in range(80)},
+    {f"LONG_{number}": "x" * 120_000 for number in range(30)},
 ], ids=["a value", "a name", "the sum"])
 @pytest.mark.parametrize("path", ["/run", "/start_process"])
 def test_an_environment_that_the_kernel_refuses(sandbox, path, environment):
@@ -135,10 +135,9 @@ def test_stdin_is_empty(sandbox):
 
 
 def test_no_foreign_descriptors(sandbox):
-    def look(_):
-        return sandbox.shell("ls -l /proc/$$/fd | awk 'NR > 1 { print $9 }' | sort -n | tr '\\n' ' '")
-
-    assert set(in_threads(10, look)) == {"0 1 2 "}
+    script = "import os; print([name for name in sorted(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd/' + name)])"
+    answers = in_threads(10, lambda _: sandbox.shell(f'exec python3 -c "{script}"'))
+    assert set(answers) == {"['0', '1', '2']\n"}
 
 
 def test_signal_state_is_the_default(sandbox):

@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from sandbox import BIG_TIMEOUT, TIMEOUT, wait_until
+from sandbox import BIG_TIMEOUT, TIMEOUT, in_threads, wait_until
 
 
 class SandboxError(Exception):
@@ -49,13 +49,13 @@ class PythonClient:
 
     def request(self, method, path, **options):
         for attempt in range(4):
-            answer = self.session.request(method, self.url + path, timeout=TIMEOUT, **options)
+            answer = self.session.request(method, self.url + path, timeout=BIG_TIMEOUT, **options)
             if answer.status_code != 503:
                 break
             time.sleep(min(0.5 * 2**attempt, float(answer.headers.get("Retry-After", 1))))
         return answer
 
-    def post(self, path, **payload):
+    def post(self, path, /, **payload):
         answer = self.request("POST", path, json=payload)
         answer.raise_for_status()
         body = answer.json()
@@ -176,9 +176,9 @@ def test_run_streaming(python, javascript):
 
 @pytest.mark.slow
 def test_both_ignore_keepalive_comments(python, javascript):
-    for client in (python, javascript):
-        options = {"json": {"cmd": "echo a; sleep 10.5; echo b"}} if client is python else {"payload": {"cmd": "echo a; sleep 10.5; echo b"}}
-        events = list(client.events("POST", "/run_streaming", **options))
+    fields = {"cmd": "echo a; sleep 10.5; echo b"}
+    calls = (lambda: python.events("POST", "/run_streaming", json=fields), lambda: javascript.events("POST", "/run_streaming", fields))
+    for events in in_threads(2, lambda number: list(calls[number]())):
         assert [data.get("data") for _, data in events] == ["a", "b", None]
 
 
