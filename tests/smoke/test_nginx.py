@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from foreground import LAUNCHER, Foreground
-from sandbox import REPOSITORY, EventStream, RawConnection, Port, Sandbox, http_request, wait_until
+from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, wait_until
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/sbin/nginx"
 
@@ -120,6 +120,19 @@ def check_foreign(port, proxy_port):
     assert sandbox.post("/bind_port", port=port).status_code == 200
     with RawConnection("127.0.0.1", proxy_port) as raw:
         assert raw.exchange(http_request("GET", "/health", [("Host", "x")]))[0] == 200
+
+
+def test_health_does_not_wait_for_ever():
+    """A fcgi-app that hangs is told as 503, and its end of hanging too."""
+    with Foreground(LAUNCHER, {"SANDBOX_SECRET": "health"}) as server:
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "health")
+        hanging, = [pid for pid in server.tree() if b"bin/fcgi-app\0" in proc_file(pid, "cmdline")]
+        os.kill(hanging, signal.SIGSTOP)
+        answer = sandbox.get("/health", token=False, timeout=30)
+        assert answer.status_code == 503 and answer.json()["error"] and answer.headers["Retry-After"] == "1"
+        os.kill(hanging, signal.SIGCONT)
+        wait_until(lambda: sandbox.get("/health", token=False, timeout=30).status_code == 200, "health")
+        server.end()
 
 
 def test_the_snippets_know_every_endpoint():
