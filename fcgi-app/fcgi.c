@@ -33,6 +33,7 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "fcgi-app/outlet.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/server.h"
 
@@ -48,11 +49,8 @@
 /* From here on a piece of an answer is sent where it lies, instead of being copied by libfcgi. */
 #define DIRECT_MIN ((size_t)8192)
 
-/* A record of FastCGI holds at most 65,535 bytes; a multiple of 8 needs no padding. */
-#define RECORD_MAX         ((size_t)65528)
-#define RECORDS_AT_ONCE    16
-#define FCGI_VERSION       1
-#define FCGI_STDOUT_RECORD 6
+/* Records that go out by one sendmsg(2). */
+#define RECORDS_AT_ONCE 16
 
 /* How much of a body that nobody read is read before the connection is given up instead. */
 #define DRAIN_MAX ((size_t)65536)
@@ -67,6 +65,7 @@ struct request {
     bool begun;   /* an answer */
     bool failed;  /* the client left, or the connection was dropped */
     bool aborted; /* by request_abort() */
+    bool detached;
 };
 
 static struct {
@@ -249,18 +248,14 @@ static int send_all(int fd, struct iovec *iov, size_t count)
 /* Up to RECORDS_AT_ONCE records of standard output in one sendmsg(2). The bytes sent, or -1. */
 static ssize_t send_records(const struct request *request, const char *data, size_t length)
 {
-    unsigned char headers[RECORDS_AT_ONCE][8];
+    unsigned char headers[RECORDS_AT_ONCE][RECORD_HEADER_SIZE];
     struct iovec iov[2 * RECORDS_AT_ONCE];
     size_t done = 0;
     size_t records = 0;
-    int id = request->fcgi.requestId;
     for (; records < RECORDS_AT_ONCE && done < length; records++) {
         size_t size = length - done < RECORD_MAX ? length - done : RECORD_MAX;
-        const unsigned char header[8] = {
-            FCGI_VERSION,      FCGI_STDOUT_RECORD,         (unsigned char)(id >> 8),
-            (unsigned char)id, (unsigned char)(size >> 8), (unsigned char)size};
-        memcpy(headers[records], header, sizeof(header));
-        iov[2 * records] = (struct iovec){headers[records], sizeof(header)};
+        record_header(headers[records], RECORD_STDOUT, request->fcgi.requestId, size);
+        iov[2 * records] = (struct iovec){headers[records], RECORD_HEADER_SIZE};
         iov[2 * records + 1] = (struct iovec){(void *)(uintptr_t)(data + done), size};
         done += size;
     }
@@ -334,6 +329,16 @@ static bool drain_body(struct request *request)
     return request->body_ended;
 }
 
+int request_detach(struct request *request, struct outlet *outlet)
+{
+    if (request->failed || !drain_body(request) || request_flush(request) < 0) {
+        return -1;
+    }
+    request->detached = true;
+    outlet_init(outlet, request->fcgi.ipcFd, request->fcgi.requestId);
+    return 0;
+}
+
 static void read_length(struct request *request)
 {
     const char *text = param(request, "CONTENT_LENGTH");
@@ -353,7 +358,7 @@ static void answer_request(struct request *request, bool refuse)
     } else {
         server.handle(request);
     }
-    if (!request->begun && !request->aborted && !request_gone(request)) {
+    if (!request->begun && !request->aborted && !request->detached && !request_gone(request)) {
         log_request(request_id(request), "%s was not answered", request_path(request));
         answer_error(request, 500, "internal error");
     }
@@ -364,6 +369,11 @@ static void serve_request(struct request *request, bool refuse)
     unsigned others = atomic_fetch_add(&server.requests, 1);
     read_length(request);
     answer_request(request, refuse || others >= server.requests_max);
+    if (request->detached) {
+        FCGX_Free(&request->fcgi, 0); /* and do not close */
+        request->fcgi.ipcFd = -1;
+        return; /* counted until server_take_back() */
+    }
     if (refuse || !drain_body(request)) {
         request->fcgi.keepConnection = 0;
     }
@@ -383,6 +393,7 @@ static void serve_connection(int fd, bool refuse)
     while (request.fcgi.ipcFd >= 0 && FCGX_Accept_r(&request.fcgi) == 0) {
         request.body_read = 0;
         request.body_ended = request.begun = request.failed = request.aborted = false;
+        request.detached = false;
         serve_request(&request, refuse);
     }
     FCGX_Free(&request.fcgi, 1);
@@ -392,8 +403,8 @@ static void serve_connection(int fd, bool refuse)
 
 static void *serve_connections(void *unused);
 
-/* Makes a thread that accepts; call with server.lock held. 0, or an errno. */
-static int add_acceptor(void)
+/* A detached thread; 0, or an errno. */
+static int make_thread(void *(*run)(void *argument), void *argument)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -403,8 +414,15 @@ static int add_acceptor(void)
     }
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    error = pthread_create(&thread, &attributes, serve_connections, NULL);
+    error = pthread_create(&thread, &attributes, run, argument);
     (void)pthread_attr_destroy(&attributes);
+    return error;
+}
+
+/* Makes a thread that accepts; call with server.lock held. 0, or an errno. */
+static int add_acceptor(void)
+{
+    int error = make_thread(serve_connections, NULL);
     server.acceptors += error == 0;
     return error;
 }
@@ -459,6 +477,20 @@ static void *serve_connections(void *unused)
         serve_connection(fd, !replaced);
     } while (join_acceptors());
     return NULL;
+}
+
+static void *serve_on(void *argument)
+{
+    serve_connection((int)(intptr_t)argument, false);
+    return NULL;
+}
+
+void server_take_back(int fd, bool reuse)
+{
+    atomic_fetch_sub(&server.requests, 1);
+    if (!reuse || make_thread(serve_on, (void *)(intptr_t)fd) != 0) {
+        (void)close(fd);
+    }
 }
 
 /* ---- start and stop ---- */

@@ -355,3 +355,8 @@ ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, uint
         }
     }
 }
+
+void log_cursor_unread(struct log_cursor *cursor, size_t length)
+{
+    cursor->offset -= length;
+}

@@ -38,4 +38,8 @@ int log_cursor_seek_after(struct log_cursor *cursor, uint64_t event);
  */
 ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, uint64_t *missed);
 
+/* Takes back the last bytes of what log_cursor_read() returned just now: the next call returns them
+ * again. */
+void log_cursor_unread(struct log_cursor *cursor, size_t length);
+
 #endif

@@ -16,10 +16,10 @@
 #include "common/settings.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/json.h"
+#include "fcgi-app/log_stream.h"
 #include "fcgi-app/port.h"
 #include "fcgi-app/run.h"
 #include "fcgi-app/server.h"
-#include "fcgi-app/watch.h"
 #include "procd/client.h"
 
 #define STOP_TIMEOUT_MS 1800
@@ -127,11 +127,8 @@ int main(int count, char **arguments)
     if (set_up_parts(run, &settings) < 0) {
         return EXIT_FAILURE;
     }
-    if (watch_init() < 0) {
-        log_line("cannot watch files, polling instead: %m");
-    }
-    if (server_start(settings.max_connections, endpoint_dispatch) < 0) {
-        log_line("cannot make a thread: %m");
+    if (log_streams_start() < 0 || server_start(settings.max_connections, endpoint_dispatch) < 0) {
+        log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
     wait_for_signal(&signals);

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 struct cJSON;
+struct outlet;
 struct request;
 
 /* ---- the question; strings are borrowed until the handler returns, never NULL ---- */
@@ -68,6 +69,13 @@ int request_flush(struct request *request);
  * JSON answer must never look whole when it is not).
  */
 void request_abort(struct request *request);
+
+/*
+ * Takes a begun answer from this thread: the rest of it goes through `outlet`, from any one thread,
+ * and ends with outlet_close(). The handler returns at once and does not touch the request again.
+ * 0, or -1 when the client left.
+ */
+int request_detach(struct request *request, struct outlet *outlet);
 
 /* ---- whole answers ---- */
 

@@ -4,6 +4,8 @@
 #ifndef FCGI_APP_SERVER_H
 #define FCGI_APP_SERVER_H
 
+#include <stdbool.h>
+
 struct request;
 
 /*
@@ -18,6 +20,12 @@ int server_open(void);
  * made.
  */
 int server_start(unsigned requests_max, void (*handle)(struct request *request));
+
+/*
+ * The end of a request that was detached: its connection `fd` (taken over) serves on in a thread of
+ * its own, or is closed if not `reuse`.
+ */
+void server_take_back(int fd, bool reuse);
 
 /*
  * Tells all requests to end (request_stopping) and waits until they have, at most `timeout_ms`. The

@@ -1,40 +1,44 @@
 /*
- * Watching the directories of jobs: one inotify instance and one dispatcher thread for the whole
- * process (the kernel allows a user only 128 instances), one watch for each directory, however many
- * watchers it has.
+ * Watching directories for changes by inotify: one instance (the kernel allows a user only 128),
+ * one watch for each directory, however many watchers it has. A table belongs to one thread.
  */
 #ifndef FCGI_APP_WATCH_H
 #define FCGI_APP_WATCH_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
 
 struct watch;
 
-/* Lives in the thread that waits; its fields belong to watch.c. */
+/* Embedded in whoever watches a directory. */
 struct watcher {
-    int fd;            /* readable when something has changed; -1 when polling */
-    bool polling;      /* the kernel's limits are reached: look every WATCH_POLL_MS */
-    atomic_bool woken; /* fd was made readable and watcher_rearm() has not been called since */
-    struct watch *watch;
-    struct watcher *next;
-    struct watcher **link; /* what points at this one */
+    struct watch *watch; /* NULL when it watches nothing */
+    LIST_ENTRY(watcher) siblings;
 };
 
-#define WATCH_POLL_MS 25
+LIST_HEAD(watch_list, watch);
 
-/* Makes the instance and its thread. 0, or -1 with errno: all watchers will poll then. Call once.
- */
-int watch_init(void);
+#define WATCH_BUCKETS 256
+
+struct watch_table {
+    int fd; /* the inotify instance, for poll(2); -1: nothing can be watched */
+    struct watch_list buckets[WATCH_BUCKETS];
+};
+
+/* 0, or -1 with errno: the table is empty then and every watcher_add() fails. */
+int watch_table_init(struct watch_table *table);
+void watch_table_clear(struct watch_table *table); /* without watchers */
 
 /*
- * Begins to watch a directory: from now on each change of a file in it, and its removal, make
- * watcher->fd readable. Cannot fail: where the kernel's limits are reached the watcher polls.
+ * From now on each change of a file in the directory, and its removal, is told by
+ * watch_table_read(). 0, or -1 with errno when a limit of the kernel is reached.
  */
-void watcher_open(struct watcher *watcher, int directory_fd);
-void watcher_close(struct watcher *watcher);
+int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd);
+void watcher_remove(struct watch_table *table, struct watcher *watcher);
 
-/* Makes watcher->fd unreadable again. Look at the files after this, not before. */
-void watcher_rearm(struct watcher *watcher);
+/* Calls `changed` for the watchers of everything that changed since the last call; does not wait.
+ * `changed` must not add or remove watchers. 0, or -1 with errno. */
+int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *watcher));
 
 #endif

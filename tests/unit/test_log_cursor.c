@@ -340,6 +340,28 @@ static void test_seek_after(void **state)
     log_cursor_clear(&cursor);
 }
 
+static void test_unread(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    uint64_t missed;
+    char first[64];
+    char again[64];
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    append_event(log, "a");
+    append_event(log, "b");
+    ssize_t count = log_cursor_read(&cursor, first, sizeof(first), &missed);
+    assert_true(count > 20);
+    log_cursor_unread(&cursor, (size_t)count - 20);
+    assert_int_equal(log_cursor_read(&cursor, again, 10, &missed), 10);
+    assert_memory_equal(again, first + 20, 10);
+    log_cursor_unread(&cursor, 10);
+    log_cursor_unread(&cursor, 20);
+    expect(&cursor, "ab");
+    log_cursor_clear(&cursor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_newest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_newest_of_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_seek_after, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

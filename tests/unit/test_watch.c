@@ -1,5 +1,5 @@
 /*
- * Watchers: every change wakes every watcher of the directory, and nobody else.
+ * Watchers: every change is told to every watcher of the directory, and to nobody else.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,26 +12,40 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "fcgi-app/watch.h"
 
-#define DEADLINE_MS 5000
+/* inotify tells of a change before the system call that made it returns: nothing here waits. */
 
 struct directory {
     char path[64];
     int fd;
+    struct watcher watcher;
+    int changes; /* that the watcher was told of */
 };
 
-static struct directory make_directory(void)
+static struct watch_table table;
+
+static void count_change(struct watcher *watcher)
 {
-    struct directory directory = {.path = "/tmp/test_watch.XXXXXX"};
-    assert_non_null(mkdtemp(directory.path));
-    directory.fd = open(directory.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(directory.fd >= 0);
-    return directory;
+    struct directory *directory =
+        (struct directory *)(void *)((char *)watcher - offsetof(struct directory, watcher));
+    directory->changes++;
+}
+
+static void read_table(void)
+{
+    assert_int_equal(watch_table_read(&table, count_change), 0);
+}
+
+static void make_directory(struct directory *directory)
+{
+    *directory = (struct directory){.path = "/tmp/test_watch.XXXXXX"};
+    assert_non_null(mkdtemp(directory->path));
+    directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(directory->fd >= 0);
 }
 
 static void remove_directory(struct directory *directory)
@@ -49,131 +63,109 @@ static void append(const struct directory *directory)
     assert_int_equal(close(fd), 0);
 }
 
-static bool wakes(const struct watcher *watcher, int timeout_ms)
-{
-    struct pollfd polled = {.fd = watcher->fd, .events = POLLIN};
-    return poll(&polled, 1, timeout_ms) == 1;
-}
-
-/* Every event that is there already has been dispatched when a later one has. */
-static void settle(const struct directory *directory)
-{
-    struct watcher marker;
-    watcher_open(&marker, directory->fd);
-    append(directory);
-    assert_true(wakes(&marker, DEADLINE_MS));
-    watcher_close(&marker);
-}
-
-static void test_all_watchers_wake(void **state)
+static void test_all_watchers_are_told(void **state)
 {
     (void)state;
-    struct directory directory = make_directory();
-    struct watcher watchers[3];
-    for (int i = 0; i < 3; i++) {
-        watcher_open(&watchers[i], directory.fd);
-        assert_false(watchers[i].polling);
-        assert_false(wakes(&watchers[i], 0));
+    struct directory directories[3];
+    make_directory(&directories[0]);
+    for (int i = 0; i < 3; i++) { /* the second and third watch the first's directory */
+        directories[i].fd = i == 0 ? directories[0].fd : dup(directories[0].fd);
+        directories[i].changes = 0;
+        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd), 0);
     }
-    for (int round = 0; round < 100; round++) {
-        append(&directory);
+    for (int round = 1; round <= 100; round++) {
+        append(&directories[0]);
+        read_table();
         for (int i = 0; i < 3; i++) {
-            assert_true(wakes(&watchers[i], DEADLINE_MS));
-            watcher_rearm(&watchers[i]);
+            assert_true(directories[i].changes >= round);
         }
     }
-    watcher_close(&watchers[1]);
-    for (int i = 0; i < 3; i += 2) {
-        watcher_rearm(&watchers[i]);
-    }
-    append(&directory);
-    assert_true(wakes(&watchers[0], DEADLINE_MS));
-    assert_true(wakes(&watchers[2], DEADLINE_MS));
-    watcher_close(&watchers[0]);
-    watcher_close(&watchers[2]);
-    remove_directory(&directory);
+    watcher_remove(&table, &directories[1].watcher);
+    int before = directories[1].changes;
+    append(&directories[0]);
+    read_table();
+    assert_int_equal(directories[1].changes, before);
+    assert_true(directories[0].changes > 100 && directories[2].changes > 100);
+    watcher_remove(&table, &directories[0].watcher);
+    watcher_remove(&table, &directories[2].watcher);
+    watcher_remove(&table, &directories[2].watcher); /* it watches nothing */
+    (void)close(directories[1].fd);
+    (void)close(directories[2].fd);
+    remove_directory(&directories[0]);
 }
 
 static void test_one_directory_does_not_wake_another(void **state)
 {
     (void)state;
-    struct directory loud = make_directory();
-    struct directory quiet = make_directory();
-    struct watcher watcher;
-    watcher_open(&watcher, quiet.fd);
-    append(&loud);
-    settle(&loud);
-    assert_false(wakes(&watcher, 0));
-    watcher_close(&watcher);
-    remove_directory(&loud);
-    remove_directory(&quiet);
-}
-
-static void test_removal_wakes(void **state)
-{
-    (void)state;
-    struct directory directory = make_directory();
-    struct watcher watcher;
-    watcher_open(&watcher, directory.fd);
-    assert_int_equal(rmdir(directory.path), 0);
-    assert_int_equal(close(directory.fd), 0); /* the kernel tells when nobody holds it any more */
-    assert_true(wakes(&watcher, DEADLINE_MS));
-    watcher_close(&watcher);
-}
-
-static void test_many_directories(void **state)
-{
-    (void)state;
-    enum { DIRECTORIES = 600 }; /* more than there are buckets */
+    enum { DIRECTORIES = 2 * WATCH_BUCKETS + 1 };
     static struct directory directories[DIRECTORIES];
-    static struct watcher watchers[DIRECTORIES];
     for (int i = 0; i < DIRECTORIES; i++) {
-        directories[i] = make_directory();
-        watcher_open(&watchers[i], directories[i].fd);
+        make_directory(&directories[i]);
+        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd), 0);
     }
     for (int i = 0; i < DIRECTORIES; i += 7) {
         append(&directories[i]);
-        assert_true(wakes(&watchers[i], DEADLINE_MS));
     }
+    read_table();
     for (int i = 0; i < DIRECTORIES; i++) {
-        assert_int_equal(wakes(&watchers[i], 0), i % 7 == 0);
-        watcher_close(&watchers[i]);
+        assert_int_equal(directories[i].changes > 0, i % 7 == 0);
+        watcher_remove(&table, &directories[i].watcher);
         remove_directory(&directories[i]);
     }
+    read_table(); /* what is left is about watches that are gone */
 }
 
-static void test_without_descriptors_it_polls(void **state)
+static void test_removal_is_told(void **state)
 {
     (void)state;
-    struct directory directory = make_directory();
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    struct rlimit none = {.rlim_cur = (rlim_t)directory.fd + 1, .rlim_max = limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct directory directory;
+    make_directory(&directory);
+    assert_int_equal(watcher_add(&table, &directory.watcher, directory.fd), 0);
+    assert_int_equal(rmdir(directory.path), 0);
+    assert_int_equal(close(directory.fd), 0); /* the kernel tells when nobody holds it any more */
+    read_table();
+    assert_true(directory.changes > 0);
+    watcher_remove(&table, &directory.watcher);
+}
+
+static void test_what_cannot_be_watched(void **state)
+{
+    (void)state;
     struct watcher watcher;
-    watcher_open(&watcher, directory.fd);
+    struct watch_table none;
+    struct rlimit limit;
+    assert_int_equal(watcher_add(&table, &watcher, -1), -1);
+    watcher_remove(&table, &watcher);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit no_more = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &no_more), 0);
+    int made = watch_table_init(&none);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    assert_true(watcher.polling);
-    assert_int_equal(watcher.fd, -1);
-    watcher_rearm(&watcher);
-    watcher_close(&watcher);
-    remove_directory(&directory);
+    assert_int_equal(made, -1);
+    assert_int_equal(watcher_add(&none, &watcher, STDIN_FILENO), -1);
+    watcher_remove(&none, &watcher);
 }
 
 static int start(void **state)
 {
     (void)state;
-    return watch_init();
+    return watch_table_init(&table);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    watch_table_clear(&table);
+    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_watchers_wake),
+        cmocka_unit_test(test_all_watchers_are_told),
         cmocka_unit_test(test_one_directory_does_not_wake_another),
-        cmocka_unit_test(test_removal_wakes),
-        cmocka_unit_test(test_many_directories),
-        cmocka_unit_test(test_without_descriptors_it_polls),
+        cmocka_unit_test(test_removal_is_told),
+        cmocka_unit_test(test_what_cannot_be_watched),
     };
-    return cmocka_run_group_tests(tests, start, NULL);
+    return cmocka_run_group_tests(tests, start, end);
 }
