@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LINE_MAX_SIZE 1024 /* a longer line is cut; below PIPE_BUF, so that a write is never split */
+#define LINE_MAX_SIZE                                                                              \
+    1024 /* a longer line is cut; below PIPE_BUF, so that a write is never split */
 
 static const char *program = "nginx-sandbox";
 
@@ -30,9 +31,8 @@ static size_t neutralise(char *line, size_t length)
     return length + 1;
 }
 
-__attribute__((format(printf, 2, 0))) static void log_arguments(const char *request_id,
-                                                                const char *format,
-                                                                va_list arguments)
+__attribute__((format(printf, 2, 0))) static void
+log_arguments(const char *request_id, const char *format, va_list arguments)
 {
     int saved = errno;
     char line[LINE_MAX_SIZE];

@@ -83,9 +83,10 @@ static int read_variable(const struct variable *variable, uint64_t *value, char 
         return 0;
     }
     if (variable->is_size) {
-        snprintf(error, error_size,
-                 "%s must be a number of bytes of at least %llu, with k, m or g after it if you like",
-                 variable->name, (unsigned long long)variable->least);
+        snprintf(
+            error, error_size,
+            "%s must be a number of bytes of at least %llu, with k, m or g after it if you like",
+            variable->name, (unsigned long long)variable->least);
     } else {
         snprintf(error, error_size, "%s must be a number from %llu to %llu", variable->name,
                  (unsigned long long)variable->least, (unsigned long long)variable->most);

@@ -392,9 +392,11 @@ static int newest_segment(int directory, char name[64])
     name[0] = '\0';
     struct dirent *entry;
     while ((entry = readdir(entries)) != NULL) {
+        size_t length = strlen(entry->d_name);
+        /* Offsets have all their digits, so that the order of names is theirs. */
         if (strncmp(entry->d_name, JOB_SEGMENT_PREFIX, strlen(JOB_SEGMENT_PREFIX)) == 0 &&
-            strcmp(entry->d_name, name) > 0 && strlen(entry->d_name) < 64) {
-            (void)strcpy(name, entry->d_name); /* offsets have all digits: text order is theirs */
+            strcmp(entry->d_name, name) > 0 && length < 64) {
+            memcpy(name, entry->d_name, length + 1);
         }
     }
     return 0;

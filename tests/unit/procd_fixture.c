@@ -254,7 +254,7 @@ static void note_job(void *context, const struct job *job)
 struct job find_job(const char *id)
 {
     struct job job = {.pid = -1};
-    strcpy(job.id, id);
+    snprintf(job.id, sizeof(job.id), "%s", id);
     assert_int_equal(procd_list(note_job, &job), PROCD_DONE);
     if (job.pid == -1) {
         job.id[0] = '\0';

@@ -73,7 +73,7 @@ struct disk {
 /* Everything on the disk; asserts that segments follow each other without a hole. */
 static struct disk read_disk(void)
 {
-    struct disk disk = {0};
+    struct disk disk = {.text = strdup("")};
     struct dirent **entries;
     disk.segments = scandirat(directory, ".", &entries, is_entry, by_name);
     assert_true(disk.segments > 0);
@@ -239,9 +239,10 @@ static void keeps_characters_whole_in_long_lines(void **state)
     (void)state;
     struct job_log log;
     enum { COUNT = 20000 };
+    static const char euro[] = {'\xe2', '\x82', '\xac'};
     char *text = malloc(COUNT * 3 + 1);
     for (int i = 0; i < COUNT; i++) {
-        memcpy(text + i * 3 + 1, "\xe2\x82\xac", 3);
+        memcpy(text + (size_t)i * 3 + 1, euro, sizeof(euro));
     }
     text[0] = 'x';
     assert_int_equal(job_log_open(&log, directory, MIB), 0);
@@ -411,11 +412,8 @@ static void a_line_without_end_is_passed_on_in_pieces(void **state)
     end_stream(&stream, &log);
     struct disk disk = read_disk();
     assert_whole_events(&disk);
-    char *last = strstr(disk.text, "\"data\":\"short\"}\n\n");
-    assert_non_null(last);
-    memcpy(last, "\"DATA\"", 6);
-    size_t pieces = count_of(disk.text, "\"data\"");
-    memcpy(strstr(disk.text, "\"DATA\""), "\"dAta\"", 6);
+    assert_non_null(strstr(disk.text, "\"data\":\"short\"}\n\n"));
+    size_t pieces = count_of(disk.text, "\"data\"") - 1; /* less the short one */
     assert_true(pieces >= 3);
     assert_int_equal(count_of(disk.text, "continued"), pieces - 1);
     size_t total = 0;

@@ -41,7 +41,7 @@ static int make_job(int jobs, const char *id, uint64_t started_at, bool with_rec
     if (with_record) {
         char command[] = "made by hand";
         struct job_record record = {.pid = 77, .started_at = started_at, .command = command};
-        strcpy(record.id, id);
+        snprintf(record.id, sizeof(record.id), "%s", id);
         assert_int_equal(job_record_write(directory, &record), 0);
     }
     if (with_exit) {
@@ -207,7 +207,7 @@ static void tells_the_lost_from_the_unborn(void **state)
     assert_int_equal(faccessat(jobs, unborn, F_OK, 0), 0);
     char command[] = "born";
     struct job_record record = {.pid = 5, .started_at = 4, .command = command};
-    strcpy(record.id, unborn);
+    snprintf(record.id, sizeof(record.id), "%s", unborn);
     assert_int_equal(job_record_write(held, &record), 0);
     await(is_listed, unborn);
     assert_int_equal(find_job(unborn).status, JOB_RUNNING);

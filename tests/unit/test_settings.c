@@ -76,8 +76,18 @@ static void reads_values_and_suffixes(void **state)
 static void refuses_what_is_no_value(void **state)
 {
     (void)state;
-    static const char *const bad_numbers[] = {"0",      "65536", "-1", "+1",   " 80", "80 ", "8o",
-                                              "0x1f90", "80k",   "k",  "1e3",  "8080\n",
+    static const char *const bad_numbers[] = {"0",
+                                              "65536",
+                                              "-1",
+                                              "+1",
+                                              " 80",
+                                              "80 ",
+                                              "8o",
+                                              "0x1f90",
+                                              "80k",
+                                              "k",
+                                              "1e3",
+                                              "8080\n",
                                               "18446744073709551617"};
     for (size_t i = 0; i < sizeof(bad_numbers) / sizeof(bad_numbers[0]); i++) {
         assert_refused("PORT", bad_numbers[i]);

@@ -83,7 +83,7 @@ static int stop(const char *service)
     close(alive[1]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
-    assert_true(clock_monotonic_ms() - begun < 4 * DEADLINE_MS);
+    assert_true(clock_monotonic_ms() - begun < INT64_C(4) * DEADLINE_MS);
     assert_int_equal(fcntl(alive[0], F_SETFL, O_NONBLOCK), 0);
     assert_int_equal(read(alive[0], &byte, 1), 0); /* the end: nobody is left */
     close(alive[0]);
