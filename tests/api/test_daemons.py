@@ -1,6 +1,7 @@
 """Daemons that die, stop or are away: what is lost, what is not, and what a client is told."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -325,7 +326,7 @@ def test_requests_through_deaths_of_fcgi_app(server, tmp_path):
         codes = [answer.result() for answer in answers]
     assert codes.count(200) >= 200
     for path in tmp_path.iterdir():
-        assert path.read_text() == "x\n", "a command ran twice"
+        assert path.read_text() in ("", "x\n"), "a command ran twice"  # "": it was killed just before it wrote
 
 
 # ---- nginx dies ----
@@ -359,7 +360,8 @@ def test_hangups_by_a_dying_nginx_end_their_commands(server, marker):
         marker.sleeping(server, 2)
         old = server.daemon("nginx")
         for pid in server.nginx_pids():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # workers may follow their master at once
+                os.kill(pid, signal.SIGKILL)
         marker.gone(server)
     server.back("nginx", old)
 
