@@ -16,6 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "procd/memory_file.h"
 
 #define MAGIC "pcd1"
 
@@ -156,7 +157,7 @@ static int send_packet(int socket, const void *packet, size_t length, const int 
 /* The fields in a memory file that nobody can change or cut any more. */
 static int make_fields_file(const struct message *message)
 {
-    cleanup_fd int fd = memfd_create("procd-message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    cleanup_fd int fd = memory_file_create("procd-message");
     if (fd < 0 ||
         io_write_all(fd, message->data + sizeof(struct header),
                      message->length - sizeof(struct header)) < 0 ||

@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "procd/environment.h"
+#include "procd/memory_file.h"
 
 /*
  * The kernel takes no argument longer than 32 pages with its NUL (MAX_ARG_STRLEN, execve(2)). A
@@ -116,7 +116,7 @@ IN_CHILD static int child_main(void *argument)
 /* The memory file with the command, out of the way of the descriptor it will have. */
 static int make_script(const char *cmd, size_t length)
 {
-    cleanup_fd int fd = memfd_create("command", MFD_CLOEXEC);
+    cleanup_fd int fd = memory_file_create("command");
     if (fd < 0 || io_write_all(fd, cmd, length) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
         return -1;
     }
