@@ -444,10 +444,13 @@ def alive(pid):
 
 
 def descriptors(pid):
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return 0
+    """What the open descriptors of a process are: the texts of the links in /proc/<pid>/fd."""
+    links = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return links
 
 
 class LineCollector(threading.Thread):

@@ -298,6 +298,24 @@ def test_a_request_that_could_not_be_delivered_is_503(server, tmp_path):
         assert server.call(*request).status_code == 200
 
 
+def test_a_crash_leaves_no_half_a_file(server, tmp_path):
+    """fcgi-app dies again and again while files are written: each is the old or the new, whole."""
+    path = tmp_path / "file"
+    path.write_text("a" * 3_000_000)
+
+    def write(number):
+        with contextlib.suppress(requests.RequestException):
+            server.call("POST", "/write_file", {"path": str(path), "content": "ab"[number % 2] * 3_000_000}, timeout=6 * TIMEOUT)
+        content = path.read_text()
+        return len(content), len(set(content))
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(write, number) for number in range(60)]
+        for _ in range(4):
+            server.back("fcgi-app", server.kill_daemon("fcgi-app"))
+        assert {answer.result() for answer in answers} == {(3_000_000, 1)}
+
+
 def test_requests_through_deaths_of_fcgi_app(server, tmp_path):
     """Never a 502, never a 503 for what ran, and every body is JSON."""
     def one(number):

@@ -1,14 +1,12 @@
 """GET /process_logs_streaming: history and live as one stream, the same for every reader."""
 
-import contextlib
 import datetime
-import os
 import re
 import threading
 
 import pytest
 
-from sandbox import DEADLINE, EventStream, check_framing, in_threads, parse_events, wait_until
+from sandbox import DEADLINE, EventStream, check_framing, descriptors, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"message": "stream ended"})
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
@@ -186,7 +184,7 @@ def test_a_watcher_that_leaves_harms_nobody(sandbox, workdir):
 def test_watchers_leave_no_descriptor_behind(sandbox):
     """Sockets aside: nginx keeps some connections to fcgi-app open for later, but not without end."""
     identifier = sandbox.start("echo x; sleep 86400")["id"]
-    directory = f"/proc/{sandbox.daemon('fcgi-app')}/fd"
+    fcgi_app = sandbox.daemon("fcgi-app")
 
     def watch(_):
         for _ in range(5):
@@ -194,11 +192,8 @@ def test_watchers_leave_no_descriptor_behind(sandbox):
                 stream.next()
 
     def count():
-        kinds = []
-        for name in os.listdir(directory):
-            with contextlib.suppress(OSError):
-                kinds.append(os.readlink(f"{directory}/{name}").startswith("socket:"))
-        return kinds.count(False), kinds.count(True)
+        sockets = [link.startswith("socket:") for link in descriptors(fcgi_app)]
+        return sockets.count(False), sockets.count(True)
 
     before, _ = count()
     for _ in range(10):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, EventStream, check_framing, in_threads, parse_events, wait_until
+from sandbox import BIG_TIMEOUT, EventStream, check_framing, descriptors, http_request, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"code": 0, "error": False})
 
@@ -154,6 +154,22 @@ def test_a_reader_that_pauses_gets_everything(sandbox, workdir):
     assert raw.count(b"event: output\n") == 2500001
     assert raw.endswith(b'{"stream":"stdout","data":"2500000"}\n\nevent: output\ndata: {"stream":"stdout","data":"end"}\n\n'
                         b'event: complete\ndata: {"code":0,"error":false}\n\n')
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("path", ["/run", "/run_streaming"])
+def test_nginx_keeps_nothing_for_a_reader_that_pauses(sandbox, marker, path):
+    """50 MB are not read: nginx writes no temporary file, and the command waits."""
+    body = json.dumps({"cmd": f"yes {marker.text} | head -c 50000000; {marker.sleep}"}).encode()
+    with sandbox.raw() as raw:
+        raw.send(http_request("POST", path, [("Host", "x"), sandbox.bearer(), ("Content-Length", str(len(body)))], body))
+        assert raw.socket.recv(1000)
+        for _ in range(20):
+            sandbox.shell("true")
+        opened = [link for pid in sandbox.nginx_pids() for link in descriptors(pid)]
+        assert opened and not [link for link in opened if "/tmp/" in link.removeprefix(str(sandbox.run_dir))]
+        assert any(line.startswith("yes ") for _, line in sandbox.find(marker.text))
+    marker.gone(sandbox)
 
 
 # ---- the end ----
