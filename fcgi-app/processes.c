@@ -7,7 +7,6 @@
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
-#include "common/utf8.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/json.h"

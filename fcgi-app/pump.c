@@ -74,7 +74,7 @@ static ssize_t pass_on(struct pump *pump, int stream, size_t length)
 static int read_pipes(struct pump *pump)
 {
     for (int stream = OUT; stream <= ERR; stream++) {
-        short events = pump->polled[stream].fd < 0 ? 0 : pump->polled[stream].revents;
+        int events = pump->polled[stream].fd < 0 ? 0 : pump->polled[stream].revents;
         if ((events & POLLIN) != 0) {
             if (pass_on(pump, stream, CHUNK) < 0) {
                 return -1;
