@@ -310,8 +310,8 @@ def test_a_crash_leaves_no_half_a_file(server, tmp_path):
         return len(content), len(set(content))
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(write, number) for number in range(60)]
-        for _ in range(4):
+        answers = [pool.submit(write, number) for number in range(30)]
+        for _ in range(3):
             server.back("fcgi-app", server.kill_daemon("fcgi-app"))
         assert {answer.result() for answer in answers} == {(3_000_000, 1)}
 

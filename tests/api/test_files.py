@@ -242,20 +242,23 @@ def test_many_writers_of_one_file(sandbox, workdir):
     assert len(content) == 500_000 and len(set(content)) == 1 and names(sandbox, workdir) == ["file"]
 
 
-def mount_namespace():
-    """A command prefix under which a mount is seen by that command alone; None where this is not allowed."""
-    for prefix in (["unshare", "-m"], ["unshare", "-U", "-r", "-m"]):
-        probe = subprocess.run([*prefix, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
-        if probe.returncode == 0:
-            return prefix
-    return None
+def with_a_small_disk(directory):
+    """A command prefix that puts a tmpfs of 1 MiB on `directory`, seen by that command alone; as the same user as ever."""
+    script = 'mount -t tmpfs -o size=1m,mode=777 none "$1"; shift; exec "$@"'
+    if os.geteuid() == 0:
+        return ["unshare", "--mount", "sh", "-c", script, "sh", directory]
+    same_user = ["unshare", "--user", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}"]
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", directory, *same_user]
+
+
+def mounting_is_allowed():
+    return subprocess.run([*with_a_small_disk("/mnt"), "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.host
-@pytest.mark.skipif(mount_namespace() is None, reason="no mount is allowed here")
+@pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
 def test_a_full_disk_leaves_the_old(tmp_path):
-    script = 'mount -t tmpfs -o size=1m none "$1"; shift; exec "$@"'
-    with Server(prefix=[*mount_namespace(), "sh", "-c", script, "sh", str(tmp_path)]) as server:
+    with Server(prefix=with_a_small_disk(str(tmp_path))) as server:
         write(server, f"{tmp_path}/file", "old " * 1000)
         refusal(server.post("/write_file", path=f"{tmp_path}/file", content="new" * 1_000_000), "no space left")
         assert read(server, f"{tmp_path}/file") == "old " * 1000 and names(server, tmp_path.as_posix()) == ["file"]
@@ -348,7 +351,7 @@ def test_delete_dir_of_a_file(sandbox, workdir):
 
 
 def test_a_tree_1500_deep(sandbox, workdir):
-    sandbox.shell("/usr/bin/python3 -c \"$SCRIPT\"", cwd=workdir, env={"SCRIPT":
+    sandbox.run("/usr/bin/python3 -c \"$SCRIPT\"", cwd=workdir, timeout=BIG_TIMEOUT, env={"SCRIPT":
                   "import os\nfor _ in range(1500):\n    os.mkdir('directory'); os.chdir('directory')\n    open('file', 'w').close()"})
     assert sandbox.call("POST", "/delete_dir", {"path": f"{workdir}/directory"}, timeout=BIG_TIMEOUT).json() == OK
     assert names(sandbox, workdir) == []
