@@ -63,5 +63,9 @@ void answer_command_failure(struct request *request, const struct command *comma
     }
     int status;
     cleanup_free char *message = command_failure(command, error, &status);
+    if (status == 500) {
+        errno = error->error;
+        log_request(request_id(request), "%s: cannot start the command: %m", request_path(request));
+    }
     answer_error(request, status, "%s", message == NULL ? strerror(ENOMEM) : message);
 }

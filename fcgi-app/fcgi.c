@@ -427,17 +427,22 @@ static int add_acceptor(void)
     return error;
 }
 
+/* Waits for a connection, also while the process or the system has no descriptors left. */
 static int accept_connection(void)
 {
-    for (;;) {
+    for (bool told = false;;) {
         int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             return fd;
         }
-        if (errno != EINTR && errno != ECONNABORTED) {
-            log_line("accept: %m");
-            (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
+        if (errno == EINTR || errno == ECONNABORTED) {
+            continue;
         }
+        if (!told) {
+            log_line("accept: %m");
+            told = true;
+        }
+        (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
     }
 }
 

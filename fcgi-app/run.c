@@ -62,8 +62,8 @@ static int take_output(void *context, enum pump_stream stream, const char *data,
 /* Ends the answer with an error if it has not begun, otherwise by cutting it. */
 static void fail(struct run *run, const char *message)
 {
+    log_request(request_id(run->request), "/run: %s", message);
     if (run->writer.begun) {
-        log_request(request_id(run->request), "/run: answer cut: %s", message);
         request_abort(run->request);
     } else {
         answer_error(run->request, 500, "%s", message);
