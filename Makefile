@@ -103,7 +103,7 @@ $(BUILD)/%.o: %.c | build-deps
 # A unit test links everything but the mains; the linker takes what it needs. Tests of endpoints bring a
 # fake of fcgi.c, which keeps libfcgi's out.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
-$(addprefix $(BUILD)/tests/unit/test_,json files port sse): $(BUILD)/tests/unit/fake_request.o
+$(addprefix $(BUILD)/tests/unit/test_,json files port pump sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 # The fallbacks for file systems without O_TMPFILE are tried where it works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
