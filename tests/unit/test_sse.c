@@ -162,7 +162,8 @@ static void test_a_long_line(void **state)
     enum { LENGTH = 5000001 };
     cleanup_free char *line = malloc(LENGTH);
     memset(line, 'x', LENGTH);
-    memcpy(line + (1 << 20) - 1, "\xe2\x82\xac", 3); /* across the pieces of a held line */
+    static const char euro[] = {'\xe2', '\x82', '\xac'};
+    memcpy(line + (1 << 20) - 1, euro, sizeof(euro)); /* across the pieces of a held line */
     struct request request = fake_request("", 0);
     render_lines(&request, line, LENGTH, 65536, 4096);
     static const char begin[] = "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"";

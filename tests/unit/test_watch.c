@@ -21,9 +21,9 @@
 
 struct directory {
     char path[64];
-    int fd;
     struct watcher watcher;
     int changes; /* that the watcher was told of */
+    int fd;
 };
 
 static struct watch_table table;
