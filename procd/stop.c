@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/logger.h"
 #include "procd/clock.h"
 #include "procd/process_table.h"
@@ -26,7 +28,7 @@
 #define KILL_TIMEOUT_MS 1500
 #define REAP_PAUSE_MS   100
 
-static bool services_are_left(void)
+static bool supervisors_are_left(void)
 {
     cleanup_(pid_list_clear) struct pid_list children = {0};
     if (process_children(getpid(), &children) < 0) {
@@ -41,11 +43,33 @@ static bool services_are_left(void)
     return false;
 }
 
-static void await_services(const sigset_t *child_signal)
+/* SIGINT to the whole process group ends the supervisors at once, and the services are told to end
+ * but not awaited: the pid that a run script has left tells whether its service is. */
+static bool service_is_left(const char *run_directory, const char *name)
+{
+    char path[PATH_MAX];
+    char text[16] = "";
+    int length = snprintf(path, sizeof(path), "%s/service/%s/leader", run_directory, name);
+    cleanup_fd int fd = length < (int)sizeof(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0 || io_read_full(fd, text, sizeof(text) - 1) <= 0) {
+        return false;
+    }
+    long pid = strtol(text, NULL, 10);
+    return pid > 1 && kill((pid_t)pid, 0) == 0;
+}
+
+static bool services_are_left(const char *run_directory)
+{
+    return supervisors_are_left() || service_is_left(run_directory, "fcgi-app") ||
+           service_is_left(run_directory, "procd") || service_is_left(run_directory, "nginx");
+}
+
+static void await_services(const char *run_directory, const sigset_t *child_signal)
 {
     int64_t deadline = clock_monotonic_ms() + SERVICES_MS;
     const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
-    while (reap_children(NULL) && services_are_left() && clock_monotonic_ms() < deadline) {
+    while (reap_children(NULL) && services_are_left(run_directory) &&
+           clock_monotonic_ms() < deadline) {
         (void)sigtimedwait(child_signal, NULL, &pause); /* woken or not, it is looked at again */
     }
 }
@@ -81,7 +105,7 @@ int stop_main(const char *run_directory)
         log_line("stop: %m");
         return 1;
     }
-    await_services(&child_signal);
+    await_services(run_directory, &child_signal);
     int result = 0;
     if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
         log_line("some processes could not be killed");
