@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 import requests
@@ -45,3 +46,23 @@ def test_a_killed_supervisor_is_replaced(victim):
         assert [process["id"] for process in sandbox.processes() if process["status"] == "running"] == [job]
         assert server.end() == 0
         assert not [pid for pid in all_pids() if run_dir.encode() in proc_file(pid, "cmdline") and alive(pid)]
+
+
+def test_a_reload_through_the_supervisor():
+    """s6-svc -h reaches the master: new workers, the same master, and a stream in the old worker lives on."""
+    with Foreground(LAUNCHER, {"SANDBOX_SECRET": "supervised"}) as server:
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "supervised")
+        job = sandbox.start("echo first; while [ ! -e go ]; do sleep 0.05; done; echo last", cwd=str(server.run_dir))["id"]
+        with requests.get(f"{server.url}/process_logs_streaming", params={"id": job}, stream=True, timeout=20,
+                          headers={"Authorization": "Bearer supervised"}) as stream:
+            lines = stream.iter_lines()
+            assert any(b"first" in line for line in lines)
+            master, workers = find(server, "nginx: master process"), find(server, "nginx: worker process")
+            subprocess.run(["s6-svc", "-h", f"{server.run_dir}/service/nginx"], check=True)
+            wait_until(lambda: set(find(server, "nginx: worker process")) - set(workers), "new workers")
+            assert find(server, "nginx: master process") == master
+            assert answers(sandbox)
+            (server.run_dir / "go").touch()
+            rest = b"\n".join(lines)
+            assert b"last" in rest and b"event: complete" in rest
+        assert server.end() == 0
