@@ -1,6 +1,6 @@
 /*
- * Scope-bound ownership: a variable marked with one of these releases what it holds when it goes out
- * of scope, and steal_*() hands the value on. (The idea is systemd's, crun's and bubblewrap's.)
+ * Scope-bound ownership: a variable marked with one of these releases what it holds when it goes
+ * out of scope, and steal_*() hands the value on. (The idea is systemd's, crun's and bubblewrap's.)
  */
 #ifndef COMMON_CLEANUP_H
 #define COMMON_CLEANUP_H

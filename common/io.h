@@ -11,7 +11,8 @@
 /* Writes all `length` bytes to a blocking descriptor. 0, or -1 with errno. Thread-safe. */
 int io_write_all(int fd, const void *data, size_t length);
 
-/* Reads up to `length` bytes, fewer only at end of file. The count, or -1 with errno. Thread-safe. */
+/* Reads up to `length` bytes, fewer only at end of file. The count, or -1 with errno. Thread-safe.
+ */
 ssize_t io_read_full(int fd, void *data, size_t length);
 
 /* One read(2), retried on EINTR. The count (0 at end of file), or -1 with errno. Thread-safe. */

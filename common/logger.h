@@ -1,7 +1,8 @@
 /*
  * What the daemons say about themselves: one line to standard error for each event, written by one
- * write(2) so that lines of threads never mix. Control characters in arguments are replaced, so that
- * a client cannot forge a line. Never log a secret, a command, an environment value or file content.
+ * write(2) so that lines of threads never mix. Control characters in arguments are replaced, so
+ * that a client cannot forge a line. Never log a secret, a command, an environment value or file
+ * content.
  */
 #ifndef COMMON_LOGGER_H
 #define COMMON_LOGGER_H
