@@ -22,7 +22,7 @@ int main(int argc, char **argv)
         if (io_write_all(1, line, (size_t)length) != 0) {
             return 1;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000L}, NULL);
     }
     return 0;
 }
