@@ -60,10 +60,10 @@ all: build
 build: $(BIN)/fcgi-app $(BIN)/procd $(BIN)/nginx-sandbox $(TREE_LINK)
 
 ## run: install what is missing, build, and run the server in the foreground (SANDBOX_SECRET, PORT, PROXY_PORT)
-# The launcher replaces the shell and drops make's variables, so that commands see none of them.
+# The launcher replaces the shell, drops the variables of make, and is told when make is killed.
 run: deps
 	@$(MAKE) --no-print-directory build
-	@exec $(BIN)/nginx-sandbox --generate-secret
+	@exec setpriv --pdeathsig TERM $(BIN)/nginx-sandbox --generate-secret
 
 ## deps: install the Debian packages to build and run (as root or with sudo)
 deps:

@@ -75,6 +75,7 @@ def stubborn_pids(server):
 # make does not pass on a SIGINT that it alone gets (GNU make passes SIGTERM); a terminal sends it to the group.
 @pytest.mark.parametrize("command, number, group", [
     (MAKE_RUN, signal.SIGTERM, False), (MAKE_RUN, signal.SIGTERM, True), (MAKE_RUN, signal.SIGINT, True),
+    (MAKE_RUN, signal.SIGKILL, False),
     (LAUNCHER, signal.SIGTERM, False), (LAUNCHER, signal.SIGTERM, True),
     (LAUNCHER, signal.SIGINT, False), (LAUNCHER, signal.SIGINT, True),
 ])
