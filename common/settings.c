@@ -82,7 +82,11 @@ static int read_variable(const struct variable *variable, uint64_t *value, char 
     if (text == NULL || text[0] == '\0' || parse(variable, text, value)) {
         return 0;
     }
-    if (variable->is_size) {
+    if (variable->is_size && variable->least == 0) {
+        snprintf(error, error_size,
+                 "%s must be a number of bytes, with k, m or g after it if you like",
+                 variable->name);
+    } else if (variable->is_size) {
         snprintf(
             error, error_size,
             "%s must be a number of bytes of at least %llu, with k, m or g after it if you like",
