@@ -69,7 +69,7 @@ static int open_directory(const char *run, const char *name)
 static int set_up_parts(const char *run, const struct settings *settings)
 {
     char socket_path[PATH_MAX];
-    (void)snprintf(socket_path, sizeof(socket_path), "%s/procd.sock", run);
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/" PROCD_SOCKET_NAME, run);
     if (procd_client_init(socket_path) < 0) {
         log_line("%s: %m", socket_path);
         return -1;

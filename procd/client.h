@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define PROCD_SOCKET_NAME "procd.sock" /* where procd listens, in the run directory */
+
 #define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
 
 /* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
@@ -32,7 +34,7 @@ enum procd_result {
     PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
     PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
     PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
-    PROCD_LOST, /* procd (or the runner) died after it had the request: it may have been done */
+    PROCD_LOST,        /* procd (or the runner) died with the request: it may have been done */
 };
 
 /* Where starting a command failed, and the errno it failed with. */
@@ -61,10 +63,10 @@ enum procd_result procd_ping(int timeout_ms);
 /* ---- foreground ---- */
 
 struct foreground {
-    int lease; /* readable when the command has ended (or its runner died); close it to kill the
-                  tree */
-    int out;   /* read end of the command's stdout, blocking, CLOEXEC */
-    int err;   /* the same for stderr */
+    /* Readable when the command has ended (or its runner died); close it to kill the tree. */
+    int lease;
+    int out; /* read end of the command's stdout, blocking, CLOEXEC */
+    int err; /* the same for stderr */
     pid_t pid;
 };
 
@@ -77,9 +79,11 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
                             struct spawn_error *spawn_error);
 
 struct ending {
-    bool lost;          /* the runner died: nothing else here is known */
-    int code;           /* exit code, -1 after a signal */
-    int signal;         /* number of the signal that ended it, 0 otherwise */
+    bool lost;  /* the runner died: nothing else here is known */
+    int code;   /* exit code, -1 after a signal */
+    int signal; /* number of the signal that ended it, 0 otherwise */
+
+    /* For the record: measured and sent with every ending, not part of any answer yet. */
     bool left_children; /* descendants live on and may hold the pipes */
     uint64_t duration_ms;
     uint64_t cpu_user_ms;
@@ -99,8 +103,10 @@ struct job {
     char id[JOB_ID_SIZE];
     pid_t pid;
     enum job_status status;
-    const char *
-        command; /* borrowed, valid during the call that hands the job out; NULL from procd_start */
+    /* Borrowed, valid during the call that hands the job out; NULL from procd_start. */
+    const char *command;
+
+    /* For the record: kept on disk and sent with every job, not part of any answer yet. */
     uint64_t started_at; /* ns since the epoch */
     uint64_t ended_at;   /* the same; 0 while it runs */
     int exit_code;       /* -1 after a signal; meaningless while it runs */

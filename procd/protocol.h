@@ -61,9 +61,8 @@
 #define MESSAGE_DESCRIPTORS_MAX 3
 
 /* Where procd listens, in the run directory; where it keeps its jobs. */
-#define PROCD_SOCKET_NAME "procd.sock"
-#define PROCD_STATE_NAME  "state"
-#define PROCD_JOBS_NAME   "jobs" /* in state */
+#define PROCD_STATE_NAME "state"
+#define PROCD_JOBS_NAME  "jobs" /* in state */
 
 enum message_type {
     MESSAGE_PING = 1,
