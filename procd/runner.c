@@ -103,6 +103,7 @@ int runner_main(long descriptor_limit)
         log_line("runner: cannot start: %m");
         return 1;
     }
+    (void)prctl(PR_SET_NAME, "runner"); /* exec'ed as /proc/self/exe, it would be "exe" in ps */
     lower_descriptor_limit(descriptor_limit);
     bool free_for_next = true;
     while (free_for_next) {
