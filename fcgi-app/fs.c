@@ -16,12 +16,11 @@
 #include "common/cleanup.h"
 #include "fcgi-app/fs_names.h"
 
-__attribute__((format(printf, 3, 4))) static int fail_because(struct fs_error *error, int number,
+__attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *error,
                                                               const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    error->number = number;
     (void)vsnprintf(error->message, sizeof(error->message), format, arguments);
     va_end(arguments);
     return -1;
@@ -30,7 +29,7 @@ __attribute__((format(printf, 3, 4))) static int fail_because(struct fs_error *e
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path)
 {
     /* the path is cut, so that the reason is never */
-    return fail_because(error, number, "%s %.4400s: %s", operation, path, strerror(number));
+    return fail_because(error, "%s %.4400s: %s", operation, path, strerror(number));
 }
 
 /* 0 when `path` may be opened for reading without waiting and without side effects. */
@@ -42,7 +41,7 @@ static int check_readable_kind(const char *path, mode_t mode, struct fs_error *e
     if (S_ISDIR(mode)) {
         return fs_fail(error, EISDIR, "read", path);
     }
-    return fail_because(error, EINVAL, "read %.4400s: Not a regular file", path);
+    return fail_because(error, "read %.4400s: Not a regular file", path);
 }
 
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)

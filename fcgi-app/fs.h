@@ -11,12 +11,11 @@
 #include <sys/types.h>
 
 struct fs_error {
-    int number;         /* errno */
-    char message[4608]; /* room for PATH_MAX and the rest; a longer path is cut (perhaps not valid
-                           UTF-8) */
+    /* Room for PATH_MAX and the rest; a longer path is cut (perhaps not valid UTF-8). */
+    char message[4608];
 };
 
-/* Fills *error for a failed `operation` on `path`: `number` and its words. Always -1. */
+/* Fills *error for a failed `operation` on `path`: errno `number` in words. Always -1. */
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path);
 
 /*

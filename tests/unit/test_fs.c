@@ -116,9 +116,8 @@ static int write_file(const char *path, const char *content)
     return fs_write_commit(writer, &error);
 }
 
-static void assert_error(int number, const char *words)
+static void assert_error(const char *words)
 {
-    assert_int_equal(error.number, number);
     if (strstr(error.message, words) == NULL) {
         print_error("no \"%s\" in \"%s\"\n", words, error.message);
     }
@@ -188,7 +187,7 @@ static void writes_through_links(void **state)
     assert_content("sub/missing", "made");
     assert_int_equal(symlink("loop", "loop"), 0);
     assert_int_equal(write_file("loop", "x"), -1);
-    assert_error(ELOOP, "open loop: ");
+    assert_error("open loop: Too many levels of symbolic links");
     assert_string_equal(names_in("sub"), "link missing target ");
     assert_string_equal(names_in("."), "chain dangling loop sub ");
 }
@@ -201,30 +200,29 @@ static void refuses_what_cannot_be_written(void **state)
     assert_int_equal(symlink("dir", "link"), 0);
     static const struct {
         const char *path;
-        int number;
         const char *words;
     } rows[] = {
-        {"dir", EISDIR, "open dir: Is a directory"},
-        {"link", EISDIR, "Is a directory"},
-        {"dir/", EISDIR, "Is a directory"},
-        {"link/", EISDIR, "Is a directory"},
-        {"new/", EISDIR, "Is a directory"},
-        {"file/", ENOTDIR, "Not a directory"},
-        {".", EISDIR, "Is a directory"},
-        {"dir/..", EISDIR, "Is a directory"},
-        {"/", EISDIR, "Is a directory"},
-        {"missing/file", ENOENT, "open missing/file: No such file or directory"},
-        {"file/file", ENOTDIR, "Not a directory"},
+        {"dir", "open dir: Is a directory"},
+        {"link", "Is a directory"},
+        {"dir/", "Is a directory"},
+        {"link/", "Is a directory"},
+        {"new/", "Is a directory"},
+        {"file/", "Not a directory"},
+        {".", "Is a directory"},
+        {"dir/..", "Is a directory"},
+        {"/", "Is a directory"},
+        {"missing/file", "open missing/file: No such file or directory"},
+        {"file/file", "Not a directory"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(write_file(rows[i].path, "x"), -1);
-        assert_error(rows[i].number, rows[i].words);
+        assert_error(rows[i].words);
     }
     char long_name[5000];
     memset(long_name, 'x', sizeof(long_name));
     long_name[sizeof(long_name) - 1] = '\0';
     assert_int_equal(write_file(long_name, "x"), -1);
-    assert_error(ENAMETOOLONG, "File name too long");
+    assert_error("File name too long");
     assert_string_equal(names_in("."), "dir file link ");
     assert_string_equal(names_in("dir"), "");
 }
@@ -234,7 +232,7 @@ static void writes_devices_in_place(void **state)
     (void)state;
     assert_int_equal(write_file("/dev/null", "x"), 0);
     assert_int_equal(write_file("/dev/full", "x"), -1);
-    assert_error(ENOSPC, "write /dev/full: No space left on device");
+    assert_error("write /dev/full: No space left on device");
 }
 
 static void never_waits_for_a_fifo(void **state)
@@ -242,7 +240,7 @@ static void never_waits_for_a_fifo(void **state)
     (void)state;
     assert_int_equal(mkfifo("fifo", 0644), 0);
     assert_int_equal(write_file("fifo", "x"), -1);
-    assert_error(ENXIO, "open fifo: ");
+    assert_error("open fifo: No such device or address");
     cleanup_fd int reader = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_int_equal(write_file("fifo", "x"), 0);
     char byte;
@@ -250,7 +248,7 @@ static void never_waits_for_a_fifo(void **state)
     struct fs_writer *writer = fs_write_begin("fifo", &error); /* more than a pipe takes */
     static const char much[1 << 20];
     assert_int_equal(fs_write_data(writer, much, sizeof(much), &error), -1);
-    assert_error(EAGAIN, "write fifo: ");
+    assert_error("write fifo: Resource temporarily unavailable");
     fs_write_cancel(writer);
 }
 
@@ -270,7 +268,7 @@ static void keeps_the_old_content_when_the_disk_is_full(void **state)
     fs_write_cancel(writer);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(result, -1);
-    assert_error(EFBIG, "write file: ");
+    assert_error("write file: File too large");
     assert_content("file", "old");
     assert_string_equal(names_in("."), "file ");
 }
@@ -288,7 +286,7 @@ static void writes_in_place_where_nothing_may_be_made(void **state)
     become_root(root);
     assert_int_equal(old, 0);
     assert_int_equal(fresh, -1);
-    assert_error(EACCES, "open dir/fresh: Permission denied");
+    assert_error("open dir/fresh: Permission denied");
     assert_content("dir/file", "new");
     assert_int_equal(inode_of("dir/file"), inode);
     assert_int_equal(chmod("dir", 0755), 0);
@@ -329,7 +327,7 @@ static void refuses_read_only_files(void **state)
     int result = write_file("file", "new");
     become_root(root);
     assert_int_equal(result, -1);
-    assert_error(EACCES, "open file: Permission denied");
+    assert_error("open file: Permission denied");
     assert_content("file", "old");
 }
 
@@ -363,18 +361,18 @@ static void opens_regular_files_only(void **state)
     assert_true(proc >= 0);
     assert_int_equal(size, 0);
     assert_int_equal(fs_open(".", &size, &error), -1);
-    assert_error(EISDIR, "read .: Is a directory");
+    assert_error("read .: Is a directory");
     assert_int_equal(fs_open("missing", &size, &error), -1);
-    assert_error(ENOENT, "open missing: No such file or directory");
+    assert_error("open missing: No such file or directory");
     assert_int_equal(mkfifo("fifo", 0644), 0);
     assert_int_equal(fs_open("fifo", &size, &error), -1);
-    assert_error(EINVAL, "read fifo: Not a regular file");
+    assert_error("read fifo: Not a regular file");
     assert_int_equal(fs_open("/dev/zero", &size, &error), -1);
     cleanup_fd int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
     assert_int_equal(bind(socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(fs_open("socket", &size, &error), -1);
-    assert_error(EINVAL, "Not a regular file");
+    assert_error("Not a regular file");
 }
 
 /* ---- directories ---- */
@@ -394,9 +392,9 @@ static void makes_directories_with_parents(void **state)
     assert_int_equal(fs_make_directory(absolute, &error), 0);
     make_file("file", "");
     assert_int_equal(fs_make_directory("file", &error), -1);
-    assert_error(EEXIST, "mkdir file: File exists");
+    assert_error("mkdir file: File exists");
     assert_int_equal(fs_make_directory("file/x", &error), -1);
-    assert_error(ENOTDIR, "Not a directory");
+    assert_error("Not a directory");
     assert_int_equal(fs_make_directory("/", &error), 0);
 }
 
@@ -415,9 +413,9 @@ static void lists_sorted_by_bytes(void **state)
     char **list;
     size_t count;
     assert_int_equal(fs_list("missing", &list, &count, &error), -1);
-    assert_error(ENOENT, "No such file or directory");
+    assert_error("No such file or directory");
     assert_int_equal(fs_list("dir/a", &list, &count, &error), -1);
-    assert_error(ENOTDIR, "Not a directory");
+    assert_error("Not a directory");
 }
 
 static void deletes_files(void **state)
@@ -429,10 +427,10 @@ static void deletes_files(void **state)
     assert_string_equal(names_in("."), "file ");
     assert_int_equal(fs_delete_file("file", &error), 0);
     assert_int_equal(fs_delete_file("file", &error), -1);
-    assert_error(ENOENT, "remove file: No such file or directory");
+    assert_error("remove file: No such file or directory");
     assert_int_equal(mkdir("dir", 0755), 0);
     assert_int_equal(fs_delete_file("dir", &error), -1);
-    assert_error(EISDIR, "Is a directory");
+    assert_error("Is a directory");
 }
 
 static void deletes_trees_without_following_links(void **state)
@@ -464,10 +462,10 @@ static void deletes_nothing_it_should_not(void **state)
     assert_int_equal(fs_delete_tree("missing", &error), 0);
     assert_int_equal(fs_delete_tree("missing/below", &error), 0);
     assert_int_equal(fs_delete_tree("file/below", &error), -1);
-    assert_error(ENOTDIR, "Not a directory");
+    assert_error("Not a directory");
     assert_int_equal(mkdir("dir", 0755), 0);
     assert_int_equal(fs_delete_tree("dir/.", &error), -1);
-    assert_error(EINVAL, "Invalid argument");
+    assert_error("Invalid argument");
     assert_string_equal(names_in("."), "dir file ");
 }
 
@@ -504,7 +502,7 @@ static void says_when_a_tree_cannot_be_removed(void **state)
     int result = fs_delete_tree("tree", &error);
     become_root(root);
     assert_int_equal(result, -1);
-    assert_error(EACCES, "remove tree: Permission denied");
+    assert_error("remove tree: Permission denied");
     assert_int_equal(access("tree/locked/dir", F_OK), 0);
     assert_int_equal(chmod("tree/locked", 0755), 0);
 }
