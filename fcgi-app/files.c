@@ -90,8 +90,8 @@ struct reading {
     int fd;
     uint64_t left; /* bytes still to be read at most */
     bool begun;    /* a piece was read already */
-    size_t
-        held; /* bytes in `input`: at the beginning, what the last piece left of a UTF-8 sequence */
+    /* Bytes in `input`: at the beginning, what the last piece left of a UTF-8 sequence. */
+    size_t held;
     size_t room;
     char *input;  /* room bytes */
     char *output; /* JSON_ESCAPED_MAX(room) bytes */

@@ -15,13 +15,20 @@
 #include "fcgi-app/json_scan.h"
 #include "fcgi-app/request.h"
 
-#define PIECE_SIZE 16384       /* of a body being read, of content being decoded: on the stack */
-#define MEMORY_MAX (256 << 10) /* of a body; the rest is in a file */
-#define TEXT_MAX                                                                                   \
-    (32 << 20) /* of a text member as it stands in the body: it is decoded in memory               \
-                */
-#define ENV_MAX     (4 << 20) /* the kernel takes 2 MiB by default, 6 MiB at most */
-#define RELAX_EVERY (4 << 20) /* bytes decoded between two reliefs of the view */
+/* Of a body being read, of content being decoded: on the stack. */
+#define PIECE_SIZE 16384
+
+/* Of a body in memory; the rest is in a file. */
+#define MEMORY_MAX (256 << 10)
+
+/* Of a text member as it stands in the body: it is decoded in memory. */
+#define TEXT_MAX (32 << 20)
+
+/* Of the environment; the kernel takes 2 MiB by default, 6 MiB at most. */
+#define ENV_MAX (4 << 20)
+
+/* Bytes decoded between two reliefs of the view. */
+#define RELAX_EVERY (4 << 20)
 
 struct value {
     const struct json_member *member;

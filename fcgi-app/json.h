@@ -18,10 +18,10 @@ struct json_body;
 enum json_kind {
     JSON_TEXT,        /* a string without NUL; "" and null count as absent */
     JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
-    JSON_CONTENT, /* any string, also empty or with NULs or very long: read it with json_content()
-                   */
-    JSON_ENVIRONMENT, /* an object of strings; names without = and NUL, not empty; values without
-                         NUL */
+    /* any string, also empty or with NULs or very long: read it with json_content() */
+    JSON_CONTENT,
+    /* an object of strings; names without = and NUL, not empty; values without NUL */
+    JSON_ENVIRONMENT,
 };
 
 /* One wanted member of the body. */
@@ -29,8 +29,8 @@ struct json_member {
     const char *name;
     enum json_kind kind;
     bool required;
-    const char
-        *missing; /* what to say when it is required and absent; NULL: "<name> is required" */
+    /* What to say when it is required and absent; NULL: "<name> is required". */
+    const char *missing;
 };
 
 /* Remembers the directory for spools of large bodies (borrowed descriptor) and the limit of a body

@@ -22,12 +22,17 @@ struct request;
 /* ---- the question; strings are borrowed until the handler returns, never NULL ---- */
 
 const char *request_method(const struct request *request);
-const char *
-request_path(const struct request *request); /* decoded and normalised by nginx ($uri) */
-const char *request_query(const struct request *request);
-const char *request_id(const struct request *request); /* for the log; made or checked by nginx */
 
-const char *request_last_event_id(const struct request *request); /* "" when it was not sent */
+/* Decoded and normalised by nginx ($uri). */
+const char *request_path(const struct request *request);
+
+const char *request_query(const struct request *request);
+
+/* For the log; made or checked by nginx. */
+const char *request_id(const struct request *request);
+
+/* "" when it was not sent. */
+const char *request_last_event_id(const struct request *request);
 
 /*
  * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
