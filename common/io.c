@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/cleanup.h"
 
 int io_write_all(int fd, const void *data, size_t length)
 {
@@ -59,4 +62,19 @@ int io_set_nonblocking(int fd, int enabled)
     }
     int wanted = enabled ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
     return wanted == flags ? 0 : fcntl(fd, F_SETFL, wanted);
+}
+
+int io_open_regular(int directory, const char *name, int flags)
+{
+    struct stat status;
+    cleanup_fd int fd =
+        openat(directory, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        return -1;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        errno = EBADMSG;
+        return -1;
+    }
+    return steal_fd(&fd);
 }

@@ -18,6 +18,13 @@ ssize_t io_read_full(int fd, void *data, size_t length);
 /* One read(2), retried on EINTR. The count (0 at end of file), or -1 with errno. Thread-safe. */
 ssize_t io_read_some(int fd, void *data, size_t length);
 
+/*
+ * openat(2) of a regular file whose name a command may have taken for something else: never waits
+ * for a FIFO's other end, follows no link. The descriptor (CLOEXEC), or -1 with errno, EBADMSG for
+ * what is no regular file.
+ */
+int io_open_regular(int directory, const char *name, int flags);
+
 /* Sets or clears O_NONBLOCK. 0, or -1 with errno. */
 int io_set_nonblocking(int fd, int enabled);
 

@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -319,6 +320,14 @@ static bool drain_body(struct request *request)
     if (more_to_come && !request->body_ended && request_flush(request) < 0) {
         return false;
     }
+    if (request->body_ended) {
+        return true;
+    }
+    /* A client that takes its time over a body nobody reads must not hold the thread. */
+    static const struct timeval patience = {.tv_sec = 1};
+    static const struct timeval no_limit = {.tv_sec = 0};
+    int fd = request->fcgi.ipcFd;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     for (size_t drained = 0; !request->body_ended && drained < DRAIN_MAX;) {
         ssize_t count = request_read(request, scrap, sizeof(scrap));
         if (count < 0) {
@@ -326,6 +335,7 @@ static bool drain_body(struct request *request)
         }
         drained += (size_t)count;
     }
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof(no_limit));
     return request->body_ended;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "procd/job_files.h"
 
 #define BLOCK         ((size_t)16384)
@@ -36,7 +37,7 @@ static int open_segment(const struct log_cursor *cursor, uint64_t start)
 {
     char name[NAME_SIZE];
     (void)snprintf(name, sizeof(name), JOB_SEGMENT_FORMAT, (unsigned long long)start);
-    return openat(cursor->directory, name, O_RDONLY | O_CLOEXEC);
+    return io_open_regular(cursor->directory, name, O_RDONLY);
 }
 
 /* Puts the cursor at `offset` (the beginning of an event) in a segment; takes its descriptor. */
@@ -49,13 +50,6 @@ static void enter(struct log_cursor *cursor, int segment, uint64_t start, uint64
 }
 
 /* ---- which segments there are ---- */
-
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL) {
-        (void)closedir(*directory);
-    }
-}
 
 /* The offset that a segment's name tells, or NONE. */
 static uint64_t start_of(const char *name)
@@ -79,7 +73,7 @@ static int find_segments(const struct log_cursor *cursor, uint64_t offset, uint6
 {
     *before = *after = NONE;
     cleanup_fd int fd = openat(cursor->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cleanup_(close_directory) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    cleanup_directory DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {
         return errno == ENOENT ? 0 : -1; /* the directory itself was removed */
     }

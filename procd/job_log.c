@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/json_text.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 #include "procd/job_files.h"
 
 #define PIECE_MAX      ((size_t)16384) /* raw bytes escaped at a time */
@@ -52,11 +52,11 @@ static int open_segment(struct job_log *log)
     return 0;
 }
 
-/* Makes room for another segment; the newest that is there stays, whatever its size. */
+/* Makes room for the segment that was just begun; the one before it stays, whatever its size. */
 static void unlink_oldest(struct job_log *log)
 {
-    while (log->segment_count > 1 &&
-           (log->segment_count == JOB_LOG_SEGMENTS_MAX ||
+    while (log->segment_count > 2 &&
+           (log->segment_count > JOB_LOG_SEGMENTS_MAX ||
             log->written - log->starts[0] + log->segment_max > log->max_bytes)) {
         char name[64];
         segment_name(name, log->starts[0]);
@@ -71,9 +71,9 @@ static void unlink_oldest(struct job_log *log)
 /* Between events, with an empty buffer. When it fails the old segment grows on. */
 static void rotate(struct job_log *log)
 {
-    if (log->written - log->starts[log->segment_count - 1] >= log->segment_max) {
+    if (log->written - log->starts[log->segment_count - 1] >= log->segment_max &&
+        open_segment(log) == 0) {
         unlink_oldest(log);
-        (void)open_segment(log);
     }
 }
 
@@ -373,18 +373,11 @@ void job_log_close(struct job_log *log)
 
 /* ---- after a dead runner ---- */
 
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL) {
-        (void)closedir(*directory);
-    }
-}
-
 /* The name of the newest segment; empty if there is none. */
 static int newest_segment(int directory, char name[64])
 {
     cleanup_fd int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cleanup_(close_directory) DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    cleanup_directory DIR *entries = copy < 0 ? NULL : fdopendir(copy);
     if (entries == NULL) {
         return -1;
     }
@@ -412,7 +405,7 @@ int job_log_repair(int directory)
     if (name[0] == '\0') {
         return 0;
     }
-    cleanup_fd int fd = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int fd = io_open_regular(directory, name, O_RDWR);
     if (fd < 0 || fstat(fd, &status) < 0) {
         return -1;
     }

@@ -34,8 +34,8 @@ struct job_log {
     uint64_t segment_max;
     uint64_t event_max;
 
-    int segment;                           /* -1 when none could be made */
-    uint64_t starts[JOB_LOG_SEGMENTS_MAX]; /* of the segments on disk, oldest first */
+    int segment;                               /* -1 when none could be made */
+    uint64_t starts[JOB_LOG_SEGMENTS_MAX + 1]; /* of the segments on disk, oldest first */
     size_t segment_count;
 
     uint64_t written; /* where the next byte on disk goes */

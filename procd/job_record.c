@@ -50,7 +50,7 @@ static int publish(int directory, const char *draft, const char *name, struct me
 static int load(int directory, const char *name, enum message_type type, char *buffer, size_t size,
                 struct incoming *incoming)
 {
-    cleanup_fd int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_fd int fd = io_open_regular(directory, name, O_RDONLY);
     ssize_t length = fd < 0 ? -1 : io_read_full(fd, buffer, size);
     if (length < 0 || message_parse(buffer, (size_t)length, incoming) < 0) {
         return -1;

@@ -262,10 +262,12 @@ int message_receive(int socket, char *buffer, size_t size, struct incoming *inco
         char space[CMSG_SPACE(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)];
     } control;
     struct iovec part = {.iov_base = buffer, .iov_len = size};
-    struct msghdr header = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = control.space,
-                            .msg_controllen = sizeof(control.space)};
+    struct msghdr header = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.space,
+        /* The exact length: in the padding the kernel would find room for one more. */
+        .msg_controllen = CMSG_LEN(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)};
     *incoming = (struct incoming){0};
     ssize_t length;
     do {

@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 #include "procd/job_files.h"
 #include "procd/job_log.h"
 #include "procd/job_record.h"
@@ -50,13 +50,6 @@ static struct {
 static void look_again(struct timer *timer);
 static struct timer look_timer = {.due = look_again};
 
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL) {
-        (void)closedir(*directory);
-    }
-}
-
 /* ---- directories ---- */
 
 static int open_job_directory(const char *id)
@@ -78,7 +71,7 @@ static DIR *list_directory(int directory)
 void registry_discard(const char *id)
 {
     cleanup_fd int directory = open_job_directory(id);
-    cleanup_(close_directory) DIR *entries = directory < 0 ? NULL : list_directory(directory);
+    cleanup_directory DIR *entries = directory < 0 ? NULL : list_directory(directory);
     struct dirent *entry;
     while (entries != NULL && (entry = readdir(entries)) != NULL) {
         (void)unlinkat(directory, entry->d_name, 0); /* fails for . and .. */
@@ -181,7 +174,11 @@ static size_t oldest_finished(void)
 static void remove_oldest_finished(void)
 {
     while (registry.finished > JOBS_FINISHED_MAX) {
-        remove_job(oldest_finished());
+        size_t oldest = oldest_finished();
+        if (oldest == registry.count) {
+            return;
+        }
+        remove_job(oldest);
     }
 }
 
@@ -286,8 +283,12 @@ static void hear_runner(struct watch *watch)
         return;
     }
     if (received == 1 && message.type == MESSAGE_ENDED && message_open(&message) == 0) {
+        int64_t status = message_number(&message, FIELD_STATUS, JOB_FAILED);
         job->ending = (struct job_exit){
-            .status = (enum job_status)message_number(&message, FIELD_STATUS, JOB_FAILED),
+            /* The socket's path can be reached by commands: whatever they say, the job has ended.
+             */
+            .status =
+                status > JOB_RUNNING && status <= JOB_KILLED ? (enum job_status)status : JOB_FAILED,
             .code = (int)message_number(&message, FIELD_CODE, -1),
             .signal = (int)message_number(&message, FIELD_SIGNAL, 0),
             .ended_at = (uint64_t)message_number(&message, FIELD_ENDED_AT, 0),
@@ -370,7 +371,7 @@ static bool find_job(const char *id)
 
 static int find_jobs(void)
 {
-    cleanup_(close_directory) DIR *entries = list_directory(registry.directory);
+    cleanup_directory DIR *entries = list_directory(registry.directory);
     if (entries == NULL) {
         return -1;
     }

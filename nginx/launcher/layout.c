@@ -91,13 +91,19 @@ static int find_module(const char *name, const char *package, char path[PATH_MAX
     return -1;
 }
 
-int layout_find(struct layout *layout)
+int layout_find(struct layout *layout, bool with_nginx)
 {
     char own[PATH_MAX];
     if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
         find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
-        find_daemon(own, "procd", layout->procd) < 0 || find_program("nginx", layout->nginx) < 0 ||
-        find_program("s6-svscan", layout->s6_svscan) < 0 ||
+        find_daemon(own, "procd", layout->procd) < 0 ||
+        find_program("s6-svscan", layout->s6_svscan) < 0) {
+        return -1;
+    }
+    if (!with_nginx) {
+        return 0;
+    }
+    if (find_program("nginx", layout->nginx) < 0 ||
         find_module("ngx_stream_module.so", "libnginx-mod-stream", layout->stream_module) < 0 ||
         find_module("ngx_stream_js_module.so", "libnginx-mod-stream-js", layout->stream_js_module) <
             0) {

@@ -6,6 +6,7 @@
 #define LAUNCHER_LAYOUT_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 struct layout {
     char tree[PATH_MAX]; /* holds nginx.conf, snippets/, service/ */
@@ -17,7 +18,8 @@ struct layout {
     char stream_js_module[PATH_MAX];
 };
 
-/* Fills *layout. 0, or -1 after one line to standard error that names what is missing. */
-int layout_find(struct layout *layout);
+/* Fills *layout; what concerns nginx itself only `with_nginx`. 0, or -1 after one line to standard
+ * error that names what is missing. */
+int layout_find(struct layout *layout, bool with_nginx);
 
 #endif

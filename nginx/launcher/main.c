@@ -231,8 +231,9 @@ int main(int argc, char **argv)
         log_line("%s", error);
         return 1;
     }
-    if (layout_find(&layout) < 0 || secret_take(&secret, options.generate_secret) < 0 ||
-        clean_process() < 0 || clean_environment() < 0) {
+    if (layout_find(&layout, rendering.with_nginx) < 0 ||
+        secret_take(&secret, options.generate_secret) < 0 || clean_process() < 0 ||
+        clean_environment() < 0) {
         return 1;
     }
     if (rendering.with_nginx &&

@@ -132,6 +132,12 @@ static int generate_access_log(const struct rendering *r)
         log_line("SANDBOX_ACCESS_LOG must be off or an absolute path of plain characters");
         return -1;
     }
+    cleanup_fd int fd =
+        open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644); /* as nginx will */
+    if (fd < 0) {
+        log_line("SANDBOX_ACCESS_LOG: %s: %s", path, strerror(errno));
+        return -1;
+    }
     return generate(r, "access-log.conf", 0644, "access_log %s nginx_sandbox;\n", path);
 }
 
@@ -157,7 +163,8 @@ static int generate_limits(const struct rendering *r)
     if (connections > descriptors) {
         connections = descriptors;
     }
-    if (generate(r, "main.conf", 0644,
+    if (r->with_nginx &&
+        generate(r, "main.conf", 0644,
                  "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
                  "worker_rlimit_nofile %llu;\n",
                  r->layout->stream_module, r->layout->stream_js_module, r->worker->directive,
@@ -225,7 +232,7 @@ int render_services(const struct rendering *r)
     }
     if (symlinkat(r->layout->fcgi_app, r->run->fd, "bin/fcgi-app") < 0 ||
         symlinkat(r->layout->procd, r->run->fd, "bin/procd") < 0 ||
-        symlinkat(r->layout->nginx, r->run->fd, "bin/nginx") < 0 ||
+        (r->with_nginx && symlinkat(r->layout->nginx, r->run->fd, "bin/nginx") < 0) ||
         symlinkat(cwd, r->run->fd, "cwd") < 0) {
         return fail(r->run->path);
     }
