@@ -11,6 +11,7 @@ COPY . .
 RUN make build && make install PREFIX=/usr DESTDIR=/out
 
 FROM ${BASE}
+# libfcgi-bin brings the shared library, whose own package is named differently in Debian 12 and 13.
 # policy-rc.d: installing a service must not start it, here as anywhere (invoke-rc.d(8)).
 RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
  && apt-get update \
