@@ -5,6 +5,7 @@
 #ifndef COMMON_CLEANUP_H
 #define COMMON_CLEANUP_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,6 +23,16 @@ static inline void close_fd(int *fd)
     }
 }
 
+/* Closes *directory unless it is NULL and keeps errno. */
+static inline void close_directory(DIR **directory)
+{
+    if (*directory != NULL) {
+        int saved = errno;
+        (void)closedir(*directory);
+        errno = saved;
+    }
+}
+
 /* Frees the pointer that `pointer` points at. */
 static inline void free_pointer(void *pointer)
 {
@@ -36,8 +47,9 @@ static inline int steal_fd(int *fd)
     return stolen;
 }
 
-#define cleanup_fd   cleanup_(close_fd)
-#define cleanup_free cleanup_(free_pointer)
+#define cleanup_fd        cleanup_(close_fd)
+#define cleanup_directory cleanup_(close_directory)
+#define cleanup_free      cleanup_(free_pointer)
 
 /* Gives the pointer to the caller and leaves NULL behind. */
 #define steal_pointer(pointer)                                                                     \

@@ -118,16 +118,9 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL) {
-        (void)closedir(*directory);
-    }
-}
-
 int fs_list(const char *path, char ***names, size_t *count, struct fs_error *error)
 {
-    cleanup_(close_directory) DIR *directory = opendir(path);
+    cleanup_directory DIR *directory = opendir(path);
     if (directory == NULL) {
         return fs_fail(error, errno, "open", path);
     }

@@ -18,9 +18,9 @@
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/logger.h"
 #include "fcgi-app/log_cursor.h"
 #include "fcgi-app/outlet.h"
@@ -79,13 +79,6 @@ static struct {
 } loop = {.epoll = -1,
           .streams = TAILQ_HEAD_INITIALIZER(loop.streams),
           .ready = STAILQ_HEAD_INITIALIZER(loop.ready)};
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void make_ready(struct log_stream *stream)
 {
@@ -149,7 +142,7 @@ static enum progress send_bytes(struct log_stream *stream, const char *data, siz
         return PROGRESS_CUT;
     }
     stream->full = *sent < length;
-    stream->last_sent = now_ms();
+    stream->last_sent = clock_monotonic_ms();
     return stream->full ? PROGRESS_WAIT : PROGRESS_MORE;
 }
 
@@ -287,7 +280,7 @@ static void wake_watcher(struct watcher *watcher)
 static void read_changes(void)
 {
     loop.changed = false;
-    loop.last_batch = now_ms();
+    loop.last_batch = clock_monotonic_ms();
     if (watch_table_read(&loop.watches, wake_watcher) < 0) {
         log_line("inotify: %m");
     }
@@ -338,7 +331,7 @@ static void begin_to_stop(void)
 static void add_stream(struct log_stream *stream)
 {
     static bool told;
-    stream->last_sent = now_ms();
+    stream->last_sent = clock_monotonic_ms();
     TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
     /* Watched before the first look at the log, or a change between the two would be missed. */
     if (watcher_add(&loop.watches, &stream->watcher, stream->cursor.directory) < 0) {
@@ -458,11 +451,11 @@ __attribute__((noreturn)) static void *follow_streams(void *unused)
     (void)unused;
     struct epoll_event events[EVENTS];
     for (;;) {
-        int count = epoll_wait(loop.epoll, events, EVENTS, wait_time(now_ms()));
+        int count = epoll_wait(loop.epoll, events, EVENTS, wait_time(clock_monotonic_ms()));
         for (int i = 0; i < count; i++) {
             take_event(&events[i]);
         }
-        int64_t now = now_ms();
+        int64_t now = clock_monotonic_ms();
         if (loop.changed && now - loop.last_batch >= BATCH_MS) {
             read_changes();
         }

@@ -10,10 +10,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/sse.h"
@@ -86,13 +86,6 @@ static int read_pipes(struct pump *pump)
     return 0;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* A descendant keeps the pipe: what is in it now was written before the end, or soon after. */
 static int take_what_is_there(struct pump *pump, int stream)
 {
@@ -113,9 +106,9 @@ static int take_what_is_there(struct pump *pump, int stream)
 /* After the command's end: all that it has written. 0 or -1, as pass_on. */
 static int drain(struct pump *pump)
 {
-    int64_t deadline = now_ms() + LINGER_MS;
+    int64_t deadline = clock_monotonic_ms() + LINGER_MS;
     while (pump->polled[OUT].fd >= 0 || pump->polled[ERR].fd >= 0) {
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_monotonic_ms();
         int ready = left > 0 ? poll(pump->polled, LEASE, (int)left) : 0;
         if (ready == 0) {
             break;
@@ -142,9 +135,9 @@ static int wait_for_events(struct pump *pump)
 {
     const struct pump_sink *sink = pump->sink;
     while (sink->silence != NULL) {
-        int64_t left = pump->last_sent + SSE_KEEPALIVE_MS - now_ms();
+        int64_t left = pump->last_sent + SSE_KEEPALIVE_MS - clock_monotonic_ms();
         if (left <= 0) {
-            pump->last_sent = now_ms();
+            pump->last_sent = clock_monotonic_ms();
             left = SSE_KEEPALIVE_MS;
             pump->refused = sink->silence(pump->context) < 0;
             if (pump->refused) {
@@ -164,7 +157,7 @@ static int rest(struct pump *pump)
 {
     int sent = pump->sink->rest == NULL ? 0 : pump->sink->rest(pump->context);
     if (sent > 0) {
-        pump->last_sent = now_ms();
+        pump->last_sent = clock_monotonic_ms();
     }
     pump->refused = sent < 0;
     return sent;
@@ -202,7 +195,7 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
         .sink = sink,
         .context = context,
         .buffer = buffer,
-        .last_sent = now_ms(),
+        .last_sent = clock_monotonic_ms(),
         .polled = {[OUT] = {.fd = foreground->out, .events = POLLIN},
                    [ERR] = {.fd = foreground->err, .events = POLLIN},
                    [LEASE] = {.fd = foreground->lease, .events = POLLIN},

@@ -20,10 +20,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/settings.h"
-#include "procd/clock.h"
 #include "procd/job_files.h"
 #include "procd/job_log.h"
 #include "procd/job_record.h"
@@ -273,11 +273,6 @@ static void accompany(struct background *job)
 
 /* ---- the end ---- */
 
-static uint64_t to_ms(struct timeval time)
-{
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_usec / 1000;
-}
-
 static struct job_exit describe_end(const struct background *job)
 {
     int code = shell_code(&job->shell);
@@ -288,8 +283,8 @@ static struct job_exit describe_end(const struct background *job)
         .code = code,
         .signal = shell_signal(&job->shell),
         .ended_at = clock_date_ns(),
-        .cpu_user_ms = to_ms(job->shell.usage.ru_utime),
-        .cpu_system_ms = to_ms(job->shell.usage.ru_stime),
+        .cpu_user_ms = clock_duration_ms(job->shell.usage.ru_utime),
+        .cpu_system_ms = clock_duration_ms(job->shell.usage.ru_stime),
         .max_rss_kb = (uint64_t)job->shell.usage.ru_maxrss,
     };
 }

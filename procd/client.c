@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "procd/protocol.h"
 
 /* Killing an obstinate tree takes its time, and so does a machine that starts hundreds at once. */
@@ -66,13 +67,6 @@ static void kept_put(int *fd)
     close_fd(fd);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void pause_before_retry(void)
 {
     const struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
@@ -83,7 +77,7 @@ static bool becomes_readable(int fd, int64_t deadline)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     for (;;) {
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_monotonic_ms();
         int ready = poll(&wait, 1, left > 0 ? (int)left : 0);
         if (ready >= 0 || errno != EINTR) {
             return ready > 0;
@@ -105,7 +99,7 @@ static bool is_greeted(int fd, int64_t deadline)
 static int connect_procd(int64_t deadline)
 {
     for (;;) {
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_monotonic_ms();
         struct timeval timeout = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
         cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         if (left <= 0) {
@@ -193,7 +187,7 @@ static enum procd_result ask(struct message *request, struct answer *answer, int
     if (send_request(request, NULL, 0, deadline, &connection) < 0) {
         return PROCD_UNREACHABLE;
     }
-    if (receive_answer(connection, answer, now_ms() + patience_ms) < 0) {
+    if (receive_answer(connection, answer, clock_monotonic_ms() + patience_ms) < 0) {
         return PROCD_LOST;
     }
     kept_put(&connection);
@@ -203,19 +197,19 @@ static enum procd_result ask(struct message *request, struct answer *answer, int
 /* Asks once: for what must not be carried out twice. */
 static enum procd_result ask_once(struct message *request, struct answer *answer)
 {
-    return ask(request, answer, now_ms() + RETRY_FOR_MS, ANSWER_TIMEOUT_MS);
+    return ask(request, answer, clock_monotonic_ms() + RETRY_FOR_MS, ANSWER_TIMEOUT_MS);
 }
 
 /* Asks again while procd is being restarted: for what may be. */
 static enum procd_result ask_again(struct message *request, struct answer *answer)
 {
-    int64_t deadline = now_ms() + RETRY_FOR_MS;
+    int64_t deadline = clock_monotonic_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result = ask(request, answer, deadline, ANSWER_TIMEOUT_MS);
         if (result != PROCD_LOST) {
             return result;
         }
-        if (now_ms() >= deadline) {
+        if (clock_monotonic_ms() >= deadline) {
             return PROCD_UNREACHABLE;
         }
         pause_before_retry();
@@ -241,7 +235,8 @@ enum procd_result procd_ping(int timeout_ms)
     cleanup_message struct message request;
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_PING);
-    enum procd_result result = ask(&request, &answer, now_ms() + timeout_ms, timeout_ms);
+    enum procd_result result =
+        ask(&request, &answer, clock_monotonic_ms() + timeout_ms, timeout_ms);
     return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
 }
 
@@ -319,7 +314,7 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
     for (;;) {
         cleanup_incoming struct incoming message = {0};
         if (attempt == ATTEMPT_NOT_BEGUN &&
-            !becomes_readable(*lease, now_ms() + ANSWER_TIMEOUT_MS)) {
+            !becomes_readable(*lease, clock_monotonic_ms() + ANSWER_TIMEOUT_MS)) {
             *result = give_up(*lease);
             return ATTEMPT_DECIDED;
         }
@@ -368,13 +363,13 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     cleanup_message struct message request;
     message_init(&request, MESSAGE_RUN);
     add_command(&request, command);
-    int64_t deadline = now_ms() + RETRY_FOR_MS;
+    int64_t deadline = clock_monotonic_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result;
         if (attempt_run(&request, deadline, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
             return result;
         }
-        if (now_ms() >= deadline) {
+        if (clock_monotonic_ms() >= deadline) {
             return PROCD_UNREACHABLE;
         }
         pause_before_retry();

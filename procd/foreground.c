@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 #include "procd/reap.h"
 #include "procd/spawn.h"
 #include "procd/tree_kill.h"
@@ -38,11 +38,6 @@ static int report_start(int lease, pid_t pid, const struct command_pipes *pipes)
     return message_send(lease, &message, readers, 2);
 }
 
-static int64_t to_ms(struct timeval time)
-{
-    return (int64_t)time.tv_sec * 1000 + time.tv_usec / 1000;
-}
-
 static void report_end(int lease, const struct shell *shell, int64_t duration_ms, bool children)
 {
     cleanup_message struct message message;
@@ -51,8 +46,10 @@ static void report_end(int lease, const struct shell *shell, int64_t duration_ms
     message_add_number(&message, FIELD_SIGNAL, shell_signal(shell));
     message_add_number(&message, FIELD_LEFT_CHILDREN, children);
     message_add_number(&message, FIELD_DURATION_MS, duration_ms);
-    message_add_number(&message, FIELD_CPU_USER_MS, to_ms(shell->usage.ru_utime));
-    message_add_number(&message, FIELD_CPU_SYSTEM_MS, to_ms(shell->usage.ru_stime));
+    message_add_number(&message, FIELD_CPU_USER_MS,
+                       (int64_t)clock_duration_ms(shell->usage.ru_utime));
+    message_add_number(&message, FIELD_CPU_SYSTEM_MS,
+                       (int64_t)clock_duration_ms(shell->usage.ru_stime));
     message_add_number(&message, FIELD_MAX_RSS_KB, shell->usage.ru_maxrss);
     (void)message_send(lease, &message, NULL, 0);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "procd/clock.h"
+#include "common/clock.h"
 
 #define EVENTS_MAX 64
 

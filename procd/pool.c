@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 
 #define IDLE_KEPT      4    /* ready at any time */
 #define IDLE_MAX       256  /* more are let go at once */

@@ -17,13 +17,6 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL) {
-        (void)closedir(*directory);
-    }
-}
-
 void pid_list_clear(struct pid_list *list)
 {
     free(list->pids);
@@ -81,7 +74,7 @@ static int append_children_of_thread(int tasks, const char *thread, struct pid_l
 
 static int scan_all(pid_t parent, struct pid_list *list)
 {
-    cleanup_(close_directory) DIR *processes = opendir("/proc");
+    cleanup_directory DIR *processes = opendir("/proc");
     if (processes == NULL) {
         return -1;
     }
@@ -113,7 +106,7 @@ int process_children(pid_t parent, struct pid_list *list)
     }
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
-    cleanup_(close_directory) DIR *tasks = opendir(path);
+    cleanup_directory DIR *tasks = opendir(path);
     if (tasks == NULL) {
         return errno == ENOENT ? 0 : -1;
     }

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 #include "procd/loop.h"
 #include "procd/pool.h"
 #include "procd/protocol.h"

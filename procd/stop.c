@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "procd/clock.h"
 #include "procd/process_table.h"
 #include "procd/reap.h"
 #include "procd/tree_kill.h"

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "procd/clock.h"
+#include "common/clock.h"
 #include "procd/process_table.h"
 
 /* Each level holds a descriptor. What lies deeper is orphaned by this round, and so is near in the

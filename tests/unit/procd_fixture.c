@@ -25,8 +25,8 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
-#include "procd/clock.h"
 #include "procd/job_files.h"
 #include "procd/tree_kill.h"
 

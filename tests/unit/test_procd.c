@@ -19,8 +19,8 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "procd/client.h"
-#include "procd/clock.h"
 #include "tests/unit/procd_fixture.h"
 
 /* ---- foreground ---- */

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "procd/clock.h"
+#include "common/clock.h"
 #include "tests/unit/procd_fixture.h"
 
 static char run_directory[64];

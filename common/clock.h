@@ -1,10 +1,11 @@
 /*
  * The two clocks: one that only goes forward, for durations, and the date.
  */
-#ifndef PROCD_CLOCK_H
-#define PROCD_CLOCK_H
+#ifndef COMMON_CLOCK_H
+#define COMMON_CLOCK_H
 
 #include <stdint.h>
+#include <sys/time.h>
 #include <time.h>
 
 static inline uint64_t clock_ns(clockid_t id)
@@ -24,6 +25,12 @@ static inline int64_t clock_monotonic_ms(void)
 static inline uint64_t clock_date_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);
+}
+
+/* The milliseconds of a duration, such as getrusage(2) tells. */
+static inline uint64_t clock_duration_ms(struct timeval duration)
+{
+    return (uint64_t)duration.tv_sec * 1000U + (uint64_t)duration.tv_usec / 1000U;
 }
 
 #endif
