@@ -24,7 +24,7 @@ def start(settings=None, command=None, **options):
 @pytest.mark.parametrize("name, value", [
     ("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "80 "), ("PROXY_PORT", "x"),
     ("SANDBOX_MAX_BODY", "lots"), ("SANDBOX_LOG_MAX", "1"), ("SANDBOX_MAX_CONNECTIONS", "0"),
-    ("SANDBOX_ACCESS_LOG", "relative/path"), ("SANDBOX_ACCESS_LOG", "/tmp/a b;c"),
+    ("SANDBOX_ACCESS_LOG", "relative/path"), ("SANDBOX_ACCESS_LOG", "/tmp/a b;c"), ("SANDBOX_ACCESS_LOG", "/none/such"), ("SANDBOX_ACCESS_LOG", "/tmp"),
     ("SANDBOX_RUN_DIR", "/proc/self/none"), ("SANDBOX_RUN_DIR", "/dev/null/x"), ("SANDBOX_RUN_DIR", "/tmp/" + "x" * 100),
 ])
 def test_a_bad_value_is_named(name, value, tmp_path):
@@ -100,6 +100,16 @@ def test_an_empty_file_beside_a_secret_counts_as_none():
     with start({"SANDBOX_SECRET_FILE": "/dev/null"}) as server:
         assert Sandbox(server.url, ("127.0.0.1", 1), "launcher").shell("echo in") == "in\n"
         server.end()
+
+
+def test_where_the_access_log_goes(tmp_path):
+    for value, path in (("off", None), ("/dev/stdout", None), (str(tmp_path / "log"), tmp_path / "log")):
+        with start({"SANDBOX_ACCESS_LOG": value}) as server:
+            Sandbox(server.url, ("127.0.0.1", 1), "launcher").shell("true")
+            assert not (server.run_dir / "nginx/access.log").exists()
+            assert server.end() == 0
+            text = path.read_text() if path else server.stdout.text
+            assert ('"uri":"/run"' in text) == (value != "off")
 
 
 def test_no_arguments_are_taken():

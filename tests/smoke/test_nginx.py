@@ -28,6 +28,7 @@ http {{
     access_log off;
     client_body_temp_path {home}/body; fastcgi_temp_path {home}/fastcgi; proxy_temp_path {home}/proxy;
     scgi_temp_path {home}/scgi; uwsgi_temp_path {home}/uwsgi;
+    fastcgi_intercept_errors on; fastcgi_ignore_client_abort on;
     gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
     include {run}/nginx/snippets/http.conf;
     server {{
@@ -110,9 +111,11 @@ def check_foreign(port, proxy_port):
     for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
         with sandbox.raw() as raw:
             assert raw.exchange(http_request("POST", path, [("Host", "x"), ("Content-Length", "0")]))[0] == 401, path
-    command = {"cmd": "echo one; sleep 100"}
+    command = {"cmd": "echo one; sleep 100.86"}
     with EventStream(sandbox, "POST", "/run_streaming", command, {"Accept-Encoding": "gzip"}) as stream:
         assert stream.next().data["data"] == "one"
+    wait_until(lambda: not sandbox.find("sleep 100.86"), "the end of the command whose client has left")
+    assert "nothing" in sandbox.call("POST", "/kill_process", {"id": "nothing"}).json()["error"]
     # The site is as it was: no check, no error pages of ours.
     assert requests.get(f"{url}/site/x", timeout=5).text == "the site "
     answer = requests.get(f"{url}/run/", timeout=5)
