@@ -52,15 +52,6 @@ struct background {
 
 /* ---- the beginning ---- */
 
-static void answer_failure(int control, enum spawn_stage stage, int error)
-{
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_FAILED);
-    message_add_number(&message, FIELD_STAGE, stage);
-    message_add_number(&message, FIELD_ERROR, error);
-    (void)message_send(control, &message, NULL, 0); /* without procd nobody waits */
-}
-
 static void answer_start(int control, pid_t pid)
 {
     cleanup_message struct message message;
@@ -350,7 +341,8 @@ bool background_run(struct incoming *order, const struct incoming *command, int 
         !start(&job, order, command, &error)) {
         job_log_close(&job.log);
         release(&job);
-        answer_failure(*control, error.stage, error.error);
+        /* without procd nobody waits */
+        (void)spawn_send_failure(*control, error.stage, error.error);
         return false;
     }
     answer_start(*control, job.shell.pid);

@@ -20,15 +20,6 @@
 /* What cannot be killed in this time belongs to another user or hangs in the kernel. */
 #define KILL_TIMEOUT_MS 5000
 
-static void report_failure(int lease, const struct spawn_error *error)
-{
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_FAILED);
-    message_add_number(&message, FIELD_STAGE, error->stage);
-    message_add_number(&message, FIELD_ERROR, error->error);
-    (void)message_send(lease, &message, NULL, 0); /* a client that is gone needs no report */
-}
-
 static int report_start(int lease, pid_t pid, const struct command_pipes *pipes)
 {
     const int readers[] = {pipes->out_read, pipes->err_read};
@@ -116,12 +107,12 @@ bool foreground_run(const struct incoming *command, int *lease_fd, int signals,
         return true; /* the client is gone already */
     }
     if (command_pipes_open(&pipes) < 0) {
-        error.error = errno;
-        report_failure(lease, &error);
+        /* here and below: a client that is gone needs no report */
+        (void)spawn_send_failure(lease, SPAWN_PREPARE, errno);
         return true;
     }
     if (spawn_shell(command, &pipes, &pid, &error) < 0) {
-        report_failure(lease, &error);
+        (void)spawn_send_failure(lease, error.stage, error.error);
         return true;
     }
     command_pipes_close_writers(&pipes);

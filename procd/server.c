@@ -18,6 +18,7 @@
 #include "procd/pool.h"
 #include "procd/protocol.h"
 #include "procd/registry.h"
+#include "procd/spawn.h"
 
 #define ACCEPT_PAUSE_MS 100 /* when there is no descriptor for another client */
 
@@ -87,13 +88,9 @@ static bool answer_not_running(struct client *client, enum job_status status)
     return answer(client, &message);
 }
 
-static bool send_failure(int socket, enum spawn_stage stage, int error)
+static bool answer_failure(struct client *client, enum spawn_stage stage, int error)
 {
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_FAILED);
-    message_add_number(&message, FIELD_STAGE, stage);
-    message_add_number(&message, FIELD_ERROR, error);
-    return message_send(socket, &message, NULL, 0) == 0;
+    return spawn_send_failure(client->watch.fd, stage, error) == 0;
 }
 
 /* ---- the requests ---- */
@@ -113,7 +110,8 @@ static bool handle_run(struct client *client, struct incoming *request)
         cleanup_fd int lease = message_take_descriptor(request, 0);
         log_line("no runner for a command: %m");
         if (lease >= 0) {
-            (void)send_failure(lease, SPAWN_PREPARE, error); /* or it has gone, like its client */
+            /* or it has gone, like its client */
+            (void)spawn_send_failure(lease, SPAWN_PREPARE, error);
         }
     }
     return true;
@@ -136,18 +134,18 @@ static bool finish_start(struct client *client, const char *id, const struct inc
             return client == NULL || answer_started(client, job);
         }
         log_line("job %s: cannot read its record: %m", id);
-        return client == NULL || send_failure(client->watch.fd, SPAWN_PREPARE, errno);
+        return client == NULL || answer_failure(client, SPAWN_PREPARE, errno);
     }
     registry_discard(id);
     if (client == NULL) {
         return true;
     }
     if (reply == NULL) {
-        return send_failure(client->watch.fd, SPAWN_PREPARE, ECHILD); /* the runner died */
+        return answer_failure(client, SPAWN_PREPARE, ECHILD); /* the runner died */
     }
-    return send_failure(client->watch.fd,
-                        (enum spawn_stage)message_number(reply, FIELD_STAGE, SPAWN_PREPARE),
-                        (int)message_number(reply, FIELD_ERROR, EIO));
+    return answer_failure(client,
+                          (enum spawn_stage)message_number(reply, FIELD_STAGE, SPAWN_PREPARE),
+                          (int)message_number(reply, FIELD_ERROR, EIO));
 }
 
 static void start_answered(void *context, const struct incoming *reply)
@@ -170,7 +168,7 @@ static bool handle_start(struct client *client, struct incoming *request)
     message_init(&order, MESSAGE_JOB);
     cleanup_fd int directory = starting == NULL ? -1 : registry_create(starting->id, &started_at);
     if (directory < 0) {
-        return send_failure(client->watch.fd, SPAWN_PREPARE, errno);
+        return answer_failure(client, SPAWN_PREPARE, errno);
     }
     message_add_text(&order, FIELD_ID, starting->id);
     message_add_number(&order, FIELD_STARTED_AT, (int64_t)started_at);
@@ -178,7 +176,7 @@ static bool handle_start(struct client *client, struct incoming *request)
         int error = errno;
         log_line("no runner for a job: %m");
         registry_discard(starting->id);
-        return send_failure(client->watch.fd, SPAWN_PREPARE, error);
+        return answer_failure(client, SPAWN_PREPARE, error);
     }
     starting->client = client;
     client->starting = steal_pointer(starting);

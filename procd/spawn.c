@@ -169,3 +169,12 @@ int spawn_shell(const struct incoming *command, const struct command_pipes *pipe
     sigemptyset(&launch.mask);
     return start(&launch, pid, error);
 }
+
+int spawn_send_failure(int socket, enum spawn_stage stage, int error)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_FAILED);
+    message_add_number(&message, FIELD_STAGE, stage);
+    message_add_number(&message, FIELD_ERROR, error);
+    return message_send(socket, &message, NULL, 0);
+}

@@ -35,4 +35,7 @@ void command_pipes_close_writers(struct command_pipes *pipes);
 int spawn_shell(const struct incoming *command, const struct command_pipes *pipes, pid_t *pid,
                 struct spawn_error *error);
 
+/* Sends FAILED: a command was not started. 0, or -1 with errno. */
+int spawn_send_failure(int socket, enum spawn_stage stage, int error);
+
 #endif
