@@ -78,3 +78,9 @@ int io_open_regular(int directory, const char *name, int flags)
     }
     return steal_fd(&fd);
 }
+
+/* EISDIR and ENOENT are old kernels' answers, EOPNOTSUPP and EINVAL those of file systems. */
+bool io_lacks_tmpfile(int error)
+{
+    return error == EOPNOTSUPP || error == EINVAL || error == EISDIR || error == ENOENT;
+}

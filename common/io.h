@@ -5,6 +5,7 @@
 #ifndef COMMON_IO_H
 #define COMMON_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -24,6 +25,9 @@ ssize_t io_read_some(int fd, void *data, size_t length);
  * what is no regular file.
  */
 int io_open_regular(int directory, const char *name, int flags);
+
+/* Whether the errno of an open(2) with O_TMPFILE says that there are no such files here. */
+bool io_lacks_tmpfile(int error);
 
 /* Sets or clears O_NONBLOCK. 0, or -1 with errno. */
 int io_set_nonblocking(int fd, int enabled);

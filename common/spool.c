@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 
 struct spool {
     int directory_fd;
@@ -104,7 +105,7 @@ static int open_file(struct spool *spool)
 {
     if (spool->fd < 0) {
         spool->fd = openat(spool->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (spool->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
+        if (spool->fd < 0 && io_lacks_tmpfile(errno)) {
             spool->fd = create_and_unlink(spool->directory_fd);
         }
     }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/fs_path.h"
 
@@ -151,8 +152,7 @@ static int open_temporary(struct fs_writer *writer)
     if (writer->fd >= 0) {
         return 0;
     }
-    if ((errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) ||
-        random_name(name, sizeof(name)) != 0) {
+    if (!io_lacks_tmpfile(errno) || random_name(name, sizeof(name)) != 0) {
         return -1;
     }
     writer->fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -5,9 +5,7 @@
 #ifndef TESTS_UNIT_NO_TMPFILE_H
 #define TESTS_UNIT_NO_TMPFILE_H
 
-#include <stdbool.h>
-
-/* While true, openat(2) refuses O_TMPFILE. */
-extern bool no_tmpfile;
+/* While it is an errno and not 0, openat(2) refuses O_TMPFILE with it. */
+extern int no_tmpfile;
 
 #endif
