@@ -58,6 +58,7 @@ class Server:
 class Ours(Server):
     def __init__(self, **environment):
         self.directory = tempfile.mkdtemp(prefix="bench")
+        os.chmod(self.directory, 0o755)  # nginx's workers are another user
         super().__init__("127.0.0.1", free_port(), free_port(), "bench-secret")
         settings = dict(SANDBOX_SECRET=self.secret, PORT=str(self.port), PROXY_PORT=str(self.proxy),
                         SANDBOX_RUN_DIR=self.directory + "/run", SANDBOX_ACCESS_LOG="off", **environment)
