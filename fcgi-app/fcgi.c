@@ -323,11 +323,16 @@ static bool drain_body(struct request *request)
     if (request->body_ended) {
         return true;
     }
-    /* A client that takes its time over a body nobody reads must not hold the thread. */
+    /* A client that takes its time over a body nobody reads must not hold the thread. Without a
+     * body its end is here already. */
     static const struct timeval patience = {.tv_sec = 1};
     static const struct timeval no_limit = {.tv_sec = 0};
     int fd = request->fcgi.ipcFd;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    bool announced = request->body_length != LENGTH_UNKNOWN ||
+                     param(request, "HTTP_TRANSFER_ENCODING")[0] != '\0';
+    if (announced) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    }
     for (size_t drained = 0; !request->body_ended && drained < DRAIN_MAX;) {
         ssize_t count = request_read(request, scrap, sizeof(scrap));
         if (count < 0) {
@@ -335,7 +340,9 @@ static bool drain_body(struct request *request)
         }
         drained += (size_t)count;
     }
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof(no_limit));
+    if (announced) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof(no_limit));
+    }
     return request->body_ended;
 }
 
@@ -362,15 +369,15 @@ static void read_length(struct request *request)
 static void answer_request(struct request *request, bool refuse)
 {
     if (refuse) {
-        answer_unavailable(request, "too many requests at once (SANDBOX_MAX_CONNECTIONS)");
+        answer_unavailable(request, "Too many requests at once (SANDBOX_MAX_CONNECTIONS)");
     } else if (request_stopping()) {
-        answer_unavailable(request, "the server is stopping");
+        answer_unavailable(request, "The server is stopping");
     } else {
         server.handle(request);
     }
     if (!request->begun && !request->aborted && !request->detached && !request_gone(request)) {
         log_request(request_id(request), "%s was not answered", request_path(request));
-        answer_error(request, 500, "internal error");
+        answer_error(request, 500, "Internal error");
     }
 }
 
