@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "fcgi-app/request.h"
+#include "fcgi-app/sse.h"
 
 const struct json_member command_members[COMMAND_MEMBERS] = {
     {.name = "cmd", .kind = JSON_TEXT, .required = true, .missing = "Command is required"},
@@ -24,7 +25,9 @@ struct command command_of(const struct json_body *body)
     return command;
 }
 
-char *command_failure(const struct command *command, const struct spawn_error *error, int *status)
+/* Why a command was not started. The text, owned by the caller, or NULL when memory is out; *status
+ * is 400 when it is the client's command, otherwise 500. */
+static char *explain(const struct command *command, const struct spawn_error *error, int *status)
 {
     char buffer[128];
     char *message;
@@ -47,25 +50,30 @@ void answer_procd_failure(struct request *request, enum procd_result result)
 {
     if (result == PROCD_UNREACHABLE) {
         log_request(request_id(request), "%s: procd is not reachable", request_path(request));
-        answer_unavailable(request, "procd is not available");
+        answer_unavailable(request, "The procd daemon is not available");
     } else {
         log_request(request_id(request), "%s: procd died meanwhile", request_path(request));
-        answer_error(request, 500, "procd died while it had the request: it may have been done");
+        answer_error(request, 500, "The procd daemon died with the request: it may have been done");
     }
 }
 
 void answer_command_failure(struct request *request, const struct command *command,
-                            enum procd_result result, const struct spawn_error *error)
+                            enum procd_result result, const struct spawn_error *error, bool streams)
 {
     if (result != PROCD_NOT_STARTED) {
         answer_procd_failure(request, result);
         return;
     }
     int status;
-    cleanup_free char *message = command_failure(command, error, &status);
+    cleanup_free char *message = explain(command, error, &status);
     if (status == 500) {
         errno = error->error;
         log_request(request_id(request), "%s: cannot start the command: %m", request_path(request));
     }
-    answer_error(request, status, "%s", message == NULL ? strerror(ENOMEM) : message);
+    const char *text = message == NULL ? "Out of memory" : message;
+    if (!streams) {
+        answer_error(request, status, "%s", text);
+    } else if (sse_begin(request) == 0) {
+        (void)sse_error(request, "%s", text);
+    }
 }

@@ -30,7 +30,7 @@ static void start_process(struct request *request)
     struct command command = command_of(body);
     enum procd_result result = procd_start(&command, &job, &error);
     if (result != PROCD_DONE) {
-        answer_command_failure(request, &command, result, &error);
+        answer_command_failure(request, &command, result, &error, false);
         return;
     }
     cJSON *json = cJSON_CreateObject();
@@ -72,7 +72,7 @@ static void list_processes(struct request *request)
 {
     struct listing listing = {.any = false};
     if (writer_init(&listing.writer, request, LIST_BUFFER, false) < 0) {
-        answer_error(request, 500, "out of memory");
+        answer_error(request, 500, "Out of memory");
         return;
     }
     (void)writer_string(&listing.writer, "{\"processes\":[");

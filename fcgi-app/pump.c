@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -207,4 +208,18 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
     while (turn(&pump, ending, &result)) {
     }
     return result;
+}
+
+const char *pump_failure(enum pump_result result, int sink_error)
+{
+    switch (result) {
+    case PUMP_STOPPING:
+        return "The server is stopping; the command was ended";
+    case PUMP_REFUSED:
+        return sink_error == 0 ? NULL : strerror(sink_error);
+    case PUMP_FAILED:
+        return strerror(errno);
+    default:
+        return NULL;
+    }
 }

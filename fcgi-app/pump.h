@@ -35,6 +35,12 @@ enum pump_result {
 enum pump_result pump_run(struct foreground *foreground, struct request *request,
                           const struct pump_sink *sink, void *context, struct ending *ending);
 
+/*
+ * What to tell the client after a result other than PUMP_ENDED; NULL: nothing, it has left.
+ * `sink_error`: errno of what failed in the sink, 0 when it was the client that left.
+ */
+const char *pump_failure(enum pump_result result, int sink_error);
+
 /* Closes what is open of it: before the end that kills the command. For cleanup_(). */
 void foreground_close(struct foreground *foreground);
 

@@ -105,7 +105,7 @@ static int write_ending(struct writer *writer, const struct ending *ending)
 static void finish(struct run *run, const struct ending *ending)
 {
     if (ending->lost) {
-        fail(run, "the command's runner died: the command may have run");
+        fail(run, RUN_LOST);
         return;
     }
     if (writer_piece_end(&run->writer) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
@@ -124,23 +124,12 @@ static void run_foreground(struct run *run, struct foreground *foreground)
 {
     static const struct pump_sink sink = {.data = take_output};
     struct ending ending = {.lost = true};
-    switch (pump_run(foreground, run->request, &sink, run, &ending)) {
-    case PUMP_ENDED:
+    enum pump_result result = pump_run(foreground, run->request, &sink, run, &ending);
+    const char *failure = pump_failure(result, run->error);
+    if (result == PUMP_ENDED) {
         finish(run, &ending);
-        break;
-    case PUMP_GONE:
-        break;
-    case PUMP_STOPPING:
-        fail(run, "the server is stopping; the command was ended");
-        break;
-    case PUMP_REFUSED:
-        if (run->error != 0) {
-            fail(run, strerror(run->error));
-        }
-        break;
-    case PUMP_FAILED:
-        fail(run, strerror(errno));
-        break;
+    } else if (failure != NULL) {
+        fail(run, failure);
     }
 }
 
@@ -154,7 +143,7 @@ static void run_command(struct request *request)
     cleanup_run struct run run = {.request = request,
                                   .errors = spool_new(spool_directory, STDERR_MEMORY, 0)};
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
-        answer_error(request, 500, "%s", strerror(ENOMEM));
+        answer_error(request, 500, "Out of memory");
         return;
     }
     (void)writer_string(&run.writer, "{\"stdout\":\"");
@@ -163,7 +152,7 @@ static void run_command(struct request *request)
     struct command command = command_of(body);
     enum procd_result result = procd_run(&command, &foreground, &error);
     if (result != PROCD_DONE) {
-        answer_command_failure(request, &command, result, &error);
+        answer_command_failure(request, &command, result, &error, false);
         return;
     }
     run_foreground(&run, &foreground);

@@ -8,4 +8,7 @@
 void run_init(int spool_directory_fd);
 int run_spool_directory(void);
 
+/* What both endpoints say of a command whose runner died. */
+#define RUN_LOST "The command's runner died: the command may have run"
+
 #endif

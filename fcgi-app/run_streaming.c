@@ -129,7 +129,7 @@ static void finish(struct streaming *streaming, const struct ending *ending)
             fail(streaming, strerror(streaming->error));
         }
     } else if (ending->lost) {
-        fail(streaming, "the command's runner died");
+        fail(streaming, RUN_LOST);
     } else {
         send_complete(streaming, ending);
     }
@@ -140,39 +140,12 @@ static void stream_foreground(struct streaming *streaming, struct foreground *fo
     static const struct pump_sink sink = {
         .data = take_output, .rest = flush, .silence = keep_alive};
     struct ending ending = {.lost = true};
-    switch (pump_run(foreground, streaming->request, &sink, streaming, &ending)) {
-    case PUMP_ENDED:
+    enum pump_result result = pump_run(foreground, streaming->request, &sink, streaming, &ending);
+    const char *failure = pump_failure(result, streaming->error);
+    if (result == PUMP_ENDED) {
         finish(streaming, &ending);
-        break;
-    case PUMP_GONE:
-        break;
-    case PUMP_STOPPING:
-        (void)sse_error(streaming->request, "server is stopping");
-        break;
-    case PUMP_REFUSED:
-        if (streaming->error != 0) {
-            fail(streaming, strerror(streaming->error));
-        }
-        break;
-    case PUMP_FAILED:
-        fail(streaming, strerror(errno));
-        break;
-    }
-}
-
-/* A command that cannot be started is told by an event, a procd that cannot be asked by a status.
- */
-static void tell_failure(struct request *request, const struct command *command,
-                         enum procd_result result, const struct spawn_error *error)
-{
-    if (result != PROCD_NOT_STARTED) {
-        answer_procd_failure(request, result);
-        return;
-    }
-    int status;
-    cleanup_free char *message = command_failure(command, error, &status);
-    if (sse_begin(request) == 0) {
-        (void)sse_error(request, "%s", message == NULL ? strerror(ENOMEM) : message);
+    } else if (failure != NULL) {
+        fail(streaming, failure);
     }
 }
 
@@ -187,7 +160,7 @@ static void run_streaming(struct request *request)
     line_reader_init(&streaming.lines[PUMP_STDOUT], run_spool_directory(), LINE_MEMORY);
     line_reader_init(&streaming.lines[PUMP_STDERR], run_spool_directory(), LINE_MEMORY);
     if (writer_init(&streaming.writer, request, EVENT_BUFFER, true) < 0) {
-        answer_error(request, 500, "%s", strerror(ENOMEM));
+        answer_error(request, 500, "Out of memory");
         return;
     }
     cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
@@ -195,7 +168,7 @@ static void run_streaming(struct request *request)
     struct command command = command_of(body);
     enum procd_result result = procd_run(&command, &foreground, &error);
     if (result != PROCD_DONE) {
-        tell_failure(request, &command, result, &error);
+        answer_command_failure(request, &command, result, &error, true);
         return;
     }
     if (sse_begin(request) == 0) {
