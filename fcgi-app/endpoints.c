@@ -46,7 +46,7 @@ static bool takes(const struct endpoint *endpoint, const char *method)
 static void answer_method_not_allowed(struct request *request, const struct endpoint *endpoint)
 {
     cJSON *json = cJSON_CreateObject();
-    if (json != NULL && cJSON_AddStringToObject(json, "error", "method not allowed") == NULL) {
+    if (json != NULL && cJSON_AddStringToObject(json, "error", "Method not allowed") == NULL) {
         cJSON_Delete(json);
         json = NULL;
     }
@@ -58,7 +58,7 @@ void endpoint_dispatch(struct request *request)
     const struct endpoint *endpoint = find(request_path(request));
     const char *method = request_method(request);
     if (endpoint == NULL) {
-        answer_error(request, 404, "no such endpoint: %s", request_path(request));
+        answer_error(request, 404, "Not found: %s", request_path(request));
     } else if (takes(endpoint, method)) {
         endpoint->handle(request);
     } else if (strcmp(method, "OPTIONS") == 0) {

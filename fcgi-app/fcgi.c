@@ -6,12 +6,12 @@
  * - EINTR is never retried: all signals are blocked before the first thread is made (main.c).
  * - FCGX_Init installs handlers for SIGPIPE, SIGTERM and SIGUSR1: ours come after it.
  * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: we accept ourselves. FCGX_Accept_r
- * takes a connection that is there when ipcFd and keepConnection are set before.
+ *   takes a connection that is there when ipcFd and keepConnection are set before.
  * - A write error is told once by FCGX_FFlush and never by FCGX_PutStr: FCGX_GetError keeps it.
  * - Unread standard input would be taken for the next request: it is drained, or the connection
- * closed.
+ *   closed.
  * - Records are at most 8 KiB, copied: large pieces go out by sendmsg(2) in records of our own
- * between two flushes. FCGX_Finish_r then writes the end of the stream as usual.
+ *   between two flushes. FCGX_Finish_r then writes the end of the stream as usual.
  */
 #include <fcgiapp.h>
 

@@ -14,7 +14,8 @@ static void health(struct request *request)
     bool healthy = procd_ping(PING_TIMEOUT_MS) == PROCD_DONE;
     cJSON *json = cJSON_CreateObject();
     if (cJSON_AddStringToObject(json, "status", healthy ? "ok" : "unavailable") == NULL ||
-        (!healthy && cJSON_AddStringToObject(json, "error", "procd does not answer") == NULL)) {
+        (!healthy &&
+         cJSON_AddStringToObject(json, "error", "The procd daemon does not answer") == NULL)) {
         cJSON_Delete(json);
         json = NULL;
     }

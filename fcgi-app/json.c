@@ -76,10 +76,10 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct refusal *refusal,
 static int refuse_unkept(struct refusal *refusal)
 {
     if (errno == EFBIG && body_max != 0) {
-        return refuse(refusal, 413, "the request body is larger than %llu bytes",
+        return refuse(refusal, 413, "Request body is larger than %llu bytes",
                       (unsigned long long)body_max);
     }
-    return refuse(refusal, 500, "the request body could not be kept: %s", strerror(errno));
+    return refuse(refusal, 500, "Request body could not be kept: %s", strerror(errno));
 }
 
 static int read_body(struct request *request, struct spool *spool, struct refusal *refusal)
@@ -191,7 +191,7 @@ static int scan_body(struct json_body *body, unsigned flags, struct refusal *ref
     int scanned = json_scan_object(text, length, collect, &collection, &error);
     spool_relax_view(body->spool);
     if (scanned < 0) {
-        return refuse(refusal, 400, "invalid JSON at byte %zu: %s", error.offset, error.reason);
+        return refuse(refusal, 400, "Invalid JSON at byte %zu: %s", error.offset, error.reason);
     }
     return scanned == 0 ? 0 : -1;
 }
@@ -219,7 +219,7 @@ static int take_text(struct value *value, struct refusal *refusal)
     size_t length;
     cleanup_free char *text = decode(value->span, &length);
     if (text == NULL) {
-        return refuse(refusal, 500, "%s: %s", name, strerror(ENOMEM));
+        return refuse(refusal, 500, "Out of memory");
     }
     if (strlen(text) != length) {
         return refuse(refusal, 400, "%s contains a NUL character", name);
@@ -237,7 +237,7 @@ static int take_environment(struct value *value, struct refusal *refusal)
     }
     int taken = json_environment_take(&value->environment, value->span, fault);
     if (taken < 0) {
-        return refuse(refusal, 500, "%s: %s", name, strerror(ENOMEM));
+        return refuse(refusal, 500, "Out of memory");
     }
     return taken == 0 ? 0 : refuse(refusal, 400, "%s: %s", name, fault);
 }
@@ -308,7 +308,7 @@ struct json_body *json_read(struct request *request, const struct json_member *m
     struct refusal refusal = {.status = 500};
     cleanup_(json_freep) struct json_body *body = new_body(members, count);
     if (body == NULL) {
-        (void)refuse(&refusal, 500, "%s", strerror(ENOMEM));
+        (void)refuse(&refusal, 500, "Out of memory");
     } else if (read_body(request, body->spool, &refusal) == 0 &&
                scan_body(body, flags, &refusal) == 0 && take_values(body, &refusal) == 0) {
         return steal_pointer(body);

@@ -179,7 +179,7 @@ static enum progress fail(struct log_stream *stream)
     if (stream->cursor.offset < stream->cursor.whole) {
         return PROGRESS_CUT;
     }
-    set_last_text(stream, "event: error\ndata: {\"error\":\"the log cannot be read\"}\n\n");
+    set_last_text(stream, "event: error\ndata: {\"error\":\"The log cannot be read\"}\n\n");
     return PROGRESS_MORE;
 }
 
@@ -188,7 +188,7 @@ static enum progress send_log(struct log_stream *stream)
     uint64_t missed;
     size_t sent;
     if (loop.stopping && stream->cursor.offset == stream->cursor.whole) {
-        set_last_text(stream, "event: error\ndata: {\"error\":\"server is stopping\"}\n\n");
+        set_last_text(stream, "event: error\ndata: {\"error\":\"The server is stopping\"}\n\n");
         return PROGRESS_MORE;
     }
     ssize_t count = log_cursor_read(&stream->cursor, loop.buffer, CHUNK, &missed);

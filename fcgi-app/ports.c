@@ -170,7 +170,7 @@ static void handle_bind_port(struct request *request)
                     (const char *[]){"error", "Port already bound", "current_port", current});
         break;
     default:
-        answer_failure(request, 500, "the port could not be bound: %s", strerror(errno));
+        answer_failure(request, 500, "The port could not be bound: %s", strerror(errno));
     }
 }
 
@@ -182,7 +182,7 @@ static void handle_unbind_port(struct request *request)
         return;
     }
     if (unlinkat(port_directory, PORT_TARGET_FILE, 0) != 0 && errno != ENOENT) {
-        answer_failure(request, 500, "the port could not be unbound: %s", strerror(errno));
+        answer_failure(request, 500, "The port could not be unbound: %s", strerror(errno));
         return;
     }
     answer_port(request, 200, (const char *[]){"message", "Port binding removed", NULL, NULL});

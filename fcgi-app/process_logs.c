@@ -49,7 +49,7 @@ static void stream_log(struct request *request, int directory)
     }
     if (wanted) {
         log_request(request_id(request), "/process_logs_streaming: %m");
-        (void)sse_error(request, "the log cannot be read");
+        (void)sse_error(request, "The log cannot be read");
     }
     log_cursor_clear(&cursor);
     close_fd(&directory);

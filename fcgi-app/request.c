@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "common/utf8.h"
 
-#define OUT_OF_MEMORY "{\"error\":\"out of memory\"}"
+#define OUT_OF_MEMORY "{\"error\":\"Out of memory\"}"
 
 static void send_text(struct request *request, int status, const char *headers, const char *text)
 {

@@ -234,7 +234,7 @@ static void does_nothing_for_a_bad_body(void **state)
     (void)state;
     assert_int_equal(mkdir("dir", 0755), 0);
     assert_answer(&write_file_endpoint, "{\"path\":\"dir/file\",\"content\":\"x\\ud83d\"}", 400,
-                  "{\"success\":false,\"error\":\"invalid JSON at byte 31: lone surrogate in a "
+                  "{\"success\":false,\"error\":\"Invalid JSON at byte 31: lone surrogate in a "
                   "string\"}");
     assert_answer(&list_dir_endpoint, "{\"path\":\"dir\"}", 200, "{\"entries\":[]}");
 }

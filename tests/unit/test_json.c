@@ -89,7 +89,7 @@ static void assert_value(const char *value, bool valid)
     if (valid) {
         json_free(accept_text(body));
     } else {
-        assert_refused(body, "invalid JSON at byte");
+        assert_refused(body, "Invalid JSON at byte");
     }
 }
 
@@ -215,7 +215,7 @@ static void wants_one_object_alone(void **state)
     assert_refused("\"x\"", "an object is expected");
     assert_refused("null", "an object is expected");
     assert_refused("\xef\xbb\xbf{\"cmd\":\"x\"}", "at byte 0");
-    assert_refused("{\"cmd\":\"x\"}{}", "invalid JSON at byte 11: something follows");
+    assert_refused("{\"cmd\":\"x\"}{}", "Invalid JSON at byte 11: something follows");
     assert_refused("{\"cmd\":\"x\"} x", "at byte 12");
     assert_refused_bytes("{\"cmd\":\"x\"}\0", 12, 400, "at byte 11");
     assert_refused_bytes("{\"cmd\":\"x\0y\"}", 13, 400, "control character");
@@ -247,7 +247,7 @@ static void refuses_every_truncation(void **state)
         memcpy(cut, body, length);
         assert_int_equal(json_scan_object(cut, length, ignore_member, NULL, &error), -1);
         assert_true(error.offset <= length);
-        assert_refused_bytes(cut, length, 400, "invalid JSON at byte");
+        assert_refused_bytes(cut, length, 400, "Invalid JSON at byte");
         free(memory);
     }
     json_free(accept_text(body));
@@ -288,7 +288,7 @@ static void refuses_wrong_members(void **state)
     assert_refused("{\"cmd\":\"x\",\"port\":80.5}", "port must be");
     assert_refused("{\"cmd\":\"x\",\"port\":-80}", "port must be");
     assert_refused("{\"cmd\":\"x\",\"port\":8e1}", "port must be");
-    assert_refused("{\"cmd\":\"x\",\"port\":8", "invalid JSON");
+    assert_refused("{\"cmd\":\"x\",\"port\":8", "Invalid JSON");
     assert_refused("{\"cmd\":\"x\",\"content\":{}}", "content must be a string");
     assert_refused("{\"cmd\":\"x\",\"env\":\"A=b\"}", "env must be an object");
     assert_refused("{\"cmd\":\"x\",\"env\":[]}", "env must be an object");
@@ -513,7 +513,7 @@ static void heeds_its_flags(void **state)
     request = fake_request("x", 1);
     assert_null(json_read(&request, NULL, 0, JSON_MAY_BE_EMPTY | JSON_ANSWER_FAILURE));
     assert_int_equal(request.status, 400);
-    assert_ptr_equal(strstr(request.answer, "{\"success\":false,\"error\":\"invalid"),
+    assert_ptr_equal(strstr(request.answer, "{\"success\":false,\"error\":\"Invalid"),
                      request.answer);
     fake_request_clear(&request);
 }
