@@ -24,10 +24,11 @@
 
 #define STOP_TIMEOUT_MS 1800
 
-/* Few arenas, and large buffers given back when freed: what counts is the memory of many idle
- * threads. */
-#define MALLOC_ARENAS  2
-#define MALLOC_MAPPED  65536
+/* Few arenas: what counts is the memory of many threads. Below the threshold buffers come from
+ * them, because mapping and unmapping for each command stops the other threads (a tenth of /run's
+ * rate). */
+#define MALLOC_ARENAS  4
+#define MALLOC_MAPPED  (1 << 20)
 #define EXIT_BAD_USAGE 2
 
 static void set_up_malloc(void)
