@@ -187,6 +187,19 @@ static int set_up(const struct rendering *rendering)
     return 0;
 }
 
+/*
+ * A second signal must not end `finish`, which s6-svscan becomes, before its first line. What is ignored
+ * stays so over exec, and a blocked signal reaches s6-svscan's signalfd even so (signalfd(2)). The run
+ * scripts give their programs the defaults back.
+ */
+static void ignore_stop_signals(void)
+{
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGQUIT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+}
+
 /* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
  */
 static void supervise(const struct rendering *rendering)
@@ -213,6 +226,7 @@ static void supervise(const struct rendering *rendering)
      * commands get.
      */
     (void)signal(SIGTERM, SIG_IGN);
+    ignore_stop_signals();
     execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
     log_line("%s: %s", rendering->layout->s6_svscan, strerror(errno));
 }

@@ -89,6 +89,20 @@ def test_a_signal_ends_everything(command, number, group):
             stream.close()
 
 
+def test_no_rain_of_signals_cuts_the_end_short():
+    """Whichever program the foreground process just is on its way out, a further signal does not end it."""
+    for _ in range(5):
+        with Foreground(LAUNCHER, {"SANDBOX_SECRET": "smoke"}) as server:
+            client(server, "smoke").start(f"trap '' TERM; setsid sleep 86400 # {server.mark}")
+            run_dir = server.run_dir
+            while server.process.poll() is None:
+                server.process.send_signal(signal.SIGTERM)
+            assert server.process.returncode == 0
+            assert not stubborn_pids(server)
+            server.wait()
+            server.check_nothing_left(run_dir)
+
+
 def test_make_leaves_no_trace_in_commands():
     """A command that runs make must not find the variables of the make that started the server."""
     with Foreground([*MAKE_RUN, "-j2"], {"SANDBOX_SECRET": "smoke"}) as server:
