@@ -188,9 +188,9 @@ static int set_up(const struct rendering *rendering)
 }
 
 /*
- * A second signal must not end `finish`, which s6-svscan becomes, before its first line. What is ignored
- * stays so over exec, and a blocked signal reaches s6-svscan's signalfd even so (signalfd(2)). The run
- * scripts give their programs the defaults back.
+ * A second signal must not end `finish`, which s6-svscan becomes, before its first line. What is
+ * ignored stays so over exec, and a blocked signal reaches s6-svscan's signalfd even so
+ * (signalfd(2)). The run scripts give their programs the defaults back.
  */
 static void ignore_stop_signals(void)
 {
