@@ -219,13 +219,6 @@ static void supervise(const struct rendering *rendering)
     } else if (ready_announce(rendering->settings, run) < 0) {
         return;
     }
-    /*
-     * A second SIGTERM (to a process group, and passed on by its make) may come between s6-svscan's
-     * end and the finish script's trap, when nobody handles it. s6 and the daemons take signals
-     * that they have blocked, which ignoring does not affect (signal(7)); runners reset what
-     * commands get.
-     */
-    (void)signal(SIGTERM, SIG_IGN);
     ignore_stop_signals();
     execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
     log_line("%s: %s", rendering->layout->s6_svscan, strerror(errno));
