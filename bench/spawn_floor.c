@@ -10,19 +10,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 
 extern char **environ;
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 static void must(int ok, const char *what)
 {
@@ -69,7 +62,8 @@ int main(int argc, char **argv)
         pid_t pid = fork();
         must(pid >= 0, "fork");
         if (pid == 0) {
-            for (double end = now() + seconds; now() < end; counts[worker]++) {
+            for (int64_t end = clock_monotonic_ms() + (int64_t)(seconds * 1000);
+                 clock_monotonic_ms() < end; counts[worker]++) {
                 run_once();
             }
             _exit(0);

@@ -16,9 +16,9 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 
 struct stream {
@@ -32,13 +32,6 @@ static size_t request_length;
 static unsigned long events;
 static unsigned long bytes;
 static unsigned opened;
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 static void must(int ok, const char *what)
 {
@@ -123,7 +116,7 @@ int main(int argc, char **argv)
     must(streams != NULL && epoll >= 0, "epoll_create1");
     struct epoll_event input = {.events = EPOLLIN | EPOLLHUP};
     must(epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &input) == 0 || errno == EPERM, "stdin");
-    double start = now();
+    int64_t start = clock_monotonic_ms();
     for (unsigned i = 0; i < count; i++) {
         open_stream(&streams[i], (unsigned)atoi(argv[1]), epoll);
     }
@@ -146,6 +139,6 @@ int main(int argc, char **argv)
             announced = printf("open\n");
         }
     }
-    printf("%lu %lu %.6f\n", events, bytes, now() - start);
+    printf("%lu %lu %.6f\n", events, bytes, (double)(clock_monotonic_ms() - start) / 1000);
     return 0;
 }
