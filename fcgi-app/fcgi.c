@@ -192,30 +192,19 @@ static const char *reason(int status)
     }
 }
 
-/*
- * The header block is filled up to a multiple of 8 with spaces that nginx cuts, so that libfcgi
- * adds no padding to a record that holds nothing else: nginx (1.22) takes padding behind the
- * headers for the beginning of a body, and does not send the headers of an unbuffered answer before
- * there is more.
- */
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
     char begin[192];
     size_t rest = headers == NULL ? 0 : strlen(headers);
     int length = snprintf(
-        begin, sizeof(begin), "%s%s%sStatus: %d %s",
+        begin, sizeof(begin), "%s%s%sStatus: %d %s\r\n",
         content_type == NULL ? "" : "Content-Type: ", content_type == NULL ? "" : content_type,
         content_type == NULL ? "" : "\r\n", status, reason(status));
-    if (length < 0 || length >= (int)sizeof(begin) - 16) {
+    if (length < 0 || length >= (int)sizeof(begin)) {
         return drop_connection(request); /* a content type that long is a bug */
     }
     request->begun = true;
-    while (((size_t)length + 2 + rest + 2) % 8 != 0) {
-        begin[length++] = ' ';
-    }
-    begin[length++] = '\r';
-    begin[length++] = '\n';
     if (request_write(request, begin, (size_t)length) < 0 ||
         (rest > 0 && request_write(request, headers, rest) < 0)) {
         return -1;
