@@ -1,4 +1,4 @@
-# The sandbox image: one stage compiles, the other holds stock nginx, s6, the two daemons and the tools
+# The sandbox image: one stage compiles, the other holds stock nginx, s6, the daemons and the tools
 # that the commands of an agent expect. Debian rather than Ubuntu 22.04: see the README, "Docker".
 ARG BASE=debian:trixie-slim
 

@@ -233,7 +233,7 @@ def watchers(_):
         seconds = time.monotonic() - started
     finally:
         server.stop()
-    row(f"{count} watchers of {lines:,} lines", f"{events / seconds:,.0f} lines/s in sum, {events - (lines + 2) * count:+d} events", "≥ 1,000,000, every line")
+    row(f"{count} watchers of {lines:,} lines", f"{events / seconds:,.0f} lines/s in sum, {events - (lines + 3) * count:+d} events", "≥ 1,000,000, every line")
 
 
 def small_requests(server):
@@ -250,6 +250,22 @@ def small_requests(server):
                        ("`POST /read_file` of 1 KB", post(server, "/read_file", {"path": path}))):
         row(f"{name}, 8 connections", f"{rate:,.0f}/s", "≥ 0.8", f"{floor:,.0f}/s empty handler" if floor else "", f"{rate / floor:.2f}" if floor else "")
     server.call("/delete_file", {"path": path})
+
+
+def another_user(server):
+    """What SANDBOX_USER costs: a change of user before each command, and fcgi-app's seccomp filter."""
+    if os.geteuid() != 0:
+        return
+    path = tempfile.mktemp(prefix="bench-read-")
+    server.call("/write_file", {"path": path, "content": "x" * 1024})
+    other = Ours(SANDBOX_USER="games", PATH="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    try:
+        for what, body in (("/run", {"cmd": "true"}), ("/read_file", {"path": path})):
+            plain, rate = post(server, what, body), post(other, what, body)
+            row(f"`POST {what}` with `SANDBOX_USER`, 8 connections", f"{rate:,.0f}/s", "", f"{plain:,.0f}/s without", f"{rate / plain:.2f}")
+    finally:
+        other.stop()
+        server.call("/delete_file", {"path": path})
 
 
 class EmptyHandler(Server):
@@ -318,10 +334,10 @@ def idle_daemons(_):
     server = Ours()
     try:
         time.sleep(1)
-        size = server.pss_kib(r"fcgi-app|procd")
+        size = server.pss_kib(r"fcgi-app|procd|guard")
     finally:
         server.stop()
-    row("fcgi-app + procd + idle runners", f"{size / 1024:.1f} MiB PSS", "≤ 6 MiB")
+    row("fcgi-app + procd + idle runners + guard", f"{size / 1024:.1f} MiB PSS", "≤ 6 MiB")
 
 
 def proxy(server):
@@ -408,9 +424,39 @@ def start_latency(_):
     spread("from start to healthy", samples)
 
 
-ROWS = [run_true, run_output, run_streaming, watchers, small_requests, idle_streams, replayed_streams,
-        idle_daemons, proxy, output_latency, hangup_latency, start_latency]
-OURS_ONLY = {watchers, idle_streams, replayed_streams, idle_daemons, start_latency}
+def recovery(server):
+    """From the death of daemons to a command that is answered with new ones in their place."""
+    def leader(name):
+        try:
+            return int(os.readlink(f"{server.directory}/run/service/{name}/leader"))
+        except FileNotFoundError:
+            return None
+
+    def answers():
+        try:
+            return server.call("/run", {"cmd": "true"}).get("code") == 0
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    for names in (["fcgi-app"], ["procd"], ["nginx"], ["fcgi-app", "procd", "nginx"]):
+        samples = []
+        for _ in range(5):
+            time.sleep(2)  # s6 waits a second between two starts of one service
+            old = {name: leader(name) for name in names}
+            started = time.monotonic()
+            for pid in old.values():
+                os.kill(pid, signal.SIGKILL)
+            while any(leader(name) in (None, pid) for name, pid in old.items()) or not answers():
+                assert time.monotonic() - started < 30
+                time.sleep(0.005)
+            samples.append(time.monotonic() - started)
+        row(f"from SIGKILL of {' and '.join(names)} to an answered `/run`",
+            f"median {statistics.median(samples):.2f} s, worst {max(samples):.2f} s", "≤ 2 s")
+
+
+ROWS = [run_true, run_output, run_streaming, watchers, small_requests, another_user, idle_streams, replayed_streams,
+        idle_daemons, proxy, output_latency, hangup_latency, start_latency, recovery]
+OURS_ONLY = {watchers, another_user, idle_streams, replayed_streams, idle_daemons, start_latency, recovery}
 
 
 def main():

@@ -6,9 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/logger.h"
+
+#define POLL_PAUSE_MS 100
 
 int io_write_all(int fd, const void *data, size_t length)
 {
@@ -52,6 +56,23 @@ ssize_t io_read_some(int fd, void *data, size_t length)
             return got;
         }
     }
+}
+
+int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
+{
+    static const struct timespec pause = {.tv_nsec = POLL_PAUSE_MS * 1000000L};
+    int ready = poll(polled, count, timeout_ms);
+    if (ready >= 0) {
+        return ready;
+    }
+    if (errno != EINTR) {
+        log_line("poll: %m");
+        (void)nanosleep(&pause, NULL);
+    }
+    for (nfds_t i = 0; i < count; i++) {
+        polled[i].revents = 0;
+    }
+    return 1;
 }
 
 int io_set_nonblocking(int fd, int enabled)

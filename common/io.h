@@ -5,6 +5,7 @@
 #ifndef COMMON_IO_H
 #define COMMON_IO_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -28,6 +29,12 @@ int io_open_regular(int directory, const char *name, int flags);
 
 /* Whether the errno of an open(2) with O_TMPFILE says that there are no such files here. */
 bool io_lacks_tmpfile(int error);
+
+/*
+ * poll(2) that does not fail: when it is interrupted, or gets no memory (which is told and paused
+ * for), it returns 1 with nothing ready. Thread-safe.
+ */
+int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms);
 
 /* Sets or clears O_NONBLOCK. 0, or -1 with errno. */
 int io_set_nonblocking(int fd, int enabled);

@@ -3,55 +3,89 @@
  */
 #include "common/settings.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
+#define SECOND UINT64_C(1000) /* in ms */
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+
+enum kind { KIND_NUMBER, KIND_SIZE, KIND_TIME };
+
 struct variable {
     const char *name;
+    size_t offset; /* of its member, a uint64_t */
+    enum kind kind;
     uint64_t fallback;
     uint64_t least;
     uint64_t most;
-    bool is_size; /* takes a k, m or g at its end */
 };
 
 /* In bytes no more than a signed 64-bit file offset holds: nginx keeps sizes in an off_t. */
 #define SIZE_MOST ((uint64_t)INT64_MAX)
 
-static const struct variable port_variable = {"PORT", 3030, 1, 65535, false};
-static const struct variable proxy_port_variable = {"PROXY_PORT", 3031, 1, 65535, false};
-static const struct variable max_body_variable = {"SANDBOX_MAX_BODY", 256 * MIB, 0, SIZE_MOST,
-                                                  true};
-static const struct variable log_max_variable = {"SANDBOX_LOG_MAX", 64 * MIB, MIB, SIZE_MOST, true};
-static const struct variable max_connections_variable = {"SANDBOX_MAX_CONNECTIONS", 4096, 16, 65536,
-                                                         false};
+/* In milliseconds what nginx takes: it keeps times in 32 bits on some machines. */
+#define TIME_MOST (20 * DAY)
+
+#define MEMBER(name) offsetof(struct settings, name)
+
+static const struct variable variables[] = {
+    {"PORT", MEMBER(port), KIND_NUMBER, 3030, 1, 65535},
+    {"PROXY_PORT", MEMBER(proxy_port), KIND_NUMBER, 3031, 1, 65535},
+    {"SANDBOX_LOG_MAX", MEMBER(log_max), KIND_SIZE, 64 * MIB, MIB, SIZE_MOST},
+    {"SANDBOX_KEEP_FINISHED", MEMBER(keep_finished), KIND_NUMBER, 1000, 0, 10000},
+    {"SANDBOX_KEEP_FINISHED_FOR", MEMBER(keep_finished_ms), KIND_TIME, DAY, 0, 3650 * DAY},
+    {"SANDBOX_MAX_CONNECTIONS", MEMBER(max_connections), KIND_NUMBER, 4096, 16, 65536},
+    {"SANDBOX_MAX_RUNS", MEMBER(max_runs), KIND_NUMBER, 1024, 0, 65536},
+    {"SANDBOX_MAX_JOBS", MEMBER(max_jobs), KIND_NUMBER, 1024, 0, 65536},
+    {"SANDBOX_MAX_STREAMS", MEMBER(max_streams), KIND_NUMBER, 0, 0, 65536},
+    {"SANDBOX_MAX_BODY", MEMBER(max_body), KIND_SIZE, 256 * MIB, 0, SIZE_MOST},
+    {"SANDBOX_MAX_OUTPUT", MEMBER(max_output), KIND_SIZE, 0, 0, SIZE_MOST},
+    {"SANDBOX_MAX_FAILED_AUTH", MEMBER(max_failed_auth), KIND_NUMBER, 10, 0, 1000000},
+    {"SANDBOX_MAX_TIMEOUT", MEMBER(max_timeout_ms), KIND_TIME, 0, 0, TIME_MOST},
+    {"SANDBOX_READER_TIMEOUT", MEMBER(reader_timeout_ms), KIND_TIME, HOUR, SECOND, TIME_MOST},
+    {"SANDBOX_ALLOW_SETUID", MEMBER(allow_setuid), KIND_NUMBER, 0, 0, 1},
+    {"SANDBOX_LIMIT_NOFILE", MEMBER(limit_nofile), KIND_NUMBER, 0, 0, 1U << 30},
+    {"SANDBOX_LIMIT_NPROC", MEMBER(limit_nproc), KIND_NUMBER, 0, 0, 1U << 22},
+    {"SANDBOX_LIMIT_FSIZE", MEMBER(limit_fsize), KIND_SIZE, 0, 0, SIZE_MOST},
+    {"SANDBOX_LIMIT_CPU", MEMBER(limit_cpu_ms), KIND_TIME, 0, 0, 3650 * DAY},
+    {"SANDBOX_LIMIT_AS", MEMBER(limit_as), KIND_SIZE, 0, 0, SIZE_MOST},
+    {"SANDBOX_MEMORY_MAX", MEMBER(memory_max), KIND_SIZE, 0, 0, SIZE_MOST},
+    {"SANDBOX_PIDS_MAX", MEMBER(pids_max), KIND_NUMBER, 0, 0, PIDS_MAX_MOST},
+    {"SANDBOX_CPU_MAX", MEMBER(cpu_max), KIND_NUMBER, 0, 0, CPU_MAX_MOST},
+};
+
+struct suffix {
+    const char *text;
+    uint64_t factor;
+};
+
+static const struct suffix suffixes[][6] = {
+    [KIND_NUMBER] = {{"", 1}},
+    [KIND_SIZE] = {{"", 1}, {"k", KIB}, {"m", MIB}, {"g", GIB}},
+    [KIND_TIME] = {{"", SECOND}, {"ms", 1}, {"s", SECOND}, {"m", MINUTE}, {"h", HOUR}, {"d", DAY}},
+};
 
 /* The factor that a suffix stands for, 0 for what is none. */
-static uint64_t suffix_factor(const char *suffix)
+static uint64_t suffix_factor(enum kind kind, const char *suffix)
 {
-    if (suffix[0] == '\0') {
-        return 1;
+    for (size_t i = 0; i < sizeof(suffixes[kind]) / sizeof(suffixes[kind][0]); i++) {
+        const struct suffix *known = &suffixes[kind][i];
+        if (known->text != NULL && strcasecmp(known->text, suffix) == 0) {
+            return known->factor;
+        }
     }
-    if (suffix[1] != '\0') {
-        return 0;
-    }
-    switch (tolower((unsigned char)suffix[0])) {
-    case 'k':
-        return KIB;
-    case 'm':
-        return MIB;
-    case 'g':
-        return GIB;
-    default:
-        return 0;
-    }
+    return 0;
 }
 
 /* Digits, and a suffix where one may be; nothing else, no sign and no space. */
@@ -65,58 +99,96 @@ static bool parse(const struct variable *variable, const char *text, uint64_t *v
             return false;
         }
     }
-    uint64_t factor = at == text ? 0 : suffix_factor(at);
-    if (factor == 0 || (factor != 1 && !variable->is_size) ||
-        __builtin_mul_overflow(number, factor, &number)) {
+    uint64_t factor = at == text ? 0 : suffix_factor(variable->kind, at);
+    if (factor == 0 || __builtin_mul_overflow(number, factor, &number)) {
         return false;
     }
     *value = number;
     return number >= variable->least && number <= variable->most;
 }
 
-static int read_variable(const struct variable *variable, uint64_t *value, char *error,
+/* One line that names the variable and what it takes. */
+static void explain(const struct variable *variable, char *error, size_t error_size)
+{
+    unsigned long long least = variable->least;
+    unsigned long long most = variable->most;
+    char range[40] = "";
+    switch (variable->kind) {
+    case KIND_NUMBER:
+        (void)snprintf(error, error_size, "%s must be a number from %llu to %llu", variable->name,
+                       least, most);
+        break;
+    case KIND_SIZE:
+        if (least > 0) {
+            (void)snprintf(range, sizeof(range), " of at least %llu", least);
+        }
+        (void)snprintf(error, error_size,
+                       "%s must be a number of bytes%s, with k, m or g after it if you like",
+                       variable->name, range);
+        break;
+    case KIND_TIME:
+        (void)snprintf(error, error_size,
+                       "%s must be a time from %llus to %llud, in seconds or with ms, s, m, h or d "
+                       "after it",
+                       variable->name, least / SECOND, most / DAY);
+        break;
+    }
+}
+
+static int read_variable(const struct variable *variable, struct settings *settings, char *error,
                          size_t error_size)
 {
     const char *text = getenv(variable->name);
-    *value = variable->fallback;
-    if (text == NULL || text[0] == '\0' || parse(variable, text, value)) {
+    uint64_t value = variable->fallback;
+    if (text != NULL && text[0] != '\0' && !parse(variable, text, &value)) {
+        explain(variable, error, error_size);
+        return -1;
+    }
+    memcpy((char *)settings + variable->offset, &value, sizeof(value));
+    return 0;
+}
+
+/* A word or a path. Whether the path is any good is for who uses it. */
+static int read_cgroup(const char **cgroup, char *error, size_t error_size)
+{
+    const char *text = getenv("SANDBOX_CGROUP");
+    *cgroup = text == NULL || text[0] == '\0' ? "auto" : text;
+    if (strcmp(*cgroup, "auto") == 0 || strcmp(*cgroup, "off") == 0 || (*cgroup)[0] == '/') {
         return 0;
     }
-    if (variable->is_size && variable->least == 0) {
-        snprintf(error, error_size,
-                 "%s must be a number of bytes, with k, m or g after it if you like",
-                 variable->name);
-    } else if (variable->is_size) {
-        snprintf(
-            error, error_size,
-            "%s must be a number of bytes of at least %llu, with k, m or g after it if you like",
-            variable->name, (unsigned long long)variable->least);
-    } else {
-        snprintf(error, error_size, "%s must be a number from %llu to %llu", variable->name,
-                 (unsigned long long)variable->least, (unsigned long long)variable->most);
-    }
+    (void)snprintf(
+        error, error_size,
+        "SANDBOX_CGROUP must be auto, off or the absolute path of a cgroup v2 directory");
     return -1;
+}
+
+/* What no row of the table can tell. */
+static int check(const struct settings *settings, char *error, size_t error_size)
+{
+    if (settings->port == settings->proxy_port) {
+        (void)snprintf(error, error_size, "PROXY_PORT must not be PORT (both are %llu)",
+                       (unsigned long long)settings->port);
+        return -1;
+    }
+    if (settings->memory_max != 0 && settings->memory_max < MEMORY_MAX_LEAST) {
+        (void)snprintf(error, error_size, "SANDBOX_MEMORY_MAX must be 0 or at least %llu",
+                       (unsigned long long)MEMORY_MAX_LEAST);
+        return -1;
+    }
+    return 0;
 }
 
 int settings_read(struct settings *settings, char *error, size_t error_size)
 {
-    uint64_t port = 0;
-    uint64_t proxy_port = 0;
-    uint64_t max_connections = 0;
-    if (read_variable(&port_variable, &port, error, error_size) < 0 ||
-        read_variable(&proxy_port_variable, &proxy_port, error, error_size) < 0 ||
-        read_variable(&max_body_variable, &settings->max_body, error, error_size) < 0 ||
-        read_variable(&log_max_variable, &settings->log_max, error, error_size) < 0 ||
-        read_variable(&max_connections_variable, &max_connections, error, error_size) < 0) {
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        if (read_variable(&variables[i], settings, error, error_size) < 0) {
+            return -1;
+        }
+    }
+    const char *user = getenv("SANDBOX_USER"); /* whether there is such a user is for user_find() */
+    settings->user = user == NULL || user[0] == '\0' ? NULL : user;
+    if (read_cgroup(&settings->cgroup, error, error_size) < 0) {
         return -1;
     }
-    if (port == proxy_port) {
-        snprintf(error, error_size, "PROXY_PORT must not be PORT (both are %llu)",
-                 (unsigned long long)port);
-        return -1;
-    }
-    settings->port = (unsigned)port;
-    settings->proxy_port = (unsigned)proxy_port;
-    settings->max_connections = (unsigned)max_connections;
-    return 0;
+    return check(settings, error, error_size);
 }

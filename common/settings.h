@@ -1,6 +1,7 @@
 /*
  * The configuration table: every SANDBOX_* variable (and PORT, PROXY_PORT) with its default, its
- * range and its parser, in one place. The daemons inherit the environment of the launcher, less the
+ * range and its parser, in one place. Sizes are bytes with a suffix k, m or g, times seconds with a
+ * suffix ms, s, m, h or d. The daemons inherit the environment of the launcher, less the
  * secrets, and each reads what concerns it from here.
  */
 #ifndef COMMON_SETTINGS_H
@@ -9,13 +10,55 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The ranges of a command's cgroup limits, for requests as well (there and here 0 is none). Less
+ * memory leaves no room beside the command's runner, which is in the same cgroup. */
+#define MEMORY_MAX_LEAST UINT64_C(4194304)
+#define PIDS_MAX_MOST    (UINT64_C(1) << 22)
+#define CPU_MAX_MOST     UINT64_C(100000)
+
+/* One member for each variable; common/settings.c has its default and range. Sizes are in bytes,
+ * times in ms. Texts are borrowed from the environment. */
 struct settings {
-    unsigned port;       /* PORT, 1..65535, default 3030 */
-    unsigned proxy_port; /* PROXY_PORT, 1..65535, not PORT, default 3031 */
-    uint64_t max_body;   /* SANDBOX_MAX_BODY, bytes, suffix k/m/g, default 256m; 0 is no limit */
-    uint64_t log_max;    /* SANDBOX_LOG_MAX, bytes on disk for each job's log, >= 1m, default 64m */
-    unsigned max_connections; /* SANDBOX_MAX_CONNECTIONS: requests and streams at once, 16..65536,
-                                 default 4096 */
+    uint64_t port;       /* PORT */
+    uint64_t proxy_port; /* PROXY_PORT, not PORT */
+
+    /* What is kept. */
+    uint64_t log_max;          /* SANDBOX_LOG_MAX: on disk for each job's log */
+    uint64_t keep_finished;    /* SANDBOX_KEEP_FINISHED: finished jobs */
+    uint64_t keep_finished_ms; /* SANDBOX_KEEP_FINISHED_FOR: each of them; 0 is for ever */
+
+    /* How much at once; past it a client is told to come again. 0 is no limit where it may be 0. */
+    uint64_t max_connections; /* SANDBOX_MAX_CONNECTIONS: requests and streams together */
+    uint64_t max_runs;        /* SANDBOX_MAX_RUNS: foreground commands */
+    uint64_t max_jobs;        /* SANDBOX_MAX_JOBS: running background jobs */
+    uint64_t max_streams;     /* SANDBOX_MAX_STREAMS: followed logs */
+    uint64_t max_body;        /* SANDBOX_MAX_BODY: of a request */
+    uint64_t max_output; /* SANDBOX_MAX_OUTPUT: what a /run answers of stdout and stderr together */
+    uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
+
+    /* How long. 0 is no limit where it may be 0. */
+    uint64_t max_timeout_ms; /* SANDBOX_MAX_TIMEOUT: of any command */
+    uint64_t
+        reader_timeout_ms; /* SANDBOX_READER_TIMEOUT: a client that takes nothing of its answer */
+
+    /* Whom commands and file operations run as, and what each command may use. 0 leaves a limit as
+     * it was inherited. */
+    const char *user; /* SANDBOX_USER: "name", "name:group" or numbers; NULL is who we are */
+    uint64_t
+        allow_setuid; /* SANDBOX_ALLOW_SETUID: 1 lets commands gain rights (no_new_privs is off) */
+    uint64_t limit_nofile; /* SANDBOX_LIMIT_NOFILE, setrlimit(2) */
+    uint64_t limit_nproc;  /* SANDBOX_LIMIT_NPROC */
+    uint64_t limit_fsize;  /* SANDBOX_LIMIT_FSIZE */
+    uint64_t limit_cpu_ms; /* SANDBOX_LIMIT_CPU */
+    uint64_t limit_as;     /* SANDBOX_LIMIT_AS */
+
+    /* The cgroup of each command with all its children: the default, and the most a request may ask
+     * for. 0 is none. */
+    const char
+        *cgroup; /* SANDBOX_CGROUP: "auto", "off", or the absolute path of a cgroup v2 directory */
+    uint64_t memory_max; /* SANDBOX_MEMORY_MAX */
+    uint64_t pids_max;   /* SANDBOX_PIDS_MAX */
+    uint64_t cpu_max;    /* SANDBOX_CPU_MAX, in percent of one CPU */
 };
 
 /*

@@ -230,6 +230,17 @@ const char *spool_view(struct spool *spool)
     return spool->view;
 }
 
+int spool_open_reader(struct spool *spool)
+{
+    char path[32];
+    if (flush_memory(spool) != 0 || open_file(spool) != 0) {
+        return -1;
+    }
+    /* A description of its own: read-only, and with a position that nobody else moves. */
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", spool->fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 void spool_relax_view(struct spool *spool)
 {
     if (spool->view != NULL) {

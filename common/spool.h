@@ -45,6 +45,13 @@ ssize_t spool_read(struct spool *spool, uint64_t offset, void *data, size_t leng
 const char *spool_view(struct spool *spool);
 
 /*
+ * A descriptor (CLOEXEC, the caller's) that reads the spool from its beginning, for another
+ * process. What is in memory goes to the file first; nothing may be written to the spool
+ * afterwards, which may be freed. -1 with errno.
+ */
+int spool_open_reader(struct spool *spool);
+
+/*
  * Lets the kernel take back the memory behind the view, which stays valid (reading it again brings
  * it back): for who goes through a large spool piece by piece.
  */

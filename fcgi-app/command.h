@@ -1,5 +1,6 @@
 /*
- * The command in a request's body, {"cmd", "cwd"?, "env"?}, and what to tell when it does not run.
+ * The command in a request's body, {"cmd", "cwd"?, "env"?, "timeout_ms"?, "kill_grace_ms"?,
+ * "memory_max"?, "pids_max"?, "cpu_max"?, "stdin"?}, and what to tell when it does not run.
  */
 #ifndef FCGI_APP_COMMAND_H
 #define FCGI_APP_COMMAND_H
@@ -11,16 +12,30 @@
 #include "procd/client.h"
 
 struct request;
+struct settings;
 
-#define COMMAND_MEMBERS 3
-extern const struct json_member command_members[COMMAND_MEMBERS];
+/* Remembers the operator's limits (borrowed). Call once, before threads. */
+void command_init(const struct settings *settings);
 
-/* Borrows from the body. */
-struct command command_of(const struct json_body *body);
+/* The longest time of grace, which comes on top of SANDBOX_MAX_TIMEOUT. */
+#define GRACE_MAX_MS 600000
+
+enum command_use {
+    COMMAND_FOREGROUND, /* stdin is a text */
+    COMMAND_BACKGROUND, /* stdin is a flag */
+};
+
+/*
+ * Reads the command of a request into *command, which borrows from the result and owns its `input`
+ * (close it). NULL when the request has been answered, or its client has left.
+ */
+struct json_body *command_read(struct request *request, enum command_use use,
+                               struct command *command);
 
 /*
  * Answers for a result other than PROCD_DONE, whatever it is. `streams`: a command that was not
- * started is told by an error event; a procd that cannot be asked by a status all the same.
+ * started is told by an error event; a procd that cannot be asked, and too many processes, by a
+ * status all the same.
  */
 void answer_command_failure(struct request *request, const struct command *command,
                             enum procd_result result, const struct spawn_error *error,

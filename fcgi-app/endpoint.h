@@ -28,7 +28,11 @@ extern const struct endpoint bind_port_endpoint;
 extern const struct endpoint unbind_port_endpoint;
 extern const struct endpoint start_process_endpoint;
 extern const struct endpoint list_processes_endpoint;
+extern const struct endpoint get_process_endpoint;
+extern const struct endpoint wait_process_endpoint;
+extern const struct endpoint write_stdin_endpoint;
 extern const struct endpoint kill_process_endpoint;
+extern const struct endpoint delete_process_endpoint;
 extern const struct endpoint process_logs_streaming_endpoint;
 
 /* Answers the request from the table, with 404 and 405 where it has no row. */

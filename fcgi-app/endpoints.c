@@ -12,11 +12,25 @@
 #include "fcgi-app/request.h"
 
 static const struct endpoint *const endpoints[] = {
-    &run_endpoint,           &run_streaming_endpoint, &list_processes_endpoint,
-    &read_file_endpoint,     &write_file_endpoint,    &list_dir_endpoint,
-    &make_dir_endpoint,      &delete_file_endpoint,   &delete_dir_endpoint,
-    &start_process_endpoint, &kill_process_endpoint,  &process_logs_streaming_endpoint,
-    &bind_port_endpoint,     &unbind_port_endpoint,   &health_endpoint,
+    &run_endpoint,
+    &run_streaming_endpoint,
+    &list_processes_endpoint,
+    &read_file_endpoint,
+    &write_file_endpoint,
+    &list_dir_endpoint,
+    &make_dir_endpoint,
+    &delete_file_endpoint,
+    &delete_dir_endpoint,
+    &start_process_endpoint,
+    &kill_process_endpoint,
+    &process_logs_streaming_endpoint,
+    &get_process_endpoint,
+    &wait_process_endpoint,
+    &write_stdin_endpoint,
+    &delete_process_endpoint,
+    &bind_port_endpoint,
+    &unbind_port_endpoint,
+    &health_endpoint,
 };
 
 static const struct endpoint *find(const char *path)

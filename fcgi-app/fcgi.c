@@ -10,6 +10,7 @@
  * - A write error is told once by FCGX_FFlush and never by FCGX_PutStr: FCGX_GetError keeps it.
  * - Unread standard input would be taken for the next request: it is drained, or the connection
  *   closed.
+ * - It trusts what comes in: it is given only what record_filter.h lets pass.
  * - Records are at most 8 KiB, copied: large pieces go out by sendmsg(2) in records of our own
  *   between two flushes. FCGX_Finish_r then writes the end of the stream as usual.
  */
@@ -32,9 +33,12 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "fcgi-app/backlog.h"
 #include "fcgi-app/outlet.h"
+#include "fcgi-app/record_filter.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/server.h"
 
@@ -53,8 +57,24 @@
 /* Records that go out by one sendmsg(2). */
 #define RECORDS_AT_ONCE 16
 
-/* How much of a body that nobody read is read before the connection is given up instead. */
-#define DRAIN_MAX ((size_t)65536)
+/* Of all requests at once one in so many is none that may last, and at least so many. */
+#define SHORT_ONE_IN 16
+#define SHORT_LEAST  2
+
+/* Beyond all others there is room for so many who ask for the health: clients that are slow with
+ * requests that should be short must not make the server look dead. */
+#define HEALTH_PLACES 4
+
+/* What libfcgi is asked for at once: it counts in int. */
+#define READ_MAX ((size_t)65536)
+
+/* For how long a body that nobody wants is read before the connection is given up instead. All that
+ * is there must go: nginx keeps a connection that has taken the whole body, and would send the next
+ * request to one that is just being closed. */
+#define DRAIN_MS 1000
+
+/* For how long an answer waits for more of the body that it came before. */
+#define ANSWER_WAIT_MS 100
 
 #define LENGTH_UNKNOWN UINT64_MAX
 
@@ -67,18 +87,22 @@ struct request {
     bool failed;  /* the client left, or the connection was dropped */
     bool aborted; /* by request_abort() */
     bool detached;
+    bool lasts; /* is counted among those that may */
 };
 
 static struct {
     int listener;
     int stop_fd;
+    int spare; /* see refuse_with_spare() */
     unsigned requests_max;
+    unsigned lasting_max; /* of these may last */
     void (*handle)(struct request *request);
     atomic_bool stopping;
     atomic_uint requests; /* being served */
+    atomic_uint lasting;  /* of these may last */
     pthread_mutex_t lock;
     unsigned acceptors; /* threads that wait for a connection, or will at once; under lock */
-} server = {.listener = -1, .stop_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+} server = {.listener = -1, .stop_fd = -1, .spare = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- the question ---- */
 
@@ -114,9 +138,14 @@ const char *request_id(const struct request *request)
     return *id == '\0' ? "-" : id;
 }
 
+bool request_asks_for_all(const struct request *request)
+{
+    return *param(request, "HEALTH_FULL") != '\0';
+}
+
 ssize_t request_read(struct request *request, void *data, size_t length)
 {
-    int wanted = length > DRAIN_MAX ? (int)DRAIN_MAX : (int)length;
+    int wanted = length > READ_MAX ? (int)READ_MAX : (int)length;
     int count = FCGX_GetStr(data, wanted, request->fcgi.in);
     request->body_read += (uint64_t)count;
     if (count > 0 || wanted == 0) {
@@ -185,6 +214,8 @@ static const char *reason(int status)
         return "Conflict";
     case 413:
         return "Payload Too Large";
+    case 429:
+        return "Too Many Requests";
     case 503:
         return "Service Unavailable";
     default:
@@ -295,39 +326,114 @@ void request_abort(struct request *request)
     (void)drop_connection(request);
 }
 
+/* ---- requests that are turned away ---- */
+
+static bool has_body(const struct request *request)
+{
+    return request->body_length == LENGTH_UNKNOWN
+               ? param(request, "HTTP_TRANSFER_ENCODING")[0] != '\0'
+               : request->body_length > 0;
+}
+
+/*
+ * 503 before the body is read. Where there is one, nginx makes the answer, which ends its
+ * connection: nginx/snippets/server.conf says why, and has both locations.
+ */
+static void turn_away(struct request *request, const char *location, const char *message)
+{
+    char header[64];
+    if (!has_body(request)) {
+        answer_unavailable(request, "%s", message);
+        return;
+    }
+    (void)snprintf(header, sizeof(header), "X-Accel-Redirect: %s\r\n", location);
+    if (request_begin(request, 503, NULL, header) == 0) {
+        (void)request_flush(request); /* what fails is seen when it ends */
+    }
+}
+
+static void turn_away_from_full(struct request *request)
+{
+    turn_away(request, "@nginx_sandbox_full",
+              "Too many requests at once (SANDBOX_MAX_CONNECTIONS, or the limit on threads or open "
+              "files)");
+}
+
+bool request_may_last(struct request *request)
+{
+    request->lasts = true;
+    if (atomic_fetch_add(&server.lasting, 1) >= server.lasting_max) {
+        turn_away_from_full(request);
+        return false;
+    }
+    return true;
+}
+
 /* ---- one request after the other ---- */
+
+/* Of the connection that this thread serves. */
+static _Thread_local struct record_filter filter;
+
+/* Its request, while the answer waits for the end of the body: see drain_body(). */
+static _Thread_local struct request *answered;
+
+/* Sends the answer to a client that waits for it before it goes on with the body. */
+static void answer_who_waits(int fd)
+{
+    struct pollfd more = {.fd = fd, .events = POLLIN};
+    if (answered != NULL && poll(&more, 1, ANSWER_WAIT_MS) == 0) {
+        (void)request_flush(answered); /* what fails is seen when it ends */
+        answered = NULL;
+    }
+}
+
+/*
+ * libfcgi's read(2), in the place of its own: a symbol of the program comes before that of a
+ * library. What is refused looks like the end of the connection.
+ */
+int OS_Read(int fd, char *buffer, size_t length);
+int OS_Read(int fd, char *buffer, size_t length)
+{
+    answer_who_waits(fd);
+    ssize_t count = filter.stage == STAGE_REFUSED ? 0 : io_read_some(fd, buffer, length);
+    if (count > 0 && !record_filter_pass(&filter, (const unsigned char *)buffer, (size_t)count)) {
+        log_line("a connection was dropped: its FastCGI is not a web server's");
+        count = 0;
+    }
+    return (int)count;
+}
 
 /*
  * Reads what nobody wanted of the body, so that it is not taken for the next request. Returns
- * whether the end is reached; if not, the connection must go.
+ * whether the end is reached; if not, the connection must go. The answer comes after the body if it
+ * can: when nginx has all of it before, it has told the client that the connection is kept, and
+ * throws the next request away with the rest of this one (ngx_http_finalize_connection(),
+ * reading_body).
  */
 static bool drain_body(struct request *request)
 {
-    char scrap[1024];
-    bool more_to_come =
-        request->body_length != LENGTH_UNKNOWN && request->body_length != request->body_read;
-    if (more_to_come && !request->body_ended && request_flush(request) < 0) {
-        return false;
-    }
+    char scrap[8192];
     if (request->body_ended) {
         return true;
     }
     /* A client that takes its time over a body nobody reads must not hold the thread. Without a
      * body its end is here already. */
-    static const struct timeval patience = {.tv_sec = 1};
+    static const struct timeval patience = {.tv_sec = DRAIN_MS / 1000};
     static const struct timeval no_limit = {.tv_sec = 0};
+    int64_t deadline = clock_monotonic_ms() + DRAIN_MS;
     int fd = request->fcgi.ipcFd;
-    bool announced = request->body_length != LENGTH_UNKNOWN ||
-                     param(request, "HTTP_TRANSFER_ENCODING")[0] != '\0';
+    bool announced = has_body(request);
     if (announced) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     }
-    for (size_t drained = 0; !request->body_ended && drained < DRAIN_MAX;) {
-        ssize_t count = request_read(request, scrap, sizeof(scrap));
-        if (count < 0) {
-            return false;
-        }
-        drained += (size_t)count;
+    answered = announced ? request : NULL;
+    bool failed = false;
+    while (!failed && !request->body_ended && clock_monotonic_ms() < deadline) {
+        failed = request_read(request, scrap, sizeof(scrap)) < 0;
+    }
+    answered = NULL;
+    if (failed) {
+        return false;
     }
     if (announced) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof(no_limit));
@@ -358,9 +464,9 @@ static void read_length(struct request *request)
 static void answer_request(struct request *request, bool refuse)
 {
     if (refuse) {
-        answer_unavailable(request, "Too many requests at once (SANDBOX_MAX_CONNECTIONS)");
+        turn_away_from_full(request);
     } else if (request_stopping()) {
-        answer_unavailable(request, "The server is stopping");
+        turn_away(request, "@nginx_sandbox_away", "The server is stopping");
     } else {
         server.handle(request);
     }
@@ -373,8 +479,12 @@ static void answer_request(struct request *request, bool refuse)
 static void serve_request(struct request *request, bool refuse)
 {
     unsigned others = atomic_fetch_add(&server.requests, 1);
+    unsigned places = server.requests_max;
+    if (strcmp(request_path(request), "/health") == 0) {
+        places += HEALTH_PLACES;
+    }
     read_length(request);
-    answer_request(request, refuse || others >= server.requests_max);
+    answer_request(request, refuse || others >= places);
     if (request->detached) {
         FCGX_Free(&request->fcgi, 0); /* and do not close */
         request->fcgi.ipcFd = -1;
@@ -384,6 +494,7 @@ static void serve_request(struct request *request, bool refuse)
         request->fcgi.keepConnection = 0;
     }
     FCGX_Finish_r(&request->fcgi);
+    atomic_fetch_sub(&server.lasting, request->lasts);
     atomic_fetch_sub(&server.requests, 1);
 }
 
@@ -392,14 +503,21 @@ static void serve_request(struct request *request, bool refuse)
 static void serve_connection(int fd, bool refuse)
 {
     struct request request = {.failed = false};
+    filter = (struct record_filter){0};
     (void)FCGX_InitRequest(&request.fcgi, -1, 0);
     request.fcgi.ipcFd = fd;
     request.fcgi.keepConnection = 1;
-    /* At the end of the connection libfcgi closes it and fails to accept from -1. */
-    while (request.fcgi.ipcFd >= 0 && FCGX_Accept_r(&request.fcgi) == 0) {
+    /* At the end of the connection libfcgi closes it and fails to accept from -1. It takes
+     * parameters that were cut for whole ones. */
+    while (request.fcgi.ipcFd >= 0 && FCGX_Accept_r(&request.fcgi) == 0 &&
+           FCGX_GetError(request.fcgi.in) == 0) {
+        if (filter.request_id == 0) {
+            log_line("this libfcgi does not read by OS_Read(): what it reads would go unchecked");
+            break;
+        }
         request.body_read = 0;
         request.body_ended = request.begun = request.failed = request.aborted = false;
-        request.detached = false;
+        request.detached = request.lasts = false;
         serve_request(&request, refuse);
     }
     FCGX_Free(&request.fcgi, 1);
@@ -433,13 +551,49 @@ static int add_acceptor(void)
     return error;
 }
 
+/* The client gave up while it waited in the backlog, and may have asked elsewhere: its request is
+ * not begun. */
+static bool is_abandoned(int fd)
+{
+    struct pollfd connection = {.fd = fd, .events = POLLRDHUP};
+    return poll(&connection, 1, 0) > 0;
+}
+
+/*
+ * No descriptor is left for a connection: gives up the spare one, so that who waits is refused
+ * instead of waiting for as long as other requests last. One thread at a time.
+ */
+static void refuse_with_spare(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static const struct timeval patience = {.tv_sec = 1}; /* with one that sends no request */
+    struct pollfd waiting = {.fd = server.listener, .events = POLLIN};
+    pthread_mutex_lock(&lock);
+    if (poll(&waiting, 1, ACCEPT_BACKOFF_MS) > 0) {
+        close_fd(&server.spare);
+        int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0) {
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+            serve_connection(fd, true);
+        } else {
+            (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
+        }
+        server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* Waits for a connection, also while the process or the system has no descriptors left. */
 static int accept_connection(void)
 {
     for (bool told = false;;) {
         int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0) {
+        if (fd >= 0 && !is_abandoned(fd)) {
             return fd;
+        }
+        if (fd >= 0) {
+            (void)close(fd);
+            continue;
         }
         if (errno == EINTR || errno == ECONNABORTED) {
             continue;
@@ -448,7 +602,11 @@ static int accept_connection(void)
             log_line("accept: %m");
             told = true;
         }
-        (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
+        if (errno == EMFILE || errno == ENFILE) {
+            refuse_with_spare();
+        } else {
+            (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);
+        }
     }
 }
 
@@ -498,6 +656,7 @@ static void *serve_on(void *argument)
 
 void server_take_back(int fd, bool reuse)
 {
+    atomic_fetch_sub(&server.lasting, 1); /* only such a request is detached */
     atomic_fetch_sub(&server.requests, 1);
     if (!reuse || make_thread(serve_on, (void *)(intptr_t)fd) != 0) {
         (void)close(fd);
@@ -523,6 +682,7 @@ static int take_listener(void)
         return -1;
     }
     server.listener = steal_fd(&listener);
+    server.spare = steal_fd(&nothing);
     return 0;
 }
 
@@ -554,7 +714,10 @@ int server_open(void)
 
 int server_start(unsigned requests_max, void (*handle)(struct request *request))
 {
+    unsigned kept_free = requests_max / SHORT_ONE_IN;
+    kept_free = kept_free < SHORT_LEAST ? SHORT_LEAST : kept_free;
     server.requests_max = requests_max;
+    server.lasting_max = requests_max > kept_free ? requests_max - kept_free : 1;
     server.handle = handle;
     int error = 0;
     pthread_mutex_lock(&server.lock);
@@ -565,6 +728,16 @@ int server_start(unsigned requests_max, void (*handle)(struct request *request))
     pthread_mutex_unlock(&server.lock);
     errno = error;
     return any ? 0 : -1;
+}
+
+unsigned server_requests(void)
+{
+    return atomic_load(&server.requests);
+}
+
+int64_t server_backlog(void)
+{
+    return backlog_length(server.listener);
 }
 
 int server_stop(int timeout_ms)

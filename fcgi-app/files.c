@@ -3,20 +3,31 @@
  * in the system's own words, as clients of this API expect.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/cleanup.h"
+#include "common/error_text.h"
 #include "common/io.h"
 #include "common/json_text.h"
+#include "common/name_list.h"
+#include "common/spool.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/request.h"
+#include "fcgi-app/spools.h"
 
 #define PIECE_SIZE      (64 << 10) /* of a file being read */
 #define NAME_PIECE_SIZE 256        /* of a file name being written */
+#define NAMES_MEMORY    (64 << 10) /* for the names of a directory while they are sent */
+#define LISTINGS_MAX    4          /* directories that are being read */
+
+/* Seconds. A directory that is no disk's may take any time. */
+#define LISTING_PATIENCE 10
 
 static const struct json_member path_member[] = {
     {.name = "path", .kind = JSON_TEXT, .required = true},
@@ -203,18 +214,94 @@ static int write_name(struct request *request, const char *name)
     return write_text(request, "\"");
 }
 
-static void write_entries(struct request *request, char *const *names, size_t count)
+/* Of a large directory all names are in memory while it is read, so not many are at once. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t left;
+    unsigned count;
+} listings = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+/* False when there was no room for so long that others must be stuck. */
+static bool enter_listing(void)
 {
+    struct timespec deadline;
+    (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += LISTING_PATIENCE;
+    (void)pthread_mutex_lock(&listings.lock);
+    while (listings.count == LISTINGS_MAX &&
+           pthread_cond_clockwait(&listings.left, &listings.lock, CLOCK_MONOTONIC, &deadline) ==
+               0) {
+    }
+    bool entered = listings.count < LISTINGS_MAX;
+    listings.count += entered;
+    (void)pthread_mutex_unlock(&listings.lock);
+    return entered;
+}
+
+static void leave_listing(void)
+{
+    (void)pthread_mutex_lock(&listings.lock);
+    listings.count--;
+    (void)pthread_cond_signal(&listings.left);
+    (void)pthread_mutex_unlock(&listings.lock);
+}
+
+/* The names, each with its NUL, in a spool: a client that takes its time with those of a large
+ * directory holds no memory. NULL with errno. */
+static struct spool *keep_names(const struct name_list *names)
+{
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), NAMES_MEMORY, 0);
+    if (spool == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = name_list_at(names, i);
+        if (spool_write(spool, name, strlen(name) + 1) != 0) {
+            return NULL;
+        }
+    }
+    return steal_pointer(spool);
+}
+
+static void write_entries(struct request *request, struct spool *spool)
+{
+    const char *names = spool_view(spool);
+    if (names == NULL) {
+        answer_error(request, 500, "The names cannot be read: %s", error_text(errno));
+        return;
+    }
     if (request_begin(request, 200, "application/json", NULL) != 0 ||
         write_text(request, "{\"entries\":[") != 0) {
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        if ((i > 0 && write_text(request, ",") != 0) || write_name(request, names[i]) != 0) {
+    const char *end = names + spool_size(spool);
+    for (const char *name = names, *seen = names; name < end; name += strlen(name) + 1) {
+        if ((name > names && write_text(request, ",") != 0) || write_name(request, name) != 0) {
             return;
+        }
+        if (name - seen > NAMES_MEMORY) {
+            spool_relax_view(spool);
+            seen = name;
         }
     }
     (void)write_text(request, "]}");
+}
+
+/* Answers what fails. NULL then. */
+static struct spool *list_names(struct request *request, const char *path)
+{
+    struct fs_error error;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    if (fs_list(path, &names, &error) != 0) {
+        answer_fs_error(request, &error);
+        return NULL;
+    }
+    struct spool *spool = keep_names(&names);
+    if (spool == NULL) {
+        answer_error(request, 500, "The names cannot be kept until they are sent: %s",
+                     error_text(errno));
+    }
+    return spool;
 }
 
 static void handle_list_dir(struct request *request)
@@ -223,15 +310,15 @@ static void handle_list_dir(struct request *request)
     if (body == NULL) {
         return;
     }
-    struct fs_error error;
-    char **names;
-    size_t count;
-    if (fs_list(json_text(body, "path"), &names, &count, &error) != 0) {
-        answer_fs_error(request, &error);
+    if (!enter_listing()) {
+        answer_unavailable(request, "Too many directories are being listed");
         return;
     }
-    write_entries(request, names, count);
-    fs_list_free(names, count);
+    cleanup_(spool_freep) struct spool *names = list_names(request, json_text(body, "path"));
+    leave_listing();
+    if (names != NULL) {
+        write_entries(request, names);
+    }
 }
 
 const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir};

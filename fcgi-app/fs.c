@@ -1,5 +1,5 @@
 /*
- * The short file-system calls. Writing a file is in fs_write.c, removing a tree in fs_tree.c.
+ * The short file-system calls. Writing a file is in fs_write.c.
  */
 #include "fcgi-app/fs.h"
 
@@ -14,7 +14,11 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/fs_names.h"
+#include "common/directory.h"
+#include "common/error_text.h"
+#include "common/name_list.h"
+#include "common/tree.h"
+#include "fcgi-app/fs_path.h"
 
 __attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *error,
                                                               const char *format, ...)
@@ -29,7 +33,7 @@ __attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *e
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path)
 {
     /* the path is cut, so that the reason is never */
-    return fail_because(error, "%s %.4400s: %s", operation, path, strerror(number));
+    return fail_because(error, "%s %.4400s: %s", operation, path, error_text(number));
 }
 
 /* 0 when `path` may be opened for reading without waiting and without side effects. */
@@ -113,39 +117,36 @@ int fs_make_directory(const char *path, struct fs_error *error)
     return ensure_directory(path) == 0 ? 0 : fs_fail(error, errno, "mkdir", path);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-int fs_list(const char *path, char ***names, size_t *count, struct fs_error *error)
+int fs_list(const char *path, struct name_list *names, struct fs_error *error)
 {
     cleanup_directory DIR *directory = opendir(path);
     if (directory == NULL) {
         return fs_fail(error, errno, "open", path);
     }
-    cleanup_(fs_names_clear) struct fs_names list = {.names = NULL};
-    const struct dirent *entry;
-    while (errno = 0, (entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            fs_names_add(&list, entry->d_name) != 0) {
+    for (const char *name; (name = directory_next(directory)) != NULL;) {
+        if (name_list_add(names, name) != 0) {
             return fs_fail(error, ENOMEM, "read", path);
         }
     }
     if (errno != 0) {
         return fs_fail(error, errno, "read", path);
     }
-    if (list.count > 0) {
-        qsort(list.names, list.count, sizeof(*list.names), compare_names);
-    }
-    *count = list.count;
-    *names = list.names;
-    list = (struct fs_names){.names = NULL};
+    name_list_sort(names);
     return 0;
 }
 
-void fs_list_free(char **names, size_t count)
+/* ---- removing ---- */
+
+static int delete_tree(struct fs_place *place, const char *path)
 {
-    struct fs_names list = {.names = names, .count = count};
-    fs_names_clear(&list);
+    if (fs_place_open(place, path) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return tree_remove(place->directory, place->name);
+}
+
+int fs_delete_tree(const char *path, struct fs_error *error)
+{
+    cleanup_(fs_place_clear) struct fs_place place;
+    return delete_tree(&place, path) == 0 ? 0 : fs_fail(error, errno, "remove", path);
 }

@@ -1,7 +1,8 @@
 /*
- * Every file-system call that a client asks for, so that it can later be done as another user in
- * one place. All functions are thread-safe. On failure they return -1 (or NULL) and fill *error
- * with the operation, the path and the system's reason: "open /tmp/x: No such file or directory".
+ * Every file-system call that a client asks for, done as the user that identity.h has made this
+ * process for files: never by access(2), which asks about another one. All functions are
+ * thread-safe. On failure they return -1 (or NULL) and fill *error with the operation, the path and
+ * the system's reason: "open /tmp/x: No such file or directory".
  */
 #ifndef FCGI_APP_FS_H
 #define FCGI_APP_FS_H
@@ -9,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "common/name_list.h"
 
 struct fs_error {
     /* Room for PATH_MAX and the rest; a longer path is cut (perhaps not valid UTF-8). */
@@ -52,8 +55,8 @@ int fs_delete_tree(const char *path, struct fs_error *error);
  * failure. */
 int fs_make_directory(const char *path, struct fs_error *error);
 
-/* The names in a directory, sorted bytewise, without . and ..; free with fs_list_free(). */
-int fs_list(const char *path, char ***names, size_t *count, struct fs_error *error);
-void fs_list_free(char **names, size_t count);
+/* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted
+ * bytewise. */
+int fs_list(const char *path, struct name_list *names, struct fs_error *error);
 
 #endif

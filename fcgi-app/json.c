@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/error_text.h"
 #include "common/spool.h"
 #include "fcgi-app/json_environment.h"
 #include "fcgi-app/json_scan.h"
 #include "fcgi-app/request.h"
+#include "fcgi-app/spools.h"
 
 /* Of a body being read, of content being decoded: on the stack. */
 #define PIECE_SIZE 16384
@@ -51,12 +53,10 @@ struct refusal {
     char message[512];
 };
 
-static int spool_directory = -1;
 static uint64_t body_max;
 
-void json_init(int spool_directory_fd, uint64_t max_body)
+void json_init(uint64_t max_body)
 {
-    spool_directory = spool_directory_fd;
     body_max = max_body;
 }
 
@@ -79,25 +79,33 @@ static int refuse_unkept(struct refusal *refusal)
         return refuse(refusal, 413, "Request body is larger than %llu bytes",
                       (unsigned long long)body_max);
     }
-    return refuse(refusal, 500, "Request body could not be kept: %s", strerror(errno));
+    return refuse(refusal, 500, "Request body could not be kept: %s", error_text(errno));
 }
 
+/*
+ * Reads the body into the spool; without one (NULL), or when that fails, it is read all the same,
+ * unless it is too large: nginx would throw the client's next request away together with the rest
+ * of a body that was answered before its end.
+ */
 static int read_body(struct request *request, struct spool *spool, struct refusal *refusal)
 {
     char piece[PIECE_SIZE];
-    for (;;) {
-        ssize_t length = request_read(request, piece, sizeof(piece));
-        if (length == 0) {
-            return 0;
-        }
-        if (length < 0) {
-            refusal->status = 0;
-            return -1;
-        }
-        if (spool_write(spool, piece, (size_t)length) != 0) {
-            return refuse_unkept(refusal);
+    ssize_t length;
+    while ((length = request_read(request, piece, sizeof(piece))) > 0) {
+        if (spool != NULL && spool_write(spool, piece, (size_t)length) != 0) {
+            bool is_too_large = errno == EFBIG;
+            (void)refuse_unkept(refusal);
+            if (is_too_large) {
+                return -1;
+            }
+            spool = NULL;
         }
     }
+    if (length < 0) {
+        refusal->status = 0;
+        return -1;
+    }
+    return spool == NULL ? -1 : 0;
 }
 
 /* ---- scanning ---- */
@@ -107,6 +115,10 @@ static const char *wanted_type(enum json_kind kind)
     switch (kind) {
     case JSON_TEXT_OR_INT:
         return "a string or a whole number in plain digits";
+    case JSON_COUNT:
+        return "a whole number in plain digits, at most 2^53 - 1";
+    case JSON_FLAG:
+        return "true or false";
     case JSON_ENVIRONMENT:
         return "an object";
     case JSON_TEXT:
@@ -126,19 +138,32 @@ static bool is_plain_digits(struct json_span span)
     return true;
 }
 
+/* The number in a span of plain digits, or more than JSON_COUNT_MAX. */
+static uint64_t count_of(struct json_span span)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < span.length && count <= JSON_COUNT_MAX; i++) {
+        count = count * 10 + (uint64_t)(span.data[i] - '0');
+    }
+    return count;
+}
+
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)
 {
+    bool takes_text = kind == JSON_TEXT || kind == JSON_TEXT_OR_INT || kind == JSON_CONTENT;
     switch (type) {
     case JSON_TYPE_NULL:
         return true;
     case JSON_TYPE_STRING:
-        return kind != JSON_ENVIRONMENT || span.length == 0;
+        return takes_text || span.length == 0;
     case JSON_TYPE_NUMBER:
-        return kind == JSON_TEXT_OR_INT && is_plain_digits(span);
+        return is_plain_digits(span) && (kind == JSON_TEXT_OR_INT ||
+                                         (kind == JSON_COUNT && count_of(span) <= JSON_COUNT_MAX));
     case JSON_TYPE_OBJECT:
         return kind == JSON_ENVIRONMENT;
-    case JSON_TYPE_ARRAY:
     case JSON_TYPE_BOOLEAN:
+        return kind == JSON_FLAG;
+    case JSON_TYPE_ARRAY:
         break;
     }
     return false;
@@ -267,6 +292,8 @@ static int take_value(struct value *value, struct refusal *refusal)
     case JSON_ENVIRONMENT:
         return take_environment(value, refusal);
     case JSON_CONTENT:
+    case JSON_COUNT:
+    case JSON_FLAG:
         break;
     }
     return 0;
@@ -294,7 +321,7 @@ static struct json_body *new_body(const struct json_member *members, size_t coun
     for (size_t i = 0; i < count; i++) {
         body->values[i].member = &members[i];
     }
-    body->spool = spool_new(spool_directory, MEMORY_MAX, body_max);
+    body->spool = spool_new(spools_directory(), MEMORY_MAX, body_max);
     if (body->spool == NULL) {
         free(body);
         return NULL;
@@ -309,6 +336,7 @@ struct json_body *json_read(struct request *request, const struct json_member *m
     cleanup_(json_freep) struct json_body *body = new_body(members, count);
     if (body == NULL) {
         (void)refuse(&refusal, 500, "Out of memory");
+        (void)read_body(request, NULL, &refusal);
     } else if (read_body(request, body->spool, &refusal) == 0 &&
                scan_body(body, flags, &refusal) == 0 && take_values(body, &refusal) == 0) {
         return steal_pointer(body);
@@ -354,6 +382,23 @@ const char *json_text(const struct json_body *body, const char *name)
 {
     const struct value *value = find(body, name);
     return value == NULL ? NULL : value->text;
+}
+
+bool json_is_given(const struct json_body *body, const char *name)
+{
+    const struct value *value = find(body, name);
+    return value != NULL && value->seen;
+}
+
+uint64_t json_count(const struct json_body *body, const char *name, uint64_t fallback)
+{
+    const struct value *value = find(body, name);
+    return value != NULL && value->seen ? count_of(value->span) : fallback;
+}
+
+bool json_flag(const struct json_body *body, const char *name)
+{
+    return json_is_given(body, name) && find(body, name)->span.data[0] == 't';
 }
 
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count)

@@ -18,11 +18,15 @@ struct json_body;
 enum json_kind {
     JSON_TEXT,        /* a string without NUL; "" and null count as absent */
     JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
+    JSON_COUNT, /* an integer in plain digits, up to JSON_COUNT_MAX: read it with json_count() */
+    JSON_FLAG,  /* true or false: read it with json_flag() */
     /* any string, also empty or with NULs or very long: read it with json_content() */
     JSON_CONTENT,
     /* an object of strings; names without = and NUL, not empty; values without NUL */
     JSON_ENVIRONMENT,
 };
+
+#define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
 
 /* One wanted member of the body. */
 struct json_member {
@@ -33,9 +37,9 @@ struct json_member {
     const char *missing;
 };
 
-/* Remembers the directory for spools of large bodies (borrowed descriptor) and the limit of a body
- * in bytes (0: none). Call once, before threads. */
-void json_init(int spool_directory_fd, uint64_t max_body);
+/* Remembers the limit of a body in bytes (0: none). Call once, before threads. Large bodies are
+ * spooled (spools.h). */
+void json_init(uint64_t max_body);
 
 enum json_flags {
     JSON_MAY_BE_EMPTY = 1,   /* no body at all counts as {} */
@@ -55,6 +59,16 @@ void json_freep(struct json_body **body); /* for cleanup_() */
 
 /* The text of a member, NUL-terminated, owned by the body; NULL when it is absent. */
 const char *json_text(const struct json_body *body, const char *name);
+
+/* The value of a JSON_COUNT member, or `fallback` when it is absent. */
+uint64_t json_count(const struct json_body *body, const char *name, uint64_t fallback);
+
+/* Whether a JSON_FLAG member is true. */
+bool json_flag(const struct json_body *body, const char *name);
+
+/* Whether a member was given at all: an empty JSON_CONTENT is given, null and other empty texts are
+ * not. */
+bool json_is_given(const struct json_body *body, const char *name);
 
 /* The environment member as "NAME=value" strings, owned by the body; *count 0 when it is absent. */
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);

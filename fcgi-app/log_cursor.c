@@ -3,41 +3,28 @@
  */
 #include "fcgi-app/log_cursor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/io.h"
-#include "procd/job_files.h"
+#include "procd/job_segment.h"
 
 #define BLOCK         ((size_t)16384)
 #define TAIL_BLOCK    ((size_t)1024)
-#define NAME_SIZE     32
-#define NONE          UINT64_MAX
+#define NONE          JOB_SEGMENT_NONE
 #define JUMP_ATTEMPTS 100 /* segments may vanish between being listed and being opened */
 
 void log_cursor_init(struct log_cursor *cursor, int directory_fd)
 {
-    *cursor = (struct log_cursor){.directory = directory_fd, .segment = -1};
+    *cursor = (struct log_cursor){.directory = directory_fd, .segment = -1, .seen = NONE};
 }
 
 void log_cursor_clear(struct log_cursor *cursor)
 {
     close_fd(&cursor->segment);
-}
-
-static int open_segment(const struct log_cursor *cursor, uint64_t start)
-{
-    char name[NAME_SIZE];
-    (void)snprintf(name, sizeof(name), JOB_SEGMENT_FORMAT, (unsigned long long)start);
-    return io_open_regular(cursor->directory, name, O_RDONLY);
 }
 
 /* Puts the cursor at `offset` (the beginning of an event) in a segment; takes its descriptor. */
@@ -47,50 +34,6 @@ static void enter(struct log_cursor *cursor, int segment, uint64_t start, uint64
     cursor->segment = segment;
     cursor->start = start;
     cursor->offset = cursor->whole = cursor->searched = offset;
-}
-
-/* ---- which segments there are ---- */
-
-/* The offset that a segment's name tells, or NONE. */
-static uint64_t start_of(const char *name)
-{
-    const size_t length = sizeof(JOB_SEGMENT_PREFIX) - 1;
-    if (strncmp(name, JOB_SEGMENT_PREFIX, length) != 0) {
-        return NONE;
-    }
-    char *end;
-    errno = 0;
-    unsigned long long start = strtoull(name + length, &end, 10);
-    return errno != 0 || *end != '\0' || end == name + length ? NONE : start;
-}
-
-/*
- * Looks through the directory: *before is the last segment that begins at or before `offset`,
- * *after the first one behind it; NONE if there is none. 0, or -1 with errno.
- */
-static int find_segments(const struct log_cursor *cursor, uint64_t offset, uint64_t *before,
-                         uint64_t *after)
-{
-    *before = *after = NONE;
-    cleanup_fd int fd = openat(cursor->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cleanup_directory DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    if (directory == NULL) {
-        return errno == ENOENT ? 0 : -1; /* the directory itself was removed */
-    }
-    (void)steal_fd(&fd);
-    const struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL) { /* NOLINT(concurrency-mt-unsafe): own DIR */
-        uint64_t start = start_of(entry->d_name);
-        if (start == NONE) {
-            continue;
-        }
-        if (start <= offset) {
-            *before = *before == NONE || start > *before ? start : *before;
-        } else {
-            *after = start < *after ? start : *after;
-        }
-    }
-    return 0;
 }
 
 /* ---- which events are whole ---- */
@@ -105,99 +48,170 @@ static ssize_t read_at(const struct log_cursor *cursor, void *data, size_t size,
     }
 }
 
-/*
- * Goes backwards through [from, to) of the segment and calls it found at the `skip`th event end but
- * one: *end is the offset after it. NONE when there are fewer; *skip tells how many are missing.
- * Event ends are the only two newlines in a row.
- */
-static int find_end_backwards(const struct log_cursor *cursor, uint64_t from, uint64_t to,
-                              size_t block_size, uint64_t *skip, uint64_t *end)
+/* ---- events backwards ---- */
+
+/* Goes backwards through [from, base + left) of the segment, a block at a time. */
+struct scan {
+    const struct log_cursor *cursor;
+    uint64_t from;
+    uint64_t newline; /* the one found last */
+    uint64_t base;    /* of the block */
+    size_t filled;    /* of the block */
+    size_t left;      /* of the block, not searched yet */
+    size_t block_size;
+    char *block;
+};
+
+static struct scan scan_begin(const struct log_cursor *cursor, uint64_t from, uint64_t to,
+                              char *block, size_t block_size)
 {
-    cleanup_free char *block = malloc(block_size);
-    uint64_t newline = NONE; /* the one found last */
-    *end = NONE;
-    if (block == NULL) {
+    return (struct scan){.cursor = cursor,
+                         .from = from,
+                         .newline = NONE,
+                         .base = to,
+                         .block = block,
+                         .block_size = block_size};
+}
+
+static int scan_fill(struct scan *scan)
+{
+    uint64_t left = scan->base - scan->from;
+    size_t size = left < scan->block_size ? (size_t)left : scan->block_size;
+    scan->base -= size;
+    ssize_t count = read_at(scan->cursor, scan->block, size, scan->base);
+    if (count != (ssize_t)size) {
+        errno = count < 0 ? errno : EIO;
         return -1;
     }
-    while (to > from) {
-        size_t size = to - from < block_size ? (size_t)(to - from) : block_size;
-        uint64_t base = to - size;
-        ssize_t count = read_at(cursor, block, size, base);
-        if (count != (ssize_t)size) {
-            errno = count < 0 ? errno : EIO;
-            return -1;
-        }
+    scan->filled = scan->left = size;
+    return 0;
+}
+
+/* The next event end, the offset behind the only two newlines in a row. 1, 0 if there is no more,
+ * or -1. */
+static int scan_end(struct scan *scan, uint64_t *end)
+{
+    for (;;) {
         const char *at;
-        for (size_t left = size; (at = memrchr(block, '\n', left)) != NULL;
-             left = (size_t)(at - block)) {
-            uint64_t position = base + (uint64_t)(at - block);
-            bool is_end = newline == position + 1;
-            newline = position;
-            if (is_end && (*skip)-- == 0) {
+        while ((at = memrchr(scan->block, '\n', scan->left)) != NULL) {
+            scan->left = (size_t)(at - scan->block);
+            uint64_t position = scan->base + scan->left;
+            bool is_end = scan->newline == position + 1;
+            scan->newline = position;
+            if (is_end) {
                 *end = position + 2;
-                return 0;
+                return 1;
             }
         }
-        to = base;
+        scan->left = 0;
+        if (scan->base == scan->from) {
+            return 0;
+        }
+        if (scan_fill(scan) < 0) {
+            return -1;
+        }
     }
-    return 0;
+}
+
+/* The beginning of the event that ends where the last end was found. 1, 0 at `from`, or -1. */
+static int scan_beginning(struct scan *scan, uint64_t *begin)
+{
+    int found = scan_end(scan, begin);
+    if (found == 0) {
+        *begin = scan->from;
+    }
+    return found;
+}
+
+/* Whether the event that begins at `offset` is a line: 1 or 0 (a gap), or -1. */
+static int scan_is_line(const struct scan *scan, uint64_t offset)
+{
+    char first;
+    if (offset - scan->base < scan->filled) {
+        return scan->block[offset - scan->base] == 'i';
+    }
+    return read_at(scan->cursor, &first, 1, offset) == 1 ? first == 'i' : -1;
 }
 
 /* Moves `whole` on to the last event end before the end of the segment, `size`. 0 or -1. */
 static int find_whole(struct log_cursor *cursor, uint64_t size)
 {
-    uint64_t skip = 0;
+    char block[TAIL_BLOCK];
     uint64_t end;
+    if (size < cursor->searched) {
+        cursor->searched = cursor->whole; /* a torn event was taken back: a full disk */
+    }
     if (size <= cursor->searched) {
         return 0;
     }
     uint64_t from = cursor->searched > cursor->whole ? cursor->searched - 1 : cursor->whole;
-    if (find_end_backwards(cursor, from, size, TAIL_BLOCK, &skip, &end) < 0) {
+    struct scan scan = scan_begin(cursor, from, size, block, sizeof(block));
+    int found = scan_end(&scan, &end);
+    if (found < 0) {
         return -1;
     }
-    cursor->whole = end == NONE ? cursor->whole : end;
+    cursor->whole = found == 1 ? end : cursor->whole;
     cursor->searched = size;
     return 0;
 }
 
-/* ---- seeking ---- */
-
-/*
- * Counts the events of the current segment from its end, down to *events. 0 with *begin where they
- * begin and *events less those that are there, or -1.
- */
-static int count_back(struct log_cursor *cursor, uint64_t *events, uint64_t *begin)
+/* 0, or -1 when it cannot be read; *head is of EVENT_UNKNOWN then. */
+static int read_head(const struct log_cursor *cursor, uint64_t offset, struct event_head *head)
 {
-    struct stat status;
-    uint64_t end;
-    if (fstat(cursor->segment, &status) < 0 ||
-        find_end_backwards(cursor, cursor->start, cursor->start + (uint64_t)status.st_size, BLOCK,
-                           events, &end) < 0) {
-        return -1;
-    }
-    *begin = end == NONE ? cursor->start : end;
-    *events = end == NONE ? *events : 0;
-    return 0;
+    char text[EVENT_HEAD_MAX];
+    ssize_t count = read_at(cursor, text, sizeof(text), offset);
+    *head = event_head_parse(text, count < 0 ? 0 : (size_t)count);
+    return count < 0 ? -1 : 0;
 }
 
-int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t events)
+/* ---- seeking ---- */
+
+/* Where the segment ends now, or NONE with errno. */
+static uint64_t segment_end(const struct log_cursor *cursor)
+{
+    struct stat status;
+    return fstat(cursor->segment, &status) < 0 ? NONE : cursor->start + (uint64_t)status.st_size;
+}
+
+/*
+ * Counts the lines of the current segment from its last whole event, down to *lines. 0 with *begin
+ * where they begin and *lines less those that are there, or -1.
+ */
+static int count_back(const struct log_cursor *cursor, uint64_t *lines, uint64_t *begin)
+{
+    char block[BLOCK];
+    uint64_t end = segment_end(cursor);
+    if (end == NONE) {
+        return -1;
+    }
+    struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
+    int more = scan_beginning(&scan, begin);
+    while (more == 1 && *lines > 0) {
+        more = scan_beginning(&scan, begin);
+        int is_line = more < 0 ? -1 : scan_is_line(&scan, *begin);
+        if (is_line < 0) {
+            return -1;
+        }
+        *lines -= (uint64_t)is_line;
+    }
+    return more < 0 ? -1 : 0;
+}
+
+int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
 {
     uint64_t behind = NONE; /* only segments before this one are left to look at */
-    while (events > 0) {
+    do {
         uint64_t start;
         uint64_t begin;
         uint64_t later;
-        if (behind == 0) {
-            break;
-        }
-        if (find_segments(cursor, behind - 1, &start, &later) < 0) {
+        if (job_segment_find(cursor->directory, behind - 1, &start, &later) < 0) {
             return -1;
         }
         if (start == NONE) {
             break;
         }
         behind = start;
-        int segment = open_segment(cursor, start);
+        int segment = job_segment_open(cursor->directory, start, O_RDONLY);
         if (segment < 0 && errno == ENOENT) {
             continue; /* removed just now, and so are all before it */
         }
@@ -205,26 +219,15 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t events)
             return -1;
         }
         enter(cursor, segment, start, start);
-        if (count_back(cursor, &events, &begin) < 0) {
+        if (count_back(cursor, &lines, &begin) < 0) {
             return -1;
         }
         cursor->offset = cursor->whole = cursor->searched = begin;
-    }
+    } while (lines > 0 && behind > 0);
     return 0;
 }
 
-/* Whether an event with this offset begins at the cursor. */
-static bool is_event(const struct log_cursor *cursor)
-{
-    char expected[NAME_SIZE];
-    char found[NAME_SIZE];
-    int length =
-        snprintf(expected, sizeof(expected), "id: %llu\n", (unsigned long long)cursor->offset);
-    return read_at(cursor, found, (size_t)length, cursor->offset) == length &&
-           memcmp(expected, found, (size_t)length) == 0;
-}
-
-/* Over the event at the cursor. 0, 1 when it does not end, or -1. */
+/* Over the event at the cursor, which is whole. 0 or -1. */
 static int skip_event(struct log_cursor *cursor)
 {
     char block[TAIL_BLOCK];
@@ -232,7 +235,8 @@ static int skip_event(struct log_cursor *cursor)
     for (;;) {
         ssize_t count = read_at(cursor, block, sizeof(block), at);
         if (count < 2) {
-            return count < 0 ? -1 : 1;
+            errno = count < 0 ? errno : EIO;
+            return -1;
         }
         const char *end = memmem(block, (size_t)count, "\n\n", 2);
         if (end != NULL) {
@@ -244,46 +248,142 @@ static int skip_event(struct log_cursor *cursor)
     }
 }
 
-int log_cursor_seek_after(struct log_cursor *cursor, uint64_t event)
+/* Behind the event at the cursor, if it is there and has this id. */
+static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct event_id *event)
 {
-    uint64_t before;
-    uint64_t after;
-    if (find_segments(cursor, event, &before, &after) < 0) {
-        return -1;
+    char block[TAIL_BLOCK];
+    uint64_t end = segment_end(cursor);
+    if (end == NONE) {
+        return LOG_SEEK_FAILED;
     }
-    int segment = before == NONE ? -1 : open_segment(cursor, before);
-    if (segment < 0 && before != NONE && errno != ENOENT) {
-        return -1;
+    struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
+    if (scan_beginning(&scan, &end) < 0) { /* of what is not whole */
+        return LOG_SEEK_FAILED;
     }
-    if (segment < 0) {
-        if (before == NONE && after == NONE) {
-            return 1;
-        }
-        enter(cursor, -1, event, event); /* removed: the next read jumps to what there is */
-        return 0;
+    if (event->offset >= end) {
+        return LOG_SEEK_AHEAD;
     }
-    enter(cursor, segment, before, event);
-    return is_event(cursor) ? skip_event(cursor) : 1;
+    struct event_head head;
+    if (read_head(cursor, event->offset, &head) < 0) {
+        return LOG_SEEK_FAILED;
+    }
+    if (head.kind != EVENT_LINE || strcmp(head.id.text, event->text) != 0) {
+        return LOG_SEEK_UNKNOWN;
+    }
+    return skip_event(cursor) < 0 ? LOG_SEEK_FAILED : LOG_SEEK_DONE;
 }
 
-/* ---- reading ---- */
+/* The first line from the cursor on; *told is how many lines gap events before it tell of. */
+static struct event_head first_line(const struct log_cursor *cursor, uint64_t *told)
+{
+    uint64_t at = cursor->offset;
+    struct event_head head = {.kind = EVENT_UNKNOWN};
+    *told = 0;
+    while (read_head(cursor, at, &head) == 0 && head.kind == EVENT_GAP) {
+        *told += head.missed;
+        at += head.length;
+    }
+    return head;
+}
 
-/* To the oldest segment there is behind the cursor. 1, 0 when there is none, or -1. */
-static int jump(struct log_cursor *cursor, uint64_t *missed)
+/*
+ * The event was in a segment that is not there any more; the one at `after` is the oldest now. An
+ * id that does not come before the ids in there has never been.
+ */
+static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_id *event,
+                                  uint64_t after)
+{
+    uint64_t told;
+    int segment = job_segment_open(cursor->directory, after, O_RDONLY);
+    if (segment < 0) {
+        return LOG_SEEK_FAILED;
+    }
+    enter(cursor, segment, after, after);
+    struct event_head oldest = first_line(cursor, &told);
+    if (oldest.kind == EVENT_LINE && (oldest.id.numbered != event->numbered ||
+                                      (event->numbered && event->line >= oldest.id.line - told))) {
+        return LOG_SEEK_UNKNOWN;
+    }
+    enter(cursor, -1, event->offset, event->offset); /* the next read jumps to what there is */
+    cursor->seen = event->numbered ? event->line : NONE;
+    return LOG_SEEK_DONE;
+}
+
+enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *event)
 {
     for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
         uint64_t before;
         uint64_t after;
-        if (find_segments(cursor, cursor->offset, &before, &after) < 0) {
+        if (job_segment_find(cursor->directory, event->offset, &before, &after) < 0) {
+            return LOG_SEEK_FAILED;
+        }
+        if (before == NONE && after == NONE) {
+            return LOG_SEEK_AHEAD;
+        }
+        enum log_seek found = LOG_SEEK_FAILED;
+        int segment = -1;
+        if (before == NONE) {
+            found = seek_removed(cursor, event, after);
+        } else if ((segment = job_segment_open(cursor->directory, before, O_RDONLY)) >= 0) {
+            enter(cursor, segment, before, event->offset);
+            found = seek_in_segment(cursor, event);
+        }
+        if (found != LOG_SEEK_FAILED || errno != ENOENT) {
+            return found;
+        }
+    }
+    return LOG_SEEK_FAILED;
+}
+
+/* ---- reading ---- */
+
+/*
+ * The number that the next line would have had, known from the last line before the cursor and what
+ * gap events after it tell of; or NONE. The segment may be removed, but it is open.
+ */
+static uint64_t expected_line(const struct log_cursor *cursor)
+{
+    char block[BLOCK];
+    uint64_t begin;
+    uint64_t told = 0;
+    if (cursor->segment < 0) {
+        return cursor->seen == NONE ? NONE : cursor->seen + 1;
+    }
+    struct scan scan = scan_begin(cursor, cursor->start, cursor->offset, block, sizeof(block));
+    int more = scan_beginning(&scan, &begin);
+    while (more == 1) {
+        more = scan_beginning(&scan, &begin);
+        struct event_head head;
+        if (more < 0 || read_head(cursor, begin, &head) < 0 || head.kind == EVENT_UNKNOWN) {
+            return NONE;
+        }
+        if (head.kind == EVENT_LINE) {
+            return head.id.numbered ? head.id.line + 1 + told : NONE;
+        }
+        told += head.missed;
+    }
+    return NONE;
+}
+
+/* To the oldest segment there is behind the cursor. 1, 0 when there is none, or -1. */
+static int jump(struct log_cursor *cursor, struct log_gap *gap)
+{
+    for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
+        uint64_t before;
+        uint64_t after;
+        if (job_segment_find(cursor->directory, cursor->offset, &before, &after) < 0) {
             return -1;
         }
         uint64_t start = before == cursor->offset ? before : after;
         if (start == NONE || (start == cursor->start && cursor->segment >= 0)) {
             return 0;
         }
-        int segment = open_segment(cursor, start);
+        int segment = job_segment_open(cursor->directory, start, O_RDONLY);
         if (segment >= 0) {
-            *missed += start - cursor->offset;
+            if (start > cursor->offset && gap->bytes == 0) {
+                gap->lines = expected_line(cursor);
+            }
+            gap->bytes += start - cursor->offset;
             enter(cursor, segment, start, start);
             return 1;
         }
@@ -298,15 +398,15 @@ static int jump(struct log_cursor *cursor, uint64_t *missed)
  * The current segment has nothing more: on to the next. 1, 0 when there is none yet, or -1. The
  * oldest segment is always the first to be removed, so only when ours is can the next have been.
  */
-static int next_segment(struct log_cursor *cursor, bool removed, uint64_t *missed)
+static int next_segment(struct log_cursor *cursor, bool removed, struct log_gap *gap)
 {
     if (cursor->segment < 0 || removed) {
-        return jump(cursor, missed);
+        return jump(cursor, gap);
     }
     if (cursor->offset == cursor->start) {
         return 0;
     }
-    int segment = open_segment(cursor, cursor->offset);
+    int segment = job_segment_open(cursor->directory, cursor->offset, O_RDONLY);
     if (segment < 0) {
         return errno == ENOENT ? 0 : -1;
     }
@@ -326,28 +426,57 @@ static ssize_t hand_out(struct log_cursor *cursor, void *data, size_t size)
     return count;
 }
 
-ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, uint64_t *missed)
+/*
+ * Makes of the number that was expected, in `lines`, how many are missing before the cursor. What
+ * gap events tell of that come next is theirs to tell.
+ */
+static void measure_gap(const struct log_cursor *cursor, struct log_gap *gap)
 {
-    *missed = 0;
-    for (;;) {
+    uint64_t expected = gap->lines;
+    uint64_t told;
+    struct event_head next = first_line(cursor, &told);
+    gap->numbered = next.kind == EVENT_LINE && next.id.numbered && expected != NONE &&
+                    told <= next.id.line && expected <= next.id.line - told;
+    gap->lines = gap->numbered ? next.id.line - told - expected : 0;
+    gap->next_id[0] = '\0';
+    if (next.kind == EVENT_LINE) {
+        memcpy(gap->next_id, next.id.text, sizeof(gap->next_id));
+    }
+    if (gap->numbered && gap->lines == 0) {
+        gap->bytes = 0; /* only the line that was seen last is gone */
+    }
+}
+
+/* On to a segment in which there is something to hand out. 1, 0 if there is none, or -1. */
+static int move_on(struct log_cursor *cursor, struct log_gap *gap)
+{
+    while (cursor->offset == cursor->whole) {
         struct stat status = {.st_nlink = 1};
-        if (cursor->offset < cursor->whole) {
-            return hand_out(cursor, data, size);
-        }
         if (cursor->segment >= 0) {
             if (fstat(cursor->segment, &status) < 0 ||
                 find_whole(cursor, cursor->start + (uint64_t)status.st_size) < 0) {
                 return -1;
             }
             if (cursor->whole > cursor->offset) {
-                continue;
+                break;
             }
         }
-        int moved = next_segment(cursor, status.st_nlink == 0, missed);
+        int moved = next_segment(cursor, status.st_nlink == 0, gap);
         if (moved <= 0) {
             return moved;
         }
     }
+    return 1;
+}
+
+ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, struct log_gap *gap)
+{
+    *gap = (struct log_gap){0};
+    int moved = move_on(cursor, gap);
+    if (moved >= 0 && gap->bytes > 0) {
+        measure_gap(cursor, gap);
+    }
+    return moved <= 0 ? moved : hand_out(cursor, data, size);
 }
 
 void log_cursor_unread(struct log_cursor *cursor, size_t length)

@@ -4,6 +4,7 @@
  * buffer of the thread; the few events of our own are rendered into the stream.
  */
 #include "fcgi-app/log_stream.h"
+#include "fcgi-app/admission.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,8 @@
 #define CHUNK      ((size_t)131072)
 #define CHUNKS     4 /* that one stream sends before it is the next one's turn */
 #define EVENTS     64
-#define TEXT_SIZE  128
+#define TEXT_SIZE  256
+#define RETRY      "retry: 1000\n\n" /* how soon a client that lost us comes again, in ms */
 #define BATCH_MS   5 /* logs that grow quickly are passed on in larger pieces: at most this often */
 #define POLL_MS    25 /* for streams that cannot be watched: the kernel's limits are reached */
 
@@ -41,6 +43,8 @@ struct log_stream {
     struct outlet outlet;
     struct log_cursor cursor; /* with its directory, owned */
     struct watcher watcher;
+    uint64_t until; /* the offset at which it is enough; UINT64_MAX: the end of the job */
+    struct admission admission;
     char *request_id;
     char text[TEXT_SIZE]; /* an event of our own */
     size_t text_length, text_sent;
@@ -94,6 +98,7 @@ static void stream_free(struct log_stream *stream)
 {
     log_cursor_clear(&stream->cursor);
     close_fd(&stream->cursor.directory);
+    admission_leave(&stream->admission);
     free(stream->request_id);
     free(stream);
 }
@@ -162,14 +167,26 @@ static enum progress send_end(struct log_stream *stream)
     return ended < 0 ? PROGRESS_CUT : ended == 0 ? PROGRESS_WAIT : PROGRESS_WHOLE;
 }
 
-/* Whether the job has ended with its log whole, or has been forgotten. */
-static bool job_ended(const struct log_stream *stream)
+/* 1 when there is such a file in the job's directory, 0 when there is none, -1 when that cannot be
+ * told: nothing would wake the stream to look again. */
+static int has_file(const struct log_stream *stream, const char *name)
 {
     struct stat status;
-    if (fstatat(stream->cursor.directory, JOB_EXIT_FILE, &status, 0) == 0) {
-        return true;
+    if (fstatat(stream->cursor.directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        return 1;
     }
-    return fstat(stream->cursor.directory, &status) == 0 && status.st_nlink == 0;
+    return errno == ENOENT ? 0 : -1;
+}
+
+/* 1 when the job has ended with its log whole, or has been forgotten; 0 or -1, as has_file. */
+static int look_for_end(const struct log_stream *stream)
+{
+    struct stat status;
+    int ended = has_file(stream, JOB_EXIT_FILE);
+    if (ended != 0) {
+        return ended;
+    }
+    return fstat(stream->cursor.directory, &status) < 0 ? -1 : status.st_nlink == 0;
 }
 
 /* The log cannot be read. Half an event cannot be followed by another: then the stream is cut. */
@@ -183,22 +200,64 @@ static enum progress fail(struct log_stream *stream)
     return PROGRESS_MORE;
 }
 
+/*
+ * The end of what a stream sends that does not follow. While the exit record is being written the
+ * job neither runs nor has ended: its socket is gone first.
+ */
+static enum progress send_enough(struct log_stream *stream)
+{
+    int ended = look_for_end(stream);
+    int runs = ended != 0 ? 0 : has_file(stream, JOB_SOCKET_FILE);
+    if (ended < 0 || runs < 0) {
+        return fail(stream);
+    }
+    if (ended == 1) {
+        stream->job_ended = true;
+        return PROGRESS_MORE; /* it may have written more since, up to its end */
+    }
+    if (runs == 0) {
+        return PROGRESS_WAIT;
+    }
+    set_last_text(stream,
+                  "event: complete\ndata: {\"message\":\"stream ended\",\"running\":true}\n\n");
+    return PROGRESS_MORE;
+}
+
+/* What is missing, as far as it is known. */
+static void set_gap(struct log_stream *stream, const struct log_gap *gap)
+{
+    char lines[48] = "";
+    char next[EVENT_ID_SIZE + 16] = "";
+    if (gap->numbered) {
+        (void)snprintf(lines, sizeof(lines), ",\"missed_lines\":%llu",
+                       (unsigned long long)gap->lines);
+    }
+    if (gap->next_id[0] != '\0') {
+        (void)snprintf(next, sizeof(next), ",\"next_id\":\"%s\"", gap->next_id);
+    }
+    set_text(stream, "event: gap\ndata: {\"missed_bytes\":%llu%s%s}\n\n",
+             (unsigned long long)gap->bytes, lines, next);
+}
+
 static enum progress send_log(struct log_stream *stream)
 {
-    uint64_t missed;
+    struct log_gap gap;
     size_t sent;
     if (loop.stopping && stream->cursor.offset == stream->cursor.whole) {
         set_last_text(stream, "event: error\ndata: {\"error\":\"The server is stopping\"}\n\n");
         return PROGRESS_MORE;
     }
-    ssize_t count = log_cursor_read(&stream->cursor, loop.buffer, CHUNK, &missed);
+    if (stream->cursor.offset >= stream->until && stream->cursor.offset == stream->cursor.whole &&
+        !stream->job_ended) {
+        return send_enough(stream);
+    }
+    ssize_t count = log_cursor_read(&stream->cursor, loop.buffer, CHUNK, &gap);
     if (count < 0) {
         return fail(stream);
     }
-    if (missed > 0) {
+    if (gap.bytes > 0) {
         log_cursor_unread(&stream->cursor, (size_t)count);
-        set_text(stream, "event: gap\ndata: {\"missed_bytes\":%llu}\n\n",
-                 (unsigned long long)missed);
+        set_gap(stream, &gap);
         return PROGRESS_MORE;
     }
     if (count > 0) {
@@ -210,7 +269,11 @@ static enum progress send_log(struct log_stream *stream)
         set_last_text(stream, "event: complete\ndata: {\"message\":\"stream ended\"}\n\n");
         return PROGRESS_MORE;
     }
-    stream->job_ended = job_ended(stream); /* if so, one more look at the log */
+    int ended = look_for_end(stream);
+    if (ended < 0) {
+        return fail(stream);
+    }
+    stream->job_ended = ended == 1; /* if so, one more look at the log */
     return stream->job_ended ? PROGRESS_MORE : PROGRESS_WAIT;
 }
 
@@ -283,6 +346,7 @@ static void read_changes(void)
     loop.last_batch = clock_monotonic_ms();
     if (watch_table_read(&loop.watches, wake_watcher) < 0) {
         log_line("inotify: %m");
+        loop.changed = true; /* with the next batch: epoll tells of what is there only once */
     }
 }
 
@@ -364,13 +428,30 @@ static void empty_inbox(void)
     }
 }
 
-/* The stream of a request; NULL when memory is out or the client left. The cursor stays the
+/* Where the log ends now. 0, or -1 with errno. */
+static int find_end(const struct log_cursor *cursor, uint64_t *end)
+{
+    struct log_cursor newest;
+    log_cursor_init(&newest, cursor->directory);
+    int found = log_cursor_seek_newest(&newest, 0);
+    *end = newest.offset;
+    log_cursor_clear(&newest);
+    return found;
+}
+
+/* The stream of a request; NULL when it cannot be made or the client left. The cursor stays the
  * caller's.
  */
-static struct log_stream *stream_new(struct request *request, const struct log_cursor *cursor)
+static struct log_stream *stream_new(struct request *request, const struct log_cursor *cursor,
+                                     bool follow)
 {
     struct log_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL) {
+        return NULL;
+    }
+    stream->until = UINT64_MAX;
+    if (!follow && find_end(cursor, &stream->until) < 0) {
+        free(stream);
         return NULL;
     }
     stream->request_id = strdup(request_id(request));
@@ -380,18 +461,22 @@ static struct log_stream *stream_new(struct request *request, const struct log_c
         return NULL;
     }
     stream->cursor = *cursor;
+    set_text(stream, RETRY);
     return stream;
 }
 
-void log_stream_open(struct request *request, struct log_cursor *cursor)
+void log_stream_open(struct request *request, struct log_cursor *cursor, bool follow,
+                     struct admission *admission)
 {
-    struct log_stream *stream = stream_new(request, cursor);
+    struct log_stream *stream = stream_new(request, cursor, follow);
     if (stream == NULL) {
         log_cursor_clear(cursor);
         close_fd(&cursor->directory);
         request_abort(request);
         return;
     }
+    stream->admission = *admission;
+    admission->held = false;
     pthread_mutex_lock(&inbox.lock);
     STAILQ_INSERT_TAIL(&inbox.streams, stream, ready);
     pthread_mutex_unlock(&inbox.lock);
@@ -493,7 +578,7 @@ int log_streams_start(void)
         return -1;
     }
     /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */
-    if (watch_table_init(&loop.watches) < 0 ||
+    if (watch_table_init(&loop.watches, JOB_POSITION_FILE) < 0 ||
         wait_for(loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
         log_line("logs cannot be watched and are polled instead: %m");
         watch_table_clear(&loop.watches);

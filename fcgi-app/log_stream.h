@@ -6,6 +6,9 @@
 #ifndef FCGI_APP_LOG_STREAM_H
 #define FCGI_APP_LOG_STREAM_H
 
+#include <stdbool.h>
+
+struct admission;
 struct log_cursor;
 struct request;
 
@@ -13,9 +16,11 @@ struct request;
 int log_streams_start(void);
 
 /*
- * Follows a log from the cursor on, to the end of the job. Takes over the request, whose answer has
- * begun, and what the cursor owns with its directory, in any case; the handler returns at once.
+ * Sends a log from the cursor on, to the end of the job, or unless `follow` what there is now.
+ * Takes over the request, whose answer has begun, and what the cursor owns with its directory, in
+ * any case; the handler returns at once. The admission is taken over if it is held no more then.
  */
-void log_stream_open(struct request *request, struct log_cursor *cursor);
+void log_stream_open(struct request *request, struct log_cursor *cursor, bool follow,
+                     struct admission *admission);
 
 #endif

@@ -9,33 +9,39 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/run_files.h"
 #include "common/settings.h"
+#include "fcgi-app/admission.h"
+#include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
+#include "fcgi-app/health.h"
+#include "fcgi-app/identity.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/log_stream.h"
 #include "fcgi-app/port.h"
 #include "fcgi-app/run.h"
 #include "fcgi-app/server.h"
+#include "fcgi-app/spools.h"
 #include "procd/client.h"
 
 #define STOP_TIMEOUT_MS 1800
 
 /* Few arenas: what counts is the memory of many threads. Below the threshold buffers come from
- * them, because mapping and unmapping for each command stops the other threads (a tenth of /run's
- * rate). */
+ * them, because mapping and unmapping for each command stops the other threads
+ * (docs/benchmarks.md). */
 #define MALLOC_ARENAS  4
 #define MALLOC_MAPPED  (1 << 20)
 #define EXIT_BAD_USAGE 2
 
 static void set_up_malloc(void)
 {
+    /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread yet, and so in run_option() */
     (void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     (void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAPPED);
     (void)mallopt(M_TRIM_THRESHOLD, MALLOC_MAPPED);
+    /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
 static const char *run_option(int count, char **arguments)
@@ -43,6 +49,7 @@ static const char *run_option(int count, char **arguments)
     static const struct option options[] = {{"run", required_argument, NULL, 'r'}, {0}};
     const char *directory = NULL;
     int option;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((option = getopt_long(count, arguments, "r:", options, NULL)) != -1) {
         if (option != 'r') {
             return NULL;
@@ -66,24 +73,37 @@ static int open_directory(const char *run, const char *name)
     return fd;
 }
 
-/* Connects the parts with the run directory. 0, or -1 when that was logged. */
-static int set_up_parts(const char *run, const struct settings *settings)
+/* The directories in the run directory that we use; all stay open for ever. */
+struct places {
+    int spool;
+    int port;
+    int state; /* whose disk it is, for /health */
+};
+
+/* Opens them, and remembers procd's socket. 0, or -1 when that was logged. */
+static int open_places(const char *run, struct places *places)
 {
     char socket_path[PATH_MAX];
-    (void)snprintf(socket_path, sizeof(socket_path), "%s/" PROCD_SOCKET_NAME, run);
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run);
     if (procd_client_init(socket_path) < 0) {
         log_line("%s: %m", socket_path);
         return -1;
     }
-    int spool = open_directory(run, "spool"); /* both stay open for ever */
-    int port = open_directory(run, "port");
-    if (spool < 0 || port < 0) {
-        return -1;
-    }
-    json_init(spool, settings->max_body);
-    run_init(spool);
-    port_init(port, settings->proxy_port);
-    return 0;
+    places->spool = open_directory(run, RUN_SPOOL);
+    places->port = open_directory(run, RUN_PORT);
+    places->state = open_directory(run, RUN_STATE);
+    return places->spool < 0 || places->port < 0 || places->state < 0 ? -1 : 0;
+}
+
+static void set_up_parts(const struct places *places, const struct settings *settings)
+{
+    spools_init(places->spool);
+    json_init(settings->max_body);
+    run_init(settings->max_output);
+    command_init(settings);
+    admission_init(settings->max_runs, settings->max_streams);
+    health_init(places->state);
+    port_init(places->port, (unsigned)settings->proxy_port);
 }
 
 static void wait_for_signal(const sigset_t *signals)
@@ -118,6 +138,10 @@ int main(int count, char **arguments)
         log_line("%s", error);
         return EXIT_FAILURE;
     }
+    struct places places;
+    if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
+        return EXIT_FAILURE;
+    }
     sigset_t signals;
     block_signals(&signals);
     set_up_malloc();
@@ -125,10 +149,9 @@ int main(int count, char **arguments)
         log_line("descriptor 0 is no listening socket that can be served: %m");
         return EXIT_FAILURE;
     }
-    if (set_up_parts(run, &settings) < 0) {
-        return EXIT_FAILURE;
-    }
-    if (log_streams_start() < 0 || server_start(settings.max_connections, endpoint_dispatch) < 0) {
+    set_up_parts(&places, &settings);
+    if (log_streams_start() < 0 ||
+        server_start((unsigned)settings.max_connections, endpoint_dispatch) < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }

@@ -17,7 +17,9 @@
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
+#include "common/error_text.h"
 #include "common/io.h"
+#include "common/tree.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/port.h"
@@ -48,7 +50,9 @@ static unsigned parse_port(const char *text)
 
 /* ---- the target file ---- */
 
-/* What is bound, as its digits. 0, or -1 with errno (ENOENT: nothing). */
+/* What is bound, as its digits. 0, or -1 with errno. ENOENT: nothing; EBADMSG: what is there is not
+ * ours (who has the token can write here, by way of /proc/self/fd), and is none to nginx, either.
+ */
 static int read_target(char port[static PORT_SIZE])
 {
     cleanup_fd int fd = openat(port_directory, PORT_TARGET_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -61,6 +65,10 @@ static int read_target(char port[static PORT_SIZE])
     }
     port[length] = '\0';
     port[strcspn(port, "\n")] = '\0';
+    if (parse_port(port) == 0) {
+        errno = EBADMSG;
+        return -1;
+    }
     return 0;
 }
 
@@ -170,7 +178,7 @@ static void handle_bind_port(struct request *request)
                     (const char *[]){"error", "Port already bound", "current_port", current});
         break;
     default:
-        answer_failure(request, 500, "The port could not be bound: %s", strerror(errno));
+        answer_failure(request, 500, "The port could not be bound: %s", error_text(errno));
     }
 }
 
@@ -181,8 +189,9 @@ static void handle_unbind_port(struct request *request)
     if (body == NULL) {
         return;
     }
-    if (unlinkat(port_directory, PORT_TARGET_FILE, 0) != 0 && errno != ENOENT) {
-        answer_failure(request, 500, "The port could not be unbound: %s", strerror(errno));
+    /* Whatever it is: unbinding mends it. */
+    if (tree_remove(port_directory, PORT_TARGET_FILE) != 0) {
+        answer_failure(request, 500, "The port could not be unbound: %s", error_text(errno));
         return;
     }
     answer_port(request, 200, (const char *[]){"message", "Port binding removed", NULL, NULL});

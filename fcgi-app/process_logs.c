@@ -3,11 +3,14 @@
  * log_stream.c's.
  */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/log_cursor.h"
@@ -16,40 +19,138 @@
 #include "fcgi-app/request.h"
 #include "fcgi-app/sse.h"
 #include "procd/client.h"
+#include "procd/event_id.h"
 #include "procd/job_files.h"
 
-/* Where the stream begins: after the last event the client has seen, if it says so and it is known.
- */
-static int seek(const struct request *request, struct log_cursor *cursor)
+/* What a client asks for, beside the process. */
+struct wish {
+    const char *cursor_name; /* where the id of the last event it has seen is from; NULL: nowhere */
+    struct event_id cursor;
+    uint64_t tail; /* without that: so many of the newest lines */
+    bool follow;
+};
+
+/* ---- reading the wish: each answers what is wrong and returns false ---- */
+
+static bool read_parameter(struct request *request, const char *name, char **value)
+{
+    if (query_value(request_query(request), name, value) < 0) {
+        answer_error(request, 500, "Out of memory");
+        return false;
+    }
+    return true;
+}
+
+static bool read_cursor(struct request *request, struct wish *wish)
 {
     const char *last = request_last_event_id(request);
-    char *end;
-    errno = 0;
-    unsigned long long event = strtoull(last, &end, 10);
-    if (*last >= '0' && *last <= '9' && *end == '\0' && errno == 0) {
-        int found = log_cursor_seek_after(cursor, event);
-        if (found <= 0) {
-            return found;
+    const char *query = request_query(request);
+    cleanup_free char *parameter = NULL;
+    if (*last != '\0') { /* first: an EventSource that comes again keeps its URL */
+        wish->cursor_name = "Last-Event-ID";
+    } else if (query_has(query, "cursor")) {
+        wish->cursor_name = "cursor";
+        if (!read_parameter(request, "cursor", &parameter)) {
+            return false;
         }
-        log_cursor_clear(cursor);
-        log_cursor_init(cursor, cursor->directory);
+        last = parameter;
     }
-    return log_cursor_seek_newest(cursor, JOB_HISTORY_LINES);
+    if (wish->cursor_name != NULL &&
+        (last == NULL || !event_id_parse(last, strlen(last), &wish->cursor))) {
+        answer_error(request, 400, "Invalid %s: it is no event id", wish->cursor_name);
+        return false;
+    }
+    return true;
+}
+
+static bool read_tail(struct request *request, struct wish *wish)
+{
+    const char *query = request_query(request);
+    wish->tail = JOB_HISTORY_LINES;
+    if (!query_has(query, "tail")) {
+        return true;
+    }
+    if (query_has(query, "cursor")) {
+        answer_error(request, 400, "cursor and tail exclude each other");
+        return false;
+    }
+    cleanup_free char *tail = NULL;
+    if (!read_parameter(request, "tail", &tail)) {
+        return false;
+    }
+    if (tail == NULL || tail[strspn(tail, "0123456789")] != '\0') {
+        answer_error(request, 400, "Invalid tail: it must be a number of lines");
+        return false;
+    }
+    wish->tail = strtoull(tail, NULL, 10); /* the largest there is when it is too large */
+    return true;
+}
+
+static bool read_follow(struct request *request, struct wish *wish)
+{
+    const char *query = request_query(request);
+    cleanup_free char *follow = NULL;
+    if (!read_parameter(request, "follow", &follow)) {
+        return false;
+    }
+    wish->follow = follow == NULL || strcmp(follow, "0") != 0;
+    if (query_has(query, "follow") &&
+        (follow == NULL || (wish->follow && strcmp(follow, "1") != 0))) {
+        answer_error(request, 400, "Invalid follow: it must be 0 or 1");
+        return false;
+    }
+    return true;
+}
+
+static bool read_wish(struct request *request, struct wish *wish)
+{
+    *wish = (struct wish){0};
+    return read_tail(request, wish) && read_cursor(request, wish) && read_follow(request, wish);
+}
+
+/* ---- the stream ---- */
+
+/* Puts the cursor where the stream begins. NULL; or what is wrong with the client's; or "" with
+ * errno when the log cannot be read. */
+static const char *seek(struct log_cursor *cursor, const char *id, const struct wish *wish)
+{
+    if (wish->cursor_name == NULL) {
+        return log_cursor_seek_newest(cursor, wish->tail) < 0 ? "" : NULL;
+    }
+    if (!event_id_is_of(&wish->cursor, id)) {
+        return "it belongs to another process";
+    }
+    switch (log_cursor_seek_after(cursor, &wish->cursor)) {
+    case LOG_SEEK_DONE:
+        return NULL;
+    case LOG_SEEK_AHEAD:
+        return "it is ahead of the log";
+    case LOG_SEEK_UNKNOWN:
+        return "no event of the log has this id";
+    case LOG_SEEK_FAILED:
+        break;
+    }
+    return "";
 }
 
 /* Takes the directory over. */
-static void stream_log(struct request *request, int directory)
+static void stream_log(struct request *request, const char *id, const struct wish *wish,
+                       int directory, struct admission *admission)
 {
     struct log_cursor cursor;
     log_cursor_init(&cursor, directory);
-    bool wanted = sse_begin(request) == 0 && strcmp(request_method(request), "HEAD") != 0;
-    if (wanted && seek(request, &cursor) == 0) {
-        log_stream_open(request, &cursor);
-        return;
-    }
-    if (wanted) {
+    const char *wrong = seek(&cursor, id, wish);
+    int error = errno;
+    if (wrong != NULL && *wrong != '\0') {
+        answer_error(request, 400, "Invalid %s: %s", wish->cursor_name, wrong);
+    } else if (sse_begin(request) == 0 && strcmp(request_method(request), "HEAD") != 0) {
+        if (wrong == NULL) {
+            log_stream_open(request, &cursor, wish->follow, admission);
+            return;
+        }
+        errno = error;
         log_request(request_id(request), "/process_logs_streaming: %m");
-        (void)sse_error(request, "The log cannot be read");
+        (void)sse_error(request, SSE_NO_ID, "The log cannot be read");
     }
     log_cursor_clear(&cursor);
     close_fd(&directory);
@@ -57,18 +158,32 @@ static void stream_log(struct request *request, int directory)
 
 static void process_logs_streaming(struct request *request)
 {
-    cleanup_free char *id = query_value(request_query(request), "id");
+    if (!request_may_last(request)) {
+        return;
+    }
+    struct wish wish;
+    cleanup_free char *id = NULL;
     int directory = -1;
+    if (!read_parameter(request, "id", &id)) {
+        return;
+    }
     if (id == NULL || *id == '\0') {
         answer_error(request, 400, "Process ID is required");
         return;
     }
+    if (!read_wish(request, &wish)) {
+        return;
+    }
+    cleanup_(admission_leave) struct admission admission = {0};
+    if (!admission_enter(&admission, ADMISSION_STREAM, request)) {
+        return;
+    }
     enum procd_result result = procd_open_job(id, &directory);
     if (result == PROCD_DONE) {
-        stream_log(request, directory);
+        stream_log(request, id, &wish, directory, &admission);
     } else if (result == PROCD_NOT_FOUND) {
         if (sse_begin(request) == 0) {
-            (void)sse_error(request, "process not found: %s", id);
+            (void)sse_error(request, SSE_NO_ID, "process not found: %s", id);
         }
     } else {
         answer_procd_failure(request, result);

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/error_text.h"
 #include "common/io.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/sse.h"
@@ -110,11 +110,10 @@ static int drain(struct pump *pump)
     int64_t deadline = clock_monotonic_ms() + LINGER_MS;
     while (pump->polled[OUT].fd >= 0 || pump->polled[ERR].fd >= 0) {
         int64_t left = deadline - clock_monotonic_ms();
-        int ready = left > 0 ? poll(pump->polled, LEASE, (int)left) : 0;
-        if (ready == 0) {
+        if (left <= 0 || io_poll(pump->polled, LEASE, (int)left) == 0) {
             break;
         }
-        if (ready < 0 || read_pipes(pump) < 0) {
+        if (read_pipes(pump) < 0) {
             return -1;
         }
     }
@@ -131,8 +130,9 @@ static enum pump_result failure(const struct pump *pump)
     return pump->refused ? PUMP_REFUSED : PUMP_FAILED;
 }
 
-/* Waits for anything; while nothing is sent the client gets a sign of life now and then. */
-static int wait_for_events(struct pump *pump)
+/* Waits for anything; while nothing is sent the client gets a sign of life now and then. False when
+ * it does not take that. */
+static bool wait_for_events(struct pump *pump)
 {
     const struct pump_sink *sink = pump->sink;
     while (sink->silence != NULL) {
@@ -142,15 +142,15 @@ static int wait_for_events(struct pump *pump)
             left = SSE_KEEPALIVE_MS;
             pump->refused = sink->silence(pump->context) < 0;
             if (pump->refused) {
-                return -1;
+                return false;
             }
         }
-        int ready = poll(pump->polled, POLLED, (int)left);
-        if (ready != 0) {
-            return ready;
+        if (io_poll(pump->polled, POLLED, (int)left) > 0) {
+            return true;
         }
     }
-    return poll(pump->polled, POLLED, -1);
+    (void)io_poll(pump->polled, POLLED, -1);
+    return true;
 }
 
 /* Passes on that for now this is all. */
@@ -167,7 +167,7 @@ static int rest(struct pump *pump)
 /* One round. True to go on, false with *result. */
 static bool turn(struct pump *pump, struct ending *ending, enum pump_result *result)
 {
-    if (wait_for_events(pump) < 0) {
+    if (!wait_for_events(pump)) {
         *result = failure(pump);
         return false;
     }
@@ -216,9 +216,9 @@ const char *pump_failure(enum pump_result result, int sink_error)
     case PUMP_STOPPING:
         return "The server is stopping; the command was ended";
     case PUMP_REFUSED:
-        return sink_error == 0 ? NULL : strerror(sink_error);
+        return sink_error == 0 ? NULL : error_text(sink_error);
     case PUMP_FAILED:
-        return strerror(errno);
+        return error_text(errno);
     default:
         return NULL;
     }

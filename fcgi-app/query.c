@@ -35,34 +35,56 @@ static char decode_byte(const char **text)
     return *at;
 }
 
-static char *decode(const char *text, size_t length)
+/* Decodes into `out`, which has room for `length` bytes and a NUL. False when one is in it. */
+static bool decode(char *out, const char *text, size_t length)
 {
-    cleanup_free char *value = malloc(length + 1);
-    if (value == NULL) {
-        return NULL;
-    }
-    char *out = value;
     for (const char *end = text + length; text < end;) {
         *out = decode_byte(&text);
         if (*out++ == '\0') {
-            return NULL;
+            return false;
         }
     }
     *out = '\0';
-    return steal_pointer(value);
+    return true;
 }
 
-char *query_value(const char *query, const char *name)
+/* The raw value of the first parameter of this name, and its length; NULL if there is none. */
+static const char *find_value(const char *query, const char *name, size_t *value_length)
 {
     size_t name_length = strlen(name);
     while (*query != '\0') {
         size_t length = strcspn(query, "&");
         if (length > name_length && query[name_length] == '=' &&
             strncmp(query, name, name_length) == 0) {
-            return decode(query + name_length + 1, length - name_length - 1);
+            *value_length = length - name_length - 1;
+            return query + name_length + 1;
         }
         query += length;
         query += *query == '&';
     }
     return NULL;
+}
+
+int query_value(const char *query, const char *name, char **value)
+{
+    size_t length;
+    const char *raw = find_value(query, name, &length);
+    *value = NULL;
+    if (raw == NULL) {
+        return 0;
+    }
+    cleanup_free char *decoded = malloc(length + 1);
+    if (decoded == NULL) {
+        return -1;
+    }
+    if (decode(decoded, raw, length)) {
+        *value = steal_pointer(decoded);
+    }
+    return 0;
+}
+
+bool query_has(const char *query, const char *name)
+{
+    size_t length;
+    return find_value(query, name, &length) != NULL && length > 0;
 }

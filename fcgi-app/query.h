@@ -4,10 +4,17 @@
 #ifndef FCGI_APP_QUERY_H
 #define FCGI_APP_QUERY_H
 
+#include <stdbool.h>
+
 /*
- * The value of the first parameter of this name, decoded (%xx, and + for a space); owned by the
- * caller. NULL when it is not there, holds %00, or memory is out. Thread-safe.
+ * Leaves the value of the first parameter of this name in *value, decoded (%xx, and + for a space)
+ * and owned by the caller; NULL when it is not there, or holds %00. 0, or -1 when memory is out.
+ * Thread-safe.
  */
-char *query_value(const char *query, const char *name);
+int query_value(const char *query, const char *name, char **value);
+
+/* Whether there is a parameter of this name that is not empty: then query_value() has a value, or
+ * the value is none. */
+bool query_has(const char *query, const char *name);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * FastCGI records as an application writes them (FastCGI specification 1.0, section 3.3).
+ * FastCGI records as an application writes them, and as the guard asks with them (FastCGI
+ * specification 1.0, section 3.3).
  */
 #ifndef FCGI_APP_RECORD_H
 #define FCGI_APP_RECORD_H
@@ -11,7 +12,13 @@
 /* What a record may hold is 65,535 bytes; a multiple of 8 needs no padding. */
 #define RECORD_MAX ((size_t)65528)
 
-enum record_type { RECORD_END_REQUEST = 3, RECORD_STDOUT = 6 };
+enum record_type {
+    RECORD_BEGIN_REQUEST = 1,
+    RECORD_END_REQUEST = 3,
+    RECORD_PARAMS = 4,
+    RECORD_STDIN = 5,
+    RECORD_STDOUT = 6
+};
 
 static inline void record_header(unsigned char *header, enum record_type type, int request_id,
                                  size_t length)

@@ -12,15 +12,19 @@
 #include "common/cleanup.h"
 #include "common/utf8.h"
 
-#define OUT_OF_MEMORY "{\"error\":\"Out of memory\"}"
+/* Told instead of an answer, whatever that would have said. */
+#define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer: the request may have been done\"}"
 
 static void send_text(struct request *request, int status, const char *headers, const char *text)
 {
     char all[256];
     size_t length = strlen(text);
-    (void)snprintf(all, sizeof(all), "%sContent-Length: %zu\r\n", headers == NULL ? "" : headers,
-                   length);
-    if (request_begin(request, status, "application/json", all) == 0) {
+    if (length <= ANSWER_AT_ONCE) {
+        (void)snprintf(all, sizeof(all), "%sContent-Length: %zu\r\n",
+                       headers == NULL ? "" : headers, length);
+        headers = all;
+    }
+    if (request_begin(request, status, "application/json", headers) == 0) {
         (void)request_write(request, text, length);
     }
 }
@@ -67,31 +71,46 @@ static cJSON *error_object(const char *message, bool failure)
     return json;
 }
 
+/* The error that the format and its arguments make; further header lines, or NULL. */
+__attribute__((format(printf, 5, 0))) static void answer_message(struct request *request,
+                                                                 int status, const char *headers,
+                                                                 bool failure, const char *format,
+                                                                 va_list arguments)
+{
+    cleanup_free char *message = message_text(format, arguments);
+    answer_json_with(request, status, headers, error_object(message, failure));
+}
+
 void answer_error(struct request *request, int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cleanup_free char *message = message_text(format, arguments);
+    answer_message(request, status, NULL, false, format, arguments);
     va_end(arguments);
-    answer_json(request, status, error_object(message, false));
 }
 
 void answer_failure(struct request *request, int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cleanup_free char *message = message_text(format, arguments);
+    answer_message(request, status, NULL, true, format, arguments);
     va_end(arguments);
-    answer_json(request, status, error_object(message, true));
 }
 
 void answer_unavailable(struct request *request, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cleanup_free char *message = message_text(format, arguments);
+    answer_message(request, 503, RETRY_AFTER, false, format, arguments);
     va_end(arguments);
-    answer_json_with(request, 503, "Retry-After: 1\r\n", error_object(message, false));
+}
+
+void answer_too_many(struct request *request, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    answer_message(request, 429, RETRY_AFTER, false, format, arguments);
+    va_end(arguments);
 }
 
 void answer_success(struct request *request)

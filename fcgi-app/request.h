@@ -40,6 +40,17 @@ const char *request_last_event_id(const struct request *request);
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
 
+/* Whether nginx says that the client has the token and asks /health for everything. */
+bool request_asks_for_all(const struct request *request);
+
+/*
+ * Takes one of the places for requests that may last, of which there are a few less than for all
+ * requests: so short ones are answered however many others there are. Given back with the
+ * request. False when there is none: then the request has been answered with 503. Call it before
+ * the body is read.
+ */
+bool request_may_last(struct request *request);
+
 /*
  * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body
  * first): POLLHUP, POLLRDHUP or POLLERR say that the client left.
@@ -76,13 +87,24 @@ int request_flush(struct request *request);
 void request_abort(struct request *request);
 
 /*
- * Takes a begun answer from this thread: the rest of it goes through `outlet`, from any one thread,
- * and ends with outlet_close(). The handler returns at once and does not touch the request again.
- * 0, or -1 when the client left.
+ * Takes a begun answer of a request that may last from this thread: the rest of it goes through
+ * `outlet`, from any one thread, and ends with outlet_close(). The handler returns at once and does
+ * not touch the request again. 0, or -1 when the client left.
  */
 int request_detach(struct request *request, struct outlet *outlet);
 
 /* ---- whole answers ---- */
+
+/*
+ * Only an answer of up to this much tells its length: it leaves in one write(2) with its header, so
+ * nginx has all of it or nothing. Of a longer one that is cut after its header nginx (1.22, without
+ * buffering) keeps the connection to the client, which would wait for the rest until
+ * keepalive_timeout; without a length it sees the end.
+ */
+#define ANSWER_AT_ONCE ((size_t)6144)
+
+/* The header of an answer that asks the client to come again. */
+#define RETRY_AFTER "Retry-After: 1\r\n"
 
 /* Sends `json` (owned: deleted here; NULL, from an allocation that failed, becomes a 500). */
 void answer_json(struct request *request, int status, struct cJSON *json);
@@ -104,6 +126,11 @@ __attribute__((format(printf, 3, 4))) void answer_failure(struct request *reques
  */
 __attribute__((format(printf, 2, 3))) void answer_unavailable(struct request *request,
                                                               const char *format, ...);
+
+/* 429 {"error": "<message>"} with Retry-After, for a cap that the message names; nothing was done.
+ */
+__attribute__((format(printf, 2, 3))) void answer_too_many(struct request *request,
+                                                           const char *format, ...);
 
 /* {"success": true} */
 void answer_success(struct request *request);

@@ -3,40 +3,44 @@
  * until the end. What fits the writer's buffer leaves as one answer with its length.
  */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/cleanup.h"
+#include "common/error_text.h"
 #include "common/logger.h"
 #include "common/spool.h"
+#include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/pump.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"
 #include "fcgi-app/signal_name.h"
+#include "fcgi-app/spools.h"
 #include "fcgi-app/writer.h"
 
 #define ANSWER_BUFFER ((size_t)262144)
 #define STDERR_MEMORY ((size_t)65536)
 
-static int spool_directory = -1;
+/* Of the most output of an answer one part in so many is for standard error alone. */
+#define STDERR_SHARE 4
 
-void run_init(int spool_directory_fd)
-{
-    spool_directory = spool_directory_fd;
-}
+static uint64_t output_max = UINT64_MAX; /* bytes of both streams together */
 
-int run_spool_directory(void)
+void run_init(uint64_t max_output)
 {
-    return spool_directory;
+    output_max = max_output == 0 ? UINT64_MAX : max_output;
 }
 
 struct run {
     struct request *request;
     struct writer writer;
     struct spool *errors;
-    int error; /* errno of what failed here; 0 when it was the client that left */
+    uint64_t out_size; /* bytes of standard output in the answer */
+    bool cut[2];       /* by enum pump_stream: there was more */
+    int error;         /* errno of what failed here; 0 when it was the client that left */
 };
 
 static void run_clear(struct run *run)
@@ -46,10 +50,27 @@ static void run_clear(struct run *run)
 }
 #define cleanup_run cleanup_(run_clear)
 
+/*
+ * How many more bytes of a stream are taken. Standard output leaves as it comes, so that it cannot
+ * be cut afterwards: it may not take the part of standard error, which may take what it leaves.
+ */
+static uint64_t room_for(const struct run *run, enum pump_stream stream)
+{
+    return stream == PUMP_STDOUT ? output_max - output_max / STDERR_SHARE - run->out_size
+                                 : output_max - spool_size(run->errors);
+}
+
+/* What is too much is thrown away, and the command runs on. */
 static int take_output(void *context, enum pump_stream stream, const char *data, size_t length)
 {
     struct run *run = context;
+    uint64_t room = room_for(run, stream);
+    if (length > room) {
+        length = (size_t)room;
+        run->cut[stream] = true;
+    }
     if (stream == PUMP_STDOUT) {
+        run->out_size += length;
         return writer_piece(&run->writer, data, length);
     }
     if (spool_write(run->errors, data, length) < 0) {
@@ -70,10 +91,23 @@ static void fail(struct run *run, const char *message)
     }
 }
 
+static int end_text(struct run *run, enum pump_stream stream)
+{
+    if (run->cut[stream]) {
+        writer_piece_cut(&run->writer);
+        return 0;
+    }
+    return writer_piece_end(&run->writer);
+}
+
 static int write_errors(struct run *run)
 {
     const size_t piece_max = (size_t)1 << 20;
     uint64_t size = spool_size(run->errors);
+    if (size > output_max - run->out_size) {
+        size = output_max - run->out_size;
+        run->cut[PUMP_STDERR] = true;
+    }
     const char *text = spool_view(run->errors);
     if (text == NULL) {
         run->error = errno;
@@ -87,19 +121,22 @@ static int write_errors(struct run *run)
         at += piece;
         spool_relax_view(run->errors);
     }
-    return writer_piece_end(&run->writer);
+    return end_text(run, PUMP_STDERR);
 }
 
-static int write_ending(struct writer *writer, const struct ending *ending)
+static int write_ending(struct writer *writer, const struct ending *ending, bool truncated)
 {
     char name[SIGNAL_NAME_SIZE];
     if (writer_format(writer, "\",\"code\":%d", ending->code) < 0 ||
         (ending->code != 0 && writer_string(writer, ",\"error\":\"Non-zero exit code\"") < 0) ||
         (ending->signal != 0 &&
-         writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name)) < 0)) {
+         writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name)) < 0) ||
+        (truncated && writer_string(writer, ",\"truncated\":true") < 0)) {
         return -1;
     }
-    return writer_string(writer, "}");
+    return writer_format(writer, ",\"reason\":\"%s\",\"duration_ms\":%llu,\"max_rss_kb\":%llu}",
+                         end_reason_name(ending->reason), (unsigned long long)ending->duration_ms,
+                         (unsigned long long)ending->max_rss_kb);
 }
 
 static void finish(struct run *run, const struct ending *ending)
@@ -108,14 +145,15 @@ static void finish(struct run *run, const struct ending *ending)
         fail(run, RUN_LOST);
         return;
     }
-    if (writer_piece_end(&run->writer) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
+    if (end_text(run, PUMP_STDOUT) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
         write_errors(run) < 0) {
         if (run->error != 0) {
-            fail(run, strerror(run->error));
+            fail(run, error_text(run->error));
         }
         return;
     }
-    if (write_ending(&run->writer, ending) == 0) {
+    bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
+    if (write_ending(&run->writer, ending, truncated) == 0) {
         (void)writer_finish(&run->writer);
     }
 }
@@ -135,13 +173,22 @@ static void run_foreground(struct run *run, struct foreground *foreground)
 
 static void run_command(struct request *request)
 {
+    struct command command;
+    if (!request_may_last(request)) {
+        return;
+    }
     cleanup_(json_freep) struct json_body *body =
-        json_read(request, command_members, COMMAND_MEMBERS, 0);
+        command_read(request, COMMAND_FOREGROUND, &command);
     if (body == NULL) {
         return;
     }
+    cleanup_fd int input = command.input;
+    cleanup_(admission_leave) struct admission admission = {0};
+    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
+        return;
+    }
     cleanup_run struct run run = {.request = request,
-                                  .errors = spool_new(spool_directory, STDERR_MEMORY, 0)};
+                                  .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
         answer_error(request, 500, "Out of memory");
         return;
@@ -149,8 +196,8 @@ static void run_command(struct request *request)
     (void)writer_string(&run.writer, "{\"stdout\":\"");
     cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
     struct spawn_error error;
-    struct command command = command_of(body);
     enum procd_result result = procd_run(&command, &foreground, &error);
+    close_fd(&input);
     if (result != PROCD_DONE) {
         answer_command_failure(request, &command, result, &error, false);
         return;

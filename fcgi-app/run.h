@@ -4,9 +4,11 @@
 #ifndef FCGI_APP_RUN_H
 #define FCGI_APP_RUN_H
 
-/* Remembers the directory for spools (borrowed descriptor). Call once, before threads. */
-void run_init(int spool_directory_fd);
-int run_spool_directory(void);
+#include <stdint.h>
+
+/* Remembers how many bytes of output /run answers at most, 0: any number. Call once, before
+ * threads. */
+void run_init(uint64_t output_max);
 
 /* What both endpoints say of a command whose runner died. */
 #define RUN_LOST "The command's runner died: the command may have run"

@@ -4,20 +4,24 @@
  */
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
+#include "common/error_text.h"
 #include "common/line_reader.h"
 #include "common/logger.h"
+#include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/pump.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"
 #include "fcgi-app/signal_name.h"
+#include "fcgi-app/spools.h"
 #include "fcgi-app/sse.h"
 #include "fcgi-app/writer.h"
 
@@ -29,6 +33,7 @@ struct streaming {
     struct writer writer;
     struct line_reader lines[2]; /* by enum pump_stream */
     enum pump_stream current;    /* whose line it is */
+    int64_t next_id;             /* the number of the next event */
     int error;                   /* errno of what failed here; 0 when it was the client that left */
     bool torn;                   /* half an event is out */
 };
@@ -45,7 +50,7 @@ static int take_line(void *context, const struct line *line)
 {
     struct streaming *streaming = context;
     const char *name = streaming->current == PUMP_STDOUT ? "stdout" : "stderr";
-    int written = sse_output(&streaming->writer, name, line);
+    int written = sse_output(&streaming->writer, streaming->next_id++, name, line);
     if (written == -2) {
         streaming->error = errno;
         streaming->torn = true;
@@ -104,11 +109,14 @@ static void send_complete(struct streaming *streaming, const struct ending *endi
     if (cJSON_AddNumberToObject(data, "code", ending->code) == NULL ||
         cJSON_AddBoolToObject(data, "error", ending->code != 0) == NULL ||
         (ending->signal != 0 &&
-         cJSON_AddStringToObject(data, "signal", signal_name(ending->signal, name)) == NULL)) {
+         cJSON_AddStringToObject(data, "signal", signal_name(ending->signal, name)) == NULL) ||
+        cJSON_AddStringToObject(data, "reason", end_reason_name(ending->reason)) == NULL ||
+        cJSON_AddNumberToObject(data, "duration_ms", (double)ending->duration_ms) == NULL ||
+        cJSON_AddNumberToObject(data, "max_rss_kb", (double)ending->max_rss_kb) == NULL) {
         cJSON_Delete(data);
         data = NULL;
     }
-    (void)sse_event(streaming->request, "complete", data);
+    (void)sse_event(streaming->request, streaming->next_id, "complete", data);
 }
 
 /* The trouble is ours. After half an event the stream can only be cut. */
@@ -118,7 +126,7 @@ static void fail(struct streaming *streaming, const char *message)
     if (streaming->torn) {
         request_abort(streaming->request);
     } else if (flush(streaming) >= 0) {
-        (void)sse_error(streaming->request, "%s", message);
+        (void)sse_error(streaming->request, streaming->next_id, "%s", message);
     }
 }
 
@@ -126,7 +134,7 @@ static void finish(struct streaming *streaming, const struct ending *ending)
 {
     if (end_lines(streaming) < 0) {
         if (streaming->error != 0) {
-            fail(streaming, strerror(streaming->error));
+            fail(streaming, error_text(streaming->error));
         }
     } else if (ending->lost) {
         fail(streaming, RUN_LOST);
@@ -151,22 +159,31 @@ static void stream_foreground(struct streaming *streaming, struct foreground *fo
 
 static void run_streaming(struct request *request)
 {
+    struct command command;
+    if (!request_may_last(request)) {
+        return;
+    }
     cleanup_(json_freep) struct json_body *body =
-        json_read(request, command_members, COMMAND_MEMBERS, 0);
+        command_read(request, COMMAND_FOREGROUND, &command);
     if (body == NULL) {
         return;
     }
+    cleanup_fd int input = command.input;
+    cleanup_(admission_leave) struct admission admission = {0};
+    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
+        return;
+    }
     cleanup_streaming struct streaming streaming = {.request = request};
-    line_reader_init(&streaming.lines[PUMP_STDOUT], run_spool_directory(), LINE_MEMORY);
-    line_reader_init(&streaming.lines[PUMP_STDERR], run_spool_directory(), LINE_MEMORY);
+    line_reader_init(&streaming.lines[PUMP_STDOUT], spools_directory(), LINE_MEMORY);
+    line_reader_init(&streaming.lines[PUMP_STDERR], spools_directory(), LINE_MEMORY);
     if (writer_init(&streaming.writer, request, EVENT_BUFFER, true) < 0) {
         answer_error(request, 500, "Out of memory");
         return;
     }
     cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
     struct spawn_error error;
-    struct command command = command_of(body);
     enum procd_result result = procd_run(&command, &foreground, &error);
+    close_fd(&input);
     if (result != PROCD_DONE) {
         answer_command_failure(request, &command, result, &error, true);
         return;

@@ -5,6 +5,7 @@
 #define FCGI_APP_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct request;
 
@@ -16,10 +17,16 @@ int server_open(void);
 
 /*
  * Starts to serve: calls `handle` for each request, in the thread of its connection. More than
- * `requests_max` requests at once are answered 503. 0, or -1 with errno when no thread could be
+ * `requests_max` requests at once are answered 503, and those that may last when they are somewhat
+ * fewer. 0, or -1 with errno when no thread could be
  * made.
  */
 int server_start(unsigned requests_max, void (*handle)(struct request *request));
+
+/* How many requests are being served, and how many connections wait to be accepted (-1: not known).
+ * Thread-safe. */
+unsigned server_requests(void);
+int64_t server_backlog(void);
 
 /*
  * The end of a request that was detached: its connection `fd` (taken over) serves on in a thread of

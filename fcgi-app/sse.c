@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include <cjson/cJSON.h>
 
@@ -23,10 +22,14 @@ int sse_begin(struct request *request)
                                                                          : request_flush(request);
 }
 
-static int send_event(struct request *request, const char *event, const char *data)
+static int send_event(struct request *request, int64_t id, const char *event, const char *data)
 {
     cleanup_free char *text = NULL;
-    int length = asprintf(&text, "event: %s\ndata: %s\n\n", event, data);
+    char first[32] = "";
+    if (id != SSE_NO_ID) {
+        (void)snprintf(first, sizeof(first), "id: %lld\n", (long long)id);
+    }
+    int length = asprintf(&text, "%sevent: %s\ndata: %s\n\n", first, event, data);
     if (length < 0) {
         text = NULL;
         request_abort(request);
@@ -35,7 +38,7 @@ static int send_event(struct request *request, const char *event, const char *da
     return request_write(request, text, (size_t)length) < 0 ? -1 : request_flush(request);
 }
 
-int sse_event(struct request *request, const char *event, cJSON *data)
+int sse_event(struct request *request, int64_t id, const char *event, cJSON *data)
 {
     char *text = data == NULL ? NULL : cJSON_PrintUnformatted(data);
     cJSON_Delete(data);
@@ -43,12 +46,12 @@ int sse_event(struct request *request, const char *event, cJSON *data)
         request_abort(request);
         return -1;
     }
-    int sent = send_event(request, event, text);
+    int sent = send_event(request, id, event, text);
     cJSON_free(text);
     return sent;
 }
 
-int sse_error(struct request *request, const char *format, ...)
+int sse_error(struct request *request, int64_t id, const char *format, ...)
 {
     cleanup_free char *raw = NULL;
     va_list arguments;
@@ -63,7 +66,7 @@ int sse_error(struct request *request, const char *format, ...)
         cJSON_Delete(data);
         data = NULL;
     }
-    return sse_event(request, "error", data);
+    return sse_event(request, id, "error", data);
 }
 
 /* The part of the line that a spool holds, piece by piece from its view. */
@@ -86,9 +89,11 @@ static int write_held(struct writer *writer, const struct line *line)
     return 0;
 }
 
-int sse_output(struct writer *writer, const char *stream, const struct line *line)
+int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line)
 {
-    if (writer_format(writer, "event: output\ndata: {\"stream\":\"%s\",\"data\":\"", stream) < 0) {
+    if (writer_string(writer, "id: ") < 0 || writer_number(writer, (uint64_t)id) < 0 ||
+        writer_string(writer, "\nevent: output\ndata: {\"stream\":\"") < 0 ||
+        writer_string(writer, stream) < 0 || writer_string(writer, "\",\"data\":\"") < 0) {
         return -1;
     }
     if (line->held_length == 0) {

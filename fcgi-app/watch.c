@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -24,9 +25,10 @@ struct watch {
     LIST_ENTRY(watch) siblings;
 };
 
-int watch_table_init(struct watch_table *table)
+int watch_table_init(struct watch_table *table, const char *ignored)
 {
-    *table = (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+    *table =
+        (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .ignored = ignored};
     return table->fd < 0 ? -1 : 0;
 }
 
@@ -112,6 +114,11 @@ static void tell_all(const struct watch_table *table, void (*changed)(struct wat
     }
 }
 
+static bool is_ignored(const struct watch_table *table, const struct inotify_event *event)
+{
+    return table->ignored != NULL && event->len > 0 && strcmp(event->name, table->ignored) == 0;
+}
+
 /* A buffer full of events, of which a busy log fills many in a row. */
 static void tell_events(struct watch_table *table, const char *events, size_t length,
                         void (*changed)(struct watcher *watcher))
@@ -122,7 +129,7 @@ static void tell_events(struct watch_table *table, const char *events, size_t le
         event = (const struct inotify_event *)(const void *)(events + at);
         if ((event->mask & IN_Q_OVERFLOW) != 0) {
             tell_all(table, changed);
-        } else if (event->wd != last) {
+        } else if (event->wd != last && !is_ignored(table, event)) {
             last = event->wd;
             const struct watch *watch = find(table, event->wd);
             if (watch != NULL) { /* an event may be older than the removal of its watch */

@@ -22,12 +22,14 @@ LIST_HEAD(watch_list, watch);
 #define WATCH_BUCKETS 256
 
 struct watch_table {
-    int fd; /* the inotify instance, for poll(2); -1: nothing can be watched */
+    int fd;              /* the inotify instance, for poll(2); -1: nothing can be watched */
+    const char *ignored; /* changes of files of this name are not told; NULL: none is */
     struct watch_list buckets[WATCH_BUCKETS];
 };
 
-/* 0, or -1 with errno: the table is empty then and every watcher_add() fails. */
-int watch_table_init(struct watch_table *table);
+/* `ignored` is borrowed. 0, or -1 with errno: the table is empty then and every watcher_add()
+ * fails. */
+int watch_table_init(struct watch_table *table, const char *ignored);
 void watch_table_clear(struct watch_table *table); /* without watchers */
 
 /*

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/decimal.h"
 #include "common/json_text.h"
 #include "fcgi-app/request.h"
 
@@ -67,6 +68,15 @@ int writer_raw(struct writer *writer, const char *data, size_t length)
 int writer_string(struct writer *writer, const char *text)
 {
     return writer_raw(writer, text, strlen(text));
+}
+
+int writer_number(struct writer *writer, uint64_t number)
+{
+    if (make_room(writer, DECIMAL_MAX) < 0) {
+        return -1;
+    }
+    writer->used += decimal_render(writer->data + writer->used, number);
+    return 0;
 }
 
 int writer_format(struct writer *writer, const char *format, ...)
@@ -142,6 +152,11 @@ int writer_piece_end(struct writer *writer)
     return writer_text(writer, writer->cut, length);
 }
 
+void writer_piece_cut(struct writer *writer)
+{
+    writer->cut_length = 0;
+}
+
 int writer_flush(struct writer *writer)
 {
     return empty(writer) < 0 ? -1 : request_flush(writer->request);
@@ -151,9 +166,10 @@ int writer_finish(struct writer *writer)
 {
     if (!writer->begun) {
         char length[64];
+        bool tell = writer->used <= ANSWER_AT_ONCE;
         (void)snprintf(length, sizeof(length), "Content-Length: %zu\r\n", writer->used);
         writer->begun = true;
-        if (request_begin(writer->request, 200, "application/json", length) < 0) {
+        if (request_begin(writer->request, 200, "application/json", tell ? length : NULL) < 0) {
             return -1;
         }
     }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct request;
 
@@ -32,6 +33,7 @@ void writer_clear(struct writer *writer);
 
 int writer_raw(struct writer *writer, const char *data, size_t length);
 int writer_string(struct writer *writer, const char *text);
+int writer_number(struct writer *writer, uint64_t number); /* in decimal */
 __attribute__((format(printf, 2, 3))) int writer_format(struct writer *writer, const char *format,
                                                         ...); /* at most 256 bytes */
 
@@ -42,10 +44,14 @@ int writer_text(struct writer *writer, const char *data, size_t length);
 int writer_piece(struct writer *writer, const char *data, size_t length);
 int writer_piece_end(struct writer *writer);
 
+/* Instead of writer_piece_end() where a text is cut: a character begun is not shown. */
+void writer_piece_cut(struct writer *writer);
+
 /* Writes the buffer and sends it. */
 int writer_flush(struct writer *writer);
 
-/* The end of an answer in JSON: writes what is left, with its length if that is all of it. */
+/* The end of an answer in JSON: writes what is left, with its length if that is all of it
+ * and little (ANSWER_AT_ONCE). */
 int writer_finish(struct writer *writer);
 
 #endif

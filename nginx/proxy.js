@@ -10,11 +10,21 @@ const IPV6_LOCAL = ['00000000000000000000000001000000', '00000000000000000000000
 const READ_SIZE = 1024;                            // a few lines: the kernel makes no more than asked for
 const MOST_READS = 256;
 
+// The file is the commands' user's, who may put anything there: of more than a port's length nothing is read.
 function boundPort() {
+    let file;
     try {
-        return parseInt(fs.readFileSync(TARGET, 'utf8'), 10);
+        file = fs.openSync(TARGET);
     } catch (e) {
         return 0;   // no file: nothing is bound
+    }
+    try {
+        const buffer = Buffer.alloc(7);
+        const text = buffer.toString('utf8', 0, fs.readSync(file, buffer, 0, buffer.length, null));
+        const port = parseInt(text, 10);
+        return text === `${port}\n` ? port : 0;
+    } finally {
+        fs.closeSync(file);
     }
 }
 
@@ -57,7 +67,7 @@ function prefersIpv6(port) {
 
 function choose(s) {
     const port = boundPort();
-    if (!(port >= 1 && port <= 65535)) {
+    if (port < 1 || port > 65535 || port === Number(s.variables.server_port)) {   // not to ourselves, in a circle
         s.deny();
         return;
     }

@@ -5,8 +5,10 @@
 #include "procd/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -24,6 +27,9 @@
 #define ANSWER_TIMEOUT_MS 30000
 #define RETRY_FOR_MS      5000 /* how long a procd that is being restarted is waited for */
 #define RETRY_PAUSE_MS    10
+
+#define WAIT_OTHERS_MAX 4     /* descriptors that are polled besides procd's */
+#define WAIT_SLICE_MS   60000 /* poll(2) takes an int */
 
 /* ---- kept connections ---- */
 
@@ -37,12 +43,11 @@ static struct {
 
 int procd_client_init(const char *socket_path)
 {
-    size_t length = strlen(socket_path);
-    if (length >= sizeof(address.sun_path)) {
-        errno = ENAMETOOLONG;
+    int fd = open(socket_path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
         return -1;
     }
-    memcpy(address.sun_path, socket_path, length + 1);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", fd);
     return 0;
 }
 
@@ -181,7 +186,7 @@ static int receive_answer(int connection, struct answer *answer, int64_t deadlin
  * until `deadline`; PROCD_LOST when it has the request and does not answer for `patience_ms`.
  */
 static enum procd_result ask(struct message *request, struct answer *answer, int64_t deadline,
-                             int patience_ms)
+                             int64_t patience_ms)
 {
     cleanup_fd int connection = -1;
     if (send_request(request, NULL, 0, deadline, &connection) < 0) {
@@ -225,6 +230,21 @@ const char *job_status_name(enum job_status status)
     return names[status];
 }
 
+const char *end_reason_name(enum end_reason reason)
+{
+    static const char *const names[] = {
+        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
+        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
+        [END_LOST] = "lost",
+    };
+    return names[reason];
+}
+
+static enum end_reason reason_of(int64_t number)
+{
+    return number > END_UNKNOWN && number <= END_LOST ? (enum end_reason)number : END_LOST;
+}
+
 static enum job_status status_of(int64_t number)
 {
     return number >= JOB_RUNNING && number <= JOB_KILLED ? (enum job_status)number : JOB_FAILED;
@@ -240,6 +260,76 @@ enum procd_result procd_ping(int timeout_ms)
     return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
 }
 
+static void read_daemon_number(struct daemon_status *daemon, const struct field *field)
+{
+    switch ((int)field->tag) {
+    case FIELD_STARTS:
+        daemon->restarts = field->number > 0 ? field->number - 1 : 0;
+        break;
+    case FIELD_PID:
+        daemon->pid = field->number;
+        break;
+    case FIELD_DESCRIPTORS:
+        daemon->descriptors = field->number;
+        break;
+    case FIELD_THREADS:
+        daemon->threads = field->number;
+        break;
+    case FIELD_RSS_KB:
+        daemon->rss_kb = field->number;
+        break;
+    default:
+        break;
+    }
+}
+
+static void read_status(const struct incoming *message, struct procd_status *status)
+{
+    *status = (struct procd_status){
+        .supervisor = (pid_t)message_number(message, FIELD_PID, 0),
+        .uptime_ms = message_number(message, FIELD_UPTIME_MS, -1),
+        .running = message_number(message, FIELD_RUNNING, -1),
+        .runners = message_number(message, FIELD_RUNNERS, -1),
+        .idle_runners = message_number(message, FIELD_IDLE, -1),
+        .disk_free = message_number(message, FIELD_DISK_FREE, -1),
+        .disk_total = message_number(message, FIELD_DISK_TOTAL, -1),
+    };
+    struct daemon_status *daemon = NULL;
+    struct field field = {0};
+    while (message_next(message, &field)) {
+        if (field.tag == FIELD_ID && status->daemon_count == DAEMONS_MAX) {
+            return;
+        }
+        if (field.tag == FIELD_ID) {
+            daemon = &status->daemons[status->daemon_count++];
+            *daemon =
+                (struct daemon_status){.pid = -1, .descriptors = -1, .threads = -1, .rss_kb = -1};
+            (void)snprintf(daemon->name, sizeof(daemon->name), "%s", field.text);
+        } else if (daemon != NULL) {
+            read_daemon_number(daemon, &field);
+        }
+    }
+}
+
+enum procd_result procd_status(struct procd_status *status, int timeout_ms)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = malloc(MESSAGE_PACKET_MAX)};
+    message_init(&request, MESSAGE_STATUS);
+    if (answer.large == NULL) {
+        return PROCD_UNREACHABLE;
+    }
+    enum procd_result result =
+        ask(&request, &answer, clock_monotonic_ms() + timeout_ms, timeout_ms);
+    if (result == PROCD_DONE && answer.message.type != MESSAGE_STATUS) {
+        return PROCD_LOST;
+    }
+    if (result == PROCD_DONE) {
+        read_status(&answer.message, status);
+    }
+    return result;
+}
+
 static void add_command(struct message *message, const struct command *command)
 {
     message_add_text(message, FIELD_CMD, command->cmd);
@@ -249,13 +339,26 @@ static void add_command(struct message *message, const struct command *command)
     for (size_t i = 0; i < command->env_count; i++) {
         message_add_text(message, FIELD_ENV, command->env[i]);
     }
+    if (command->timeout_ms > 0) {
+        message_add_number(message, FIELD_TIMEOUT_MS, (int64_t)command->timeout_ms);
+        message_add_number(message, FIELD_GRACE_MS, (int64_t)command->grace_ms);
+    }
+    for (int i = 0; i < CGROUP_LIMITS; i++) {
+        if (command->limits[i] > 0) {
+            message_add_number(message, cgroup_limit_field((enum cgroup_limit)i),
+                               (int64_t)command->limits[i]);
+        }
+    }
+    if (command->keeps_stdin) {
+        message_add_number(message, FIELD_STDIN, 1);
+    }
 }
 
 static void read_spawn_error(const struct incoming *message, struct spawn_error *error)
 {
     int64_t stage = message_number(message, FIELD_STAGE, SPAWN_PREPARE);
     error->stage =
-        stage >= SPAWN_PREPARE && stage <= SPAWN_EXEC ? (enum spawn_stage)stage : SPAWN_PREPARE;
+        stage >= SPAWN_PREPARE && stage < SPAWN_STAGE_END ? (enum spawn_stage)stage : SPAWN_PREPARE;
     error->error = (int)message_number(message, FIELD_ERROR, EIO);
 }
 
@@ -318,10 +421,10 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
             *result = give_up(*lease);
             return ATTEMPT_DECIDED;
         }
-        if (message_receive(*lease, packet, sizeof(packet), &message, 0) != 1 ||
-            message_open(&message) < 0) {
+        int received = message_receive(*lease, packet, sizeof(packet), &message, 0);
+        if (received != 1 || message_open(&message) < 0) {
             *result = PROCD_LOST;
-            return attempt;
+            return received == 0 ? attempt : ATTEMPT_DECIDED; /* it may have been BEGIN */
         }
         attempt = ATTEMPT_DECIDED;
         if (message.type == MESSAGE_STARTED) {
@@ -336,7 +439,7 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
     }
 }
 
-static enum attempt attempt_run(struct message *request, int64_t deadline,
+static enum attempt attempt_run(struct message *request, int input, int64_t deadline,
                                 struct foreground *foreground, struct spawn_error *spawn_error,
                                 enum procd_result *result)
 {
@@ -348,7 +451,9 @@ static enum attempt attempt_run(struct message *request, int64_t deadline,
     cleanup_fd int lease = pair[0];
     cleanup_fd int given = pair[1];
     cleanup_fd int connection = -1;
-    if (send_request(request, &given, 1, deadline, &connection) < 0) {
+    const int descriptors[] = {given, input};
+    size_t count = input > STDERR_FILENO ? 2 : 1;
+    if (send_request(request, descriptors, count, deadline, &connection) < 0) {
         *result = is_delivery_failure(errno) ? PROCD_UNREACHABLE : not_started(spawn_error, errno);
         return ATTEMPT_DECIDED;
     }
@@ -366,7 +471,8 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     int64_t deadline = clock_monotonic_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result;
-        if (attempt_run(&request, deadline, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
+        if (attempt_run(&request, command->input, deadline, foreground, spawn_error, &result) ==
+            ATTEMPT_DECIDED) {
             return result;
         }
         if (clock_monotonic_ms() >= deadline) {
@@ -391,6 +497,7 @@ int foreground_ending(int lease, struct ending *ending)
     *ending = (struct ending){
         .code = (int)message_number(&message, FIELD_CODE, -1),
         .signal = (int)message_number(&message, FIELD_SIGNAL, 0),
+        .reason = reason_of(message_number(&message, FIELD_REASON, END_LOST)),
         .left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0,
         .duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0),
         .cpu_user_ms = (uint64_t)message_number(&message, FIELD_CPU_USER_MS, 0),
@@ -422,15 +529,74 @@ enum procd_result procd_start(const struct command *command, struct job *job,
         read_spawn_error(&answer.message, spawn_error);
         return PROCD_NOT_STARTED;
     }
+    if (answer.message.type == MESSAGE_TOO_MANY) {
+        return PROCD_TOO_MANY;
+    }
     if (answer.message.type != MESSAGE_STARTED) {
         return PROCD_LOST;
     }
     *job =
         (struct job){.pid = (pid_t)message_number(&answer.message, FIELD_PID, 0),
                      .status = JOB_RUNNING,
+                     .command = "",
+                     .cwd = "",
                      .started_at = (uint64_t)message_number(&answer.message, FIELD_STARTED_AT, 0)};
     copy_id(job->id, message_text(&answer.message, FIELD_ID));
     return PROCD_DONE;
+}
+
+static void read_job_number(struct job *job, enum field_tag tag, int64_t number)
+{
+    switch ((int)tag) {
+    case FIELD_PID:
+        job->pid = (pid_t)number;
+        break;
+    case FIELD_STATUS:
+        job->status = status_of(number);
+        break;
+    case FIELD_STARTED_AT:
+        job->started_at = (uint64_t)number;
+        break;
+    case FIELD_ENDED_AT:
+        job->ended_at = (uint64_t)number;
+        break;
+    case FIELD_CODE:
+        job->exit_code = (int)number;
+        break;
+    case FIELD_SIGNAL:
+        job->signal = (int)number;
+        break;
+    case FIELD_REASON:
+        job->reason = reason_of(number);
+        break;
+    case FIELD_CPU_USER_MS:
+        job->cpu_user_ms = (uint64_t)number;
+        break;
+    case FIELD_CPU_SYSTEM_MS:
+        job->cpu_system_ms = (uint64_t)number;
+        break;
+    case FIELD_MAX_RSS_KB:
+        job->max_rss_kb = (uint64_t)number;
+        break;
+    case FIELD_FIRST_OFFSET:
+        job->position.first_offset = (uint64_t)number;
+        break;
+    case FIELD_FIRST_LINE:
+        job->position.first_line = (uint64_t)number;
+        break;
+    case FIELD_NEXT_OFFSET:
+        job->position.next_offset = (uint64_t)number;
+        break;
+    case FIELD_NEXT_LINE:
+        job->position.next_line = (uint64_t)number;
+        job->has_position = true;
+        break;
+    case FIELD_LINES_DROPPED:
+        job->position.lines_dropped = (uint64_t)number;
+        break;
+    default:
+        break;
+    }
 }
 
 static void read_job_field(struct job *job, const struct field *field)
@@ -439,82 +605,231 @@ static void read_job_field(struct job *job, const struct field *field)
     case FIELD_ID:
         copy_id(job->id, field->text);
         break;
-    case FIELD_PID:
-        job->pid = (pid_t)field->number;
-        break;
-    case FIELD_STATUS:
-        job->status = status_of(field->number);
-        break;
-    case FIELD_STARTED_AT:
-        job->started_at = (uint64_t)field->number;
-        break;
-    case FIELD_ENDED_AT:
-        job->ended_at = (uint64_t)field->number;
-        break;
-    case FIELD_CODE:
-        job->exit_code = (int)field->number;
-        break;
-    case FIELD_SIGNAL:
-        job->signal = (int)field->number;
-        break;
     case FIELD_COMMAND:
         job->command = field->text;
         break;
+    case FIELD_CWD:
+        job->cwd = field->text;
+        break;
     default:
+        read_job_number(job, field->tag, field->number);
         break;
     }
 }
 
-enum procd_result procd_list(void (*each)(void *context, const struct job *job), void *context)
+/* Hands out the jobs in a JOBS message. When the last of them was started, 0 if there is none. */
+static uint64_t read_jobs(const struct incoming *message, job_function *each, void *context)
 {
-    cleanup_message struct message request;
-    cleanup_answer struct answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_LIST);
-    answer.large = malloc(MESSAGE_PACKET_MAX);
-    if (answer.large == NULL) {
-        return PROCD_UNREACHABLE;
-    }
-    enum procd_result result = ask_again(&request, &answer);
-    if (result != PROCD_DONE) {
-        return result;
-    }
-    struct job job = {.command = ""};
+    static const struct job none = {.command = "", .cwd = ""};
+    struct job job = none;
     struct field field = {0};
-    while (message_next(&answer.message, &field)) {
+    while (message_next(message, &field)) {
         if (field.tag == FIELD_ID && job.id[0] != '\0') {
             each(context, &job);
-            job = (struct job){.command = ""};
+            job = none;
         }
         read_job_field(&job, &field);
     }
     if (job.id[0] != '\0') {
         each(context, &job);
     }
-    return PROCD_DONE;
+    return job.started_at;
 }
 
-enum procd_result procd_kill(const char *id, enum job_status *status)
+/* What an answer says that is not the one that was hoped for. */
+static enum procd_result refusal(const struct incoming *message, enum job_status *status)
 {
-    cleanup_message struct message request;
-    cleanup_answer struct answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_KILL);
-    message_add_text(&request, FIELD_ID, id);
-    enum procd_result result = ask_once(&request, &answer);
-    if (result != PROCD_DONE) {
-        return result;
-    }
-    switch ((int)answer.message.type) {
-    case MESSAGE_DONE:
-        *status = JOB_KILLED;
-        return PROCD_DONE;
+    switch ((int)message->type) {
     case MESSAGE_NOT_FOUND:
         return PROCD_NOT_FOUND;
+    case MESSAGE_NO_STDIN:
+        return PROCD_NO_STDIN;
     case MESSAGE_NOT_RUNNING:
-        *status = status_of(message_number(&answer.message, FIELD_STATUS, JOB_FAILED));
+        *status = status_of(message_number(message, FIELD_STATUS, JOB_FAILED));
         return PROCD_NOT_RUNNING;
     default:
         return PROCD_LOST;
     }
+}
+
+/* The jobs that were started after *after, as many as one answer holds; *more when that is not all.
+ */
+static enum procd_result list_page(uint64_t *after, bool *more, job_function *each, void *context)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_LIST);
+    message_add_number(&request, FIELD_STARTED_AT, (int64_t)*after);
+    answer.large = malloc(MESSAGE_PACKET_MAX);
+    if (answer.large == NULL) {
+        return PROCD_UNREACHABLE;
+    }
+    enum procd_result result = ask_again(&request, &answer);
+    if (result == PROCD_DONE) {
+        *after = read_jobs(&answer.message, each, context);
+        *more = message_number(&answer.message, FIELD_MORE, 0) != 0;
+    }
+    return result;
+}
+
+enum procd_result procd_list(job_function *each, void *context)
+{
+    enum procd_result result;
+    uint64_t after = 0;
+    bool more = false;
+    do {
+        result = list_page(&after, &more, each, context);
+    } while (result == PROCD_DONE && more);
+    return result;
+}
+
+/* A question about one job, whose fields may take more than a small buffer. */
+static int ask_about(struct message *request, enum message_type type, const char *id,
+                     struct answer *answer)
+{
+    message_init(request, type);
+    message_add_text(request, FIELD_ID, id);
+    answer->large = malloc(MESSAGE_PACKET_MAX);
+    return answer->large == NULL ? -1 : 0;
+}
+
+enum procd_result procd_get(const char *id, job_function *each, void *context)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    enum job_status status;
+    if (ask_about(&request, MESSAGE_GET, id, &answer) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    enum procd_result result = ask_again(&request, &answer);
+    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
+        return refusal(&answer.message, &status);
+    }
+    if (result == PROCD_DONE) {
+        (void)read_jobs(&answer.message, each, context);
+    }
+    return result;
+}
+
+/* Waits for the first of them. 1 when it is `fd`, 0 when it is one of the others, -1 at `deadline`.
+ */
+static int await_first(int fd, const struct pollfd *others, size_t count, int64_t deadline)
+{
+    struct pollfd polled[WAIT_OTHERS_MAX + 1] = {{.fd = fd, .events = POLLIN}};
+    memcpy(polled + 1, others, count * sizeof(*others));
+    for (;;) {
+        int64_t left = deadline == INT64_MAX ? WAIT_SLICE_MS : deadline - clock_monotonic_ms();
+        left = left < 0 ? 0 : left > WAIT_SLICE_MS ? WAIT_SLICE_MS : left;
+        int ready = poll(polled, count + 1, (int)left);
+        if (ready > 0) {
+            return polled[0].revents != 0;
+        }
+        if (ready == 0 && deadline != INT64_MAX && clock_monotonic_ms() >= deadline) {
+            return -1;
+        }
+    }
+}
+
+/* Asks once; PROCD_LOST when procd dies meanwhile, PROCD_NOT_RUNNING when the time is up. */
+static enum procd_result attempt_wait(struct message *request, struct answer *answer,
+                                      int64_t deadline, const struct pollfd *others, size_t count)
+{
+    cleanup_fd int connection = -1;
+    if (send_request(request, NULL, 0, clock_monotonic_ms() + RETRY_FOR_MS, &connection) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    int first = await_first(connection, others, count, deadline);
+    if (first <= 0) {
+        return first == 0 ? PROCD_INTERRUPTED : PROCD_NOT_RUNNING;
+    }
+    if (receive_answer(connection, answer, clock_monotonic_ms() + ANSWER_TIMEOUT_MS) < 0) {
+        return PROCD_LOST;
+    }
+    kept_put(&connection);
+    return PROCD_DONE;
+}
+
+enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct pollfd *others,
+                             size_t count, job_function *each, void *context)
+{
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : clock_monotonic_ms() + timeout_ms;
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    enum job_status status;
+    enum procd_result result;
+    if (ask_about(&request, MESSAGE_WAIT, id, &answer) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    while ((result = attempt_wait(&request, &answer, deadline, others, count)) == PROCD_LOST) {
+        if (await_first(-1, others, count, clock_monotonic_ms() + RETRY_PAUSE_MS) == 0) {
+            return PROCD_INTERRUPTED;
+        }
+        if (clock_monotonic_ms() >= deadline) {
+            return PROCD_LOST;
+        }
+    }
+    if (result == PROCD_NOT_RUNNING) {
+        return procd_get(id, each, context); /* it still runs, or has ended just now */
+    }
+    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
+        return refusal(&answer.message, &status);
+    }
+    if (result == PROCD_DONE) {
+        (void)read_jobs(&answer.message, each, context);
+    }
+    return result;
+}
+
+/* Asks once for what must not be carried out twice; `type` is the answer that is hoped for. */
+static enum procd_result order(struct message *request, struct answer *answer,
+                               enum message_type type, int64_t patience_ms, enum job_status *status)
+{
+    enum procd_result result =
+        ask(request, answer, clock_monotonic_ms() + RETRY_FOR_MS, patience_ms);
+    return result == PROCD_DONE && answer->message.type != type ? refusal(&answer->message, status)
+                                                                : result;
+}
+
+enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    int64_t patience_ms = ANSWER_TIMEOUT_MS;
+    message_init(&request, MESSAGE_KILL);
+    message_add_text(&request, FIELD_ID, id);
+    if (kill->signal != SIGKILL) {
+        message_add_number(&request, FIELD_SIGNAL, kill->signal);
+    }
+    if (kill->signal != SIGKILL && kill->has_grace) {
+        message_add_number(&request, FIELD_GRACE_MS, (int64_t)kill->grace_ms);
+        patience_ms += (int64_t)kill->grace_ms;
+    }
+    return order(&request, &answer, MESSAGE_DONE, patience_ms, status);
+}
+
+enum procd_result procd_delete(const char *id, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_DELETE);
+    message_add_text(&request, FIELD_ID, id);
+    return order(&request, &answer, MESSAGE_DONE, ANSWER_TIMEOUT_MS, status);
+}
+
+enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
+                              size_t *written, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_answer struct answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_WRITE);
+    message_add_text(&request, FIELD_ID, id);
+    message_add_bytes(&request, FIELD_DATA, data, length);
+    if (eof) {
+        message_add_number(&request, FIELD_EOF, 1);
+    }
+    enum procd_result result = order(&request, &answer, MESSAGE_WROTE, ANSWER_TIMEOUT_MS, status);
+    *written = result == PROCD_DONE ? (size_t)message_number(&answer.message, FIELD_WRITTEN, 0) : 0;
+    return result;
 }
 
 enum procd_result procd_open_job(const char *id, int *directory_fd)

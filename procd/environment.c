@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/user.h"
 
 /* Open addressing over pointers to entries; `mask` + 1 slots, at most half of them in use. */
 struct names {
@@ -101,4 +102,41 @@ char **environment_merge(const struct incoming *command)
     memmove(entries, entries + winner, (count - winner + 1) * sizeof(*entries));
     free(names.slots);
     return steal_pointer(entries);
+}
+
+static int set_or_unset(const char *name, const char *value)
+{
+    return value == NULL ? unsetenv(name) : setenv(name, value, 1);
+}
+
+int environment_adopt(const struct user *user)
+{
+    return set_or_unset("HOME", user->home) < 0 || set_or_unset("USER", user->name) < 0 ||
+                   set_or_unset("LOGNAME", user->name) < 0 || set_or_unset("SHELL", user->shell) < 0
+               ? -1
+               : 0;
+}
+
+static bool is_kept(const char *entry)
+{
+    static const char *const names[] = {"HOME", "USER", "LOGNAME", "SHELL",
+                                        "PATH", "LANG", "TZ",      "TERM"};
+    size_t length = name_length(entry);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strlen(names[i]) == length && memcmp(names[i], entry, length) == 0) {
+            return true;
+        }
+    }
+    return strncmp(entry, "LC_", 3) == 0;
+}
+
+void environment_restrict(void)
+{
+    char **kept = environ;
+    for (char **entry = environ; *entry != NULL; entry++) {
+        if (is_kept(*entry)) {
+            *kept++ = *entry;
+        }
+    }
+    *kept = NULL;
 }

@@ -5,7 +5,6 @@
  */
 #include "procd/job_log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,10 +16,12 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/io.h"
+#include "common/decimal.h"
 #include "common/json_text.h"
 #include "common/logger.h"
-#include "procd/job_files.h"
+#include "procd/event_id.h"
+#include "procd/job_position.h"
+#include "procd/job_segment.h"
 
 #define PIECE_MAX      ((size_t)16384) /* raw bytes escaped at a time */
 #define BUFFER_SIZE    ((size_t)262144)
@@ -31,24 +32,52 @@
 
 _Static_assert(BUFFER_SIZE > JSON_ESCAPED_MAX(PIECE_MAX) + FRAME_MAX, "room for a piece");
 
-static void segment_name(char name[64], uint64_t start)
+/* ---- the position ---- */
+
+/* What the disk holds: the buffer is empty. */
+static struct job_position position_now(const struct job_log *log)
 {
-    (void)snprintf(name, 64, JOB_SEGMENT_FORMAT, (unsigned long long)start);
+    const struct job_log_segment *oldest = &log->segments[0];
+    uint64_t next_line = log->next_line - log->pending;
+    bool empty = log->segment_count == 1 && !log->has_line;
+    return (struct job_position){
+        .first_offset = empty ? log->whole : oldest->first_offset,
+        .first_line = empty ? next_line : oldest->first_line,
+        .next_offset = log->whole,
+        .next_line = next_line,
+        .lines_dropped = oldest->first_line + log->lost - oldest->lost,
+    };
+}
+
+static void note_position(struct job_log *log)
+{
+    struct job_position now = position_now(log);
+    if (memcmp(&now, &log->position, sizeof(now)) != 0 &&
+        job_position_update(log->position_fd, &now) == 0) { /* otherwise the next one may succeed */
+        log->position = now;
+    }
 }
 
 /* ---- the disk ---- */
 
+static struct job_log_segment *newest(struct job_log *log)
+{
+    return &log->segments[log->segment_count - 1];
+}
+
 static int open_segment(struct job_log *log)
 {
-    char name[64];
-    segment_name(name, log->written);
-    int fd = openat(log->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+    char name[JOB_SEGMENT_NAME_SIZE];
+    job_segment_name(name, log->written);
+    int fd = openat(log->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0) {
         return -1;
     }
     close_fd(&log->segment);
     log->segment = fd;
-    log->starts[log->segment_count++] = log->written;
+    log->segments[log->segment_count++] =
+        (struct job_log_segment){log->written, log->written, log->next_line, log->lost};
+    log->has_line = false;
     return 0;
 }
 
@@ -57,24 +86,37 @@ static void unlink_oldest(struct job_log *log)
 {
     while (log->segment_count > 2 &&
            (log->segment_count > JOB_LOG_SEGMENTS_MAX ||
-            log->written - log->starts[0] + log->segment_max > log->max_bytes)) {
-        char name[64];
-        segment_name(name, log->starts[0]);
+            log->written - log->segments[0].start + log->segment_max > log->max_bytes)) {
+        char name[JOB_SEGMENT_NAME_SIZE];
+        job_segment_name(name, log->segments[0].start);
         if (unlinkat(log->directory, name, 0) < 0 && errno != ENOENT) {
             log_line("job log: unlink: %m");
         }
         log->segment_count--;
-        memmove(log->starts, log->starts + 1, log->segment_count * sizeof(log->starts[0]));
+        memmove(log->segments, log->segments + 1, log->segment_count * sizeof(log->segments[0]));
     }
 }
 
 /* Between events, with an empty buffer. When it fails the old segment grows on. */
 static void rotate(struct job_log *log)
 {
-    if (log->written - log->starts[log->segment_count - 1] >= log->segment_max &&
-        open_segment(log) == 0) {
+    if (log->written - newest(log)->start >= log->segment_max && open_segment(log) == 0) {
         unlink_oldest(log);
+        note_position(log);
     }
+}
+
+static void drop(struct job_log *log, uint64_t lines)
+{
+    log->dropped += lines;
+    log->lost += lines;
+}
+
+/* Of the pending lines only `left` are not whole on the disk. */
+static void settle(struct job_log *log, uint64_t left)
+{
+    log->has_line = log->has_line || left < log->pending;
+    log->pending = left;
 }
 
 /* How many lines end in text[0..length): rendered lines, other events aside. */
@@ -110,14 +152,14 @@ static void give_up_batch(struct job_log *log, size_t done)
 {
     int error = errno;
     size_t kept = last_event_end(log->buffer, done);
-    bool began_before = log->in_event && !log->event_lost && log->event_start < log->written;
-    log->dropped += log->batch_lines - count_lines(log->buffer, kept) + began_before;
-    log->batch_lines = 0;
+    bool began_before = log->whole < log->written;
+    settle(log, log->pending - count_lines(log->buffer, kept) - (kept > 0 && began_before));
+    drop(log, log->pending);
+    log->pending = 0;
     if (kept > 0) {
         log->whole = log->written + kept;
     }
-    uint64_t start = log->starts[log->segment_count - 1];
-    if (ftruncate(log->segment, (off_t)(log->whole - start)) < 0) {
+    if (ftruncate(log->segment, (off_t)(log->whole - newest(log)->start)) < 0) {
         log_line("job log: ftruncate: %m");
     }
     log->written = log->whole;
@@ -142,14 +184,17 @@ static bool flush(struct job_log *log)
         }
         if (count < 0) {
             give_up_batch(log, done);
+            note_position(log);
             return false;
         }
         done += (size_t)count;
     }
     log->written += done;
     log->used = 0;
-    log->batch_lines = 0;
-    log->whole = log->in_event && !log->event_lost ? log->event_start : log->written;
+    bool open = log->in_event && !log->event_lost;
+    settle(log, open);
+    log->whole = open ? log->event_start : log->written;
+    note_position(log);
     return true;
 }
 
@@ -166,15 +211,9 @@ static void put_text(struct job_log *log, const char *text)
     put(log, text, strlen(text));
 }
 
-static void put_number(struct job_log *log, uint64_t number, size_t width)
+static void put_number(struct job_log *log, uint64_t number)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0 || sizeof(digits) - at < width);
-    put(log, digits + at, sizeof(digits) - at);
+    log->used += decimal_render(log->buffer + log->used, number);
 }
 
 static void put_timestamp(struct job_log *log)
@@ -192,8 +231,8 @@ static void put_timestamp(struct job_log *log)
         log->second = second;
     }
     put(log, log->date, sizeof(log->date) - 1);
-    put_text(log, ".");
-    put_number(log, now % 1000000000U, 9);
+    put_number(log, 1000000000U + now % 1000000000U); /* nine digits behind the 1, ... */
+    log->buffer[log->used - 10] = '.';                /* ... which becomes the point */
     put_text(log, "Z");
 }
 
@@ -210,7 +249,7 @@ static bool put_gap(struct job_log *log)
     make_room(log, FRAME_MAX);
     uint64_t missed = log->dropped;
     put_text(log, "event: gap\ndata: {\"missed_lines\":");
-    put_number(log, missed, 1);
+    put_number(log, missed);
     put_text(log, "}" EVENT_END);
     log->dropped = 0;
     if (!flush(log)) {
@@ -220,25 +259,64 @@ static bool put_gap(struct job_log *log)
     return true;
 }
 
-static void begin_event(struct job_log *log, const char *stream)
+/* Makes room for the beginning of an event, in a segment that is not full. */
+static void make_place(struct job_log *log)
 {
     make_room(log, FRAME_MAX);
-    uint64_t segment_start = log->starts[log->segment_count - 1];
-    if (log->written + log->used - segment_start >= log->segment_max) {
+    if (log->written + log->used - newest(log)->start >= log->segment_max) {
         (void)flush(log); /* what is dropped is counted */
         rotate(log);
     }
-    log->event_start = log->written + log->used;
+}
+
+/* After a failed write the disk gets a while. */
+static bool may_write(const struct job_log *log)
+{
+    return log->dropped == 0 || (uint64_t)clock_monotonic_ms() >= log->retry_at_ms;
+}
+
+/* Whether an event can begin: there is a place for it, and what is missing before it is told. */
+static bool prepare(struct job_log *log)
+{
+    if (!may_write(log)) {
+        return false;
+    }
+    make_place(log);
+    return log->dropped == 0 || (may_write(log) && put_gap(log));
+}
+
+static void put_event_id(struct job_log *log)
+{
+    put(log, log->id_begin, sizeof(log->id_begin) - 1);
+    put_number(log, log->event_start);
+    put_text(log, "-");
+    put_number(log, log->next_line);
+}
+
+/* While the disk takes no more the event is lost at once. */
+static void begin_event(struct job_log *log, const char *stream)
+{
+    log->event_lost = !prepare(log);
     log->in_event = true;
-    log->event_lost = false;
-    log->batch_lines++;
-    put_text(log, "id: ");
-    put_number(log, log->event_start, 1);
+    log->event_start = log->written + log->used;
+    if (log->event_lost) {
+        log->next_line++;
+        drop(log, 1);
+        return;
+    }
+    if (!log->has_line && log->pending == 0) {
+        newest(log)->first_offset = log->event_start;
+        newest(log)->first_line = log->next_line;
+        newest(log)->lost = log->lost;
+    }
+    put_event_id(log);
     put_text(log, "\nevent: log\ndata: {\"timestamp\":\"");
     put_timestamp(log);
     put_text(log, "\",\"stream\":\"");
     put_text(log, stream);
     put_text(log, "\",\"data\":\"");
+    log->next_line++;
+    log->pending++;
 }
 
 static void end_event(struct job_log *log, bool continued)
@@ -315,21 +393,28 @@ static void put_pieces(struct job_log *log, const char *stream, const struct lin
 
 /* ---- the log ---- */
 
-int job_log_open(struct job_log *log, int directory, uint64_t max_bytes)
+/* The position file comes first: it is small, and the segment must not be there without it. */
+static int open_files(struct job_log *log)
+{
+    log->position_fd = job_position_create(log->directory, &log->position);
+    return log->position_fd < 0 ? -1 : open_segment(log);
+}
+
+int job_log_open(struct job_log *log, int directory, const char *id, uint64_t max_bytes)
 {
     *log = (struct job_log){.directory = directory,
                             .max_bytes = max_bytes,
                             .segment_max = max_bytes / SEGMENTS_KEPT,
                             .event_max = max_bytes / 4,
-                            .segment = -1};
+                            .segment = -1,
+                            .position_fd = -1};
     if (log->event_max > JOB_EVENT_MAX) {
         log->event_max = JOB_EVENT_MAX;
     }
+    (void)snprintf(log->id_begin, sizeof(log->id_begin), "id: %.*s-", EVENT_TAG_LENGTH, id);
     log->buffer = malloc(BUFFER_SIZE);
-    if (log->buffer == NULL) {
-        return -1;
-    }
-    if (open_segment(log) < 0) {
+    if (log->buffer == NULL || open_files(log) < 0) {
+        close_fd(&log->position_fd);
         free(steal_pointer(log->buffer));
         return -1;
     }
@@ -338,12 +423,10 @@ int job_log_open(struct job_log *log, int directory, uint64_t max_bytes)
 
 void job_log_line(struct job_log *log, const char *stream, const struct line *line, bool continued)
 {
-    if (log->dropped > 0 && ((uint64_t)clock_monotonic_ms() < log->retry_at_ms || !put_gap(log))) {
-        log->dropped++;
-        return;
-    }
     begin_event(log, stream);
-    if (line->held_length == 0 && line->tail_length <= PIECE_MAX) {
+    if (log->event_lost) {
+        /* not even read */
+    } else if (line->held_length == 0 && line->tail_length <= PIECE_MAX) {
         (void)put_piece(log, stream, line->tail, line->tail_length, true);
     } else {
         put_pieces(log, stream, line);
@@ -353,7 +436,8 @@ void job_log_line(struct job_log *log, const char *stream, const struct line *li
 
 void job_log_drop(struct job_log *log)
 {
-    log->dropped++;
+    log->next_line++;
+    drop(log, 1);
 }
 
 void job_log_flush(struct job_log *log)
@@ -363,61 +447,204 @@ void job_log_flush(struct job_log *log)
 
 void job_log_close(struct job_log *log)
 {
+    if (log->buffer == NULL) {
+        return;
+    }
     job_log_flush(log);
     if (log->dropped > 0) {
         (void)put_gap(log);
     }
     close_fd(&log->segment);
+    close_fd(&log->position_fd);
     free(steal_pointer(log->buffer));
 }
 
 /* ---- after a dead runner ---- */
 
-/* The name of the newest segment; empty if there is none. */
-static int newest_segment(int directory, char name[64])
-{
-    cleanup_fd int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cleanup_directory DIR *entries = copy < 0 ? NULL : fdopendir(copy);
-    if (entries == NULL) {
-        return -1;
-    }
-    (void)steal_fd(&copy);
-    name[0] = '\0';
-    struct dirent *entry;
-    while ((entry = readdir(entries)) != NULL) {
-        size_t length = strlen(entry->d_name);
-        /* Offsets have all their digits, so that the order of names is theirs. */
-        if (strncmp(entry->d_name, JOB_SEGMENT_PREFIX, strlen(JOB_SEGMENT_PREFIX)) == 0 &&
-            strcmp(entry->d_name, name) > 0 && length < 64) {
-            memcpy(name, entry->d_name, length + 1);
-        }
-    }
-    return 0;
-}
+struct mapped {
+    char *text; /* NULL if it is empty */
+    size_t length;
+};
 
-int job_log_repair(int directory)
+static void unmap(struct mapped *mapped)
 {
-    char name[64];
+    if (mapped->text != NULL) {
+        (void)munmap(mapped->text, mapped->length);
+    }
+}
+#define cleanup_mapped cleanup_(unmap)
+
+static int map_segment(int fd, struct mapped *mapped)
+{
     struct stat status;
-    if (newest_segment(directory, name) < 0) {
-        return -1;
-    }
-    if (name[0] == '\0') {
-        return 0;
-    }
-    cleanup_fd int fd = io_open_regular(directory, name, O_RDWR);
+    *mapped = (struct mapped){0};
     if (fd < 0 || fstat(fd, &status) < 0) {
         return -1;
     }
     if (status.st_size == 0) {
         return 0;
     }
-    size_t size = (size_t)status.st_size;
-    void *text = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (text == MAP_FAILED) {
         return -1;
     }
-    size_t whole = last_event_end(text, size);
-    (void)munmap(text, size);
-    return whole == size ? 0 : ftruncate(fd, (off_t)whole);
+    *mapped = (struct mapped){text, (size_t)status.st_size};
+    return 0;
+}
+
+/* Cuts the torn event at the end of a segment. *whole is the length that is left. 0 or -1. */
+static int cut_torn_event(int directory, uint64_t start, size_t *whole)
+{
+    cleanup_mapped struct mapped mapped = {0};
+    cleanup_fd int fd = job_segment_open(directory, start, O_RDWR);
+    if (map_segment(fd, &mapped) < 0) {
+        return -1;
+    }
+    *whole = last_event_end(mapped.text, mapped.length);
+    return *whole == mapped.length ? 0 : ftruncate(fd, (off_t)*whole);
+}
+
+/* The first line among whole events, and the last one. False if there is none. */
+static bool first_line(const struct mapped *events, struct event_id *id)
+{
+    struct event_head head = {.kind = EVENT_GAP};
+    for (size_t at = 0; head.kind == EVENT_GAP && at < events->length; at += head.length) {
+        head = event_head_parse(events->text + at, events->length - at);
+    }
+    *id = head.id;
+    return head.kind == EVENT_LINE;
+}
+
+static bool last_line(const struct mapped *events, struct event_id *id)
+{
+    struct event_head head = {.kind = EVENT_UNKNOWN};
+    for (size_t end = events->length; head.kind != EVENT_LINE && end > 0;) {
+        size_t begin = last_event_end(events->text, end - 1);
+        head = event_head_parse(events->text + begin, end - begin);
+        end = begin;
+    }
+    *id = head.id;
+    return head.kind == EVENT_LINE;
+}
+
+/*
+ * The oldest line from the segment at `start` on, or the newest one back from there. 1; 0 if there
+ * is none; -1 with errno.
+ */
+static int find_line(int directory, uint64_t start, bool want_newest, struct event_id *id)
+{
+    while (start != JOB_SEGMENT_NONE) {
+        cleanup_mapped struct mapped mapped = {0};
+        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
+        uint64_t before = JOB_SEGMENT_NONE;
+        uint64_t after = JOB_SEGMENT_NONE;
+        if (map_segment(fd, &mapped) < 0) {
+            return -1;
+        }
+        if (want_newest ? last_line(&mapped, id) : first_line(&mapped, id)) {
+            return 1;
+        }
+        if ((!want_newest || start > 0) &&
+            job_segment_find(directory, want_newest ? start - 1 : start, &before, &after) < 0) {
+            return -1;
+        }
+        start = want_newest ? before : after;
+    }
+    return 0;
+}
+
+/* The lines of a log whose ids do not number them, from the segment at `start` on. 0 or -1. */
+static int count_all_lines(int directory, uint64_t start, uint64_t *lines)
+{
+    *lines = 0;
+    while (start != JOB_SEGMENT_NONE) {
+        cleanup_mapped struct mapped mapped = {0};
+        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
+        uint64_t before;
+        if (map_segment(fd, &mapped) < 0 ||
+            job_segment_find(directory, start, &before, &start) < 0) {
+            return -1;
+        }
+        *lines += mapped.text == NULL ? 0 : count_lines(mapped.text, mapped.length);
+    }
+    return 0;
+}
+
+/* Whether the lines at both ends of a log that ends at `end` can be of one log: a command can have
+ * written over them. */
+static bool ids_agree(const struct event_id *oldest, const struct event_id *newest_line,
+                      uint64_t end)
+{
+    return oldest->numbered == newest_line->numbered && oldest->offset <= end &&
+           oldest->line <= newest_line->line && newest_line->line < INT64_MAX;
+}
+
+/* Of a log with a line, whose ids agree; what full disks have cost is known from the old position
+ * only. */
+static struct job_position position_of_lines(const struct event_id *oldest,
+                                             const struct event_id *newest_line, uint64_t end,
+                                             const struct job_position *old)
+{
+    uint64_t next_line =
+        newest_line->line >= old->next_line ? newest_line->line + 1 : old->next_line;
+    uint64_t dropped = oldest->line + old->lines_dropped - old->first_line;
+    return (struct job_position){.first_offset = oldest->offset,
+                                 .first_line = oldest->line,
+                                 .next_offset = end,
+                                 .next_line = next_line,
+                                 .lines_dropped = dropped <= next_line ? dropped : oldest->line};
+}
+
+/* Where a log stands that ends with a whole event at `end`, in the segment at `last`. 0 or -1. */
+static int find_position(int directory, uint64_t last, uint64_t end, struct job_position *position)
+{
+    struct job_position old = {0};
+    struct event_id oldest;
+    struct event_id newest_line;
+    uint64_t first;
+    uint64_t after;
+    if (job_position_read(directory, &old) < 0) {
+        old = (struct job_position){0};
+    }
+    if (job_segment_find(directory, 0, &first, &after) < 0) {
+        return -1;
+    }
+    first = first == JOB_SEGMENT_NONE ? after : first;
+    *position = (struct job_position){end, old.next_line, end, old.next_line, old.next_line};
+    int found = find_line(directory, last, true, &newest_line);
+    if (found <= 0) {
+        return found;
+    }
+    if (find_line(directory, first, false, &oldest) < 0) {
+        return -1;
+    }
+    if (!ids_agree(&oldest, &newest_line, end)) {
+        return 0;
+    }
+    if (newest_line.numbered) {
+        *position = position_of_lines(&oldest, &newest_line, end, &old);
+        return 0;
+    }
+    *position = (struct job_position){.first_offset = oldest.offset, .next_offset = end};
+    return count_all_lines(directory, first, &position->next_line);
+}
+
+int job_log_repair(int directory)
+{
+    uint64_t last;
+    uint64_t after;
+    size_t whole;
+    struct job_position position;
+    if (job_segment_find(directory, JOB_SEGMENT_NONE - 1, &last, &after) < 0) {
+        return -1;
+    }
+    if (last == JOB_SEGMENT_NONE) {
+        return 0;
+    }
+    if (cut_torn_event(directory, last, &whole) < 0 ||
+        find_position(directory, last, last + whole, &position) < 0) {
+        return -1;
+    }
+    cleanup_fd int fd = job_position_create(directory, &position);
+    return fd < 0 ? -1 : 0;
 }

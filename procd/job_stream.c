@@ -101,6 +101,9 @@ bool job_stream_read(struct job_stream *stream)
         return (size_t)length == sizeof(buffer);
     }
     if (length == 0 || errno != EAGAIN) {
+        if (length < 0) {
+            lose_line(stream);
+        }
         close_fd(&stream->fd);
     }
     return false;

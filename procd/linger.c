@@ -34,7 +34,7 @@ static void take_over_pipes(struct leftover *left)
     }
 }
 
-static bool step(struct leftover *left, int signals)
+static void step(struct leftover *left, int signals)
 {
     struct pollfd polled[POLLED] = {
         [SIGNALS] = {.fd = signals, .events = POLLIN},
@@ -44,9 +44,7 @@ static bool step(struct leftover *left, int signals)
         int fd = left->lease >= 0 ? -1 : left->pipes[i]; /* poll(2) skips negative ones */
         polled[FIRST_PIPE + i] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
-    if (poll(polled, POLLED, -1) < 0) {
-        return errno == EINTR;
-    }
+    (void)io_poll(polled, POLLED, -1);
     if (polled[SIGNALS].revents != 0) {
         struct signalfd_siginfo signal;
         (void)io_read_some(signals, &signal, sizeof(signal));
@@ -59,7 +57,6 @@ static bool step(struct leftover *left, int signals)
             discard(&left->pipes[i]);
         }
     }
-    return true;
 }
 
 void linger(struct leftover *left, int signals)
@@ -68,9 +65,7 @@ void linger(struct leftover *left, int signals)
         take_over_pipes(left);
     }
     while (reap_children(NULL) || left->pipes[0] >= 0 || left->pipes[1] >= 0) {
-        if (!step(left, signals)) {
-            break;
-        }
+        step(left, signals);
     }
     close_fd(&left->lease);
     close_fd(&left->pipes[0]);

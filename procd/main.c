@@ -2,7 +2,6 @@
  * procd: the process daemon. `procd -r RUN` serves the listening socket on descriptor 0; `--stop`
  * ends the whole server; `--runner` is what procd executes for its pool.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -14,15 +13,20 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/logger.h"
 #include "common/settings.h"
+#include "common/user.h"
+#include "procd/cgroup.h"
 #include "procd/descriptor.h"
+#include "procd/environment.h"
 #include "procd/loop.h"
 #include "procd/pool.h"
 #include "procd/registry.h"
 #include "procd/runner.h"
 #include "procd/server.h"
 #include "procd/stop.h"
+#include "procd/sweep.h"
 
 #define EXIT_USAGE 100 /* as s6's programs */
 
@@ -31,7 +35,7 @@ enum mode { MODE_DAEMON, MODE_STOP, MODE_RUNNER };
 struct options {
     enum mode mode;
     const char *run_directory;
-    long descriptor_limit; /* of a runner */
+    struct runner_options runner;
 };
 
 static bool parse_options(int count, char **arguments, struct options *options)
@@ -40,10 +44,13 @@ static bool parse_options(int count, char **arguments, struct options *options)
         {"run-directory", required_argument, NULL, 'r'},
         {"stop", no_argument, NULL, 's'},
         {"runner", required_argument, NULL, 'R'},
+        {"descriptors", required_argument, NULL, 'd'},
+        {"cgroup", required_argument, NULL, 'c'},
+        {"user", required_argument, NULL, 'u'},
         {NULL, 0, NULL, 0},
     };
     int option;
-    *options = (struct options){.mode = MODE_DAEMON};
+    *options = (struct options){.mode = MODE_DAEMON, .runner.descriptor_limit = -1};
     while ((option = getopt_long(count, arguments, "r:", known, NULL)) != -1) {
         switch (option) {
         case 'r':
@@ -54,13 +61,22 @@ static bool parse_options(int count, char **arguments, struct options *options)
             break;
         case 'R':
             options->mode = MODE_RUNNER;
-            options->descriptor_limit = strtol(optarg, NULL, 10);
+            options->run_directory = optarg;
+            break;
+        case 'd':
+            options->runner.descriptor_limit = strtol(optarg, NULL, 10);
+            break;
+        case 'c':
+            options->runner.cgroup = optarg;
+            break;
+        case 'u':
+            options->runner.user = optarg;
             break;
         default:
             return false;
         }
     }
-    return optind == count && (options->mode == MODE_RUNNER || options->run_directory != NULL);
+    return optind == count && options->run_directory != NULL;
 }
 
 /* Many clients' descriptors pass through here. Returns the soft limit as it was, for commands; or
@@ -79,34 +95,64 @@ static long raise_descriptor_limit(void)
     return before;
 }
 
-static void end_by_signal(struct watch *watch)
+static void hear_signal(struct watch *watch)
 {
-    (void)watch;
-    loop_stop();
+    struct signalfd_siginfo signal;
+    if (io_read_some(watch->fd, &signal, sizeof(signal)) != (ssize_t)sizeof(signal)) {
+        return;
+    }
+    if (signal.ssi_signo == SIGCHLD) {
+        sweep_reap();
+    } else {
+        loop_stop();
+    }
 }
 
-/*
- * SIGTERM and SIGINT end the daemon and not its jobs. SIGCHLD is ignored, so that the kernel reaps
- * the runners: procd knows their ends by their sockets.
- */
+/* SIGTERM and SIGINT end the daemon and not its jobs; SIGCHLD tells of runners and of what dead
+ * ones have left. */
 static int watch_signals(void)
 {
-    static struct watch watch = {.ready = end_by_signal};
-    sigset_t ending;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGINT);
-    if (sigprocmask(SIG_SETMASK, &ending, NULL) < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR ||
+    static struct watch watch = {.ready = hear_signal};
+    sigset_t heard;
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGTERM);
+    sigaddset(&heard, SIGINT);
+    sigaddset(&heard, SIGCHLD);
+    /* Whoever starts us may have had SIGCHLD ignored; then there would be nothing to reap. */
+    if (sigprocmask(SIG_SETMASK, &heard, NULL) < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ||
         signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         return -1;
     }
-    watch.fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+    watch.fd = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
     return watch.fd < 0 ? -1 : loop_add(&watch);
+}
+
+/* Whom commands run as; 0 with *numbers (NULL: as we do), or -1 when that was logged. */
+static int find_user(const struct settings *settings, char **numbers)
+{
+    cleanup_user struct user user;
+    char error[256];
+    int found = user_find(settings->user, &user, error, sizeof(error));
+    *numbers = NULL;
+    if (found < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    if (found == 0) {
+        return 0;
+    }
+    *numbers = user_format(&user);
+    if (*numbers == NULL || environment_adopt(&user) < 0) {
+        log_line("SANDBOX_USER: %m");
+        return -1;
+    }
+    return 0;
 }
 
 static int daemon_main(const char *run_directory)
 {
     struct settings settings;
+    cleanup_free char *user = NULL;
     char error[200];
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
@@ -115,21 +161,28 @@ static int daemon_main(const char *run_directory)
         log_line("%s", error);
         return EXIT_USAGE;
     }
+    if (find_user(&settings, &user) < 0) {
+        return EXIT_USAGE;
+    }
     int listener = descriptor_take_stdin();
     long descriptor_limit = raise_descriptor_limit();
-    if (listener < 0 || loop_open() < 0 || watch_signals() < 0) {
+    if (listener < 0 || loop_open() < 0 || watch_signals() < 0 || sweep_open(run_directory) < 0) {
         log_line("cannot start: %m");
         return 1;
     }
-    if (registry_open(run_directory) < 0) {
+    if (cgroup_open(run_directory, settings.cgroup) < 0) {
+        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings.cgroup);
+        return EXIT_USAGE;
+    }
+    if (registry_open(run_directory, settings.keep_finished, settings.keep_finished_ms) < 0) {
         log_line("cannot use the state in %s: %m", run_directory);
         return 1;
     }
-    if (pool_open(descriptor_limit) < 0) {
+    if (pool_open(run_directory, descriptor_limit, user) < 0) {
         log_line("cannot start a runner: %m");
         return 1;
     }
-    if (server_open(listener) < 0) {
+    if (server_open(listener, run_directory, settings.max_jobs) < 0) {
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }
@@ -153,7 +206,7 @@ int main(int argc, char **argv)
     }
     switch (options.mode) {
     case MODE_RUNNER:
-        return runner_main(options.descriptor_limit);
+        return runner_main(&options.runner);
     case MODE_STOP:
         return stop_main(options.run_directory);
     case MODE_DAEMON:

@@ -8,14 +8,19 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/analyzer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/logger.h"
+#include "procd/cgroup.h"
+#include "procd/runner.h"
+#include "procd/sweep.h"
 
 #define IDLE_KEPT      4    /* ready at any time */
 #define IDLE_MAX       256  /* more are let go at once */
@@ -33,7 +38,9 @@ struct runner {
 };
 
 static struct {
+    const char *run_directory;
     long descriptor_limit;
+    const char *user; /* the numbers of its commands' user, or NULL */
     struct runner *all;
     struct runner *idle;
     size_t idle_count;
@@ -62,25 +69,28 @@ static void push_idle(struct runner *runner)
     }
 }
 
-static struct runner *pop_idle(void)
+/* Takes the runner that `link`, on the stack, points at. */
+static struct runner *take_idle(struct runner **link)
 {
-    struct runner *runner = pool.idle;
-    if (runner != NULL) {
-        pool.idle = runner->below;
-        pool.idle_count--;
-        if (pool.idle_count < pool.idle_least) {
-            pool.idle_least = pool.idle_count;
-        }
+    struct runner *runner = *link;
+    *link = runner->below;
+    pool.idle_count--;
+    if (pool.idle_count < pool.idle_least) {
+        pool.idle_least = pool.idle_count;
     }
     return runner;
+}
+
+static struct runner *pop_idle(void)
+{
+    return pool.idle == NULL ? NULL : take_idle(&pool.idle);
 }
 
 static void remove_idle(const struct runner *runner)
 {
     for (struct runner **link = &pool.idle; *link != NULL; link = &(*link)->below) {
         if (*link == runner) {
-            *link = runner->below;
-            pool.idle_count--;
+            (void)take_idle(link);
             return;
         }
     }
@@ -132,19 +142,43 @@ static void hear(struct watch *watch)
     }
 }
 
-/* Executes another runner, with `control` as its descriptor 0 and nothing else of ours. */
-static int execute(int control)
+/* The command line of a runner: runner.h, and the options of main.c. */
+static void describe_runner(char *arguments[], char limit[32])
+{
+    static char name[] = RUNNER_NAME;
+    static char runner[] = RUNNER_OPTION;
+    static char descriptors[] = "--descriptors";
+    static char in_cgroup[] = "--cgroup";
+    static char as_user[] = "--user";
+    const char *cgroup = cgroup_path();
+    (void)snprintf(limit, 32, "%ld", pool.descriptor_limit);
+    *arguments++ = name;
+    *arguments++ = runner;
+    *arguments++ = (char *)(uintptr_t)pool.run_directory; /* execve(2) does not write to it */
+    *arguments++ = descriptors;
+    *arguments++ = limit;
+    if (cgroup != NULL) {
+        *arguments++ = in_cgroup;
+        *arguments++ = (char *)(uintptr_t)cgroup;
+    }
+    if (pool.user != NULL) {
+        *arguments++ = as_user;
+        *arguments++ = (char *)(uintptr_t)pool.user;
+    }
+    *arguments = NULL;
+}
+
+/* Executes another runner, with `control` as its descriptor 0 and nothing else of ours. 0 with
+ * *pid, or the error. */
+static int execute(int control, pid_t *pid)
 {
     static char executable[] = "/proc/self/exe";
-    static char name[] = "procd";
-    static char option[] = "--runner";
     char limit[32];
-    char *arguments[] = {name, option, limit, NULL};
+    char *arguments[10];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
-    pid_t pid;
-    (void)snprintf(limit, sizeof(limit), "%ld", pool.descriptor_limit);
+    describe_runner(arguments, limit);
     sigemptyset(&none);
     if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attributes) != 0) {
         return ENOMEM;
@@ -157,7 +191,7 @@ static int execute(int control)
         /* Not in our session: what a terminal sends to the server is not for its commands. */
         (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
         (void)posix_spawnattr_setsigmask(&attributes, &none);
-        error = posix_spawn(&pid, executable, &actions, &attributes, arguments, environ);
+        error = posix_spawn(pid, executable, &actions, &attributes, arguments, environ);
     }
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attributes);
@@ -176,10 +210,14 @@ static struct runner *start_runner(void)
     if (runner == NULL || fcntl(ours, F_SETFL, O_NONBLOCK) < 0) {
         return NULL;
     }
-    int error = execute(theirs);
+    pid_t pid;
+    int error = execute(theirs, &pid);
     if (error != 0) {
         errno = error;
         return NULL;
+    }
+    if (sweep_add_runner(pid) < 0) {
+        return NULL; /* it ends when its socket does, which is now */
     }
     runner->control = (struct watch){.fd = ours, .urgent = true, .ready = hear};
     if (loop_add(&runner->control) < 0) {
@@ -219,9 +257,11 @@ static void shrink(struct timer *timer)
     }
 }
 
-int pool_open(long descriptor_limit)
+int pool_open(const char *run_directory, long descriptor_limit, const char *user)
 {
+    pool.run_directory = run_directory;
     pool.descriptor_limit = descriptor_limit;
+    pool.user = user;
     loop_add_timer(&refill_timer);
     loop_add_timer(&shrink_timer);
     while (pool.idle_count < IDLE_KEPT) {
@@ -301,8 +341,15 @@ int pool_start_job(struct message *job, int directory, const struct incoming *st
     }
 }
 
+size_t pool_idle_count(void)
+{
+    return pool.idle_count;
+}
+
 void pool_close(void)
 {
+    ANALYZER_OFF(
+        "-Wanalyzer-use-after-free") /* dismiss() moves pool.all on, by the runner's link */
     while (pool.all != NULL) {
         /* A job that is just being started is not answered for: the next procd will find it. */
         if (pool.all->answer != NULL) {
@@ -311,6 +358,7 @@ void pool_close(void)
         }
         dismiss(pool.all);
     }
+    ANALYZER_ON
     pool.idle = NULL;
     pool.idle_count = 0;
 }

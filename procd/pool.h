@@ -9,6 +9,7 @@
 #define PROCD_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "procd/loop.h"
 #include "procd/protocol.h"
@@ -18,10 +19,11 @@
 typedef void job_answer_function(void *context, const struct incoming *answer);
 
 /*
- * Starts the first runners. `descriptor_limit` is the soft limit of open files that commands get.
- * 0, or -1 with errno.
+ * Starts the first runners. `descriptor_limit` is the soft limit of open files that commands get,
+ * `user` the numbers of theirs (user_format()), or NULL: ours. Both texts must live as long as the
+ * process. 0, or -1 with errno.
  */
-int pool_open(long descriptor_limit);
+int pool_open(const char *run_directory, long descriptor_limit, const char *user);
 
 /* Hands a RUN message on as it came. 0, or -1 with errno when no runner can be had. */
 int pool_run(const struct incoming *run);
@@ -33,6 +35,9 @@ int pool_run(const struct incoming *run);
  */
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context);
+
+/* How many runners wait for a command. */
+size_t pool_idle_count(void);
 
 /* Hangs up on all runners: idle ones end, the others when they have done what they are doing. */
 void pool_close(void);

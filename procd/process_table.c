@@ -9,13 +9,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/io.h"
+#include "common/process_stat.h"
 
 void pid_list_clear(struct pid_list *list)
 {
@@ -23,7 +25,7 @@ void pid_list_clear(struct pid_list *list)
     *list = (struct pid_list){0};
 }
 
-static int append(struct pid_list *list, pid_t pid)
+int pid_list_add(struct pid_list *list, pid_t pid)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
@@ -36,6 +38,30 @@ static int append(struct pid_list *list, pid_t pid)
     }
     list->pids[list->count++] = pid;
     return 0;
+}
+
+static size_t find(const struct pid_list *list, pid_t pid)
+{
+    size_t at = 0;
+    while (at < list->count && list->pids[at] != pid) {
+        at++;
+    }
+    return at;
+}
+
+bool pid_list_has(const struct pid_list *list, pid_t pid)
+{
+    return find(list, pid) < list->count;
+}
+
+bool pid_list_remove(struct pid_list *list, pid_t pid)
+{
+    size_t at = find(list, pid);
+    if (at == list->count) {
+        return false;
+    }
+    list->pids[at] = list->pids[--list->count];
+    return true;
 }
 
 /* Appends the numbers in a `children` file, which are parted by spaces and may be cut by a read. */
@@ -52,7 +78,7 @@ static int append_numbers(int fd, struct pid_list *list)
             if (isdigit((unsigned char)text[i])) {
                 pid = pid * 10 + (text[i] - '0');
             } else if (pid != 0) {
-                if (append(list, pid) < 0) {
+                if (pid_list_add(list, pid) < 0) {
                     return -1;
                 }
                 pid = 0;
@@ -72,22 +98,6 @@ static int append_children_of_thread(int tasks, const char *thread, struct pid_l
     return append_numbers(fd, list);
 }
 
-static int scan_all(pid_t parent, struct pid_list *list)
-{
-    cleanup_directory DIR *processes = opendir("/proc");
-    if (processes == NULL) {
-        return -1;
-    }
-    struct dirent *entry;
-    while ((entry = readdir(processes)) != NULL) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && process_parent(pid) == parent && append(list, pid) < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static bool kernel_lists_children(void)
 {
     static int known = -1; /* runners are single-threaded */
@@ -99,43 +109,136 @@ static bool kernel_lists_children(void)
     return known;
 }
 
-int process_children(pid_t parent, struct pid_list *list)
+static int read_children(pid_t parent, struct pid_list *list)
 {
-    if (!kernel_lists_children()) {
-        return scan_all(parent, list);
-    }
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
     cleanup_directory DIR *tasks = opendir(path);
     if (tasks == NULL) {
         return errno == ENOENT ? 0 : -1;
     }
-    struct dirent *entry;
-    while ((entry = readdir(tasks)) != NULL) {
-        if (entry->d_name[0] != '.' &&
-            append_children_of_thread(dirfd(tasks), entry->d_name, list) < 0) {
+    for (const char *name; (name = directory_next(tasks)) != NULL;) {
+        if (append_children_of_thread(dirfd(tasks), name, list) < 0) {
+            return -1;
+        }
+    }
+    return errno == 0 || errno == ENOENT ? 0 : -1; /* it ended while it was read */
+}
+
+/* ---- the whole table ---- */
+
+struct process_entry {
+    pid_t pid, parent;
+};
+
+static int append_entry(struct process_view *view, struct process_entry entry)
+{
+    if (view->count == view->capacity) {
+        size_t capacity = view->capacity == 0 ? 256 : view->capacity * 2;
+        struct process_entry *entries = reallocarray(view->entries, capacity, sizeof(*entries));
+        if (entries == NULL) {
+            return -1;
+        }
+        view->entries = entries;
+        view->capacity = capacity;
+    }
+    view->entries[view->count++] = entry;
+    return 0;
+}
+
+int process_view_take(struct process_view *view)
+{
+    *view = (struct process_view){0};
+    if (kernel_lists_children()) {
+        return 0;
+    }
+    cleanup_directory DIR *processes = opendir("/proc");
+    if (processes == NULL) {
+        return -1;
+    }
+    for (const char *name; (name = directory_next(processes)) != NULL;) {
+        pid_t pid = (pid_t)strtol(name, NULL, 10);
+        if (pid > 0 && append_entry(view, (struct process_entry){pid, process_parent(pid)}) < 0) {
+            return -1;
+        }
+    }
+    return errno == 0 ? 0 : -1;
+}
+
+int process_view_children(const struct process_view *view, pid_t parent, struct pid_list *list)
+{
+    if (view->entries == NULL) {
+        return read_children(parent, list);
+    }
+    for (size_t i = 0; i < view->count; i++) {
+        if (view->entries[i].parent == parent && pid_list_add(list, view->entries[i].pid) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-pid_t process_parent(pid_t pid)
+void process_view_clear(struct process_view *view)
+{
+    free(view->entries);
+    *view = (struct process_view){0};
+}
+
+int process_children(pid_t parent, struct pid_list *list)
+{
+    cleanup_(process_view_clear) struct process_view view;
+    if (process_view_take(&view) < 0) {
+        return -1;
+    }
+    return process_view_children(&view, parent, list);
+}
+
+/* ---- one process ---- */
+
+static int open_process_file(pid_t pid, const char *name)
 {
     char path[64];
-    char text[512];
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : io_read_some(fd, text, sizeof(text) - 1);
-    if (length <= 0) {
+    (void)snprintf(path, sizeof(path), "/proc/%d/%.20s", (int)pid, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+bool process_file_read(pid_t pid, const char *name, char *text, size_t size)
+{
+    cleanup_fd int fd = open_process_file(pid, name);
+    ssize_t length = fd < 0 ? -1 : io_read_some(fd, text, size - 1);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+pid_t process_parent(pid_t pid)
+{
+    struct process_stat stat;
+    return process_stat_read(pid, &stat) ? stat.parent : 0;
+}
+
+/* Not by the owner of /proc/<pid>, which is root where the process may not be dumped. */
+bool process_real_user(pid_t pid, uid_t *user)
+{
+    static const char key[] = "\nUid:"; /* a name with a new line in it is shown escaped */
+    char text[4096];
+    const char *line =
+        process_file_read(pid, "status", text, sizeof(text)) ? strstr(text, key) : NULL;
+    if (line != NULL) {
+        *user = (uid_t)strtoul(line + strlen(key), NULL, 10);
+    }
+    return line != NULL;
+}
+
+int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length)
+{
+    char text[PATH_MAX + 64];
+    if (length > sizeof(text)) {
         return 0;
     }
-    text[length] = '\0';
-    /* "pid (name) state ppid ...", and the name may contain anything, ")" too: proc(5). */
-    const char *after_name = strrchr(text, ')');
-    int parent = 0;
-    if (after_name == NULL || sscanf(after_name, ") %*c %d", &parent) != 1) {
-        return 0;
+    cleanup_fd int fd = open_process_file(pid, name);
+    ssize_t got = fd < 0 ? -1 : io_read_full(fd, text, length);
+    if (got < 0) {
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
     }
-    return parent;
+    return got == (ssize_t)length && memcmp(text, bytes, length) == 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "procd/protocol.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@
 #include "common/io.h"
 #include "procd/memory_file.h"
 
-#define MAGIC "pcd1"
+#define MAGIC        "pcd1" /* the last character is the version */
+#define MAGIC_LENGTH 3      /* without it */
 
 enum place { PLACE_INLINE, PLACE_FILE };
 
@@ -111,6 +113,16 @@ void message_add_number(struct message *message, enum field_tag tag, int64_t num
     add(message, tag, &number, sizeof(number));
 }
 
+void message_add_bytes(struct message *message, enum field_tag tag, const void *data, size_t length)
+{
+    add(message, tag, data, length);
+}
+
+bool message_is_plain(const struct message *message)
+{
+    return message->length == sizeof(struct header);
+}
+
 /* Puts place and length into the header, once all fields are there. 0, or -1 with errno. */
 static int finish(struct message *message, enum place place)
 {
@@ -139,6 +151,7 @@ static int send_packet(int socket, const void *packet, size_t length, const int 
         header.msg_control = control.space;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
         struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        assert(rights != NULL); /* there is room for it */
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
         rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
@@ -202,6 +215,22 @@ int message_write_file(int fd, struct message *message)
                                              : io_write_all(fd, message->data, message->length);
 }
 
+int message_overwrite_file(int fd, struct message *message)
+{
+    if (finish(message, PLACE_INLINE) < 0) {
+        return -1;
+    }
+    ssize_t written;
+    do {
+        written = pwrite(fd, message->data, message->length, 0);
+    } while (written < 0 && errno == EINTR);
+    if (written >= 0 && written != (ssize_t)message->length) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return written < 0 ? -1 : 0;
+}
+
 /* ---- reading ---- */
 
 void incoming_clear(struct incoming *incoming)
@@ -229,11 +258,24 @@ static void take_descriptors(struct msghdr *header, struct incoming *incoming)
     }
 }
 
-static int reject(struct incoming *incoming)
+static int reject_with(struct incoming *incoming, int error)
 {
     incoming_clear(incoming);
-    errno = EBADMSG;
+    errno = error;
     return -1;
+}
+
+static int reject(struct incoming *incoming)
+{
+    return reject_with(incoming, EBADMSG);
+}
+
+/* What to say of data that are no message of ours. */
+static int reject_packet(struct incoming *incoming, const char *data, size_t length)
+{
+    bool is_other_version = length > MAGIC_LENGTH && memcmp(data, MAGIC, MAGIC_LENGTH) == 0 &&
+                            data[MAGIC_LENGTH] != MAGIC[MAGIC_LENGTH];
+    return reject_with(incoming, is_other_version ? EPROTONOSUPPORT : EBADMSG);
 }
 
 /* Reads the header of packet[0..length) into *incoming. */
@@ -270,10 +312,16 @@ int message_receive(int socket, char *buffer, size_t size, struct incoming *inco
         .msg_controllen = CMSG_LEN(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)};
     *incoming = (struct incoming){0};
     ssize_t length;
+    bool was_reset = false;
     do {
         length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
-    } while (length < 0 && errno == EINTR);
+        /* A peer that closes with something unread is told once as an error (unix_release_sock() in
+         * the kernel's af_unix.c), before what it has sent: that comes after it. */
+    } while (length < 0 &&
+             (errno == EINTR || (errno == ECONNRESET && !was_reset && (was_reset = true))));
     if (length < 0) {
+        bool later = (flags & MSG_DONTWAIT) != 0 && (errno == ENOMEM || errno == ENOBUFS);
+        errno = later ? EAGAIN : errno; /* it is still there */
         return -1;
     }
     take_descriptors(&header, incoming);
@@ -282,7 +330,7 @@ int message_receive(int socket, char *buffer, size_t size, struct incoming *inco
     }
     if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
         !read_header(incoming, buffer, (size_t)length)) {
-        return reject(incoming);
+        return reject_packet(incoming, buffer, (size_t)length);
     }
     return 1;
 }
@@ -328,7 +376,7 @@ static bool field_is_sound(const struct incoming *incoming, size_t at, size_t *n
     if (header.tag < FIELD_PID) {
         return header.length > 0 && memchr(value, '\0', header.length) == value + header.length - 1;
     }
-    return header.tag > FIELD_LOST || header.length == sizeof(int64_t);
+    return header.tag >= FIELD_NUMBER_END || header.length == sizeof(int64_t);
 }
 
 int message_open(struct incoming *incoming)
@@ -352,7 +400,7 @@ int message_parse(const char *data, size_t length, struct incoming *incoming)
 {
     *incoming = (struct incoming){0};
     if (!read_header(incoming, data, length) || incoming->in_file) {
-        return reject(incoming);
+        return reject_packet(incoming, data, length);
     }
     return message_open(incoming);
 }
@@ -382,10 +430,25 @@ bool message_next(const struct incoming *incoming, struct field *field)
                             .next = field->next + sizeof(header) + padded(header.length)};
     if (header.tag < FIELD_PID) {
         field->text = at;
-    } else if (header.tag <= FIELD_LOST) {
+    } else if (header.tag < FIELD_NUMBER_END) {
         memcpy(&field->number, at, sizeof(field->number));
+    } else if (header.tag >= FIELD_DATA && header.tag < FIELD_BYTES_END) {
+        field->bytes = at;
+        field->length = header.length;
     }
     return true;
+}
+
+const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length)
+{
+    struct field field = {0};
+    while (message_next(incoming, &field)) {
+        if (field.tag == tag) {
+            *length = field.length;
+            return field.bytes;
+        }
+    }
+    return NULL;
 }
 
 const char *message_text(const struct incoming *incoming, enum field_tag tag)

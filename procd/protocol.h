@@ -20,17 +20,29 @@
  * client to procd, over the path procd listens on, with the answers. procd says DONE when it has
  * accepted a connection; what is sent before may wait for a procd that is yet to come.
  *   PING                        DONE
- *   RUN cmd [cwd] env..         none: it comes over the lease, the message's descriptor
- *   START cmd [cwd] env..       STARTED id pid started_at, or FAILED stage error
- *   LIST                        JOBS with the fields of each job, of which id is the first:
- *                               id pid status started_at ended_at code signal command
- *   KILL id                     DONE, or NOT_FOUND, or NOT_RUNNING status
+ *   RUN cmd [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
+ *                               none: it comes over the lease, the message's first descriptor; a
+ *                               second one is the command's standard input
+ *   START cmd [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max] [stdin]
+ *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
+ *   LIST [started_at]           JOBS with the fields of each job that was started later, of which
+ * id is the first; with `more` when they do not all fit one message: id pid status started_at cwd
+ * command first_offset first_line next_offset next_line lines_dropped, and of one that has ended
+ *                               ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb
+ *   GET id                      JOBS with that one, or NOT_FOUND
+ *   WAIT id                     the same, once it has ended
+ *   KILL id [signal] [grace_ms] DONE, or NOT_FOUND, or NOT_RUNNING status
+ *   DELETE id                   DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
+ *   WRITE id data [eof]         WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
  *   OPEN id                     DONE with the descriptor of the directory, or NOT_FOUND
+ *   STATUS                      STATUS pid uptime_ms running runners idle disk_free disk_total, of
+ * the supervisor and of procd; then of each daemon id (its name) starts [pid descriptors threads
+ * rss_kb], less what is not known
  *
  * runner to client, over the lease (a socket pair; closing it before EXIT kills the tree):
  *   BEGIN                       the runner has the command; without it it has never run
  *   STARTED pid                 with the read ends of stdout and stderr; or FAILED stage error
- *   EXIT code signal left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb
+ *   EXIT code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb
  *
  * procd to runner, over the runner's control socket:
  *   RUN                         as the client sent it
@@ -42,12 +54,19 @@
  * A runner that is left with a job or with children closes the socket.
  *
  * procd to the runner of a background job, over runner.sock in the job's directory:
- *   KILL                        kill the tree
- * and back, once, when the job has ended and its log is whole:
- *   ENDED status code signal ended_at
+ *   KILL [signal] [grace_ms]    without a signal: kill the tree; with one: send it to the process
+ *                               group, and with grace_ms kill the tree when that time is over
+ *   WRITE data [eof] serial     the client's, with procd's number
+ * and back:
+ *   WROTE serial written, or NO_STDIN serial
+ *                               the answer to that WRITE
+ *   ENDED status code signal reason ended_at cpu_user_ms cpu_system_ms max_rss_kb
+ *                               once, when the job has ended and its log is whole
  *
- * The files `record` and `exit` of a background job are messages RECORD (id pid started_at cmd) and
- * EXITED (status code signal ended_at cpu_user_ms cpu_system_ms max_rss_kb lost) in this form.
+ * The files of a background job are messages in this form, too (and so carry the version):
+ *   record    RECORD id pid started_at cwd command
+ *   exit      EXITED, the fields of ENDED (`lost` instead of a reason in old ones)
+ *   position  POSITION first_offset first_line next_offset next_line lines_dropped
  */
 #ifndef PROCD_PROTOCOL_H
 #define PROCD_PROTOCOL_H
@@ -59,10 +78,6 @@
 
 #define MESSAGE_INLINE_MAX      ((size_t)32768)
 #define MESSAGE_DESCRIPTORS_MAX 3
-
-/* Where procd listens, in the run directory; where it keeps its jobs. */
-#define PROCD_STATE_NAME "state"
-#define PROCD_JOBS_NAME  "jobs" /* in state */
 
 enum message_type {
     MESSAGE_PING = 1,
@@ -84,15 +99,31 @@ enum message_type {
     MESSAGE_ENDED,
     MESSAGE_RECORD,
     MESSAGE_EXITED,
+    MESSAGE_GET,
+    MESSAGE_WAIT,
+    MESSAGE_DELETE,
+    MESSAGE_WRITE,
+    MESSAGE_WROTE,
+    MESSAGE_NO_STDIN,
+    MESSAGE_POSITION,
+    MESSAGE_TOO_MANY,
+    MESSAGE_STATUS,
 };
 
+/*
+ * Tags are for ever: what a record of an older version or a runner from before an upgrade says
+ * keeps its meaning. New ones go to the end of their kind.
+ */
 enum field_tag {
-    FIELD_CMD = 1,       /* text */
-    FIELD_CWD,           /* text */
-    FIELD_ENV,           /* text "NAME=value", once for each */
-    FIELD_ID,            /* text, a UUID */
-    FIELD_COMMAND,       /* text: cmd as it is shown in lists */
-    FIELD_PID,           /* numbers from here on */
+    /* texts: 1 to 5 */
+    FIELD_CMD = 1,
+    FIELD_CWD,
+    FIELD_ENV,     /* "NAME=value", once for each */
+    FIELD_ID,      /* a UUID */
+    FIELD_COMMAND, /* cmd as it is shown in lists */
+
+    /* numbers: 6 to 63 */
+    FIELD_PID,
     FIELD_STATUS,        /* enum job_status */
     FIELD_STAGE,         /* enum spawn_stage */
     FIELD_ERROR,         /* errno */
@@ -105,7 +136,38 @@ enum field_tag {
     FIELD_CPU_USER_MS,
     FIELD_CPU_SYSTEM_MS,
     FIELD_MAX_RSS_KB,
-    FIELD_LOST, /* 1: the runner died, the ending is not known */
+    FIELD_LOST,         /* 1: the runner died, the ending is not known */
+    FIELD_REASON,       /* enum end_reason */
+    FIELD_TIMEOUT_MS,   /* 0 or absent: none */
+    FIELD_GRACE_MS,     /* between SIGTERM and SIGKILL */
+    FIELD_STDIN,        /* 1: the job's standard input stays open for WRITE */
+    FIELD_EOF,          /* 1: no more input comes */
+    FIELD_WRITTEN,      /* bytes of input that were taken */
+    FIELD_FIRST_OFFSET, /* of the log: where the oldest line begins, and its number */
+    FIELD_FIRST_LINE,
+    FIELD_NEXT_OFFSET, /* where the next event will begin, and its number */
+    FIELD_NEXT_LINE,
+    FIELD_LINES_DROPPED, /* by retention and by full disks */
+    FIELD_SERIAL,        /* of a WRITE, and of its answer */
+    FIELD_MORE,          /* 1: there are more jobs than these */
+    FIELD_MEMORY_MAX,    /* of a command with its children, bytes; 0 or absent: the operator's */
+    FIELD_PIDS_MAX,
+    FIELD_CPU_MAX, /* percent of one CPU */
+    FIELD_UPTIME_MS,
+    FIELD_RUNNING, /* jobs, those included that are being started */
+    FIELD_RUNNERS, /* that live, those included that wait: */
+    FIELD_IDLE,
+    FIELD_DISK_FREE, /* bytes of the state directory's file system that we may still use, and all */
+    FIELD_DISK_TOTAL,
+    FIELD_STARTS, /* of a daemon, the first included */
+    FIELD_DESCRIPTORS,
+    FIELD_THREADS,
+    FIELD_RSS_KB, /* resident now */
+    FIELD_NUMBER_END,
+
+    /* bytes: 96 to 127 */
+    FIELD_DATA = 96,
+    FIELD_BYTES_END,
 };
 
 /* ---- writing ---- */
@@ -128,6 +190,11 @@ void message_clear(struct message *message);
 
 void message_add_text(struct message *message, enum field_tag tag, const char *text);
 void message_add_number(struct message *message, enum field_tag tag, int64_t number);
+void message_add_bytes(struct message *message, enum field_tag tag, const void *data,
+                       size_t length);
+
+/* Whether it has no fields. */
+bool message_is_plain(const struct message *message);
 
 /*
  * Sends the message with `count` descriptors (borrowed, at most MESSAGE_DESCRIPTORS_MAX - 1). Never
@@ -140,6 +207,9 @@ int message_send_plain(int socket, enum message_type type);
 
 /* Writes the message to a file, fields in line whatever their size. 0, or -1 with errno. */
 int message_write_file(int fd, struct message *message);
+
+/* The same over the beginning of the file, by one pwrite(2). 0, or -1 with errno. */
+int message_overwrite_file(int fd, struct message *message);
 
 /* ---- reading ---- */
 
@@ -165,12 +235,15 @@ struct incoming {
 
 /*
  * Receives one message into `buffer` of `size` bytes, which must outlive `incoming`. 1; 0 when the
- * other side has closed; -1 with errno: EAGAIN, EBADMSG for what is no message or a larger one. On
- * 1 the caller releases `incoming` with incoming_clear. `flags` as for recvmsg(2).
+ * other side has closed; -1 with errno: EAGAIN when there is none yet, or (with MSG_DONTWAIT)
+ * no memory to take it; EBADMSG for what is no message or a larger one, EPROTONOSUPPORT for one of
+ * another version. On 1 the caller releases `incoming` with incoming_clear. `flags` as for
+ * recvmsg(2).
  */
 int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags);
 
-/* Takes a message out of data[0..length), as message_write_file left it. 0, or -1. */
+/* Takes a message out of data[0..length), as message_write_file left it. 0, or -1 with errno:
+ * EPROTONOSUPPORT for one of another version, otherwise EBADMSG. */
 int message_parse(const char *data, size_t length, struct incoming *incoming);
 
 /* Closes the descriptors that are left and unmaps. Fine on a zeroed one. */
@@ -189,9 +262,11 @@ int message_take_descriptor(struct incoming *incoming, size_t index);
 
 struct field {
     enum field_tag tag;
-    const char *text; /* NULL if the value is no text */
-    int64_t number;   /* 0 if the value is no number */
-    size_t next;      /* where the next field begins */
+    const char *text;  /* NULL if the value is no text */
+    int64_t number;    /* 0 if the value is no number */
+    const char *bytes; /* NULL if the value is no bytes; then `length` of them */
+    size_t length;
+    size_t next; /* where the next field begins */
 };
 
 /* Steps through the fields of an opened message: start with a zeroed *field; false at the end. */
@@ -200,5 +275,8 @@ bool message_next(const struct incoming *incoming, struct field *field);
 /* The first field of this tag: its text or NULL; its number or `fallback`. */
 const char *message_text(const struct incoming *incoming, enum field_tag tag);
 int64_t message_number(const struct incoming *incoming, enum field_tag tag, int64_t fallback);
+
+/* The bytes of the first field of this tag and their number, or NULL. */
+const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length);
 
 #endif

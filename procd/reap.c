@@ -4,7 +4,10 @@
 #include "procd/reap.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/wait.h>
+
+#include "procd/cgroup_oom.h"
 
 bool reap_children(struct shell *shell)
 {
@@ -37,4 +40,16 @@ int shell_code(const struct shell *shell)
 int shell_signal(const struct shell *shell)
 {
     return WIFSIGNALED(shell->wait_status) ? WTERMSIG(shell->wait_status) : 0;
+}
+
+/* A shell whose command was killed exits with this (POSIX: more than 128; sh: 128 + signal). */
+#define CODE_OF_KILLED (128 + SIGKILL)
+
+enum end_reason shell_reason(const struct shell *shell)
+{
+    bool killed = shell_signal(shell) == SIGKILL || shell_code(shell) == CODE_OF_KILLED;
+    if (killed && shell->oom_kills >= 0 && cgroup_oom_kills() > shell->oom_kills) {
+        return END_OOM;
+    }
+    return shell_signal(shell) != 0 ? END_SIGNAL : END_EXIT;
 }

@@ -3,8 +3,10 @@
  */
 #include "procd/runner.h"
 
-#include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -13,12 +15,19 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/settings.h"
+#include "common/user.h"
 #include "procd/background.h"
+#include "procd/confinement.h"
 #include "procd/descriptor.h"
 #include "procd/foreground.h"
 #include "procd/linger.h"
+#include "procd/mark.h"
+#include "procd/process_table.h"
 #include "procd/protocol.h"
+#include "procd/runner_cgroup.h"
 
+static struct settings settings;
 static char packets[2][MESSAGE_PACKET_MAX]; /* JOB is read while START waits behind it */
 
 /*
@@ -61,10 +70,11 @@ static void lower_descriptor_limit(long soft)
 static bool run_foreground(struct incoming *message, int signals, struct leftover *left)
 {
     cleanup_fd int lease = message_take_descriptor(message, 0);
+    cleanup_fd int input = message_take_descriptor(message, 1);
     if (lease < 0 || message_open(message) < 0) {
         return true; /* the client learns it by the end of the lease */
     }
-    return foreground_run(message, &lease, signals, left);
+    return foreground_run(message, &lease, &input, signals, left);
 }
 
 static bool run_background(struct incoming *order, int *control, int signals, struct leftover *left)
@@ -73,18 +83,19 @@ static bool run_background(struct incoming *order, int *control, int signals, st
     if (message_receive(*control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
         return false;
     }
-    if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START) {
+    if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
+        message_text(&command, FIELD_CMD) == NULL) {
         incoming_clear(order); /* without its directory it is answered with a failure */
         order->fields_length = 0;
     }
-    return !background_run(order, &command, control, signals, left);
+    return !background_run(order, &command, settings.log_max, control, signals, left);
 }
 
 static bool take_message(struct incoming *message, int *control, int signals, struct leftover *left)
 {
     switch ((int)message->type) {
     case MESSAGE_RUN:
-        return run_foreground(message, signals, left) &&
+        return run_foreground(message, signals, left) && runner_cgroup_is_clean() &&
                message_send_plain(*control, MESSAGE_IDLE) == 0;
     case MESSAGE_JOB:
         return run_background(message, control, signals, left);
@@ -94,7 +105,56 @@ static bool take_message(struct incoming *message, int *control, int signals, st
     }
 }
 
-int runner_main(long descriptor_limit)
+int runner_is(pid_t pid, const char *run_directory)
+{
+    char line[PATH_MAX + 32];
+    uid_t user;
+    /* Any command can give itself that command line, but with SANDBOX_USER none is of our user; and
+     * reading the memory of such a one may wait for whoever serves it (FUSE). */
+    bool known = process_real_user(pid, &user);
+    if (known && user != getuid()) {
+        return 0;
+    }
+    /* Three arguments, each with its NUL. */
+    int length =
+        snprintf(line, sizeof(line), RUNNER_NAME "%c" RUNNER_OPTION "%c%s", 0, 0, run_directory);
+    int result = length < (int)sizeof(line)
+                     ? process_file_begins(pid, "cmdline", line, (size_t)length + 1)
+                     : 0;
+    return result == 1 && !known ? -1 : result;
+}
+
+/* Once, and while nobody waits for it: whom a burst has started has a command to begin first. */
+static void enter_cgroup_if_idle(int control, bool *wanted)
+{
+    struct pollfd command = {.fd = control, .events = POLLIN};
+    if (*wanted && poll(&command, 1, 0) == 0) {
+        runner_cgroup_enter_early();
+        *wanted = false;
+    }
+}
+
+/* Reads the settings, which the environment then loses, and prepares for commands. */
+static bool prepare(const struct runner_options *options)
+{
+    static struct user user;
+    char error[200];
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        log_line("runner: %s", error);
+        return false;
+    }
+    if (options->user != NULL && user_parse(options->user, &user) < 0) {
+        log_line("runner: %s is no user", options->user);
+        return false;
+    }
+    if (confinement_prepare(&settings, options->user == NULL ? NULL : &user) < 0) {
+        log_line("runner: cannot limit commands: %m");
+        return false;
+    }
+    return true;
+}
+
+int runner_main(const struct runner_options *options)
 {
     struct leftover left = {.lease = -1, .pipes = {-1, -1}};
     cleanup_fd int control = descriptor_take_stdin();
@@ -104,10 +164,19 @@ int runner_main(long descriptor_limit)
         return 1;
     }
     (void)prctl(PR_SET_NAME, "runner"); /* exec'ed as /proc/self/exe, it would be "exe" in ps */
-    lower_descriptor_limit(descriptor_limit);
+    lower_descriptor_limit(options->descriptor_limit);
+    if (mark_self() < 0) {
+        log_line("runner: RLIMIT_LOCKS: %m");
+    }
+    if (!prepare(options)) {
+        return 1;
+    }
+    runner_cgroup_init(options->cgroup, &settings);
+    bool cgroup_wanted = options->cgroup != NULL;
     bool free_for_next = true;
     while (free_for_next) {
         cleanup_incoming struct incoming message = {0};
+        enter_cgroup_if_idle(control, &cgroup_wanted);
         int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
         free_for_next = received == 1 && take_message(&message, &control, signals, &left);
     }

@@ -11,14 +11,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/analyzer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/logger.h"
+#include "procd/job_directory.h"
 #include "procd/loop.h"
 #include "procd/pool.h"
 #include "procd/protocol.h"
 #include "procd/registry.h"
 #include "procd/spawn.h"
+#include "procd/status.h"
 
 #define ACCEPT_PAUSE_MS 100 /* when there is no descriptor for another client */
 
@@ -26,8 +29,9 @@ struct client;
 
 /* A background job between START and its runner's answer. */
 struct starting {
+    struct expected_job job;
     struct client *client; /* NULL when it has gone */
-    char id[JOB_ID_SIZE];
+    uint64_t started_at;   /* ns since the epoch */
 };
 
 struct client {
@@ -35,14 +39,16 @@ struct client {
     struct client *next;  /* of all */
     struct client **link; /* what points here */
     struct starting *starting;
-    struct kill_waiter killing;
+    struct order order;
 };
 
-#define CLIENT_OF_KILLING(waiter)                                                                  \
-    ((struct client *)(void *)((char *)(waiter)-offsetof(struct client, killing)))
+#define CLIENT_OF_ORDER(order_)                                                                    \
+    ((struct client *)(void *)((char *)(order_)-offsetof(struct client, order)))
 
 static char packet[MESSAGE_PACKET_MAX];
 static struct client *clients;
+static const char *run_directory;
+static size_t jobs_max; /* running at once; 0: any number */
 
 static void client_add(struct client *client)
 {
@@ -54,10 +60,11 @@ static void client_add(struct client *client)
     clients = client;
 }
 
+ANALYZER_OFF("-Wanalyzer-use-after-free") /* in server_close(): what is dropped is in no list */
 static void client_drop(struct client *client)
 {
     loop_close(&client->watch);
-    registry_forget(&client->killing);
+    registry_forget(&client->order);
     if (client->starting != NULL) {
         client->starting->client = NULL;
     }
@@ -67,6 +74,7 @@ static void client_drop(struct client *client)
     }
     free(client);
 }
+ANALYZER_ON
 
 /* Every handler answers by one of these; false means that the client is to be dropped. */
 
@@ -117,33 +125,44 @@ static bool handle_run(struct client *client, struct incoming *request)
     return true;
 }
 
-static bool answer_started(struct client *client, const struct registered_job *job)
+static bool answer_started(struct client *client, const struct starting *starting, pid_t pid)
 {
     cleanup_message struct message message;
     message_init(&message, MESSAGE_STARTED);
-    registry_describe_job(job, &message);
+    message_add_text(&message, FIELD_ID, starting->job.id);
+    message_add_number(&message, FIELD_PID, pid);
+    message_add_number(&message, FIELD_STARTED_AT, (int64_t)starting->started_at);
     return answer(client, &message);
 }
 
-/* Tells the client what its START has come to. */
-static bool finish_start(struct client *client, const char *id, const struct incoming *reply)
+/* The runner is gone, or was not understood. What it has begun has a record (job_record.h). */
+static bool finish_silent_start(struct client *client, struct starting *starting)
 {
-    if (reply != NULL && reply->type == MESSAGE_STARTED) {
-        const struct registered_job *job = registry_adopt(id);
-        if (job != NULL) {
-            return client == NULL || answer_started(client, job);
-        }
-        log_line("job %s: cannot read its record: %m", id);
-        return client == NULL || answer_failure(client, SPAWN_PREPARE, errno);
+    pid_t pid = 0;
+    int begun = registry_adopt_silent(&starting->job, &pid);
+    if (begun == 0) {
+        registry_give_up(&starting->job);
+        return client == NULL || answer_failure(client, SPAWN_PREPARE, ECHILD);
     }
-    registry_discard(id);
-    if (client == NULL) {
-        return true;
-    }
+    return begun > 0 && (client == NULL || answer_started(client, starting, pid));
+}
+
+/* Tells the client what its START has come to: the runner's word is enough, the job may be over.
+ * False when the client is to be dropped, if there is one. */
+static bool finish_start(struct client *client, struct starting *starting,
+                         const struct incoming *reply)
+{
     if (reply == NULL) {
-        return answer_failure(client, SPAWN_PREPARE, ECHILD); /* the runner died */
+        return finish_silent_start(client, starting);
     }
-    return answer_failure(client,
+    if (reply->type == MESSAGE_STARTED) {
+        registry_adopt(&starting->job);
+        return client == NULL ||
+               answer_started(client, starting, (pid_t)message_number(reply, FIELD_PID, 0));
+    }
+    registry_give_up(&starting->job);
+    return client == NULL ||
+           answer_failure(client,
                           (enum spawn_stage)message_number(reply, FIELD_STAGE, SPAWN_PREPARE),
                           (int)message_number(reply, FIELD_ERROR, EIO));
 }
@@ -155,29 +174,34 @@ static void start_answered(void *context, const struct incoming *reply)
     if (client != NULL) {
         client->starting = NULL;
     }
-    if (!finish_start(client, starting->id, reply)) {
+    if (!finish_start(client, starting, reply) && client != NULL) {
         client_drop(client);
     }
 }
 
 static bool handle_start(struct client *client, struct incoming *request)
 {
+    char id[JOB_ID_SIZE];
+    if (jobs_max != 0 && registry_running() >= jobs_max) {
+        return answer_plain(client, MESSAGE_TOO_MANY);
+    }
     cleanup_free struct starting *starting = calloc(1, sizeof(*starting));
     cleanup_message struct message order;
-    uint64_t started_at;
     message_init(&order, MESSAGE_JOB);
-    cleanup_fd int directory = starting == NULL ? -1 : registry_create(starting->id, &started_at);
+    cleanup_fd int directory = starting == NULL ? -1 : job_directory_create(id);
     if (directory < 0) {
         return answer_failure(client, SPAWN_PREPARE, errno);
     }
-    message_add_text(&order, FIELD_ID, starting->id);
-    message_add_number(&order, FIELD_STARTED_AT, (int64_t)started_at);
+    message_add_text(&order, FIELD_ID, id);
+    starting->started_at = registry_new_time();
+    message_add_number(&order, FIELD_STARTED_AT, (int64_t)starting->started_at);
     if (pool_start_job(&order, directory, request, start_answered, starting) < 0) {
         int error = errno;
         log_line("no runner for a job: %m");
-        registry_discard(starting->id);
+        job_directory_remove(id);
         return answer_failure(client, SPAWN_PREPARE, error);
     }
+    registry_expect(&starting->job, id);
     starting->client = client;
     client->starting = steal_pointer(starting);
     return true;
@@ -185,10 +209,12 @@ static bool handle_start(struct client *client, struct incoming *request)
 
 static bool handle_list(struct client *client, struct incoming *request)
 {
-    (void)request;
+    if (message_open(request) < 0) {
+        return false;
+    }
     cleanup_message struct message message;
     message_init(&message, MESSAGE_JOBS);
-    registry_describe(&message);
+    registry_describe((uint64_t)message_number(request, FIELD_STARTED_AT, 0), &message);
     return answer(client, &message);
 }
 
@@ -199,25 +225,140 @@ static struct registered_job *requested_job(struct incoming *request)
     return id == NULL ? NULL : registry_find(id);
 }
 
-static void kill_ended(struct kill_waiter *waiter, bool by_this_order, enum job_status status)
+static bool answer_job(struct client *client, const struct registered_job *job)
 {
-    struct client *client = CLIENT_OF_KILLING(waiter);
-    bool alive =
-        by_this_order ? answer_plain(client, MESSAGE_DONE) : answer_not_running(client, status);
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_JOBS);
+    registry_describe_job(job, &message);
+    return answer(client, &message);
+}
+
+static bool answer_written(struct client *client, size_t written)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_WROTE);
+    message_add_number(&message, FIELD_WRITTEN, (int64_t)written);
+    return answer(client, &message);
+}
+
+static bool answer_done_order(struct client *client, enum order_kind kind,
+                              const struct registered_job *job, size_t written)
+{
+    switch (kind) {
+    case ORDER_WAIT:
+        return answer_job(client, job);
+    case ORDER_WRITE:
+        return answer_written(client, written);
+    case ORDER_KILL:
+    case ORDER_SIGNAL:
+        break;
+    }
+    return answer_plain(client, MESSAGE_DONE);
+}
+
+static void order_done(struct order *order, enum order_result result,
+                       const struct registered_job *job, size_t written)
+{
+    struct client *client = CLIENT_OF_ORDER(order);
+    bool alive = false;
+    switch (result) {
+    case ORDER_DONE:
+        alive = answer_done_order(client, order->kind, job, written);
+        break;
+    case ORDER_NOT_RUNNING:
+        alive = answer_not_running(client, registry_status(job));
+        break;
+    case ORDER_NO_STDIN:
+        alive = answer_plain(client, MESSAGE_NO_STDIN);
+        break;
+    case ORDER_UNKNOWN:
+        break; /* the client learns it by the end of its connection */
+    }
     if (!alive) {
         client_drop(client);
+    }
+}
+
+/* Gives the client's order, whose message is ready. It may be dropped when this returns true. */
+static bool give_order(struct client *client, struct registered_job *job, enum order_kind kind)
+{
+    client->order.kind = kind;
+    client->order.done = order_done;
+    if (client->order.message.failed) {
+        message_clear(&client->order.message);
+        return false; /* out of memory */
+    }
+    if (registry_order(job, &client->order)) {
+        return true;
+    }
+    message_clear(&client->order.message);
+    return kind == ORDER_WAIT ? answer_job(client, job)
+                              : answer_not_running(client, registry_status(job));
+}
+
+/* Passes a number on to the runner, if the client has given it. */
+static void pass_number(struct client *client, const struct incoming *request, enum field_tag tag)
+{
+    int64_t number = message_number(request, tag, -1);
+    if (number >= 0) {
+        message_add_number(&client->order.message, tag, number);
     }
 }
 
 static bool handle_kill(struct client *client, struct incoming *request)
 {
     struct registered_job *job = requested_job(request);
-    enum job_status status;
     if (job == NULL) {
         return answer_plain(client, MESSAGE_NOT_FOUND);
     }
-    client->killing.ended = kill_ended;
-    return registry_kill(job, &client->killing, &status) || answer_not_running(client, status);
+    message_init(&client->order.message, MESSAGE_KILL);
+    pass_number(client, request, FIELD_SIGNAL);
+    pass_number(client, request, FIELD_GRACE_MS);
+    bool is_signal = message_number(request, FIELD_SIGNAL, 0) > 0 &&
+                     message_number(request, FIELD_GRACE_MS, -1) < 0;
+    return give_order(client, job, is_signal ? ORDER_SIGNAL : ORDER_KILL);
+}
+
+static bool handle_write(struct client *client, struct incoming *request)
+{
+    size_t length = 0;
+    struct registered_job *job = requested_job(request);
+    const char *data = job == NULL ? NULL : message_bytes(request, FIELD_DATA, &length);
+    if (data == NULL) {
+        return job == NULL && answer_plain(client, MESSAGE_NOT_FOUND);
+    }
+    message_init(&client->order.message, MESSAGE_WRITE);
+    message_add_bytes(&client->order.message, FIELD_DATA, data, length);
+    pass_number(client, request, FIELD_EOF);
+    client->order.serial = registry_new_serial();
+    message_add_number(&client->order.message, FIELD_SERIAL, (int64_t)client->order.serial);
+    return give_order(client, job, ORDER_WRITE);
+}
+
+static bool handle_wait(struct client *client, struct incoming *request)
+{
+    struct registered_job *job = requested_job(request);
+    return job == NULL ? answer_plain(client, MESSAGE_NOT_FOUND)
+                       : give_order(client, job, ORDER_WAIT);
+}
+
+static bool handle_get(struct client *client, struct incoming *request)
+{
+    const struct registered_job *job = requested_job(request);
+    return job == NULL ? answer_plain(client, MESSAGE_NOT_FOUND) : answer_job(client, job);
+}
+
+static bool handle_delete(struct client *client, struct incoming *request)
+{
+    struct registered_job *job = requested_job(request);
+    if (job == NULL) {
+        return answer_plain(client, MESSAGE_NOT_FOUND);
+    }
+    if (registry_status(job) == JOB_RUNNING) {
+        return answer_not_running(client, JOB_RUNNING);
+    }
+    registry_delete(job);
+    return answer_plain(client, MESSAGE_DONE);
 }
 
 static bool handle_open(struct client *client, struct incoming *request)
@@ -226,7 +367,7 @@ static bool handle_open(struct client *client, struct incoming *request)
     if (job == NULL) {
         return answer_plain(client, MESSAGE_NOT_FOUND);
     }
-    cleanup_fd int directory = registry_open_directory(job);
+    cleanup_fd int directory = job_directory_open(registry_id(job));
     if (directory < 0) {
         log_line("cannot open a job's directory: %m");
         return false;
@@ -236,9 +377,20 @@ static bool handle_open(struct client *client, struct incoming *request)
     return message_send(client->watch.fd, &message, &directory, 1) == 0;
 }
 
+static bool handle_status(struct client *client, struct incoming *request)
+{
+    (void)request;
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STATUS);
+    status_describe(run_directory, &message);
+    return answer(client, &message);
+}
+
 static bool (*const handlers[])(struct client *client, struct incoming *request) = {
-    [MESSAGE_PING] = handle_ping, [MESSAGE_RUN] = handle_run,   [MESSAGE_START] = handle_start,
-    [MESSAGE_LIST] = handle_list, [MESSAGE_KILL] = handle_kill, [MESSAGE_OPEN] = handle_open,
+    [MESSAGE_PING] = handle_ping, [MESSAGE_RUN] = handle_run,       [MESSAGE_START] = handle_start,
+    [MESSAGE_LIST] = handle_list, [MESSAGE_GET] = handle_get,       [MESSAGE_WAIT] = handle_wait,
+    [MESSAGE_KILL] = handle_kill, [MESSAGE_DELETE] = handle_delete, [MESSAGE_WRITE] = handle_write,
+    [MESSAGE_OPEN] = handle_open, [MESSAGE_STATUS] = handle_status,
 };
 
 #define HANDLER_COUNT (sizeof(handlers) / sizeof(handlers[0]))
@@ -253,7 +405,10 @@ static void hear_client(struct watch *watch)
     if (received < 0 && errno == EAGAIN) {
         return;
     }
-    bool waits = client->starting != NULL || client->killing.job != NULL;
+    if (received < 0 && errno == EPROTONOSUPPORT) {
+        log_line("a client speaks another version of procd's protocol: restart fcgi-app");
+    }
+    bool waits = client->starting != NULL || client->order.job != NULL;
     bool known = received == 1 && request.type < HANDLER_COUNT && handlers[request.type] != NULL;
     /* One question at a time: who asks another before the answer is no client of ours. */
     if (!known || waits || !handlers[request.type](client, &request)) {
@@ -310,8 +465,10 @@ static void accept_client(struct watch *watch)
     client_add(client);
 }
 
-int server_open(int fd)
+int server_open(int fd, const char *directory, size_t running_max)
 {
+    run_directory = directory;
+    jobs_max = running_max;
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
         return -1;
     }

@@ -4,8 +4,14 @@
 #ifndef PROCD_SERVER_H
 #define PROCD_SERVER_H
 
-/* Serves the connections of `listener` (taken over) in the loop. 0, or -1 with errno. */
-int server_open(int listener);
+#include <stddef.h>
+
+/*
+ * Serves the connections of `listener` (taken over) in the loop. At most `running_max` jobs run at
+ * once, 0: any number. The run directory's name must live as long as the process. 0, or -1 with
+ * errno.
+ */
+int server_open(int listener, const char *run_directory, size_t running_max);
 
 /* Drops all clients. */
 void server_close(void);

@@ -15,10 +15,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/in_child.h"
 #include "common/io.h"
+#include "procd/confinement.h"
 #include "procd/environment.h"
 #include "procd/memory_file.h"
 
@@ -30,6 +33,9 @@
 #define ARGUMENT_MAX      ((size_t)131072 - 1)
 #define SCRIPT_DESCRIPTOR 3
 #define SCRIPT_COMMAND    "eval \"$(/bin/cat <&3)\" 3<&-"
+
+/* How long a child may take to execute: the working directory may be on a disk that is slow. */
+#define EXECUTE_MAX_S 10
 
 int command_pipes_open(struct command_pipes *pipes)
 {
@@ -49,6 +55,12 @@ int command_pipes_open(struct command_pipes *pipes)
     }
     pipes->err_read = err[0];
     pipes->err_write = err[1];
+    if (confinement_give(out[1]) < 0 || confinement_give(err[1]) < 0) {
+        int saved = errno;
+        command_pipes_close(pipes);
+        errno = saved;
+        return -1;
+    }
     return 0;
 }
 
@@ -68,11 +80,14 @@ void command_pipes_close(struct command_pipes *pipes)
 /* What the child needs, and what it leaves behind when it fails. */
 struct launch {
     const char *cwd; /* or NULL */
+    int in;          /* or -1 */
     int out, err;
     int script; /* or -1 */
     char *arguments[4];
     char **environment;
     sigset_t mask;
+    spawn_begin_function *begin; /* or NULL */
+    const void *context;
     volatile enum spawn_stage stage;
     volatile int error;
 };
@@ -80,15 +95,14 @@ struct launch {
 /* The child's stack: one is enough, because we wait while it is in use. */
 static char child_stack[16384] __attribute__((aligned(16)));
 
-/* Code of the child never returns to whoever would note that for a sanitizer. */
-#define IN_CHILD __attribute__((noinline, no_sanitize("thread", "address")))
-
 IN_CHILD static int execute(struct launch *launch)
 {
     unsigned first_to_close = launch->script >= 0 ? SCRIPT_DESCRIPTOR + 1 : SCRIPT_DESCRIPTOR;
     launch->stage = SPAWN_PREPARE;
-    /* A runner that is killed cannot end its tree any more: this much of it ends by itself. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || setsid() < 0 ||
+    if (launch->begin != NULL && launch->begin(launch->context) < 0) {
+        return -1;
+    }
+    if (setsid() < 0 || (launch->in >= 0 && dup2(launch->in, STDIN_FILENO) < 0) ||
         dup2(launch->out, STDOUT_FILENO) < 0 || dup2(launch->err, STDERR_FILENO) < 0 ||
         (launch->script >= 0 && dup2(launch->script, SCRIPT_DESCRIPTOR) < 0)) {
         return -1;
@@ -96,6 +110,15 @@ IN_CHILD static int execute(struct launch *launch)
     /* Everything we have is close-on-exec; this is the second lock, so a kernel without it is fine.
      */
     (void)close_range(first_to_close, ~0U, 0);
+    launch->stage = SPAWN_CONFINE;
+    if (confinement_enter() < 0) {
+        return -1;
+    }
+    /* A runner that is killed cannot end its tree any more: this much of it ends by itself. Not
+     * before the change of user, which takes it back (PR_SET_PDEATHSIG(2const)). */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
+        return -1;
+    }
     launch->stage = SPAWN_CHDIR;
     if (launch->cwd != NULL && chdir(launch->cwd) < 0) {
         return -1;
@@ -123,12 +146,38 @@ static int make_script(const char *cmd, size_t length)
     return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
 }
 
+/*
+ * Another process of the user that a child has become may stop it before it executes, and then
+ * nothing but our death ends our wait for it. So we die, and our tree is ended by procd (sweep.h).
+ * Arms the timer for that, or disarms it. 0, or -1 with errno.
+ */
+static int set_alarm(time_t seconds)
+{
+    static timer_t timer;
+    static bool made;
+    if (!confinement_changes_user()) {
+        return 0;
+    }
+    if (!made) {
+        struct sigevent death = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+        if (timer_create(CLOCK_MONOTONIC, &death, &timer) < 0) {
+            return -1;
+        }
+        made = true;
+    }
+    const struct itimerspec in = {.it_value.tv_sec = seconds};
+    return timer_settime(timer, 0, &in, NULL);
+}
+
 static int start(struct launch *launch, pid_t *pid, struct spawn_error *error)
 {
-    *pid = clone(child_main, child_stack + sizeof(child_stack), CLONE_VM | CLONE_VFORK | SIGCHLD,
-                 launch);
+    *pid = set_alarm(EXECUTE_MAX_S) < 0 ? -1
+                                        : clone(child_main, child_stack + sizeof(child_stack),
+                                                CLONE_VM | CLONE_VFORK | SIGCHLD, launch);
+    int saved = errno;
+    (void)set_alarm(0); /* cannot fail with these arguments */
     if (*pid < 0) {
-        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = saved};
         return -1;
     }
     if (launch->error != 0) {
@@ -139,7 +188,8 @@ static int start(struct launch *launch, pid_t *pid, struct spawn_error *error)
     return 0;
 }
 
-int spawn_shell(const struct incoming *command, const struct command_pipes *pipes, pid_t *pid,
+int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
+                spawn_begin_function *begin, const void *context, pid_t *pid,
                 struct spawn_error *error)
 {
     static char shell[] = "sh";
@@ -160,11 +210,14 @@ int spawn_shell(const struct incoming *command, const struct command_pipes *pipe
     }
     struct launch launch = {
         .cwd = message_text(command, FIELD_CWD),
+        .in = input,
         .out = pipes->out_write,
         .err = pipes->err_write,
         .script = script,
         .arguments = {shell, option, is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
         .environment = environment,
+        .begin = begin,
+        .context = context,
     };
     sigemptyset(&launch.mask);
     return start(&launch, pid, error);

@@ -4,22 +4,21 @@
  */
 #include "procd/stop.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/io.h"
+#include "common/directory.h"
 #include "common/logger.h"
+#include "common/service_pid.h"
+#include "common/settings.h"
+#include "procd/cgroup.h"
 #include "procd/process_table.h"
 #include "procd/reap.h"
 #include "procd/tree_kill.h"
@@ -44,24 +43,11 @@ static bool supervisors_are_left(void)
 }
 
 /* SIGINT to the whole process group ends the supervisors at once, and the services are told to end
- * but not awaited: the pid that a run script has left tells whether its service is. */
-static bool service_is_left(const char *run_directory, const char *name)
-{
-    char path[PATH_MAX];
-    char text[16] = "";
-    int length = snprintf(path, sizeof(path), "%s/service/%s/leader", run_directory, name);
-    cleanup_fd int fd = length < (int)sizeof(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0 || io_read_full(fd, text, sizeof(text) - 1) <= 0) {
-        return false;
-    }
-    long pid = strtol(text, NULL, 10);
-    return pid > 1 && kill((pid_t)pid, 0) == 0;
-}
-
+ * but not awaited. */
 static bool services_are_left(const char *run_directory)
 {
-    return supervisors_are_left() || service_is_left(run_directory, "fcgi-app") ||
-           service_is_left(run_directory, "procd") || service_is_left(run_directory, "nginx");
+    return supervisors_are_left() || service_pid(run_directory, "fcgi-app") != 0 ||
+           service_pid(run_directory, "procd") != 0 || service_pid(run_directory, "nginx") != 0;
 }
 
 static void await_services(const char *run_directory, const sigset_t *child_signal)
@@ -74,13 +60,11 @@ static void await_services(const char *run_directory, const sigset_t *child_sign
     }
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+static int remove_run_directory(const char *run_directory)
 {
-    (void)status;
-    (void)type;
-    (void)walk;
-    if (remove(path) < 0 && errno != ENOENT) {
-        log_line("cannot remove %s: %m", path);
+    cleanup_fd int fd = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || directory_empty(fd) < 0 || rmdir(run_directory) < 0) {
+        log_line("cannot remove %s: %m", run_directory);
         return -1;
     }
     return 0;
@@ -90,6 +74,22 @@ static bool has_file(const char *directory, const char *name)
 {
     cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd >= 0 && faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Before the walk: what forks faster than that can follow ends here, where there are cgroups. */
+static int remove_cgroups(const char *run_directory)
+{
+    struct settings settings;
+    char error[200];
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        log_line("stop: %s", error);
+        return -1;
+    }
+    if (cgroup_remove(run_directory, settings.cgroup) < 0) {
+        log_line("stop: cannot remove the cgroups: %m");
+        return -1;
+    }
+    return 0;
 }
 
 int stop_main(const char *run_directory)
@@ -106,7 +106,7 @@ int stop_main(const char *run_directory)
         return 1;
     }
     await_services(run_directory, &child_signal);
-    int result = 0;
+    int result = remove_cgroups(run_directory) < 0;
     if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
         log_line("some processes could not be killed");
         result = 1;
@@ -114,8 +114,7 @@ int stop_main(const char *run_directory)
     if (has_file(run_directory, "failed")) {
         result = 1;
     }
-    if (has_file(run_directory, "remove-on-exit") &&
-        nftw(run_directory, remove_entry, 64, FTW_DEPTH | FTW_PHYS) < 0) {
+    if (has_file(run_directory, "remove-on-exit") && remove_run_directory(run_directory) < 0) {
         result = 1;
     }
     return result;

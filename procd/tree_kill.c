@@ -28,7 +28,14 @@
 #define PAUSE_FIRST_MS 1
 #define PAUSE_MAX_MS   50
 
-static void kill_children(pid_t parent, int parent_pidfd, int depth);
+struct round {
+    struct process_view view;
+    int signal;
+    ssize_t met;                 /* children of the first parent that are not spared */
+    tree_spare_function *spared; /* NULL: nobody is */
+};
+
+static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth);
 
 /* Whether the process held by `pidfd`, whose number is `pid`, is the child of the held parent. */
 static bool is_child(pid_t pid, pid_t parent, int parent_pidfd)
@@ -36,33 +43,61 @@ static bool is_child(pid_t pid, pid_t parent, int parent_pidfd)
     return process_parent(pid) == parent && pidfd_send_signal(parent_pidfd, 0, NULL, 0) == 0;
 }
 
-/* Signals and errors are not looked at here: whoever survives is there in the next round. */
-static void kill_process(pid_t pid, pid_t parent, int parent_pidfd, int depth)
+/*
+ * Signals and errors are not looked at here: whoever survives is there in the next round. Who is to
+ * be spared is asked about the number, when the process is held: should the number be another's by
+ * then, the answer does not matter, because the held one is dead.
+ */
+static void signal_process(struct round *round, pid_t pid, pid_t parent, int parent_pidfd,
+                           int depth)
 {
     cleanup_fd int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
-        if (depth == 0) {
-            (void)kill(pid, SIGKILL); /* our child: its number is its own until we reap it */
-        }
+    bool ours = parent_pidfd < 0; /* its number is its own until we reap it */
+    bool gone = !ours && (pidfd < 0 || !is_child(pid, parent, parent_pidfd));
+    if (!gone && depth == 0 && round->spared != NULL && round->spared(pid)) {
+        /* Unless that was an answer about nobody. */
+        round->met += !ours && pidfd_send_signal(pidfd, 0, NULL, 0) < 0;
         return;
     }
-    if (depth > 0 && !is_child(pid, parent, parent_pidfd)) {
+    round->met += depth == 0; /* one that has gone meanwhile, too: it left who knows what */
+    if (gone) {
+        return;
+    }
+    if (pidfd < 0) {
+        (void)kill(pid, round->signal);
         return;
     }
     if (depth < DEPTH_MAX) {
+        /* Stopped until it has the signal itself: it neither forks meanwhile nor sees its children
+         * go first, so that a shell dies of the signal and not of a message about it. */
         (void)pidfd_send_signal(pidfd, SIGSTOP, NULL, 0);
-        kill_children(pid, pidfd, depth + 1);
+        signal_children(round, pid, pidfd, depth + 1);
     }
-    (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    (void)pidfd_send_signal(pidfd, round->signal, NULL, 0);
+    if (round->signal != SIGKILL) {
+        (void)pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+    }
 }
 
-static void kill_children(pid_t parent, int parent_pidfd, int depth)
+static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth)
 {
     cleanup_(pid_list_clear) struct pid_list children = {0};
-    (void)process_children(parent, &children); /* what it found so far is a beginning */
+    /* What it found so far is a beginning. */
+    (void)process_view_children(&round->view, parent, &children);
     for (size_t i = 0; i < children.count; i++) {
-        kill_process(children.pids[i], parent, parent_pidfd, depth);
+        signal_process(round, children.pids[i], parent, parent_pidfd, depth);
     }
+}
+
+ssize_t tree_kill_round(pid_t parent, int parent_pidfd, tree_spare_function *spared)
+{
+    struct round round = {.signal = SIGKILL, .spared = spared};
+    int result = process_view_take(&round.view);
+    int saved = errno;
+    signal_children(&round, parent, parent_pidfd, 0);
+    process_view_clear(&round.view);
+    errno = saved;
+    return result < 0 ? -1 : round.met;
 }
 
 int tree_kill(struct shell *shell, int timeout_ms)
@@ -73,7 +108,7 @@ int tree_kill(struct shell *shell, int timeout_ms)
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     for (;;) {
-        kill_children(getpid(), -1, 0);
+        (void)tree_kill_round(getpid(), -1, NULL); /* what a round has missed the next one meets */
         if (!reap_children(shell)) {
             return 0;
         }
@@ -88,4 +123,12 @@ int tree_kill(struct shell *shell, int timeout_ms)
             return 0;
         }
     }
+}
+
+void tree_signal(int signal)
+{
+    struct round round = {.signal = signal};
+    (void)process_view_take(&round.view); /* what it found so far is a beginning */
+    signal_children(&round, getpid(), -1, 0);
+    process_view_clear(&round.view);
 }

@@ -3,7 +3,6 @@
  */
 #include "nginx/launcher/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -55,78 +54,4 @@ int file_make_dir(int directory, const char *path, mode_t mode)
         return -1;
     }
     return fchmodat(directory, path, mode, 0);
-}
-
-static int remove_entry(int directory, const char *name)
-{
-    if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) {
-        return 0;
-    }
-    if (errno != EISDIR) { /* what Linux says of a directory */
-        return -1;
-    }
-    cleanup_fd int child = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (child < 0 || file_empty_dir(child) < 0) {
-        return -1;
-    }
-    return unlinkat(directory, name, AT_REMOVEDIR);
-}
-
-static void close_stream(DIR **stream)
-{
-    if (*stream != NULL) {
-        (void)closedir(*stream);
-    }
-}
-
-/* A stream of its own for the directory, from its first entry. NULL with errno. */
-static DIR *open_stream(int directory)
-{
-    cleanup_fd int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-    if (stream != NULL) {
-        (void)steal_fd(&fd); /* the stream's now */
-    }
-    return stream;
-}
-
-/* The next name but "." and "..". NULL at the end, with errno 0, or on error. */
-static const char *next_name(DIR *stream)
-{
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(stream);
-        if (entry == NULL) {
-            return NULL;
-        }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            return entry->d_name;
-        }
-    }
-}
-
-int file_empty_dir(int directory)
-{
-    cleanup_(close_stream) DIR *stream = open_stream(directory);
-    if (stream == NULL) {
-        return -1;
-    }
-    for (const char *name; (name = next_name(stream)) != NULL;) {
-        if (remove_entry(directory, name) < 0) {
-            return -1;
-        }
-    }
-    return errno == 0 ? 0 : -1;
-}
-
-int file_dir_is_empty(int directory)
-{
-    cleanup_(close_stream) DIR *stream = open_stream(directory);
-    if (stream == NULL) {
-        return -1;
-    }
-    if (next_name(stream) != NULL) {
-        return 0;
-    }
-    return errno == 0 ? 1 : -1;
 }

@@ -1,5 +1,5 @@
 /*
- * Whole small files: read, written, linked, removed, always relative to a directory's descriptor.
+ * Whole small files and new directories, always relative to a directory's descriptor.
  * Errors are errno; the callers say which file it was about.
  */
 #ifndef LAUNCHER_FILE_H
@@ -17,12 +17,5 @@ int file_write(int directory, const char *path, mode_t mode, const char *data, s
 
 /* Makes a directory with exactly this mode. 0, or -1 with errno. */
 int file_make_dir(int directory, const char *path, mode_t mode);
-
-/* Removes everything inside the directory, not the directory; never follows links. 0, or -1 with
- * errno. */
-int file_empty_dir(int directory);
-
-/* 1 if nothing is in the directory, 0 if something is, -1 with errno on error. */
-int file_dir_is_empty(int directory);
 
 #endif

@@ -3,7 +3,6 @@
  */
 #include "nginx/launcher/layout.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,7 @@ static int own_directory(char directory[PATH_MAX])
 {
     ssize_t length = readlink("/proc/self/exe", directory, PATH_MAX - 1);
     if (length < 0) {
-        log_line("/proc/self/exe: %s", strerror(errno));
+        log_line("/proc/self/exe: %m");
         return -1;
     }
     directory[length] = '\0';
@@ -50,7 +49,7 @@ static int find_tree(const char *own, char tree[PATH_MAX])
 static int find_daemon(const char *own, const char *name, char path[PATH_MAX])
 {
     char installed[PATH_MAX];
-    snprintf(installed, sizeof(installed), "../libexec/nginx-sandbox/%s", name);
+    (void)snprintf(installed, sizeof(installed), "../libexec/nginx-sandbox/%s", name);
     char found[PATH_MAX];
     if ((is_at(found, X_OK, own, installed) || is_at(found, X_OK, own, name)) &&
         realpath(found, path) != NULL) {
@@ -65,8 +64,8 @@ static int find_program(const char *name, char path[PATH_MAX])
 {
     char directories[PATH_MAX];
     const char *set = getenv("PATH");
-    snprintf(directories, sizeof(directories), "%s:/usr/sbin:/usr/bin:/usr/local/sbin",
-             set == NULL ? "/bin" : set);
+    (void)snprintf(directories, sizeof(directories), "%s:/usr/sbin:/usr/bin:/usr/local/sbin",
+                   set == NULL ? "/bin" : set);
     char *rest = directories;
     for (char *directory; (directory = strsep(&rest, ":")) != NULL;) {
         if (directory[0] == '/' && is_at(path, X_OK, directory, name)) {
@@ -97,6 +96,7 @@ int layout_find(struct layout *layout, bool with_nginx)
     if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
         find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
         find_daemon(own, "procd", layout->procd) < 0 ||
+        find_daemon(own, "guard", layout->guard) < 0 ||
         find_program("s6-svscan", layout->s6_svscan) < 0) {
         return -1;
     }

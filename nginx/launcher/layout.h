@@ -12,6 +12,7 @@ struct layout {
     char tree[PATH_MAX]; /* holds nginx.conf, snippets/, service/ */
     char fcgi_app[PATH_MAX];
     char procd[PATH_MAX];
+    char guard[PATH_MAX];
     char nginx[PATH_MAX];
     char s6_svscan[PATH_MAX];
     char stream_module[PATH_MAX];

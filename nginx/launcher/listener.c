@@ -44,13 +44,13 @@ bool listener_has_ipv6(void)
 int listener_check_port(const char *variable, unsigned port, bool ipv6)
 {
     if (try_listen(AF_INET, port) < 0 || (ipv6 && try_listen(AF_INET6, port) < 0)) {
-        log_line("%s: cannot listen on port %u: %s", variable, port, strerror(errno));
+        log_line("%s: cannot listen on port %u: %m", variable, port);
         return -1;
     }
     return 0;
 }
 
-int listener_open_unix(const char *path, bool sequenced, mode_t mode, gid_t group)
+int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owner, gid_t group)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
@@ -58,9 +58,9 @@ int listener_open_unix(const char *path, bool sequenced, mode_t mode, gid_t grou
     cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (fd < 0 || length >= (int)sizeof(address.sun_path) ||
         bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) || chmod(path, mode) < 0 ||
-        listen(fd, BACKLOG) < 0) {
-        log_line("%s: %s", path, strerror(errno));
+        ((owner != (uid_t)-1 || group != (gid_t)-1) && chown(path, owner, group) < 0) ||
+        chmod(path, mode) < 0 || listen(fd, BACKLOG) < 0) {
+        log_line("%s: %m", path);
         return -1;
     }
     return steal_fd(&fd);

@@ -15,8 +15,8 @@ bool listener_has_ipv6(void);
  * standard error that names `variable`. */
 int listener_check_port(const char *variable, unsigned port, bool ipv6);
 
-/* A listening unix stream socket at `path` with this mode and group (-1: leave). `sequenced` makes
- * it SOCK_SEQPACKET. A descriptor (close-on-exec), or -1 after one line to standard error. */
-int listener_open_unix(const char *path, bool sequenced, mode_t mode, gid_t group);
+/* A listening unix stream socket at `path` with this mode, owner and group (-1: leave). `sequenced`
+ * makes it SOCK_SEQPACKET. A descriptor (close-on-exec), or -1 after one line to standard error. */
+int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owner, gid_t group);
 
 #endif

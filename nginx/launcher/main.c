@@ -1,11 +1,12 @@
 /*
  * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
- * and becomes s6-svscan, which runs nginx, fcgi-app and procd in the foreground. Whatever is wrong
- * is told in one line, before anything runs.
+ * and becomes s6-svscan, which runs nginx, fcgi-app, procd and guard in the foreground. Whatever is
+ * wrong is told in one line, before anything runs.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,20 +14,28 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "common/run_files.h"
 #include "common/settings.h"
+#include "common/user.h"
+#include "nginx/launcher/file.h"
 #include "nginx/launcher/layout.h"
 #include "nginx/launcher/listener.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
 #include "nginx/launcher/run_dir.h"
+#include "nginx/launcher/sandbox_user.h"
 #include "nginx/launcher/secret.h"
 #include "nginx/launcher/worker_user.h"
+#include "procd/cgroup.h"
+#include "procd/cgroup_limits.h"
+#include "procd/supervisor.h"
 
 /* Where the run scripts in nginx/service/ find what they inherit. */
 enum {
@@ -42,7 +51,13 @@ static const char usage[] =
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
     "(3031),\n"
     "SANDBOX_MAX_BODY (256m), SANDBOX_LOG_MAX (64m), SANDBOX_MAX_CONNECTIONS (4096),\n"
-    "SANDBOX_RUN_DIR (a fresh directory), SANDBOX_ACCESS_LOG (a path or off).\n"
+    "SANDBOX_MAX_RUNS (1024), SANDBOX_MAX_JOBS (1024), SANDBOX_MAX_STREAMS (0: no limit),\n"
+    "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
+    "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
+    "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
+    "SANDBOX_ACCESS_LOG (a path or off); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
+    "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
@@ -69,15 +84,15 @@ static struct options read_options(int argc, char **argv)
             options.without_nginx = true;
             break;
         case 'h':
-            fputs(usage, stdout);
+            (void)fputs(usage, stdout);
             exit(0);
         default:
-            fputs(usage, stderr);
+            (void)fputs(usage, stderr);
             exit(2);
         }
     }
     if (optind < argc) {
-        fputs(usage, stderr);
+        (void)fputs(usage, stderr);
         exit(2);
     }
     return options;
@@ -89,16 +104,19 @@ static int clean_process(void)
 {
     int fd;
     if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
-        log_line("close_range: %s", strerror(errno));
+        log_line("close_range: %m");
         return -1;
     }
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     } while (fd >= 0 && fd < FD_LOCK && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
     if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
-        log_line("/dev/null: %s", strerror(errno));
+        log_line("/dev/null: %m");
         return -1;
     }
+    /* The session's keys are who started us's, and would be every command's (session-keyring(7)). A
+     * kernel or container without keys refuses. */
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -123,10 +141,10 @@ static int clean_environment(void)
 static int check_nginx(const struct layout *layout, const struct run_dir *run)
 {
     char conf[PATH_MAX + 32];
-    snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
+    (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
-        log_line("pipe: %s", strerror(errno));
+        log_line("pipe: %m");
         return -1;
     }
     pid_t child = fork();
@@ -143,7 +161,7 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
     close_fd(&pipe_fds[0]);
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) {
-        log_line("nginx -t: %s", strerror(errno));
+        log_line("nginx -t: %m");
         return -1;
     }
     if (status != 0) {
@@ -157,31 +175,105 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
 }
 
 /* Opens the daemons' sockets and puts them and the lock where the run scripts look for them. */
-static int hand_down(const struct run_dir *run, const struct worker_user *worker)
+static int hand_down(const struct run_dir *run, const struct worker_user *worker,
+                     const struct user *user)
 {
     char path[PATH_MAX + 32];
-    snprintf(path, sizeof(path), "%s/fcgi-app.sock", run->path);
-    cleanup_fd int fcgi_app =
-        listener_open_unix(path, false, worker->group == (gid_t)-1 ? 0600 : 0660, worker->group);
-    snprintf(path, sizeof(path), "%s/procd.sock", run->path);
-    cleanup_fd int procd = fcgi_app < 0 ? -1 : listener_open_unix(path, true, 0600, (gid_t)-1);
+    (void)snprintf(path, sizeof(path), "%s/" RUN_FCGI_APP_SOCKET, run->path);
+    cleanup_fd int fcgi_app = listener_open_unix(
+        path, false, worker->group == (gid_t)-1 ? 0600 : 0660, (uid_t)-1, worker->group);
+    (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run->path);
+    cleanup_fd int procd =
+        fcgi_app < 0
+            ? -1
+            : listener_open_unix(path, true, 0600, user == NULL ? (uid_t)-1 : user->uid, (gid_t)-1);
     if (procd < 0) {
         return -1;
     }
     if (dup2(fcgi_app, FD_FCGI_APP) < 0 || dup2(procd, FD_PROCD) < 0 ||
         dup2(run->fd, FD_LOCK) < 0) {
-        log_line("descriptors: %s", strerror(errno));
+        log_line("descriptors: %m");
         return -1;
     }
     return 0;
 }
 
-/* Everything between the run directory and the supervisor. 0, or -1 after one line. */
-static int set_up(const struct rendering *rendering)
+/* What no limit can be put in force for, in words. */
+static const char *why_no_limit(const struct settings *settings)
 {
-    if (render_nginx(rendering) < 0 || render_services(rendering) < 0 ||
+    if (strcmp(settings->cgroup, "off") == 0) {
+        return "SANDBOX_CGROUP is off";
+    }
+    if (cgroup_path() == NULL) {
+        return "no cgroup v2 directory can be written to (SANDBOX_CGROUP)";
+    }
+    return errno == EBUSY ? "other processes are in the cgroup of this one: name an empty one in "
+                            "SANDBOX_CGROUP"
+                          : "its controller is not available in the cgroup (SANDBOX_CGROUP)";
+}
+
+/* What the operator limits must be limited; what he gives us a cgroup for may be. */
+static int enable_limits(const struct settings *settings)
+{
+    bool wanted = settings->cgroup[0] == '/';
+    for (int i = 0; i < CGROUP_LIMITS; i++) {
+        wanted |= cgroup_limit_setting(settings, (enum cgroup_limit)i) != 0;
+    }
+    unsigned offered = wanted && cgroup_path() != NULL ? cgroup_offer_limits() : 0;
+    const char *why = why_no_limit(settings);
+    for (int i = 0; i < CGROUP_LIMITS; i++) {
+        enum cgroup_limit limit = (enum cgroup_limit)i;
+        if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
+            log_line("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Makes the cgroup of the run, which procd will find, and which `user` (or NULL) must not leave. An
+ * earlier server with this run directory, if it was killed, may have left something in there. */
+static int make_cgroup(const struct settings *settings, const struct run_dir *run,
+                       const struct user *user)
+{
+    (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
+    if (cgroup_open(run->path, settings->cgroup) < 0) {
+        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
+        return -1;
+    }
+    if (user != NULL && cgroup_path() != NULL &&
+        sandbox_user_check_cgroup(user, cgroup_path()) < 0) {
+        return -1;
+    }
+    return enable_limits(settings);
+}
+
+/* Tells procd who is the supervisor, which this process becomes. */
+static int note_supervisor(const struct run_dir *run)
+{
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
+        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
+        return -1;
+    }
+    return 0;
+}
+
+/* Everything between the run directory and the supervisor. `user` is whom commands run as, NULL: as
+ * we do. 0, or -1 after one line. */
+static int set_up(const struct rendering *rendering, const struct user *user)
+{
+    if (user != NULL &&
+        (sandbox_user_check(user, rendering->worker, rendering->run, rendering->layout) < 0 ||
+         run_dir_close_to(rendering->run, user, rendering->worker->group) < 0)) {
+        return -1;
+    }
+    if (make_cgroup(rendering->settings, rendering->run, user) < 0 ||
+        note_supervisor(rendering->run) < 0 || render_nginx(rendering) < 0 ||
+        render_services(rendering) < 0 ||
         (rendering->with_nginx && check_nginx(rendering->layout, rendering->run) < 0) ||
-        hand_down(rendering->run, rendering->worker) < 0) {
+        hand_down(rendering->run, rendering->worker, user) < 0) {
         return -1;
     }
     return 0;
@@ -206,22 +298,22 @@ static void supervise(const struct rendering *rendering)
 {
     const struct run_dir *run = rendering->run;
     char directory[PATH_MAX + 32];
-    snprintf(directory, sizeof(directory), "%s/service", run->path);
+    (void)snprintf(directory, sizeof(directory), "%s/service", run->path);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-        log_line("PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
+        log_line("PR_SET_CHILD_SUBREAPER: %m");
         return;
     }
     if (!rendering->with_nginx) {
-        printf(
+        (void)printf(
             "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
             run->path);
-        fflush(stdout);
+        (void)fflush(stdout);
     } else if (ready_announce(rendering->settings, run) < 0) {
         return;
     }
     ignore_stop_signals();
     execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
-    log_line("%s: %s", rendering->layout->s6_svscan, strerror(errno));
+    log_line("%s: %m", rendering->layout->s6_svscan);
 }
 
 int main(int argc, char **argv)
@@ -233,26 +325,33 @@ int main(int argc, char **argv)
     struct settings settings;
     struct secret_digest secret;
     struct worker_user worker;
-    const struct rendering rendering = {.run = &run,
-                                        .layout = &layout,
-                                        .settings = &settings,
-                                        .secret = &secret,
-                                        .worker = &worker,
-                                        .with_nginx = !options.without_nginx,
-                                        .has_ipv6 = listener_has_ipv6()};
+    cleanup_user struct user user = {0};
+    bool can_enter_home;
+    struct rendering rendering = {.run = &run,
+                                  .layout = &layout,
+                                  .settings = &settings,
+                                  .secret = &secret,
+                                  .worker = &worker,
+                                  .with_nginx = !options.without_nginx,
+                                  .has_ipv6 = listener_has_ipv6()};
     char error[256];
     if (settings_read(&settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
         return 1;
     }
-    if (layout_find(&layout, rendering.with_nginx) < 0 ||
+    int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
+    if (has_user > 0) {
+        rendering.cwd = can_enter_home ? user.home : "/";
+    }
+    if (has_user < 0 || layout_find(&layout, rendering.with_nginx) < 0 ||
         secret_take(&secret, options.generate_secret) < 0 || clean_process() < 0 ||
         clean_environment() < 0) {
         return 1;
     }
     if (rendering.with_nginx &&
-        (listener_check_port("PORT", settings.port, rendering.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", settings.proxy_port, rendering.has_ipv6) < 0)) {
+        (listener_check_port("PORT", (unsigned)settings.port, rendering.has_ipv6) < 0 ||
+         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, rendering.has_ipv6) <
+             0)) {
         return 1;
     }
     mode_t mask = umask(077);
@@ -260,10 +359,11 @@ int main(int argc, char **argv)
         return 1;
     }
     worker_user_choose(&worker, run.path);
-    if (set_up(&rendering) == 0) {
+    if (set_up(&rendering, has_user > 0 ? &user : NULL) == 0) {
         umask(mask);
         supervise(&rendering);
     }
+    (void)cgroup_remove(run.path, settings.cgroup);
     run_dir_discard(&run);
     return 1;
 }

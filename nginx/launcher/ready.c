@@ -3,7 +3,6 @@
  */
 #include "nginx/launcher/ready.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
@@ -45,24 +45,17 @@ static int ask_health(unsigned port)
     char answer[64] = "";
     int status = 0;
     ssize_t got = io_read_full(fd, answer, sizeof("HTTP/1.1 200") - 1);
+    /* NOLINTNEXTLINE(cert-err34-c): a number of three digits */
     return got > 0 && sscanf(answer, "HTTP/1.1 %3d", &status) == 1 ? status : 0;
-}
-
-static bool is_before(const struct timespec *deadline)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec < deadline->tv_sec;
 }
 
 /* The last status of /health: 200, or what it was when patience ended. */
 static int wait_for_health(unsigned port)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += PATIENCE_SECONDS;
+    int64_t deadline = clock_monotonic_ms() + PATIENCE_SECONDS * 1000L;
     int status;
-    for (int tries = 1; (status = ask_health(port)) != 200 && is_before(&deadline); tries++) {
+    for (int tries = 1; (status = ask_health(port)) != 200 && clock_monotonic_ms() < deadline;
+         tries++) {
         long pause_ms = tries < QUICK_TRIES ? PAUSE_MS : LATER_PAUSE_MS;
         nanosleep(&(struct timespec){.tv_nsec = pause_ms * 1000000L}, NULL);
     }
@@ -73,10 +66,10 @@ static int wait_for_health(unsigned port)
  */
 static int watch(const struct settings *settings, const struct run_dir *run, pid_t supervisor)
 {
-    int status = wait_for_health(settings->port);
+    int status = wait_for_health((unsigned)settings->port);
     if (status == 200) {
-        printf("nginx-sandbox: ready on http://127.0.0.1:%u (TCP proxy on port %u)\n",
-               settings->port, settings->proxy_port);
+        (void)printf("nginx-sandbox: ready on http://127.0.0.1:%u (TCP proxy on port %u)\n",
+                     (unsigned)settings->port, (unsigned)settings->proxy_port);
         return fflush(stdout) == 0 ? 0 : 1;
     }
     if (status == 0) {
@@ -85,9 +78,9 @@ static int watch(const struct settings *settings, const struct run_dir *run, pid
         log_line("not ready after %d seconds: /health answers %d", PATIENCE_SECONDS, status);
     }
     char path[PATH_MAX + 10];
-    snprintf(path, sizeof(path), "%s/failed", run->path);
+    (void)snprintf(path, sizeof(path), "%s/failed", run->path);
     if (file_write(AT_FDCWD, path, 0600, "", 0) < 0) {
-        log_line("%s: %s", path, strerror(errno));
+        log_line("%s: %m", path);
     }
     return kill(supervisor, SIGTERM) == 0 ? 0 : 1;
 }
@@ -97,7 +90,7 @@ int ready_announce(const struct settings *settings, const struct run_dir *run)
     pid_t supervisor = getpid();
     pid_t child = fork();
     if (child < 0) {
-        log_line("fork: %s", strerror(errno));
+        log_line("fork: %m");
         return -1;
     }
     if (child > 0) {

@@ -26,7 +26,7 @@
 
 static int fail(const char *path)
 {
-    log_line("%s: %s", path, strerror(errno));
+    log_line("%s: %m", path);
     return -1;
 }
 
@@ -35,8 +35,8 @@ static int render_template(const struct rendering *r, const char *name)
 {
     char source[PATH_MAX + 300];
     char target[300];
-    snprintf(source, sizeof(source), "%s/%s", r->layout->tree, name);
-    snprintf(target, sizeof(target), "nginx/%s", name);
+    (void)snprintf(source, sizeof(source), "%s/%s", r->layout->tree, name);
+    (void)snprintf(target, sizeof(target), "nginx/%s", name);
     cleanup_free char *text = file_read(AT_FDCWD, source, TEMPLATE_MOST, NULL);
     if (text == NULL) {
         return fail(source);
@@ -49,11 +49,11 @@ static int render_template(const struct rendering *r, const char *name)
     }
     const char *rest = text;
     for (const char *at; (at = strstr(rest, DEFAULT_RUN_DIR)) != NULL;) {
-        fwrite(rest, 1, (size_t)(at - rest), stream);
-        fputs(r->run->path, stream);
+        (void)fwrite(rest, 1, (size_t)(at - rest), stream);
+        (void)fputs(r->run->path, stream);
         rest = at + strlen(DEFAULT_RUN_DIR);
     }
-    fputs(rest, stream);
+    (void)fputs(rest, stream);
     if (fclose(stream) != 0 || file_write(r->run->fd, target, 0644, rendered, length) < 0) {
         return fail(target);
     }
@@ -69,7 +69,7 @@ static int is_conf(const struct dirent *entry)
 static int render_snippets(const struct rendering *r)
 {
     char directory[PATH_MAX + 10];
-    snprintf(directory, sizeof(directory), "%s/snippets", r->layout->tree);
+    (void)snprintf(directory, sizeof(directory), "%s/snippets", r->layout->tree);
     struct dirent **entries = NULL;
     int count = scandir(directory, &entries, is_conf, alphasort);
     if (count < 0) {
@@ -78,7 +78,7 @@ static int render_snippets(const struct rendering *r)
     int result = 0;
     for (int i = 0; i < count; i++) {
         char name[300];
-        snprintf(name, sizeof(name), "snippets/%s", entries[i]->d_name);
+        (void)snprintf(name, sizeof(name), "snippets/%s", entries[i]->d_name);
         if (result == 0) {
             result = render_template(r, name);
         }
@@ -93,7 +93,7 @@ __attribute__((format(printf, 4, 5))) static int
 generate(const struct rendering *r, const char *name, mode_t mode, const char *format, ...)
 {
     char path[300];
-    snprintf(path, sizeof(path), "nginx/generated/%s", name);
+    (void)snprintf(path, sizeof(path), "nginx/generated/%s", name);
     cleanup_free char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
@@ -113,7 +113,7 @@ static int generate_listen(const struct rendering *r, const char *name, unsigned
     static const char options[] = "backlog=4095 so_keepalive=60s:15s:4";
     char ipv6[128] = "";
     if (r->has_ipv6) {
-        snprintf(ipv6, sizeof(ipv6), "listen [::]:%u ipv6only=on %s;\n", port, options);
+        (void)snprintf(ipv6, sizeof(ipv6), "listen [::]:%u ipv6only=on %s;\n", port, options);
     }
     return generate(r, name, 0644, "listen %u %s;\n%s", port, options, ipv6);
 }
@@ -125,8 +125,10 @@ static int generate_access_log(const struct rendering *r)
         return generate(r, "access-log.conf", 0644, "access_log off;\n");
     }
     if (path == NULL || *path == '\0') {
-        return generate(r, "access-log.conf", 0644,
-                        "access_log %s/nginx/access.log nginx_sandbox;\n", r->run->path);
+        return generate(
+            r, "access-log.conf", 0644,
+            "access_log %s/nginx/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n",
+            r->run->path);
     }
     if (path[0] != '/' || !run_dir_is_plain_path(path)) {
         log_line("SANDBOX_ACCESS_LOG must be off or an absolute path of plain characters");
@@ -135,10 +137,11 @@ static int generate_access_log(const struct rendering *r)
     cleanup_fd int fd =
         open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644); /* as nginx will */
     if (fd < 0) {
-        log_line("SANDBOX_ACCESS_LOG: %s: %s", path, strerror(errno));
+        log_line("SANDBOX_ACCESS_LOG: %s: %m", path);
         return -1;
     }
-    return generate(r, "access-log.conf", 0644, "access_log %s nginx_sandbox;\n", path);
+    return generate(r, "access-log.conf", 0644,
+                    "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);
 }
 
 /* As many workers as the server may use processors, but memory is counted too. */
@@ -149,8 +152,11 @@ static int worker_count(void)
     return count > 4 ? 4 : count;
 }
 
-/* Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
- * it is fcgi-app that refuses; as far as the descriptor limit goes. */
+/*
+ * Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
+ * it is fcgi-app that refuses; as far as the descriptor limit goes. Whoever comes through
+ * PROXY_PORT takes two as well and needs no token: all of them in one worker leave it half.
+ */
 static int generate_limits(const struct rendering *r)
 {
     struct rlimit limit;
@@ -159,7 +165,7 @@ static int generate_limits(const struct rendering *r)
     }
     const uint64_t most = 1 << 20;
     uint64_t descriptors = limit.rlim_max < most ? limit.rlim_max : most;
-    uint64_t connections = 2 * (uint64_t)r->settings->max_connections + 4096;
+    uint64_t connections = 2 * r->settings->max_connections + 4096;
     if (connections > descriptors) {
         connections = descriptors;
     }
@@ -171,18 +177,51 @@ static int generate_limits(const struct rendering *r)
                  worker_count(), (unsigned long long)descriptors) < 0) {
         return -1;
     }
+    if (generate(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
+                 (unsigned long long)(connections / 4)) < 0) {
+        return -1;
+    }
     return generate(r, "events.conf", 0644, "worker_connections %llu;\n",
                     (unsigned long long)connections);
+}
+
+/*
+ * So many 401s at once, and so many more in each second, from one address. 1 MiB is for about 8,000
+ * addresses (nginx.org, limit_req_zone); where it is full the one that was quiet for longest makes
+ * room.
+ */
+static int generate_failed_auth(const struct rendering *r)
+{
+    unsigned long long rate = r->settings->max_failed_auth;
+    if (rate == 0) {
+        return generate(r, "failed-auth-zone.conf", 0644, "%s", "") < 0
+                   ? -1
+                   : generate(r, "failed-auth.conf", 0644, "%s", "");
+    }
+    if (generate(r, "failed-auth-zone.conf", 0644,
+                 "limit_req_zone $nginx_sandbox_stranger zone=nginx_sandbox_failed_auth:4m "
+                 "rate=%llur/s;\n",
+                 rate) < 0) {
+        return -1;
+    }
+    char burst[40] = ""; /* beyond the first; nginx takes no burst of 0 */
+    if (rate > 1) {
+        (void)snprintf(burst, sizeof(burst), " burst=%llu nodelay", rate - 1);
+    }
+    return generate(r, "failed-auth.conf", 0644,
+                    "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n", burst);
 }
 
 int render_nginx(const struct rendering *r)
 {
     if (render_template(r, "nginx.conf") < 0 || render_template(r, "proxy.js") < 0 ||
-        render_snippets(r) < 0 || generate_limits(r) < 0 || generate_access_log(r) < 0 ||
-        generate_listen(r, "listen.conf", r->settings->port) < 0 ||
-        generate_listen(r, "proxy-listen.conf", r->settings->proxy_port) < 0 ||
-        generate(r, "limits.conf", 0644, "client_max_body_size %llu;\n",
-                 (unsigned long long)r->settings->max_body) < 0) {
+        render_snippets(r) < 0 || generate_limits(r) < 0 || generate_failed_auth(r) < 0 ||
+        generate_access_log(r) < 0 ||
+        generate_listen(r, "listen.conf", (unsigned)r->settings->port) < 0 ||
+        generate_listen(r, "proxy-listen.conf", (unsigned)r->settings->proxy_port) < 0 ||
+        generate(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
+                 (unsigned long long)r->settings->max_body,
+                 (unsigned long long)r->settings->reader_timeout_ms) < 0) {
         return -1;
     }
     return generate(r, "token.conf", 0600,
@@ -195,8 +234,8 @@ static int link_service(const struct rendering *r, const char *name)
 {
     char source[PATH_MAX + 100];
     char target[100];
-    snprintf(source, sizeof(source), "%s/service/%s", r->layout->tree, name);
-    snprintf(target, sizeof(target), "service/%s", name);
+    (void)snprintf(source, sizeof(source), "%s/service/%s", r->layout->tree, name);
+    (void)snprintf(target, sizeof(target), "service/%s", name);
     if (file_make_dir(r->run->fd, target, 0755) < 0) {
         return fail(target);
     }
@@ -209,8 +248,8 @@ static int link_service(const struct rendering *r, const char *name)
     for (int i = 0; i < count; i++) {
         char from[PATH_MAX + 400];
         char to[400];
-        snprintf(from, sizeof(from), "%s/%s", source, entries[i]->d_name);
-        snprintf(to, sizeof(to), "%s/%s", target, entries[i]->d_name);
+        (void)snprintf(from, sizeof(from), "%s/%s", source, entries[i]->d_name);
+        (void)snprintf(to, sizeof(to), "%s/%s", target, entries[i]->d_name);
         if (result == 0 && entries[i]->d_name[0] != '.' && symlinkat(from, r->run->fd, to) < 0) {
             result = fail(to);
         }
@@ -223,15 +262,17 @@ static int link_service(const struct rendering *r, const char *name)
 int render_services(const struct rendering *r)
 {
     if (link_service(r, ".s6-svscan") < 0 || link_service(r, "procd") < 0 ||
-        link_service(r, "fcgi-app") < 0 || (r->with_nginx && link_service(r, "nginx") < 0)) {
+        link_service(r, "fcgi-app") < 0 || link_service(r, "guard") < 0 ||
+        (r->with_nginx && link_service(r, "nginx") < 0)) {
         return -1;
     }
-    cleanup_free char *cwd = getcwd(NULL, 0);
+    cleanup_free char *cwd = r->cwd == NULL ? getcwd(NULL, 0) : strdup(r->cwd);
     if (cwd == NULL) {
         return fail("the working directory");
     }
     if (symlinkat(r->layout->fcgi_app, r->run->fd, "bin/fcgi-app") < 0 ||
         symlinkat(r->layout->procd, r->run->fd, "bin/procd") < 0 ||
+        symlinkat(r->layout->guard, r->run->fd, "bin/guard") < 0 ||
         (r->with_nginx && symlinkat(r->layout->nginx, r->run->fd, "bin/nginx") < 0) ||
         symlinkat(cwd, r->run->fd, "cwd") < 0) {
         return fail(r->run->path);

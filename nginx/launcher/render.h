@@ -19,6 +19,7 @@ struct rendering {
     const struct settings *settings;
     const struct secret_digest *secret;
     const struct worker_user *worker;
+    const char *cwd; /* where commands start; NULL: in our working directory */
     bool with_nginx; /* a service of ours, too */
     bool has_ipv6;
 };

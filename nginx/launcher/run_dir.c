@@ -13,7 +13,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/logger.h"
+#include "common/run_files.h"
+#include "common/user.h"
 #include "nginx/launcher/file.h"
 
 #define VARIABLE "SANDBOX_RUN_DIR"
@@ -25,7 +28,8 @@
 #define MARKER ".nginx-sandbox"
 
 /* nginx's workers pass through as another user but list nothing. */
-#define RUN_MODE 0711
+#define RUN_MODE        0711
+#define RUN_MODE_CLOSED 0710 /* to all but root and the workers' group */
 
 bool run_dir_is_plain_path(const char *path)
 {
@@ -62,7 +66,7 @@ static int make_path(const char *path)
  * bodies may be large, and nginx's workers, another user than root, must get in. */
 static int make_fresh(struct run_dir *run)
 {
-    snprintf(run->path, sizeof(run->path), "/tmp/nginx-sandbox.XXXXXX");
+    (void)snprintf(run->path, sizeof(run->path), "/tmp/nginx-sandbox.XXXXXX");
     if (mkdtemp(run->path) == NULL) {
         return fail(run->path, strerror(errno));
     }
@@ -100,10 +104,22 @@ static int claim(const struct run_dir *run)
     if (status.st_uid != geteuid()) {
         return fail(run->path, "belongs to another user");
     }
-    if (faccessat(run->fd, MARKER, F_OK, 0) < 0 && file_dir_is_empty(run->fd) != 1) {
+    if (faccessat(run->fd, MARKER, F_OK, 0) < 0 && directory_is_empty(run->fd) != 1) {
         return fail(run->path, "is not empty and no run directory of nginx-sandbox");
     }
     return 0;
+}
+
+/* What stays when it fails is still ours, and so for the next start to empty. */
+static int empty(const struct run_dir *run)
+{
+    if (directory_empty(run->fd) == 0) {
+        return 0;
+    }
+    int saved = errno;
+    (void)file_write(run->fd, MARKER, 0600, "", 0);
+    errno = saved;
+    return -1;
 }
 
 static int lay_out(const struct run_dir *run)
@@ -112,11 +128,11 @@ static int lay_out(const struct run_dir *run)
         const char *name;
         mode_t mode;
     } directories[] = {
-        {"state", 0700},     {"spool", 0700},           {"port", 0711},
+        {RUN_STATE, 0700},   {RUN_SPOOL, 0700},         {RUN_PORT, 0711},
         {"bin", 0755},       {"nginx", 0711},           {"service", 0711},
         {"nginx/tmp", 0711}, {"nginx/generated", 0711}, {"nginx/snippets", 0711},
     };
-    if (fchmod(run->fd, RUN_MODE) < 0 || file_empty_dir(run->fd) < 0 ||
+    if (fchmod(run->fd, RUN_MODE) < 0 || empty(run) < 0 ||
         file_write(run->fd, MARKER, 0600, "", 0) < 0) {
         return fail(run->path, strerror(errno));
     }
@@ -154,10 +170,20 @@ int run_dir_open(struct run_dir *run)
     return 0;
 }
 
+int run_dir_close_to(const struct run_dir *run, const struct user *user, gid_t workers)
+{
+    if (fchown(run->fd, (uid_t)-1, workers) < 0 || fchmod(run->fd, RUN_MODE_CLOSED) < 0 ||
+        fchownat(run->fd, RUN_SPOOL, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    return 0;
+}
+
 void run_dir_discard(struct run_dir *run)
 {
-    if (file_empty_dir(run->fd) < 0 || (run->fresh && rmdir(run->path) < 0)) {
-        log_line("%s: cannot be removed: %s", run->path, strerror(errno));
+    if (empty(run) < 0 || (run->fresh && rmdir(run->path) < 0)) {
+        log_line("%s: cannot be removed: %m", run->path);
     }
     close_fd(&run->fd);
 }

@@ -7,6 +7,9 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
+
+struct user;
 
 struct run_dir {
     char path[PATH_MAX]; /* absolute, links resolved, only characters that mean nothing to nginx */
@@ -20,6 +23,13 @@ struct run_dir {
  * error that names the variable.
  */
 int run_dir_open(struct run_dir *run);
+
+/*
+ * With SANDBOX_USER: only we and nginx's workers, by their group, come into the directory, and what
+ * fcgi-app writes in there becomes the user's, since it has no other rights to files. 0, or -1
+ * after one line to standard error.
+ */
+int run_dir_close_to(const struct run_dir *run, const struct user *user, gid_t workers);
 
 /* After a failed start: leaves nothing behind. */
 void run_dir_discard(struct run_dir *run);

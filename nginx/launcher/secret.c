@@ -45,7 +45,7 @@ static int random_bytes(uint8_t *data, size_t length)
 {
     if (getrandom(data, length, 0) !=
         (ssize_t)length) { /* never short below 256 bytes: getrandom(2) */
-        log_line("no random bytes: %s", strerror(errno));
+        log_line("no random bytes: %m");
         return -1;
     }
     return 0;
@@ -62,8 +62,8 @@ static char *generate_secret(void)
     }
     base64url(bytes, sizeof(bytes), secret);
     explicit_bzero(bytes, sizeof(bytes));
-    printf("nginx-sandbox: generated secret: %s\n", secret);
-    fflush(stdout);
+    (void)printf("nginx-sandbox: generated secret: %s\n", secret);
+    (void)fflush(stdout);
     return secret;
 }
 

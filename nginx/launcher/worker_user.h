@@ -9,11 +9,12 @@
 
 struct worker_user {
     char directive[128]; /* nginx's "user ...;" line, or empty for an ordinary user */
+    uid_t user;
     gid_t group; /* who may connect to fcgi-app, (gid_t)-1: only the user who starts the server */
 };
 
-/* Chooses a user that can get to `run_path`. Never fails: root keeps the workers if it may not
- * change user, or, after a line that says so, if no other user can get there. Not thread-safe. */
+/* Chooses a user that can get to `run_path`. Never fails: after a line that says why, root keeps
+ * the workers if it may not change user or no other user can get there. Not thread-safe. */
 void worker_user_choose(struct worker_user *worker, const char *run_path);
 
 #endif

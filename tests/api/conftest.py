@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import pathlib
 import resource
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import uuid
 
 import pytest
 
-from sandbox import Sandbox, Server, alive, wait_until
+from sandbox import TEST_USER, Sandbox, Server, alive, make_directory, wait_until
 
 REMOTE = "SANDBOX_URL" in os.environ
 
@@ -21,7 +22,11 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(_hard, max(_soft, 20000)) if _ha
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests first, so that no worker is left alone with them; what needs the host not on a remote server."""
+    """Slow tests first, so that no worker is left alone with them; what needs the host not on a remote server;
+    what needs commands with the server's own rights not where they are another user's."""
+    for item in items:
+        if TEST_USER and item.get_closest_marker("own_user"):
+            item.add_marker(pytest.mark.skip(reason="its commands must be the server's own user"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if REMOTE:
         for item in items:
@@ -168,6 +173,15 @@ def workdir(sandbox):
         yield path
         sandbox.run('rm -rf "$DIRECTORY"', env={"DIRECTORY": path}, timeout=60)
         return
-    path = tempfile.mkdtemp(prefix="nxs-work-")
+    path = make_directory()
     yield path
     subprocess.run(["rm", "-rf", path], check=False)  # shutil.rmtree goes no deeper than Python's stack
+
+
+if TEST_USER:
+    @pytest.fixture
+    def tmp_path():
+        """As pytest's, but where another user than ours can get to it and write."""
+        path = make_directory()
+        yield pathlib.Path(path)
+        subprocess.run(["rm", "-rf", path], check=False)

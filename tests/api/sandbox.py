@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pathlib
+import pwd
 import random
 import re
 import shutil
@@ -38,11 +39,37 @@ BIG_TIMEOUT = 12 * DEADLINE
 SANITIZED = (BIN / "fcgi-app").exists() and any(
     name in (BIN / "fcgi-app").read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
+# The API tests can be run against servers whose commands are another user's.
+TEST_USER = os.environ.get("SANDBOX_TEST_USER")
+
+
+def user_ids(user):
+    """(uid, gid) of a SANDBOX_USER: a name, or two numbers with a colon."""
+    if ":" in user:
+        return tuple(map(int, user.split(":")))
+    account = pwd.getpwnam(user)
+    return account.pw_uid, account.pw_gid
+
+
+def home(user):
+    """Where the commands of a SANDBOX_USER start."""
+    directory = "/" if ":" in user else pwd.getpwnam(user).pw_dir
+    return directory if os.path.isdir(directory) else "/"
+
+
+def make_directory(user=None):
+    """A new directory in /tmp that belongs to `user`, or to the user whom the tests' servers have for commands."""
+    path = tempfile.mkdtemp(prefix="nxs-work-")
+    if user or TEST_USER:
+        os.chown(path, *user_ids(user or TEST_USER))
+    return path
+
+
 POST_ENDPOINTS = (
     "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir",
-    "/bind_port", "/unbind_port", "/start_process", "/kill_process",
+    "/bind_port", "/unbind_port", "/start_process", "/kill_process", "/wait_process", "/write_stdin", "/delete_process",
 )
-GET_ENDPOINTS = ("/list_processes", "/process_logs_streaming")
+GET_ENDPOINTS = ("/list_processes", "/get_process", "/process_logs_streaming")
 API = tuple(("POST", path) for path in POST_ENDPOINTS) + tuple(("GET", path) for path in GET_ENDPOINTS)
 
 
@@ -69,12 +96,30 @@ def in_threads(count, function):
         return list(pool.map(start, range(count)))
 
 
+# ---- what is told of an end ----
+
+
+def split_facts(answer):
+    """
+    An answer of /run, or the data of `complete`, in two: what the contract names, and the facts of the end, which must be
+    there, whole, and agree with the rest.
+    """
+    facts = {name: answer[name] for name in ("reason", "duration_ms", "max_rss_kb")}
+    assert facts["reason"] in ("exit", "signal", "timeout", "oom"), answer
+    assert (facts["reason"] != "signal") or ("signal" in answer and answer["code"] == -1), answer
+    assert (facts["reason"] != "exit") or ("signal" not in answer and answer["code"] >= 0), answer
+    assert all(type(facts[name]) is int and facts[name] >= 0 for name in ("duration_ms", "max_rss_kb")), answer
+    return {name: value for name, value in answer.items() if name not in facts}, facts
+
+
 # ---- server-sent events ----
 
 
 class Event:
     def __init__(self, name, data, identifier):
         self.name, self.data, self.id = name, data, identifier
+        if name == "complete" and "code" in data:  # of /run_streaming
+            self.data, self.facts = split_facts(data)
 
     def __repr__(self):
         return f"{self.name} {self.data!r:.200}"
@@ -100,8 +145,14 @@ def parse_events(raw):
     return [event for event in map(parse_block, raw.split(b"\n\n")) if event]
 
 
+RETRY = b"retry: 1000\n\n"  # what a log stream begins with
+
+
 def check_framing(raw):
-    """Fails unless `raw` is made of whole events: `\\n` only, one blank line after each, one event and one data line."""
+    """Fails unless `raw` is made of whole events: `\\n` only, one blank line after each, one event and one data line.
+
+    Before the first there may be a block of its own that tells how soon to reconnect."""
+    raw = raw.removeprefix(RETRY)
     assert b"\r" not in raw
     assert raw.endswith(b"\n\n"), f"torn end: {raw[-200:]!r}"
     assert b"\n\n\n" not in raw and not raw.startswith(b"\n")
@@ -119,9 +170,9 @@ def check_framing(raw):
 class EventStream:
     """An open event stream. Iterating yields events until the server ends the answer; `cut` if it did not end well."""
 
-    def __init__(self, sandbox, method, path, body=None, headers=None, timeout=BIG_TIMEOUT):
+    def __init__(self, sandbox, method, path, body=None, headers=None, timeout=BIG_TIMEOUT, answer_timeout=TIMEOUT):
         headers = {"Authorization": sandbox.authorization, **(headers or {})}
-        self.connection = http.client.HTTPConnection(sandbox.host, sandbox.port, timeout=TIMEOUT)
+        self.connection = http.client.HTTPConnection(sandbox.host, sandbox.port, timeout=answer_timeout)
         self.connection.connect()
         self.socket = self.connection.sock
         self.connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -196,8 +247,8 @@ class SharedReader(io.BufferedReader):
 class RawConnection:
     """A TCP connection on which a test says exactly the bytes it wants."""
 
-    def __init__(self, host, port, timeout=TIMEOUT):
-        self.socket = socket.create_connection((host, port), timeout=timeout)
+    def __init__(self, host, port, timeout=TIMEOUT, source=None):
+        self.socket = socket.create_connection((host, port), timeout=timeout, source_address=source)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = SharedReader(socket.SocketIO(self.socket, "r"))
 
@@ -293,10 +344,14 @@ class Sandbox:
 
     # -- commands --
 
-    def run(self, cmd, /, timeout=TIMEOUT, **fields):
+    def run_with_facts(self, cmd, /, timeout=TIMEOUT, **fields):
+        """What /run answers, and what it tells of the end beside it."""
         answer = self.call("POST", "/run", {"cmd": cmd, **fields}, timeout=timeout)
         assert answer.status_code == 200, (answer.status_code, answer.text[:500])
-        return answer.json()
+        return split_facts(answer.json())
+
+    def run(self, cmd, /, timeout=TIMEOUT, **fields):
+        return self.run_with_facts(cmd, timeout, **fields)[0]
 
     def shell(self, cmd, /, **fields):
         """What `cmd` prints; it must succeed."""
@@ -360,6 +415,22 @@ class Sandbox:
         """Ends the background processes that start() started."""
         while self.started:
             self.kill(self.started.pop())
+
+
+# ---- a disk of our own ----
+
+
+def with_a_small_disk(directory, size="1m"):
+    """A command prefix that puts a small tmpfs on `directory`, seen by that command alone; as the same user as ever."""
+    script = f'mount -t tmpfs -o size={size},mode=777 none "$1"; shift; exec "$@"'
+    if os.geteuid() == 0:
+        return ["unshare", "--mount", "sh", "-c", script, "sh", directory]
+    same_user = ["unshare", "--user", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}"]
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", directory, *same_user]
+
+
+def mounting_is_allowed():
+    return subprocess.run([*with_a_small_disk("/mnt"), "true"], capture_output=True, check=False).returncode == 0
 
 
 # ---- a server of our own ----
@@ -434,6 +505,18 @@ def proc_stat(pid):
     return fields[0].decode(), int(fields[1]), int(fields[19])
 
 
+def cgroup_mount_point():
+    """Where cgroup version 2 is mounted, or None."""
+    fields = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
+    return pathlib.Path(fields[0][4]) if fields else None
+
+
+def cgroup_of(pid):
+    """The directory of the cgroup of a process."""
+    place = next(line[3:] for line in proc_file(pid, "cgroup").decode().splitlines() if line.startswith("0::"))
+    return cgroup_mount_point() / place.lstrip("/")
+
+
 def all_pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -441,6 +524,13 @@ def all_pids():
 def alive(pid):
     stat = proc_stat(pid)
     return stat is not None and stat[0] not in "ZX"
+
+
+def freeze(pid):
+    """Stops a process, and returns when each of its threads has stopped: until then it may begin something."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = f"/proc/{pid}/task"
+    wait_until(lambda: all(proc_stat(f"{pid}/task/{thread}")[0] == "T" for thread in os.listdir(threads)), f"{pid} to stop")
 
 
 def descriptors(pid):
@@ -477,13 +567,13 @@ READY = re.compile(r"^nginx-sandbox: ready on (http://\S+)", re.M)
 class Launch:
     """One run of bin/nginx-sandbox: the process, what it says, and every process that comes of it."""
 
-    def __init__(self, settings, prefix=()):
+    def __init__(self, settings, prefix=(), launcher=BIN / "nginx-sandbox"):
         self.mark = uuid.uuid4().hex
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith("SANDBOX_") and name not in ("PORT", "PROXY_PORT")}
         environment.update(settings, NGINX_SANDBOX_TEST=self.mark)
         self.process = subprocess.Popen(
-            [*prefix, str(BIN / "nginx-sandbox")], env=environment, start_new_session=True,
+            [*prefix, str(launcher)], env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.pid = self.process.pid
         self.stdout, self.stderr = LineCollector(self.process.stdout), LineCollector(self.process.stderr)
@@ -491,7 +581,7 @@ class Launch:
     def output(self):
         return f"--- stdout\n{self.stdout.text}--- stderr\n{self.stderr.text[-4000:]}"
 
-    def wait_ready(self, deadline=10):
+    def wait_ready(self, deadline=max(10, DEADLINE)):
         def look():
             if self.process.poll() is not None:
                 self.stderr.join(DEADLINE)
@@ -535,9 +625,12 @@ class Launch:
 
 
 class Server(Sandbox):
-    """A server of our own. `settings` are environment variables, `prefix` a command to start it through."""
+    """
+    A server of our own. `settings` are environment variables, `prefix` a command to start it through, `launcher` the
+    program where it is not the one that was built.
+    """
 
-    def __init__(self, settings=None, secret=None, run_dir=None, prefix=()):
+    def __init__(self, settings=None, secret=None, run_dir=None, prefix=(), launcher=BIN / "nginx-sandbox", look_for_leaks=True):
         self.ports = Port(), Port()
         secret = f"secret-{uuid.uuid4().hex}" if secret is None else secret
         port, proxy_port = (port.number for port in self.ports)
@@ -546,15 +639,21 @@ class Server(Sandbox):
         os.chmod(self.home, 0o755)
         self.run_dir = pathlib.Path(run_dir or os.path.join(self.home, "run"))
         self.settings = {"SANDBOX_SECRET": secret, "PORT": str(port), "PROXY_PORT": str(proxy_port),
-                         "SANDBOX_RUN_DIR": str(self.run_dir), **(settings or {})}
+                         "SANDBOX_RUN_DIR": str(self.run_dir), "SANDBOX_MAX_FAILED_AUTH": "1000000", **(settings or {})}
+        if TEST_USER:
+            self.settings.setdefault("SANDBOX_USER", TEST_USER)
+            self.settings.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")  # nothing in /root
+        if SANITIZED and (self.settings.get("SANDBOX_USER") or not look_for_leaks):
+            # LeakSanitizer has a child trace its process: not one that nobody may trace, and not where there can be no child.
+            self.settings["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.settings = {name: value for name, value in self.settings.items() if value is not None}
-        self.prefix = prefix
+        self.prefix, self.launcher = prefix, launcher
         self.launch = None
         self.boot()
 
     def boot(self):
         """Starts it, also again after stop()."""
-        self.launch = Launch(self.settings, self.prefix)
+        self.launch = Launch(self.settings, self.prefix, self.launcher)
         self.launch.wait_ready()
 
     def __enter__(self):
@@ -589,7 +688,8 @@ class Server(Sandbox):
         assert not self.launch.stdout.is_alive() and not self.launch.stderr.is_alive(), "something holds the output"
         assert refused(self.host, self.port) and refused(self.proxy_host, self.proxy_port)
 
-    def close(self, check=True):
+    def close(self, check=True, keep=False):
+        """Ends it, by stop() where that is to be checked, and removes its files unless they are to be kept."""
         try:
             if self.running() and check:
                 self.stop()
@@ -597,7 +697,8 @@ class Server(Sandbox):
             self.launch.destroy()
             for port in self.ports:
                 port.free()
-            shutil.rmtree(self.home, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(self.home, ignore_errors=True)
 
     def find(self, needle):
         found = ((pid, proc_file(pid, "cmdline")) for pid in all_pids() if pid != os.getpid())
@@ -640,11 +741,29 @@ class Server(Sandbox):
 
     def supervise(self, name, order):
         """Tells s6 about a service: order "d" takes it down, "u" up again."""
+        old = self.daemon(name)
         subprocess.run(["s6-svc", f"-{order}", str(self.run_dir / "service" / name)], check=True)
         if order == "d":
-            wait_until(lambda: self.daemon(name) is None, f"{name} to go down")
+            # A process that ends loses its memory, and so its command line, before its connections are closed.
+            wait_until(lambda: self.daemon(name) is None and not (old and alive(old)), f"{name} to go down")
         else:
             wait_until(lambda: self.daemon(name), f"{name} to come up")
+
+    def settle(self, count=100):
+        """Requests, one after the other, whatever comes of them: what is still to happen by itself happens meanwhile."""
+        for _ in range(count):
+            with contextlib.suppress(requests.RequestException):
+                self.post("/run", cmd="true")
+
+    def answered(self, path):
+        """How many requests for a path are over, whatever became of them: those in nginx's access log."""
+        log = (self.run_dir / "nginx/access.log").read_text()
+        return log.count(f'"uri":"{path}"')
+
+    def waiting(self):
+        """How many connections wait in fcgi-app's backlog: those without an inode of their own (proc_pid_net(5))."""
+        rows = (line.split() for line in pathlib.Path("/proc/net/unix").read_text().splitlines())
+        return sum(row[-1] == str(self.run_dir / "fcgi-app.sock") and row[-2] == "0" for row in rows)
 
     def nginx_pids(self):
         return [pid for pid in self.launch.tree() if proc_file(pid, "cmdline").startswith(b"nginx: ")]

@@ -1,10 +1,11 @@
 """The access log: one JSON object a line, whatever a client sends."""
 
 import json
+import time
 
 import pytest
 
-from sandbox import http_request, wait_until
+from sandbox import Port, RawConnection, http_request, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -53,3 +54,101 @@ def test_its_place_is_a_setting(make_server, tmp_path, kind):
         wait_until(lambda: path.exists() and "found" in path.read_text(), "the line")
         assert lines(path)
     assert not (server.run_dir / "nginx" / "access.log").exists() or "found" not in (server.run_dir / "nginx" / "access.log").read_text()
+
+
+# ---- without the token ----
+
+QUERY = "query-that-nobody-logs"
+LONG = "/" + "%01" * 2700  # of which escape=json would make 16 KB, were it not cut
+
+
+def logged(server):
+    """The lines that are there when one more request has been logged."""
+    log = server.run_dir / "nginx" / "access.log"
+    mark = f"mark-{time.monotonic_ns()}"
+    assert server.get("/list_processes", headers={"X-Request-ID": mark}).status_code == 200
+    wait_until(lambda: mark in log.read_text(), "the last line")
+    return lines(log)
+
+
+def test_a_stranger_does_not_fill_the_log(make_server):
+    """The 401s of the limit are logged, though not in full length; the 429s past it are not."""
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": None})
+    log = server.run_dir / "nginx" / "access.log"
+    with server.raw() as raw:
+        statuses = [raw.exchange(http_request("GET", f"{LONG}?{QUERY}", [("Host", "x")]))[0] for _ in range(1000)]
+    assert statuses[:10] == [401] * 10 and set(statuses) == {401, 429}
+    wait_until(lambda: sum(line["status"] == 401 for line in logged(server)) == statuses.count(401), "a line for each 401")
+    assert not [line for line in logged(server) if line["status"] == 429]
+    assert log.stat().st_size < 2100 * statuses.count(401) + 20_000  # and the lines of logged()
+    assert QUERY not in log.read_text()
+
+
+# What is answered without the token, or not at all, and never 429.
+UNLIMITED = {
+    "health": http_request("GET", f"/health?{QUERY}", [("Host", "x"), ("Connection", "close")]),
+    "no request": b"NONSENSE\r\n\r\n",
+    "a method that nginx refuses": http_request("TRACE", "/run", [("Host", "x")]),
+    "the same with a large body": http_request("TRACE", "/run", [("Host", "x"), ("Content-Length", "2000000")]),
+    "a coding that is none": http_request("POST", "/run", [("Host", "x"), ("Transfer-Encoding", "gzip"), ("Content-Length", "2000000")]),
+    "two lengths": http_request("POST", "/run", [("Host", "x"), ("Transfer-Encoding", "chunked"), ("Content-Length", "2000000")]),
+    "a long target": http_request("GET", "/" + "x" * 40000, [("Host", "x")]),
+    "no chunks": http_request("POST", f"/run?{QUERY}", [("Host", "x"), ("Transfer-Encoding", "chunked")], b"x\r\n"),
+    "half a line": b"GET /" + b"x" * 1000,
+    "half a head": b"GET /run HTTP/1.1\r\nHost: x\r\n",
+}
+
+
+@pytest.mark.parametrize("failures", ["0", "10"])
+def test_what_no_limit_refuses_is_logged_ten_times_a_second(make_server, failures):
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": failures})
+    for number, (name, request) in enumerate(UNLIMITED.items()):
+        address = f"127.0.1.{number + 1}"
+        begin = time.monotonic()
+        for _ in range(100):
+            with RawConnection(server.host, server.port, source=(address, 0)) as raw:
+                raw.send(request)
+                raw.drain()
+        count = sum(line["remote_addr"] == address for line in logged(server))
+        assert count <= 11 + 10 * (time.monotonic() - begin), name
+        assert count >= (0 if "half" in name else 10), name
+    assert QUERY not in (server.run_dir / "nginx" / "access.log").read_text()
+
+
+def test_a_stranger_writes_nothing_into_the_error_log(make_server):
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "1"})
+    free = Port()
+    assert server.post("/bind_port", port=str(free.number)).status_code == 200
+    for path in ("/run", "/health", "/nothing", "/nginx_sandbox_refused"):
+        for framing in (("Content-Length", str(1 << 40)), ("Transfer-Encoding", "chunked")):
+            with server.raw() as raw:
+                request = http_request("POST", f"{path}?{QUERY}", [("Host", "x"), ("Referer", QUERY), framing], b"x\r\n")
+                assert raw.exchange(request)[0] in (400, 401, 429)
+    for _ in range(10):
+        with RawConnection(server.proxy_host, server.proxy_port) as raw:
+            raw.drain()
+    server.stop()
+    free.free()
+    assert QUERY not in server.launch.stderr.text and "127.0.0.1" not in server.launch.stderr.text, server.launch.output()
+
+
+def test_what_a_client_chooses_is_cut(make_server):
+    """And nothing of an ordinary request is."""
+    server = make_server()
+    for request in (
+        http_request("PROPPATCH", "/files/" + "p" * 249, [("Host", "x"), server.bearer()]),
+        http_request("GET", "/" + "q" * 256, [("Host", "x"), server.bearer()]),
+        http_request("GET", "/a%0a" + "%0a" * 2000, [("Host", "x"), server.bearer()]),
+        http_request("M" * 4000, "/m", [("Host", "x")]),
+        http_request("GET", "/zeros", [("Host", "x"), ("Connection", "close")], version="HTTP/1." + "0" * 4000),
+    ):
+        with server.raw() as raw:
+            raw.exchange(request)
+    seen = {(line["method"], line["uri"], line["protocol"]) for line in logged(server)}
+    assert seen >= {
+        ("PROPPATCH", "/files/" + "p" * 249, "HTTP/1.1"),
+        ("GET", "/" + "q" * 255 + "...", "HTTP/1.1"),
+        ("GET", "/a" + "\n" * 254 + "...", "HTTP/1.1"),
+        ("M" * 32 + "...", "/m", "HTTP/1.1"),
+        ("GET", "/zeros", "HTTP/1.0..."),
+    }

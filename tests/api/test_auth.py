@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sandbox import API, DEADLINE, http_request
+from sandbox import API, DEADLINE, RawConnection, http_request, wait_until
 
 
 def assert_unauthorized(answer):
@@ -237,3 +237,92 @@ def test_secrets_of_any_printable_bytes(make_server, secret):
         if wrong != right:
             assert status(wrong) in (400, 401), wrong
     assert server.shell("printf fine") == "fine"
+
+
+# ---- one wrong token after the other ----
+
+WRONG = ("Authorization", "Bearer wrong")
+
+# Everything that is answered 401: (method, target, headers, body).
+REFUSED = [
+    ("GET", "/list_processes", [WRONG], b""),
+    ("GET", "/list_processes", [], b""),
+    ("HEAD", "/list_processes", [WRONG], b""),
+    ("POST", "/run", [WRONG, ("Content-Length", "14")], b'{"cmd":"true"}'),
+    ("POST", "/run", [("Content-Length", str(1 << 40)), ("Connection", "close")], b""),
+    ("PUT", "/write_file", [WRONG], b""),
+    ("DELETE", "/nothing", [WRONG], b""),
+    ("PROPFIND", "/", [], b""),
+    ("GET", "/process_logs_streaming?id=x", [WRONG], b""),
+    ("POST", "/health", [WRONG, ("Content-Length", "0")], b""),
+    ("GET", "/health?full=1", [], b""),
+    ("GET", "/nginx_sandbox_refused", [WRONG], b""),
+]
+
+
+def ask_from(server, address, method, target, headers, body):
+    """One request from an address of this machine: (status, headers, what was answered)."""
+    with RawConnection(server.host, server.port, source=(address, 0)) as raw:
+        return raw.exchange(http_request(method, target, [("Host", "x"), *headers], body), method)
+
+
+def answers_until_429(server, address, request):
+    """Asks until there is a 429; the first answer, and that one."""
+    answers = []
+
+    def ask():
+        answers.append(ask_from(server, address, *request))
+        assert answers[-1][0] in (401, 429), answers[-1]
+        return answers[-1][0] == 429
+
+    wait_until(ask, "a 429")
+    return answers[0], answers[-1]
+
+
+@pytest.mark.host
+def test_an_address_is_told_to_stop_guessing(make_server):
+    """By whatever it fails, and nobody else is."""
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "1"})
+    good = ("GET", "/list_processes", [server.bearer()], b"")
+    for number, request in enumerate(REFUSED):
+        address = f"127.0.1.{number + 1}"
+        first, last = answers_until_429(server, address, request)
+        assert first[0] == 401 and first[1]["WWW-Authenticate"].startswith("Bearer") and first[1]["X-Request-ID"]
+        assert "Retry-After" not in first[1] and "ETag" not in first[1] and "Last-Modified" not in first[1]
+        assert last[1]["Retry-After"] == "1" and "WWW-Authenticate" not in last[1] and last[1]["X-Request-ID"]
+        for _, headers, body in (first, last):
+            assert headers["Content-Type"] == "application/json"
+            assert request[0] == "HEAD" or json.loads(body)["error"]
+        assert request[0] == "HEAD" or "SANDBOX_MAX_FAILED_AUTH" in json.loads(last[2])["error"]
+        assert ask_from(server, address, *good)[0] == 200
+    assert ask_from(server, "127.0.2.1", *REFUSED[0])[0] == 401
+
+
+@pytest.mark.host
+def test_the_right_token_is_never_told_to_stop(make_server):
+    """However often it comes from an address that is limited."""
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "1"})
+    answers_until_429(server, "127.0.0.1", REFUSED[0])
+    refused = 0
+    for number in range(100):
+        assert server.get("/list_processes").status_code == 200
+        assert server.get("/nothing").status_code == 404
+        assert server.get("/health", token=False).status_code == 200
+        if number % 10 == 0:
+            refused += server.get("/list_processes", token=False).status_code == 429
+    assert refused
+    assert server.shell("echo fine") == "fine\n"
+
+
+@pytest.mark.host
+def test_failures_need_not_be_counted(make_server):
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "0"})
+    assert {server.get("/list_processes", token=False).status_code for _ in range(300)} == {401}
+
+
+@pytest.mark.host
+def test_by_default_ten_a_second_may_fail(make_server):
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": None})
+    assert [server.get("/list_processes", token=False).status_code for _ in range(10)] == [401] * 10
+    wait_until(lambda: server.get("/list_processes", token=False).status_code == 429, "a 429")
+    wait_until(lambda: server.get("/list_processes", token=False).status_code == 401, "another try")

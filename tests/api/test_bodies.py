@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, http_request
+from sandbox import BIG_TIMEOUT, http_request, in_threads
 
 
 def bad_request(answer):
@@ -288,3 +288,29 @@ def test_64_megabytes_of_spaces(sandbox):
     bad_request(sandbox.call("POST", "/run", spaces, timeout=BIG_TIMEOUT))
     answer = sandbox.call("POST", "/run", spaces[: 8 << 20] + b'{"cmd":"echo ok"}' + spaces[: 8 << 20], timeout=BIG_TIMEOUT)
     assert answer.json()["stdout"] == "ok\n"
+
+
+@pytest.mark.host
+def test_a_body_that_nobody_wants_costs_no_other_request(server):
+    """It is larger than what was once read of it: the connection to fcgi-app was then closed, with the next request on it."""
+    def ask(_):
+        for _ in range(40):
+            answer = server.call("GET", "/list_processes", b" " * 200000)
+            assert (answer.status_code, answer.json()) == (200, {"processes": []})
+
+    in_threads(16, ask)
+    # nginx would have tried again, on another connection, and listed both times.
+    log = (server.run_dir / "nginx/access.log").read_text()
+    assert not [line for line in log.splitlines() if "," in json.loads(line)["upstream_response_time"]]
+
+
+def test_a_body_that_nobody_reads_costs_no_connection(sandbox):
+    """The answer is there long before the body: if nginx had it first it would throw the next request away."""
+    body = b"x" * 300_000
+
+    def ask(_):
+        for method, path in (("GET", "/list_processes"), ("GET", "/get_process"), ("POST", "/run"), ("POST", "/nothing")) * 25:
+            assert sandbox.call(method, path, body).status_code in (200, 400, 404)
+            assert sandbox.shell("echo next") == "next\n"
+
+    in_threads(8, ask)

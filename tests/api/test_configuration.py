@@ -52,6 +52,11 @@ def test_a_secret_file_that_gives_none(ports, tmp_path):
         refuses({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, ports, "SANDBOX_SECRET_FILE")
 
 
+@pytest.mark.parametrize("value", ["on", "Auto", "sys/fs/cgroup", "/nowhere", "/tmp", "/sys/fs/cgroup/no-such-cgroup"])
+def test_a_cgroup_that_is_none(ports, value):
+    refuses({"SANDBOX_CGROUP": value}, ports, "SANDBOX_CGROUP")
+
+
 @pytest.mark.parametrize("name", ["PORT", "PROXY_PORT"])
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "http", "80x", " 80", "8e1", "99999999999999999999", "3030;", "$x"])
 def test_a_port_that_is_none(ports, name, value):
@@ -117,6 +122,7 @@ def test_the_ready_line(make_server):
     assert "secret" not in server.launch.stdout.text
 
 
+@pytest.mark.own_user
 @pytest.mark.parametrize("there", [False, True], ids=["made", "there already"])
 def test_the_run_directory(make_server, there):
     server = make_server()
@@ -150,6 +156,7 @@ def test_a_private_run_directory_is_made_and_removed(make_server):
     assert not run_dir.exists()
 
 
+@pytest.mark.own_user
 def test_started_from_another_directory(make_server, tmp_path):
     """bin/nginx-sandbox finds its files by where it lies; commands start where it was started."""
     server = make_server(prefix=["sh", "-c", f'cd {tmp_path} && exec "$@"', "sh"])

@@ -2,16 +2,20 @@
 
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
+import threading
+import time
 
 import pytest
 import requests
 
-from sandbox import DEADLINE, TIMEOUT, EventStream, alive, in_threads, parse_events, proc_file, proc_stat, wait_until
+from sandbox import BIG_TIMEOUT, DEADLINE, TIMEOUT, EventStream, alive, freeze, in_threads, parse_events, proc_file, proc_stat, split_facts, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -71,7 +75,7 @@ def test_procds_death_touches_no_command(server, marker, tmp_path, number):
 
         for name in ("run", "stream", "job"):
             (tmp_path / name).touch()
-        assert foreground.result(TIMEOUT).json() == {"stdout": "whole\n", "stderr": "", "code": 0}
+        assert split_facts(foreground.result(TIMEOUT).json())[0] == {"stdout": "whole\n", "stderr": "", "code": 0}
         assert [event.data.get("data") for event in stream] == ["streamed", None]
 
     assert server.ended(late["id"]) == "failed"
@@ -138,7 +142,7 @@ def test_runs_through_deaths_of_procd(server, tmp_path):
 def test_starts_through_a_death_of_procd(server, tmp_path):
     """A start that procd took and could not answer is 500; one it never had is 503; one that was answered is on record."""
     procd = server.daemon("procd")
-    os.kill(procd, signal.SIGSTOP)
+    freeze(procd)
     calls = [background(lambda number=number: server.call("POST", "/start_process", {"cmd": f"echo x >>{tmp_path}/{number}"}, timeout=6 * TIMEOUT))
              for number in range(10)]
     for _ in range(20):
@@ -172,7 +176,7 @@ def test_health_does_not_lie(server):
 
 def test_health_sees_a_procd_that_hangs(server):
     procd = server.daemon("procd")
-    os.kill(procd, signal.SIGSTOP)
+    freeze(procd)
     assert server.get("/health", token=False).status_code == 503
     os.kill(procd, signal.SIGCONT)
     server.healthy()
@@ -266,6 +270,7 @@ def test_fcgi_app_is_told_to_stop(server, marker):
         for events in (log, stream):
             rest = events.events()
             assert [event.name for event in rest] == ["error"] and rest[0].data["error"]
+        assert rest[0].id == "1"
     marker.gone(server)
     server.back("fcgi-app", old)
     assert server.status(job["id"]) == "running"
@@ -347,6 +352,187 @@ def test_requests_through_deaths_of_fcgi_app(server, tmp_path):
         assert path.read_text() in ("", "x\n"), "a command ran twice"  # "": it was killed just before it wrote
 
 
+# ---- fcgi-app stays away, or hangs ----
+
+# guard/main.c: it is asked every 4 s, is away when it has not answered for 5 s, and hangs when it has not for 30 s.
+AWAY, HUNG = 9, 35
+
+
+@pytest.mark.slow
+def test_an_fcgi_app_that_stays_away(server, tmp_path):
+    """Who waits is told so, and it is true: nothing was done, and nothing is done later."""
+    requests_ = [("POST", "/run", {"cmd": f"touch {tmp_path}/run"}), ("GET", "/list_processes", None),
+                 ("POST", "/run_streaming", {"cmd": f"touch {tmp_path}/stream"}),
+                 ("POST", "/start_process", {"cmd": f"touch {tmp_path}/job"}),
+                 ("POST", "/write_file", {"path": f"{tmp_path}/file", "content": "x"}),
+                 ("POST", "/write_file", {"path": f"{tmp_path}/large", "content": "x" * 10_000_000}),
+                 ("GET", "/process_logs_streaming?id=x", None)]
+    server.supervise("fcgi-app", "d")
+    begin = time.monotonic()
+    for answer in in_threads(len(requests_), lambda number: server.call(*requests_[number], timeout=AWAY + TIMEOUT)):
+        assert_unavailable(answer)
+    assert time.monotonic() - begin < AWAY + DEADLINE
+    answers = in_threads(100, lambda number: server.call(*requests_[number % 5]))
+    assert time.monotonic() - begin < AWAY + 2 * DEADLINE  # who comes later is told at once
+    for answer in answers:
+        assert_unavailable(answer)
+    assert server.get("/health", token=False).status_code == 503
+    server.supervise("fcgi-app", "u")
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and server.processes() == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_fcgi_app_that_hangs(server, tmp_path):
+    """It is ended: what it had in its hands is lost, what it did not take is for the next one."""
+    started = tmp_path / "started"
+    held = background(patient_run, server, f"touch {started}; sleep 86400")
+    wait_until(started.exists, "the command")
+    job = server.start("sleep 86400")["id"]
+    old = server.daemon("fcgi-app")
+    freeze(old)
+    waiting = [background(lambda number=number: server.call("POST", "/run", {"cmd": f"echo x >>{tmp_path}/{number}"}, timeout=HUNG + TIMEOUT))
+               for number in range(8)]
+    assert_lost(held.result(HUNG + TIMEOUT))
+    for number, call in enumerate(waiting):
+        answer = call.result(TIMEOUT)
+        if answer.status_code == 200:
+            assert (tmp_path / str(number)).read_text() == "x\n"
+        else:
+            assert_lost(answer)  # it was on a kept connection
+            assert not (tmp_path / str(number)).exists()
+    assert 200 in [call.result().status_code for call in waiting]
+    server.back("fcgi-app", old)
+    assert server.status(job) == "running"
+
+
+@pytest.mark.slow
+def test_a_procd_that_hangs(server, tmp_path):
+    """It is ended, too, which no command notices."""
+    job = server.start(gate(tmp_path / "go", "echo last"))["id"]
+    foreground = background(patient_run, server, gate(tmp_path / "go", "echo whole"))
+    wait_until(lambda: len(server.find(f"{tmp_path}/go")) == 2, "the commands")
+    old = server.daemon("procd")
+    freeze(old)
+    assert server.get("/health", token=False).status_code == 503
+    wait_until(lambda: server.daemon("procd") not in (None, old), "another procd", HUNG + DEADLINE)
+    server.healthy()
+    assert server.status(job) == "running"
+    (tmp_path / "go").touch()
+    assert foreground.result(TIMEOUT).json()["stdout"] == "whole\n" and server.lines(job) == ["last"]
+
+
+@pytest.mark.slow
+def test_quiet_requests_are_no_hang(server):
+    """Longer than an fcgi-app that hangs is left alone: a command, a stream of one, and a log that say nothing."""
+    quiet = f"sleep {HUNG + 5}; echo done"
+    job = server.start(quiet)["id"]
+    pids = server.daemon("fcgi-app"), server.daemon("procd")
+    run = background(lambda: server.call("POST", "/run", {"cmd": quiet}, timeout=HUNG + TIMEOUT))
+    with server.stream(quiet, timeout=HUNG + TIMEOUT) as stream, server.logs(job, timeout=HUNG + TIMEOUT) as log:
+        for events in (stream, log):
+            assert [event.data.get("data") for event in events.events()] == ["done", None]
+            assert events.raw.count(b":keepalive\n\n") >= 3
+    assert split_facts(run.result(TIMEOUT).json())[0] == {"stdout": "done\n", "stderr": "", "code": 0}
+    assert (server.daemon("fcgi-app"), server.daemon("procd")) == pids
+
+
+def fill_backlog(path, kind):
+    """Connections that nobody accepts, until there is no room for more."""
+    connections = []
+    while len(connections) < 10_000:
+        connections.append(socket.socket(socket.AF_UNIX, kind))
+        connections[-1].setblocking(False)
+        try:
+            connections[-1].connect(str(path))
+        except BlockingIOError:
+            return connections
+    raise AssertionError("a backlog without end")
+
+
+def test_no_connection_is_kept_over_a_body_that_never_came(server):
+    """The answer is there before the body: nginx would throw the next request away with the rest of this one."""
+    head = b"POST /run HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 5\r\n\r\n" % server.authorization
+    server.supervise("fcgi-app", "d")
+    with server.raw(AWAY + TIMEOUT) as raw:  # guard answers
+        status, headers, _ = raw.exchange(head)
+        assert (status, headers["Connection"], headers["Content-Type"]) == (503, "close", "application/json")
+    connections = fill_backlog(server.run_dir / "fcgi-app.sock", socket.SOCK_STREAM)
+    with server.raw() as raw:  # nginx does
+        status, headers, _ = raw.exchange(head)
+        assert (status, headers["Connection"], headers["Content-Type"]) == (503, "close", "application/json")
+    for connection in connections:
+        connection.close()
+    server.supervise("fcgi-app", "u")
+    server.healthy()
+
+
+def test_a_full_backlog_of_fcgi_app(server, tmp_path):
+    """503 at once, not 502; and when room is made everything goes on."""
+    server.supervise("fcgi-app", "d")  # with it went the kept connections
+    connections = fill_backlog(server.run_dir / "fcgi-app.sock", socket.SOCK_STREAM)
+    begin = time.monotonic()
+    for _ in range(3):
+        assert_unavailable(server.call("POST", "/run", {"cmd": f"touch {tmp_path}/ran"}))
+    assert time.monotonic() - begin < DEADLINE
+    for connection in connections:
+        connection.close()
+    server.supervise("fcgi-app", "u")
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and not (tmp_path / "ran").exists()
+
+
+def test_a_full_backlog_of_procd(server, tmp_path):
+    server.supervise("procd", "d")
+    connections = fill_backlog(server.run_dir / "procd.sock", socket.SOCK_SEQPACKET)
+    requests_ = [("POST", "/run", {"cmd": f"touch {tmp_path}/ran"}), ("POST", "/start_process", {"cmd": f"touch {tmp_path}/ran"}), ("GET", "/list_processes", None)]
+    for answer in in_threads(3, lambda number: server.call(*requests_[number], timeout=6 * TIMEOUT)):
+        assert_unavailable(answer)
+    for connection in connections:
+        connection.close()
+    server.supervise("procd", "u")
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and not (tmp_path / "ran").exists()
+
+
+def test_a_client_that_gave_up_in_the_backlog(server, tmp_path):
+    """Its request is not begun: it may have been repeated elsewhere."""
+    server.supervise("fcgi-app", "d")
+    body = json.dumps({"path": f"{tmp_path}/file", "content": "x"}).encode()
+    with server.raw() as raw:
+        raw.send(b"POST /write_file HTTP/1.0\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s" % (server.authorization, len(body), body))
+        wait_until(lambda: server.waiting() == 1, "the request in the backlog")
+    wait_until(lambda: server.answered("/write_file") == 1, "nginx to know that the client has gone")
+    server.supervise("fcgi-app", "u")
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and not (tmp_path / "file").exists()
+
+
+def test_no_descriptors_left(server, tmp_path):
+    """Who comes is refused at once, whatever the others still do, and they are not disturbed."""
+    pid = server.daemon("fcgi-app")
+    job = server.start(gate(tmp_path / "go", "echo last").replace("while", "echo first; while", 1))["id"]
+    for worker in set(server.nginx_pids()) - {server.daemon("nginx")}:
+        os.kill(worker, signal.SIGKILL)  # with them go the kept connections
+    with server.logs(job) as watcher, contextlib.ExitStack() as stack:
+        assert watcher.next().data["data"] == "first"
+        limit = len(os.listdir(f"/proc/{pid}/fd")) + 10
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={limit}:"], check=True)
+        while len(os.listdir(f"/proc/{pid}/fd")) < limit:
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(server.run_dir / "fcgi-app.sock"))
+            wait_until(lambda: server.waiting() == 0, "the connection to be accepted")
+        begin = time.monotonic()
+        for _ in range(10):
+            assert_unavailable(server.get("/list_processes"))
+        assert time.monotonic() - begin < DEADLINE
+        (tmp_path / "go").touch()
+        assert [event.data.get("data") for event in watcher.events()] == ["last", None]
+    subprocess.run(["prlimit", f"--pid={pid}", "--nofile=1000:"], check=True)
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and server.daemon("fcgi-app") == pid
+
+
 # ---- nginx dies ----
 
 
@@ -382,6 +568,105 @@ def test_hangups_by_a_dying_nginx_end_their_commands(server, marker):
                 os.kill(pid, signal.SIGKILL)
         marker.gone(server)
     server.back("nginx", old)
+
+
+def test_a_reload_after_the_death_of_the_master(server):
+    old = server.kill_daemon("nginx")
+    server.back("nginx", old)
+    master = server.daemon("nginx")
+    workers = set(server.nginx_pids()) - {master}
+    subprocess.run(["s6-svc", "-h", str(server.run_dir / "service/nginx")], check=True)
+    wait_until(lambda: not any(map(alive, workers)), "the old workers to end")
+    wait_until(lambda: server.daemon("nginx") == master, "the same master")  # (a new worker is called master at first)
+    assert set(server.nginx_pids()) - {master}
+    assert [server.shell(f"echo {number}") for number in range(20)] == [f"{number}\n" for number in range(20)]
+
+
+# ---- all die ----
+
+
+class Crowd:
+    """Clients that work on while everything dies under them, and what they were told."""
+
+    ACCEPTED = {"/run": {200, 500, 503}, "/start_process": {201, 500, 503}}
+
+    def __init__(self, server, tmp_path):
+        self.server, self.tmp_path = server, tmp_path
+        self.over = threading.Event()
+        self.jobs, self.codes = [], []
+
+    def ask(self, path, body):
+        """The answer, or None when the killed nginx gave none."""
+        try:
+            answer = self.server.call("POST", path, body, timeout=6 * TIMEOUT)
+            text = answer.json()
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            return None
+        except ValueError:
+            assert answer.status_code == 200  # cut after it had begun
+            return None
+        assert answer.status_code in self.ACCEPTED[path], answer.text
+        assert answer.status_code < 500 or text["error"]
+        self.codes.append(answer.status_code)
+        return answer
+
+    def run_commands(self):
+        number = 0
+        while not self.over.wait(0.005):
+            number += 1
+            answer = self.ask("/run", {"cmd": f"echo {number}"})
+            if answer is not None and answer.status_code == 200:
+                assert answer.json()["stdout"] == f"{number}\n"
+
+    def start_jobs(self):
+        while not self.over.wait(0.1):
+            answer = self.ask("/start_process", {"cmd": "for i in $(seq 100); do echo $i; sleep 0.01; done"})
+            if answer is not None and answer.status_code == 201:
+                self.jobs.append(answer.json()["id"])
+
+    def follow(self, identifier):
+        """The lines of a log, put together from as many streams as it takes."""
+        lines, last = [], None
+        while True:
+            with contextlib.suppress(OSError, requests.RequestException, http.client.HTTPException):
+                with self.server.logs(identifier, headers={"Last-Event-ID": last} if last else {}) as stream:
+                    for event in stream:
+                        if event.name == "log":
+                            lines.append(event.data["data"])
+                            last = event.id
+                        elif event.name == "complete":
+                            return lines
+            time.sleep(0.02)
+
+
+def test_all_die_at_once_again_and_again(server, tmp_path):
+    """Whatever was answered is true, no line of a job is lost, and the API answers again each time."""
+    crowd = Crowd(server, tmp_path)
+    long = server.start(f"i=0; while [ ! -e {tmp_path}/end ]; do i=$((i + 1)); echo $i; sleep 0.002; done; echo end")["id"]
+    calls = [background(crowd.run_commands) for _ in range(3)] + [background(crowd.start_jobs)]
+    followers = [background(crowd.follow, long) for _ in range(2)]
+    for _ in range(4):
+        done = crowd.codes.count(200)
+        wait_until(lambda done=done: crowd.codes.count(200) > done + 20, "the crowd to be at work", 4 * DEADLINE)
+        pids = {name: wait_until(lambda name=name: server.daemon(name), name) for name in ("nginx", "fcgi-app", "procd")}
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        for name, pid in pids.items():
+            server.back(name, pid)
+    done = crowd.codes.count(200)
+    wait_until(lambda: crowd.codes.count(200) > done + 20, "the crowd to be at work", 4 * DEADLINE)
+    crowd.over.set()
+    (tmp_path / "end").touch()
+    for call in calls:
+        call.result(6 * TIMEOUT)
+    assert crowd.jobs and crowd.codes.count(200) > 50
+    listed = {process["id"] for process in server.processes()}
+    assert set(crowd.jobs) <= listed
+    for identifier in crowd.jobs:
+        assert server.lines(identifier) == [str(number) for number in range(1, 101)]
+    for follower in followers:
+        lines = follower.result(BIG_TIMEOUT)
+        assert lines == [str(number) for number in range(1, len(lines))] + ["end"]
 
 
 # ---- runners die ----

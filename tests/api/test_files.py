@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, Server, http_request, in_threads, proc_file, wait_until
+from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, Server, http_request, in_threads, mounting_is_allowed, proc_file, wait_until, with_a_small_disk
 
 OK = {"success": True}
 
@@ -240,19 +240,6 @@ def test_many_writers_of_one_file(sandbox, workdir):
     in_threads(20, lambda number: write(sandbox, f"{workdir}/file", chr(97 + number) * 500_000))
     content = read(sandbox, f"{workdir}/file")
     assert len(content) == 500_000 and len(set(content)) == 1 and names(sandbox, workdir) == ["file"]
-
-
-def with_a_small_disk(directory):
-    """A command prefix that puts a tmpfs of 1 MiB on `directory`, seen by that command alone; as the same user as ever."""
-    script = 'mount -t tmpfs -o size=1m,mode=777 none "$1"; shift; exec "$@"'
-    if os.geteuid() == 0:
-        return ["unshare", "--mount", "sh", "-c", script, "sh", directory]
-    same_user = ["unshare", "--user", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}"]
-    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", directory, *same_user]
-
-
-def mounting_is_allowed():
-    return subprocess.run([*with_a_small_disk("/mnt"), "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.host

@@ -69,6 +69,14 @@ def test_400(sandbox, request_bytes):
     assert_json_error(exchange(sandbox, request_bytes), 400)
 
 
+@pytest.mark.parametrize("token", [True, False])
+@pytest.mark.parametrize("method, path", [("POST", "/run"), ("GET", "/health"), ("POST", "/nothing"), ("TRACE", "/run")])
+def test_400_for_what_are_no_chunks(sandbox, method, path, token):
+    """Also where nginx finds it out while it throws the body away, with another answer already begun."""
+    headers = [("Host", "x"), ("Transfer-Encoding", "chunked"), *([sandbox.bearer()] if token else [])]
+    assert_json_error(exchange(sandbox, http_request(method, path, headers, b"4\r\nbody\r\nx\r\n")), 400)
+
+
 def test_413(sandbox):
     """Larger than SANDBOX_MAX_BODY (256 MiB): refused by the header alone."""
     headers = [("Host", "x"), sandbox.bearer(), ("Content-Length", str((256 << 20) + 1))]

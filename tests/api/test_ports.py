@@ -181,6 +181,20 @@ def test_nothing_bound(sandbox, proxy):
 
 
 @pytest.mark.host
+def test_a_port_file_that_is_none_of_ours(server):
+    """With SANDBOX_USER a client may write to it (docs/security.md)."""
+    with Target(named("one")) as target:
+        file = server.run_dir / "port/target"
+        proxy = server.proxy_host, server.proxy_port
+        for content in ("", "no port\n", f"{target.port}", f" {target.port}\n", f"0{target.port}\n", f"{target.port}x\n", "65536\n", "99999\n",
+                        f"{target.port}\n\n", f"{target.port}" + " " * 30_000_000, f"{proxy[1]}\n"):
+            file.write_text(content)
+            assert closed_at_once(proxy), content[:20]
+        file.write_text(f"{target.port}\n")
+        assert first_line(proxy) == "one"
+
+
+@pytest.mark.host
 def test_a_target_that_is_down(sandbox, proxy):
     with Target(named("x")) as target:
         port = target.port

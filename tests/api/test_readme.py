@@ -53,7 +53,7 @@ def test_there_are_examples():
 
 
 ENDPOINTS = ["/health", "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/bind_port",
-             "/unbind_port", "/start_process", "/list_processes", "/kill_process", "/process_logs_streaming"]
+             "/unbind_port", "/start_process", "/list_processes", "/get_process", "/wait_process", "/write_stdin", "/kill_process", "/delete_process", "/process_logs_streaming"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

@@ -2,12 +2,15 @@
 
 import concurrent.futures
 import json
+import re
 
 import pytest
 
 from sandbox import BIG_TIMEOUT, EventStream, check_framing, descriptors, http_request, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"code": 0, "error": False})
+# The same behind "id: ", byte for byte but for what is told of how it ended.
+END_BYTES = re.compile(rb'(\d+)\nevent: complete\ndata: \{"code":0,"error":false,"reason":"exit"(?:,"[a-z_]+":\d+)*\}\n\n')
 
 
 def output(stream, *lines):
@@ -37,10 +40,20 @@ def test_the_stream_of_the_document(sandbox, workdir):
         assert stream.next() == output("stdout", "line 1")[0]
         sandbox.shell(f"touch {workdir}/go")
         assert stream.events() == [*output("stderr", "warning message"), COMPLETE]
-    assert bytes(stream.raw) == (
-        b'event: output\ndata: {"stream":"stdout","data":"line 1"}\n\n'
-        b'event: output\ndata: {"stream":"stderr","data":"warning message"}\n\n'
-        b'event: complete\ndata: {"code":0,"error":false}\n\n')
+    before_the_end, _, end = bytes(stream.raw).rpartition(b"id: ")
+    assert before_the_end == (
+        b'id: 0\nevent: output\ndata: {"stream":"stdout","data":"line 1"}\n\n'
+        b'id: 1\nevent: output\ndata: {"stream":"stderr","data":"warning message"}\n\n')
+    assert END_BYTES.fullmatch(end).group(1) == b"2"
+
+
+def test_events_are_numbered(sandbox):
+    """From 0 in every stream, whatever the event; long lines are rendered elsewhere than short ones."""
+    for command in ("seq 1 1500; echo >&2; head -c 200000 /dev/zero | tr '\\0' x; seq 3 >&2; exit 3", "true", "kill -9 $$"):
+        events = events_of(sandbox, command)
+        assert events[-1].name == "complete"
+        assert [event.id for event in events] == [str(number) for number in range(len(events))]
+    assert len(events_of(sandbox, "seq 1 1500")) == 1501
 
 
 @pytest.mark.parametrize("code", [1, 3, 127, 255])
@@ -152,8 +165,9 @@ def test_a_reader_that_pauses_gets_everything(sandbox, workdir):
         raw = stream.read_all()
     check_framing(raw[-1000:][raw[-1000:].index(b"\n\n") + 2:])
     assert raw.count(b"event: output\n") == 2500001
-    assert raw.endswith(b'{"stream":"stdout","data":"2500000"}\n\nevent: output\ndata: {"stream":"stdout","data":"end"}\n\n'
-                        b'event: complete\ndata: {"code":0,"error":false}\n\n')
+    before_the_end, _, end = raw.rpartition(b"id: ")
+    assert before_the_end.endswith(b'{"stream":"stdout","data":"2500000"}\n\nid: 2500000\nevent: output\ndata: {"stream":"stdout","data":"end"}\n\n')
+    assert END_BYTES.fullmatch(end).group(1) == b"2500001"
 
 
 @pytest.mark.host
@@ -210,7 +224,7 @@ def start_failure(sandbox, **fields):
     assert stream.status == 200
     check_framing(raw)
     (event,) = parse_events(raw)
-    assert event.name == "error"
+    assert event.name == "error" and event.id == "0"
     return event.data["error"]
 
 

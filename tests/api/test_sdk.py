@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from sandbox import BIG_TIMEOUT, TIMEOUT, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, TIMEOUT, in_threads, split_facts, wait_until
 
 
 class SandboxError(Exception):
@@ -159,8 +159,8 @@ def test_health(python, javascript):
 
 def test_run(python, javascript):
     assert python.run("echo $X; pwd", cwd="/tmp", env={"X": "ü"})["stdout"] == "ü\n/tmp\n"
-    assert javascript.json("POST", "/run", {"cmd": "exit 2", "cwd": "", "env": None}) == (
-        200, {"stdout": "", "stderr": "", "code": 2, "error": "Non-zero exit code"})
+    status, answer = javascript.json("POST", "/run", {"cmd": "exit 2", "cwd": "", "env": None})
+    assert (status, split_facts(answer)[0]) == (200, {"stdout": "", "stderr": "", "code": 2, "error": "Non-zero exit code"})
     with pytest.raises(requests.HTTPError, match="400"):
         python.run("true", cwd="/no/such")
 
@@ -169,9 +169,22 @@ def test_run_streaming(python, javascript):
     out, err = [], []
     assert python.run_streaming("for i in 1 2 3; do echo out $i; echo err $i >&2; done; exit 4", out.append, err.append) == 4
     assert (out, err) == (["out 1", "out 2", "out 3"], ["err 1", "err 2", "err 3"])
-    events = list(javascript.events("POST", "/run_streaming", {"cmd": "echo '€uro'; echo; printf last"}))
+    *events, (name, ending) = javascript.events("POST", "/run_streaming", {"cmd": "echo '€uro'; echo; printf last"})
     assert events == [("output", {"stream": "stdout", "data": "€uro"}), ("output", {"stream": "stdout", "data": ""}),
-                      ("output", {"stream": "stdout", "data": "last"}), ("complete", {"code": 0, "error": False})]
+                      ("output", {"stream": "stdout", "data": "last"})]
+    assert (name, split_facts(ending)[0]) == ("complete", {"code": 0, "error": False})
+
+
+def test_both_ignore_ids_and_the_time_to_reconnect(python, javascript, sandbox):
+    """A log stream has all of it: a block that is no event, and ids."""
+    identifier = sandbox.start("echo a; echo b")["id"]
+    sandbox.ended(identifier)
+    path = f"/process_logs_streaming?id={identifier}"
+    assert b"retry: 1000\n\nid: " in python.request("GET", path).content
+    for events in (python.events("GET", path), javascript.events("GET", path)):
+        assert [(name, data.get("data")) for name, data in events] == [("log", "a"), ("log", "b"), ("complete", None)]
+    for events in (python.events("GET", path + "&tail=1&follow=0"), javascript.events("GET", path + "&tail=1&follow=0")):
+        assert [(name, data.get("data")) for name, data in events] == [("log", "b"), ("complete", None)]
 
 
 @pytest.mark.slow

@@ -81,9 +81,13 @@ class Foreground(Launch):
         before = {pid: stat[2] for pid in self.tree() if (stat := proc_stat(pid))}
         (os.killpg if group else os.kill)(self.pid, number)
         status, _, _ = self.wait(10)
+
+        def remaining():
+            return [pid for pid, start in before.items() if alive(pid) and (stat := proc_stat(pid)) and stat[2] == start]
+
         if number == signal.SIGKILL:  # who was killed awaits nobody
-            wait_until(lambda: not self.marked(), "the end of all", 10)
-        left = [pid for pid, start in before.items() if alive(pid) and proc_stat(pid)[2] == start]
+            wait_until(lambda: not self.marked() and not remaining(), "the end of all", 10)
+        left = remaining()
         left = {pid: proc_file(pid, "cmdline") for pid in {*left, *self.marked()}}
         assert not left, f"processes left behind: {left}"
         self.check_nothing_left(run_dir)

@@ -148,13 +148,13 @@ def test_a_directory_with_other_things_is_not_emptied(tmp_path):
 def copy_installation(target):
     """bin/ and nginx/ as the checkout has them, to take something out of."""
     (target / "bin").mkdir(parents=True)
-    for name in ("nginx-sandbox", "fcgi-app", "procd"):
+    for name in ("nginx-sandbox", "fcgi-app", "procd", "guard"):
         shutil.copy(BIN / name, target / "bin" / name)
     shutil.copytree(REPOSITORY / "nginx", target / "nginx")
     return [str(target / "bin/nginx-sandbox")]
 
 
-@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "nginx/nginx.conf", "nginx/proxy.js", "nginx/snippets", "nginx/service/procd"])
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/snippets", "nginx/service/procd"])
 def test_a_missing_file_is_named(tmp_path, missing):
     command = copy_installation(tmp_path / "copy")
     path = tmp_path / "copy" / missing

@@ -1,5 +1,6 @@
 """The snippets in an nginx that is there already, beside a site of its own, and that nginx as it is otherwise."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ import pytest
 import requests
 
 from foreground import LAUNCHER, Foreground
-from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, wait_until
+from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, proc_stat, wait_until
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/sbin/nginx"
 
@@ -38,6 +39,7 @@ http {{
         location = /mine.txt {{ return 200 "the site's own"; }}
         location /site/ {{ return 200 "the site $http_authorization"; }}
         include {run}/nginx/snippets/server.conf;
+        access_log {home}/sandbox.json nginx_sandbox if=$nginx_sandbox_loggable;
     }}
 }}
 stream {{
@@ -92,6 +94,8 @@ def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
             finally:
                 nginx.send_signal(signal.SIGTERM)
                 nginx.wait(10)
+        statuses = {json.loads(line)["status"] for line in pathlib.Path(home, "sandbox.json").read_text().splitlines()}
+        assert {200, 401} <= statuses and 429 not in statuses
         assert daemons.end() == 0
     port.free()
 
@@ -108,6 +112,7 @@ def check_foreign(port, proxy_port):
 
     wait_until(healthy, "the foreign nginx to answer")
     assert sandbox.shell("echo through") == "through\n"
+    assert set(sandbox.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "guard"}
     for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
         with sandbox.raw() as raw:
             assert raw.exchange(http_request("POST", path, [("Host", "x"), ("Content-Length", "0")]))[0] == 401, path
@@ -116,6 +121,8 @@ def check_foreign(port, proxy_port):
         assert stream.next().data["data"] == "one"
     wait_until(lambda: not sandbox.find("sleep 100.86"), "the end of the command whose client has left")
     assert "nothing" in sandbox.call("POST", "/kill_process", {"id": "nothing"}).json()["error"]
+    wait_until(lambda: sandbox.get("/list_processes", token=False).status_code == 429, "to be told to stop guessing")
+    assert sandbox.shell("echo through") == "through\n"
     # The site is as it was: no check, no error pages of ours.
     assert requests.get(f"{url}/site/x", timeout=5).text == "the site "
     answer = requests.get(f"{url}/run/", timeout=5)
@@ -131,6 +138,8 @@ def test_health_does_not_wait_for_ever():
         sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "health")
         hanging, = [pid for pid in server.tree() if b"bin/fcgi-app\0" in proc_file(pid, "cmdline")]
         os.kill(hanging, signal.SIGSTOP)
+        tasks = [f"{hanging}/task/{name}" for name in os.listdir(f"/proc/{hanging}/task")]
+        wait_until(lambda: all(proc_stat(task)[0] == "T" for task in tasks), "it to stop")  # threads run on for a moment
         answer = sandbox.get("/health", token=False, timeout=30)
         assert answer.status_code == 503 and answer.json()["error"] and answer.headers["Retry-After"] == "1"
         os.kill(hanging, signal.SIGCONT)

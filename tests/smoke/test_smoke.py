@@ -32,9 +32,9 @@ def test_make_run_and_curl():
         assert json.loads(curl(f"{url}/health")) == {"status": "ok"}
         assert "error" in json.loads(curl("-X", "POST", f"{url}/run", "-d", '{"cmd": "id"}'))
         answer = post("/run", cmd='echo "Hello $VAR_NAME from $(pwd)"', cwd="/tmp", env={"VAR_NAME": "World"})
-        assert answer == {"stdout": "Hello World from /tmp\n", "stderr": "", "code": 0}
+        assert (answer["stdout"], answer["stderr"], answer["code"]) == ("Hello World from /tmp\n", "", 0)
         stream = curl("-N", "-X", "POST", f"{url}/run_streaming", *bearer, "-d", '{"cmd": "echo line 1"}')
-        assert stream.endswith('event: complete\ndata: {"code":0,"error":false}\n\n')
+        assert 'event: complete\ndata: {"code":0,"error":false' in stream and stream.endswith("}\n\n")
 
         directory = f"/tmp/smoke-{server.mark}"
         assert post("/make_dir", path=directory) == {"success": True}

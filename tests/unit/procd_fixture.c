@@ -27,6 +27,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/io.h"
+#include "procd/cgroup.h"
 #include "procd/job_files.h"
 #include "procd/tree_kill.h"
 
@@ -97,6 +98,12 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
     return remove(path);
 }
 
+static const char *procd_cgroup_setting(void)
+{
+    const char *setting = getenv("SANDBOX_CGROUP");
+    return setting == NULL ? "auto" : setting;
+}
+
 int procd_teardown(void **state)
 {
     (void)state;
@@ -105,6 +112,7 @@ int procd_teardown(void **state)
     }
     int left = tree_kill(NULL, DEADLINE_MS);
     close_fd(&procd.listener);
+    left |= cgroup_remove(procd.run, procd_cgroup_setting());
     return nftw(procd.run, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0 ? -1 : left;
 }
 
@@ -248,6 +256,7 @@ static void note_job(void *context, const struct job *job)
     if (strcmp(wanted->id, job->id) == 0) {
         *wanted = *job;
         wanted->command = job->command[0] == '\0' ? NULL : "";
+        wanted->cwd = "";
     }
 }
 
@@ -271,4 +280,10 @@ static bool has_ended(const void *id)
 void await_job_end(const char *id)
 {
     await(has_ended, id);
+}
+
+enum procd_result kill_job(const char *id, enum job_status *status)
+{
+    const struct kill_order order = {.signal = SIGKILL};
+    return procd_kill(id, &order, status);
 }

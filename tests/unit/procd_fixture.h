@@ -11,7 +11,7 @@
 
 #include "procd/client.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 20000
 
 struct procd_fixture {
     char run[64];
@@ -51,5 +51,8 @@ bool file_exists(const void *path);    /* char * */
 char *read_log(const char *id, size_t *length);
 void await_job_end(const char *id);
 struct job find_job(const char *id); /* .command is "", id empty when there is none */
+
+/* procd_kill with SIGKILL. */
+enum procd_result kill_job(const char *id, enum job_status *status);
 
 #endif

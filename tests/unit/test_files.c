@@ -20,6 +20,7 @@
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
+#include "fcgi-app/spools.h"
 #include "tests/unit/fake_request.h"
 
 static char top[] = "/tmp/test_files.XXXXXX";
@@ -31,7 +32,8 @@ static int enter_directory(void **state)
     (void)umask(022);
     (void)strcpy(top, "/tmp/test_files.XXXXXX");
     spools = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    json_init(spools, 0);
+    spools_init(spools);
+    json_init(0);
     return spools < 0 || mkdtemp(top) == NULL || chdir(top) != 0;
 }
 

@@ -91,15 +91,15 @@ static ino_t inode_of(const char *path)
 static const char *names_in(const char *path)
 {
     static char joined[1000];
-    char **names;
-    size_t count, length = 0;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    size_t length = 0;
     joined[0] = '\0';
-    assert_int_equal(fs_list(path, &names, &count, &error), 0);
-    for (size_t i = 0; i < count; i++) {
-        length += (size_t)snprintf(joined + length, sizeof(joined) - length, "%s ", names[i]);
+    assert_int_equal(fs_list(path, &names, &error), 0);
+    for (size_t i = 0; i < names.count; i++) {
+        length += (size_t)snprintf(joined + length, sizeof(joined) - length, "%s ",
+                                   name_list_at(&names, i));
         assert_true(length < sizeof(joined));
     }
-    fs_list_free(names, count);
     return joined;
 }
 
@@ -410,11 +410,10 @@ static void lists_sorted_by_bytes(void **state)
         make_file(path, "");
     }
     assert_string_equal(names_in("dir"), ".hidden 10 9 B a b \xc3\xa4 \xff ");
-    char **list;
-    size_t count;
-    assert_int_equal(fs_list("missing", &list, &count, &error), -1);
+    struct name_list list = {.text = NULL};
+    assert_int_equal(fs_list("missing", &list, &error), -1);
     assert_error("No such file or directory");
-    assert_int_equal(fs_list("dir/a", &list, &count, &error), -1);
+    assert_int_equal(fs_list("dir/a", &list, &error), -1);
     assert_error("Not a directory");
 }
 
@@ -509,11 +508,9 @@ static void says_when_a_tree_cannot_be_removed(void **state)
 
 static int open_descriptors(void)
 {
-    char **names;
-    size_t count;
-    assert_int_equal(fs_list("/proc/self/fd", &names, &count, &error), 0);
-    fs_list_free(names, count);
-    return (int)count;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    assert_int_equal(fs_list("/proc/self/fd", &names, &error), 0);
+    return (int)names.count;
 }
 
 /* 3,000 levels with few descriptors: neither the path's length nor their number is a limit. */
@@ -548,8 +545,8 @@ static void handles_large_directories(void **state)
 {
     (void)state;
     enum { ENTRIES = 20000 };
-    char path[60], **names;
-    size_t count;
+    char path[60];
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
     assert_int_equal(mkdir("dir", 0755), 0);
     for (int i = 0; i < ENTRIES; i++) {
         (void)snprintf(path, sizeof(path), "dir/entry-%05d", i);
@@ -559,13 +556,12 @@ static void handles_large_directories(void **state)
         }
         make_file(path, "");
     }
-    assert_int_equal(fs_list("dir", &names, &count, &error), 0);
-    assert_int_equal(count, ENTRIES);
-    for (size_t i = 0; i < count; i++) {
+    assert_int_equal(fs_list("dir", &names, &error), 0);
+    assert_int_equal(names.count, ENTRIES);
+    for (size_t i = 0; i < names.count; i++) {
         (void)snprintf(path, sizeof(path), "entry-%05zu", i);
-        assert_string_equal(names[i], path);
+        assert_string_equal(name_list_at(&names, i), path);
     }
-    fs_list_free(names, count);
     assert_int_equal(fs_delete_tree("dir", &error), 0);
     assert_string_equal(names_in("."), "");
 }

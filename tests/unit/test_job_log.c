@@ -26,7 +26,8 @@
 #include "procd/job_log.h"
 #include "procd/job_stream.h"
 
-#define MIB ((uint64_t)1 << 20)
+#define MIB    ((uint64_t)1 << 20)
+#define JOB_ID "550e8400-e29b-41d4-a716-446655440000"
 
 static char path[64];
 static int directory = -1;
@@ -42,6 +43,11 @@ static int make_directory(void **state)
 static int is_entry(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
+}
+
+static int is_segment(const struct dirent *entry)
+{
+    return strncmp(entry->d_name, JOB_SEGMENT_PREFIX, strlen(JOB_SEGMENT_PREFIX)) == 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -75,7 +81,7 @@ static struct disk read_disk(void)
 {
     struct disk disk = {.text = strdup("")};
     struct dirent **entries;
-    disk.segments = scandirat(directory, ".", &entries, is_entry, by_name);
+    disk.segments = scandirat(directory, ".", &entries, is_segment, by_name);
     assert_true(disk.segments > 0);
     for (int i = 0; i < disk.segments; i++) {
         unsigned long long start;
@@ -110,25 +116,57 @@ static size_t count_of(const char *text, const char *part)
     return count;
 }
 
-/* Asserts that the disk holds whole events only, each named by its offset. */
-static void assert_whole_events(const struct disk *disk)
+static void assert_position(struct job_position expected)
+{
+    struct job_position position;
+    assert_int_equal(job_position_read(directory, &position), 0);
+    assert_int_equal(position.first_offset, expected.first_offset);
+    assert_int_equal(position.first_line, expected.first_line);
+    assert_int_equal(position.next_offset, expected.next_offset);
+    assert_int_equal(position.next_line, expected.next_line);
+    assert_int_equal(position.lines_dropped, expected.lines_dropped);
+}
+
+/*
+ * Asserts that the disk holds whole events only, each named by its offset and its number, numbers
+ * in a row but for gap events, and that the position file says the same. Returns what it says.
+ */
+static struct job_position assert_whole_events(const struct disk *disk)
 {
     const char *at = disk->text;
+    uint64_t lines = 0;
+    struct job_position position = {.next_offset = disk->first + disk->length};
+    bool first = true;
     while (*at != '\0') {
-        unsigned long long offset;
         const char *end = memmem(at, disk->length - (size_t)(at - disk->text), "\n\n", 2);
         assert_non_null(end);
-        if (strncmp(at, "id: ", 4) == 0) {
+        struct event_head head = event_head_parse(at, (size_t)(end + 2 - at));
+        if (head.kind == EVENT_LINE) {
             static const char rest_of_it[] = "\nevent: log\ndata: {\"timestamp\":\"";
-            char *rest;
-            offset = strtoull(at + 4, &rest, 10);
-            assert_memory_equal(rest, rest_of_it, sizeof(rest_of_it) - 1);
-            assert_true(offset == disk->first + (uint64_t)(at - disk->text));
+            assert_memory_equal(at + 4 + strlen(head.id.text), rest_of_it, sizeof(rest_of_it) - 1);
+            assert_true(event_id_is_of(&head.id, JOB_ID));
+            assert_true(head.id.offset == disk->first + (uint64_t)(at - disk->text));
+            if (first) {
+                position.first_offset = head.id.offset;
+                position.first_line = head.id.line;
+                first = false;
+            } else {
+                assert_int_equal(head.id.line, position.next_line);
+            }
+            position.next_line = head.id.line + 1;
+            lines++;
         } else {
-            assert_memory_equal(at, "event: gap\n", 11);
+            assert_int_equal(head.kind, EVENT_GAP);
+            position.next_line += head.missed;
         }
         at = end + 2;
     }
+    if (first) {
+        position.first_offset = position.next_offset;
+        position.first_line = position.next_line;
+    }
+    position.lines_dropped = position.next_line - lines;
+    return position;
 }
 
 static void put_line(struct job_log *log, const char *text, size_t length)
@@ -144,7 +182,7 @@ static void renders_events(void **state)
     unsigned year;
     unsigned long long first;
     unsigned long long second;
-    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
     put_line(&log, "a \"quoted\" \xff line", 17);
     const struct line empty = {.tail = ""};
     job_log_line(&log, "stderr", &empty, false);
@@ -156,7 +194,7 @@ static void renders_events(void **state)
     assert_int_equal(sscanf(timestamp, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%9lluZ\"", &year, &first), 2);
     assert_true(year >= 2024);
     snprintf(form, sizeof(form),
-             "id: 0\nevent: log\ndata: {\"timestamp\":\"%.30s\",\"stream\":\"stdout\","
+             "id: 550e8400-0-0\nevent: log\ndata: {\"timestamp\":\"%.30s\",\"stream\":\"stdout\","
              "\"data\":\"a \\\"quoted\\\" \xef\xbf\xbd line\"}\n\n",
              timestamp);
     assert_memory_equal(disk.text, form, strlen(form));
@@ -173,7 +211,7 @@ static void keeps_the_newest(void **state)
     (void)state;
     struct job_log log;
     char text[100];
-    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
     for (int i = 0; i < 50000; i++) {
         int length = snprintf(text, sizeof(text), "line %d", i);
         put_line(&log, text, (size_t)length);
@@ -186,9 +224,39 @@ static void keeps_the_newest(void **state)
     assert_true(disk.length <= MIB);
     assert_true(disk.length > MIB * 3 / 4);
     assert_true(disk.segments > 8);
-    assert_whole_events(&disk);
+    struct job_position position = assert_whole_events(&disk);
+    assert_int_equal(position.next_line, 50000);
+    assert_int_equal(position.lines_dropped, position.first_line);
+    snprintf(text, sizeof(text), "\"data\":\"line %llu\"}\n\n",
+             (unsigned long long)position.first_line);
+    assert_non_null(memmem(disk.text, 300, text, strlen(text)));
+    assert_position(position);
     assert_non_null(strstr(disk.text, "\"data\":\"line 49999\"}\n\n"));
     free(disk.text);
+}
+
+static void tells_its_position_at_every_flush(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char text[3000];
+    memset(text, 't', sizeof(text));
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
+    assert_position((struct job_position){0});
+    for (size_t i = 0; i < 1000; i++) {
+        put_line(&log, text, (i * 7) % sizeof(text));
+        job_log_flush(&log);
+        if (i % 50 == 0 || i > 980) {
+            struct disk disk = read_disk();
+            assert_position(assert_whole_events(&disk));
+            free(disk.text);
+        }
+    }
+    struct job_position position;
+    assert_int_equal(job_position_read(directory, &position), 0);
+    assert_true(position.first_line > 100 && position.next_line == 1000);
+    job_log_close(&log);
+    assert_position(position);
 }
 
 /* The data of all pieces of a line together, which are all but the last marked. */
@@ -217,7 +285,7 @@ static void splits_a_line_above_the_limit(void **state)
     struct job_log log;
     char *text = malloc(MIB);
     memset(text, 'y', MIB);
-    assert_int_equal(job_log_open(&log, directory, 8 * MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, 8 * MIB), 0);
     cleanup_(spool_freep) struct spool *held = spool_new(directory, 1000, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(spool_write(held, text, MIB), 0);
@@ -245,7 +313,7 @@ static void keeps_characters_whole_in_long_lines(void **state)
         memcpy(text + (size_t)i * 3 + 1, euro, sizeof(euro));
     }
     text[0] = 'x';
-    assert_int_equal(job_log_open(&log, directory, MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
     put_line(&log, text, COUNT * 3 + 1);
     job_log_close(&log);
     struct disk disk = read_disk();
@@ -270,7 +338,7 @@ static void drops_lines_and_says_so(void **state)
     struct job_log log;
     char text[100];
     signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(job_log_open(&log, directory, 64 * MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, 64 * MIB), 0);
     set_file_limit(100000);
     for (int i = 0; i < 2000; i++) {
         int length = snprintf(text, sizeof(text), "line %d", i);
@@ -279,8 +347,12 @@ static void drops_lines_and_says_so(void **state)
     job_log_flush(&log);
     struct disk full = read_disk();
     assert_true(full.length <= 100000 && full.length > 99000); /* as many whole ones as fit */
-    assert_whole_events(&full);
     size_t written = count_of(full.text, "event: log");
+    struct job_position position = assert_whole_events(&full);
+    assert_int_equal(position.next_line, written);
+    position.next_line = 2000;
+    position.lines_dropped = 2000 - written;
+    assert_position(position);
     put_line(&log, "too soon", 8);
     set_file_limit(RLIM_INFINITY);
     while (log.dropped > 0) {
@@ -289,7 +361,8 @@ static void drops_lines_and_says_so(void **state)
     put_line(&log, "after", 5);
     job_log_close(&log);
     struct disk disk = read_disk();
-    assert_whole_events(&disk);
+    position = assert_whole_events(&disk);
+    assert_position(position);
     assert_memory_equal(disk.text, full.text, full.length);
     unsigned long long missed;
     assert_int_equal(
@@ -299,6 +372,7 @@ static void drops_lines_and_says_so(void **state)
     assert_int_equal(count_of(disk.text, "event: gap"), 1);
     assert_int_equal(again, 1);
     assert_true(missed >= 2000 - written + 1);
+    assert_int_equal(missed, position.lines_dropped);
     assert_non_null(strstr(disk.text, "\"data\":\"after\"}\n\n"));
     free(disk.text);
     free(full.text);
@@ -311,7 +385,7 @@ static void drops_a_long_line_that_does_not_fit(void **state)
     char *text = malloc(MIB);
     memset(text, 'z', MIB);
     signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(job_log_open(&log, directory, 64 * MIB), 0);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, 64 * MIB), 0);
     put_line(&log, "before", 6);
     job_log_flush(&log);
     set_file_limit(600000);
@@ -326,8 +400,65 @@ static void drops_a_long_line_that_does_not_fit(void **state)
     job_log_close(&log);
     disk = read_disk();
     assert_int_equal(count_of(disk.text, "{\"missed_lines\":1}"), 1);
+    assert_position(assert_whole_events(&disk));
     free(disk.text);
     free(text);
+}
+
+/* The event's beginning is on the disk already, and its end comes to a disk that is full. */
+static void counts_a_line_that_is_torn_between_two_writes(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char *text = malloc(MIB);
+    memset(text, 'z', MIB);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, 64 * MIB), 0);
+    put_line(&log, text, 300000); /* in two buffers */
+    struct stat status;
+    assert_int_equal(fstat(log.segment, &status), 0);
+    assert_in_range(status.st_size, 100000, 170000);
+    set_file_limit(170000);
+    put_line(&log, "lost", 4);
+    job_log_flush(&log);
+    set_file_limit(RLIM_INFINITY);
+    assert_int_equal(log.dropped, 2);
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    assert_string_equal(disk.text, "event: gap\ndata: {\"missed_lines\":2}\n\n");
+    struct job_position position = {disk.length, 2, disk.length, 2, 2};
+    assert_position(position);
+    free(disk.text);
+    free(text);
+}
+
+/* A segment that begins with lost lines and their gap event: its oldest line comes after them. */
+static void a_segment_may_begin_with_a_gap(void **state)
+{
+    (void)state;
+    struct job_log log;
+    char text[1000];
+    memset(text, 's', sizeof(text));
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
+    while (log.segment_count < 2) {
+        put_line(&log, text, sizeof(text));
+        job_log_flush(&log);
+    }
+    uint64_t start = log.segments[1].start;
+    job_log_drop(&log);
+    job_log_drop(&log);
+    while (log.segment_count < 3 || log.segments[0].start < start) {
+        put_line(&log, text, sizeof(text));
+        job_log_flush(&log);
+    }
+    struct disk disk = read_disk();
+    assert_int_equal(disk.first, start);
+    struct job_position position = assert_whole_events(&disk);
+    assert_position(position);
+    job_log_close(&log);
+    assert_position(position);
+    free(disk.text);
 }
 
 static void write_file(const char *name, const char *text)
@@ -362,12 +493,164 @@ static void repairs_a_torn_tail(void **state)
     }
 }
 
+static uint64_t file_size(const char *name)
+{
+    struct stat status;
+    assert_int_equal(fstatat(directory, name, &status, 0), 0);
+    return (uint64_t)status.st_size;
+}
+
+/* Whatever the position file has missed, or whether it is there at all, the ids tell the rest. */
+static void repair_finds_the_position(void **state)
+{
+    (void)state;
+    struct job_log log;
+    struct job_position early;
+    char text[500];
+    memset(text, 'p', sizeof(text));
+    assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
+    job_log_drop(&log);
+    for (int i = 0; i < 5000; i++) {
+        put_line(&log, text, sizeof(text));
+        if (i == 4990) {
+            job_log_flush(&log);
+            assert_int_equal(job_position_read(directory, &early), 0);
+        }
+    }
+    job_log_close(&log);
+    struct disk disk = read_disk();
+    struct job_position position = assert_whole_events(&disk);
+    free(disk.text);
+    assert_position(position);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position(position);
+    int fd = job_position_create(directory, &early);
+    assert_true(fd >= 0);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position(position);
+    early.next_line = position.next_line + 3; /* lost, and only the file knows */
+    early.lines_dropped += 3;
+    assert_int_equal(job_position_update(fd, &early), 0);
+    close(fd);
+    assert_int_equal(job_log_repair(directory), 0);
+    early = position;
+    early.next_line += 3;
+    early.lines_dropped += 3;
+    assert_position(early);
+    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position(position);
+    write_file(JOB_POSITION_FILE, "nonsense");
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position(position);
+}
+
+static void repair_of_special_logs(void **state)
+{
+    (void)state;
+    static const char gap[] = "event: gap\ndata: {\"missed_lines\":5}\n\n";
+    /* the version before: bare offsets, no position file */
+    write_file("log.00000000000000000100", "id: 100\nevent: log\ndata: {}\n\n");
+    write_file("log.00000000000000000129",
+               "id: 129\nevent: log\ndata: {}\n\nid: 158\nevent: log\ndata: {}\n\nid: 1");
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position((struct job_position){100, 0, 187, 3, 0});
+    /* nothing but gap events at both ends, and an empty segment */
+    write_file("log.00000000000000000100", gap);
+    char text[200];
+    snprintf(text, sizeof(text), "%sid: 550e8400-%zu-17\nevent: log\ndata: {}\n\n%s", gap,
+             129 + strlen(gap), gap);
+    write_file("log.00000000000000000129", text);
+    write_file("log.00000000000000001000", "");
+    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position((struct job_position){129 + strlen(gap), 17, 1000, 18, 17});
+    /* no line at all */
+    assert_int_equal(unlinkat(directory, "log.00000000000000000129", 0), 0);
+    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position((struct job_position){1000, 0, 1000, 0, 0});
+}
+
+/* A command of the same user can write what it likes: the log then counts as one without lines, and
+ * its position can be read. */
+static void repair_of_damaged_logs(void **state)
+{
+    (void)state;
+    static const char *const damaged[] = {
+        "id: 550e8400-0-18446744073709551615\nevent: log\ndata: {}\n\n",
+        "id: 550e8400-0-7\nevent: log\ndata: {}\n\nid: 550e8400-1-2\nevent: log\ndata: {}\n\n",
+        "id: 550e8400-1000-0\nevent: log\ndata: {}\n\n",
+        "id: 0\nevent: log\ndata: {}\n\nid: 550e8400-27-1\nevent: log\ndata: {}\n\n",
+        "x\n\nid: 550e8400-3-1\nevent: log\ndata: {}\n\n"};
+    for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+        uint64_t end = strlen(damaged[i]);
+        write_file("log.00000000000000000000", damaged[i]);
+        write_file("log.-7", "the file of another");
+        write_file("log.12", "this, too");
+        write_file("log.18446744073709551615", "and this");
+        write_file("log.09223372036854775807", "and this");
+        (void)unlinkat(directory, JOB_POSITION_FILE, 0);
+        assert_int_equal(job_log_repair(directory), 0);
+        assert_position((struct job_position){end, 0, end, 0, 0});
+    }
+}
+
+/* Longer than the file ever is: all of it is replaced. */
+static void repair_of_a_damaged_position_file(void **state)
+{
+    (void)state;
+    static const char event[] = "id: 550e8400-0-0\nevent: log\ndata: {}\n\n";
+    char text[1000] = "";
+    memset(text, 'x', sizeof(text) - 1);
+    write_file("log.00000000000000000000", event);
+    write_file(JOB_POSITION_FILE, text);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position((struct job_position){0, 0, strlen(event), 1, 0});
+}
+
+static void a_position_file_is_whole_or_refused(void **state)
+{
+    (void)state;
+    struct job_position position = {0};
+    struct job_position wrong = {.first_line = 3, .next_line = 2, .lines_dropped = 3};
+    char bytes[256];
+    assert_int_equal(job_position_read(directory, &position), -1);
+    assert_int_equal(errno, ENOENT);
+    int fd = job_position_create(directory, &(struct job_position){1, 2, 3, 4, 2});
+    assert_true(fd >= 0);
+    assert_position((struct job_position){1, 2, 3, 4, 2});
+    uint64_t size = file_size(JOB_POSITION_FILE);
+    assert_int_equal(job_position_update(fd, &(struct job_position){10, 20, 30, 40, 25}), 0);
+    assert_position((struct job_position){10, 20, 30, 40, 25});
+    assert_int_equal(file_size(JOB_POSITION_FILE), size);
+    assert_int_equal(job_position_update(fd, &wrong), 0);
+    assert_int_equal(job_position_read(directory, &position), -1);
+    assert_int_equal(errno, EBADMSG);
+    assert_int_equal(job_position_update(fd, &(struct job_position){1, 2, 3, 4, 2}), 0);
+    close(fd);
+    fd = openat(directory, JOB_POSITION_FILE, O_RDWR | O_CLOEXEC);
+    assert_int_equal(read(fd, bytes, sizeof(bytes)), (ssize_t)size);
+    for (uint64_t length = 0; length < size; length++) { /* cut anywhere */
+        assert_int_equal(ftruncate(fd, (off_t)length), 0);
+        assert_int_equal(job_position_read(directory, &position), -1);
+        assert_int_equal(errno, EBADMSG);
+        assert_int_equal(pwrite(fd, bytes, size, 0), (ssize_t)size);
+    }
+    for (size_t i = 0; i < sizeof(bytes); i++) { /* too long */
+        bytes[i] = 1;
+    }
+    assert_int_equal(pwrite(fd, bytes, sizeof(bytes), (off_t)size), (ssize_t)sizeof(bytes));
+    assert_int_equal(job_position_read(directory, &position), -1);
+    close(fd);
+}
+
 static int writer;
 
 static void open_stream(struct job_stream *stream, struct job_log *log, uint64_t max_bytes)
 {
     int ends[2];
-    assert_int_equal(job_log_open(log, directory, max_bytes), 0);
+    assert_int_equal(job_log_open(log, directory, JOB_ID, max_bytes), 0);
     assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
     writer = ends[1];
     job_stream_open(stream, ends[0], "stdout", log, directory);
@@ -461,11 +744,19 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(renders_events),
         IN_DIRECTORY(keeps_the_newest),
+        IN_DIRECTORY(tells_its_position_at_every_flush),
         IN_DIRECTORY(splits_a_line_above_the_limit),
         IN_DIRECTORY(keeps_characters_whole_in_long_lines),
         IN_DIRECTORY(drops_lines_and_says_so),
         IN_DIRECTORY(drops_a_long_line_that_does_not_fit),
+        IN_DIRECTORY(counts_a_line_that_is_torn_between_two_writes),
+        IN_DIRECTORY(a_segment_may_begin_with_a_gap),
         IN_DIRECTORY(repairs_a_torn_tail),
+        IN_DIRECTORY(repair_finds_the_position),
+        IN_DIRECTORY(repair_of_special_logs),
+        IN_DIRECTORY(repair_of_damaged_logs),
+        IN_DIRECTORY(repair_of_a_damaged_position_file),
+        IN_DIRECTORY(a_position_file_is_whole_or_refused),
         IN_DIRECTORY(a_line_without_end_is_passed_on_in_pieces),
         IN_DIRECTORY(a_split_keeps_characters_and_returns),
     };

@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/json_scan.h"
+#include "fcgi-app/spools.h"
 #include "tests/unit/fake_request.h"
 
 #define BODY_MAX (100 << 20)
@@ -28,6 +29,8 @@ static const struct json_member members[] = {
     {.name = "env", .kind = JSON_ENVIRONMENT},
     {.name = "port", .kind = JSON_TEXT_OR_INT},
     {.name = "content", .kind = JSON_CONTENT},
+    {.name = "count", .kind = JSON_COUNT},
+    {.name = "flag", .kind = JSON_FLAG},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -37,7 +40,8 @@ static int init(void **state)
 {
     (void)state;
     spools = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    json_init(spools, BODY_MAX);
+    spools_init(spools);
+    json_init(BODY_MAX);
     return spools < 0;
 }
 
@@ -562,6 +566,50 @@ static void survives_mutations(void **state)
     }
 }
 
+static void takes_counts_and_flags(void **state)
+{
+    (void)state;
+    struct json_body *json =
+        accept_text("{\"cmd\":\"x\",\"count\":9007199254740991,\"flag\":true}");
+    assert_true(json_count(json, "count", 5) == JSON_COUNT_MAX);
+    assert_true(json_flag(json, "flag"));
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"count\":0,\"flag\":false}");
+    assert_true(json_count(json, "count", 5) == 0);
+    assert_true(json_is_given(json, "flag") && !json_flag(json, "flag"));
+    json_free(json);
+    static const char *const absent[] = {"{\"cmd\":\"x\"}",
+                                         "{\"cmd\":\"x\",\"count\":null,\"flag\":null}",
+                                         "{\"cmd\":\"x\",\"count\":\"\",\"flag\":\"\"}"};
+    for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
+        json = accept_text(absent[i]);
+        assert_true(json_count(json, "count", 5) == 5);
+        assert_false(json_flag(json, "flag"));
+        assert_false(json_is_given(json, "count") || json_is_given(json, "flag"));
+        json_free(json);
+    }
+    static const char *const bad_counts[] = {"9007199254740992",
+                                             "99999999999999999999999",
+                                             "-1",
+                                             "1.0",
+                                             "1e3",
+                                             "\"1\"",
+                                             "true",
+                                             "[1]",
+                                             "{}"};
+    for (size_t i = 0; i < sizeof(bad_counts) / sizeof(bad_counts[0]); i++) {
+        char body[100];
+        (void)snprintf(body, sizeof(body), "{\"cmd\":\"x\",\"count\":%s}", bad_counts[i]);
+        assert_refused(body, "count must be a whole number");
+    }
+    static const char *const bad_flags[] = {"1", "0", "\"true\"", "[]", "{}"};
+    for (size_t i = 0; i < sizeof(bad_flags) / sizeof(bad_flags[0]); i++) {
+        char body[100];
+        (void)snprintf(body, sizeof(body), "{\"cmd\":\"x\",\"flag\":%s}", bad_flags[i]);
+        assert_refused(body, "flag must be true or false");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,6 +618,7 @@ int main(void)
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(takes_the_members_out),
         cmocka_unit_test(refuses_wrong_members),
+        cmocka_unit_test(takes_counts_and_flags),
         cmocka_unit_test(checks_the_environment),
         cmocka_unit_test(overrides_among_many_names),
         cmocka_unit_test(limits_the_depth),

@@ -3,6 +3,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,13 +18,16 @@
 
 #include "common/io.h"
 #include "fcgi-app/log_cursor.h"
+#include "procd/event_id.h"
 #include "procd/job_files.h"
 
 struct log {
     char path[64];
     int directory;
-    uint64_t size; /* of the whole log */
-    int segment;   /* being written */
+    uint64_t size;  /* of the whole log */
+    uint64_t lines; /* the number of the next event */
+    bool bare;      /* ids are offsets, as those of the version before */
+    int segment;    /* being written */
 };
 
 static void start_segment(struct log *log)
@@ -53,8 +57,13 @@ static void append(struct log *log, const char *text, size_t length)
 /* Renders the event that the log's end would get next. */
 static size_t render(const struct log *log, char *event, size_t size, const char *data)
 {
-    return (size_t)snprintf(event, size, "id: %llu\nevent: log\ndata: {\"data\":\"%s\"}\n\n",
-                            (unsigned long long)log->size, data);
+    char line[64] = "";
+    if (!log->bare) {
+        (void)snprintf(line, sizeof(line), "-%llu", (unsigned long long)log->lines);
+    }
+    return (size_t)snprintf(event, size, "id: %s%llu%s\nevent: log\ndata: {\"data\":\"%s\"}\n\n",
+                            log->bare ? "" : "550e8400-", (unsigned long long)log->size, line,
+                            data);
 }
 
 /* Appends an event; its offset. */
@@ -63,7 +72,48 @@ static uint64_t append_event(struct log *log, const char *data)
     char event[512];
     uint64_t offset = log->size;
     append(log, event, render(log, event, sizeof(event), data));
+    log->lines++;
     return offset;
+}
+
+/* As the runner does after a full disk: the numbers of the lost lines are not used again. */
+static uint64_t append_gap(struct log *log, uint64_t missed)
+{
+    char event[128];
+    uint64_t offset = log->size;
+    append(log, event,
+           (size_t)snprintf(event, sizeof(event), "event: gap\ndata: {\"missed_lines\":%llu}\n\n",
+                            (unsigned long long)missed));
+    log->lines += missed;
+    return offset;
+}
+
+/* The id of the event at `offset`, number `line`. */
+static struct event_id id_of(uint64_t offset, uint64_t line)
+{
+    char text[EVENT_ID_SIZE];
+    struct event_id id;
+    int length = snprintf(text, sizeof(text), "550e8400-%llu-%llu", (unsigned long long)offset,
+                          (unsigned long long)line);
+    assert_true(event_id_parse(text, (size_t)length, &id));
+    return id;
+}
+
+static struct event_id bare_id_of(uint64_t offset)
+{
+    char text[EVENT_ID_SIZE];
+    struct event_id id;
+    int length = snprintf(text, sizeof(text), "%llu", (unsigned long long)offset);
+    assert_true(event_id_parse(text, (size_t)length, &id));
+    return id;
+}
+
+static enum log_seek seek(struct log_cursor *cursor, uint64_t offset, uint64_t line)
+{
+    struct event_id id = id_of(offset, line);
+    log_cursor_clear(cursor);
+    log_cursor_init(cursor, cursor->directory);
+    return log_cursor_seek_after(cursor, &id);
 }
 
 static int set_up(void **state)
@@ -95,17 +145,21 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* All that can be read now, in reads of at most `piece` bytes. */
-static const char *read_all(struct log_cursor *cursor, size_t piece, uint64_t *missed)
+/* All that can be read now, in reads of at most `piece` bytes, and the only gap, if there is one.
+ */
+static const char *read_all(struct log_cursor *cursor, size_t piece, struct log_gap *missed)
 {
     static char text[65536];
     size_t length = 0;
-    uint64_t gap;
+    struct log_gap gap;
     ssize_t count;
-    *missed = 0;
+    *missed = (struct log_gap){0};
     while ((count = log_cursor_read(cursor, text + length, piece, &gap)) > 0) {
         length += (size_t)count;
-        *missed += gap;
+        if (gap.bytes > 0) {
+            assert_int_equal(missed->bytes, 0);
+            *missed = gap;
+        }
         assert_true(length + piece < sizeof(text));
     }
     assert_int_equal(count, 0);
@@ -113,25 +167,39 @@ static const char *read_all(struct log_cursor *cursor, size_t piece, uint64_t *m
     return text;
 }
 
-/* Reads on and expects the `data` of events (in one row, each a single letter) and a gap. */
-static void expect_gap(struct log_cursor *cursor, const char *letters, uint64_t gap)
+/*
+ * Reads on and expects the `data` of events (in one row, each a single letter, or # for a gap event
+ * of the runner's). Returns the gap before them.
+ */
+static struct log_gap expect_after_gap(struct log_cursor *cursor, const char *letters)
 {
-    uint64_t missed;
+    struct log_gap missed;
     const char *at = read_all(cursor, 7, &missed);
     for (const char *letter = letters; *letter != '\0'; letter++) {
         char wanted[32];
-        (void)snprintf(wanted, sizeof(wanted), "\"data\":\"%c\"}\n\n", *letter);
+        (void)snprintf(wanted, sizeof(wanted), *letter == '#' ? "}\n\n" : "\"data\":\"%c\"}\n\n",
+                       *letter);
         at = strstr(at, wanted);
         assert_non_null(at);
         at += strlen(wanted);
     }
     assert_string_equal(at, "");
-    assert_int_equal(missed, gap);
+    return missed;
+}
+
+static void expect_gap(struct log_cursor *cursor, const char *letters, uint64_t bytes,
+                       uint64_t lines, struct event_id next)
+{
+    struct log_gap gap = expect_after_gap(cursor, letters);
+    assert_int_equal(gap.bytes, bytes);
+    assert_true(gap.numbered);
+    assert_int_equal(gap.lines, lines);
+    assert_string_equal(gap.next_id, next.text);
 }
 
 static void expect(struct log_cursor *cursor, const char *letters)
 {
-    expect_gap(cursor, letters, 0);
+    assert_int_equal(expect_after_gap(cursor, letters).bytes, 0);
 }
 
 static void test_follows(void **state)
@@ -190,7 +258,7 @@ static void test_whole_events_before_a_torn_one(void **state)
     expect(&cursor, "");
     append(log, "\n", 1);
     expect(&cursor, "");
-    uint64_t missed;
+    struct log_gap missed;
     char *text = malloc(300000);
     append(log, "\n", 1);
     append_event(log, "c");
@@ -238,9 +306,76 @@ static void test_a_gap_is_told(void **state)
     append_event(log, "c");
     remove_segment(log, 0);
     remove_segment(log, second);
-    expect_gap(&cursor, "c", third - second);
+    expect_gap(&cursor, "c", third - second, 1, id_of(third, 2));
     append_event(log, "d");
     expect(&cursor, "d");
+    log_cursor_clear(&cursor);
+}
+
+/* Gap events of the runner tell of some lines already: those are not told a second time. */
+static void test_a_gap_among_the_runners_gaps(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    append_event(log, "a"); /* 0 */
+    append_gap(log, 3);
+    append_gap(log, 4);
+    expect(&cursor, "a##");
+    uint64_t second = log->size;
+    start_segment(log);
+    append_event(log, "b"); /* 8 */
+    append_gap(log, 10);
+    append_event(log, "c"); /* 19 */
+    uint64_t third = log->size;
+    start_segment(log);
+    append_gap(log, 100);
+    append_gap(log, 200);
+    uint64_t last = append_event(log, "d"); /* 320 */
+    remove_segment(log, 0);
+    remove_segment(log, second);
+    expect_gap(&cursor, "##d", third - second, 12, id_of(last, 320));
+    /* a client that comes again may not have had the gap events after its line */
+    assert_int_equal(seek(&cursor, 0, 0), LOG_SEEK_DONE);
+    expect_gap(&cursor, "##d", third, 19, id_of(last, 320));
+    log_cursor_clear(&cursor);
+}
+
+static void test_a_gap_without_numbers(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    log->bare = true;
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    append_event(log, "a");
+    expect(&cursor, "a");
+    uint64_t second = log->size;
+    start_segment(log);
+    append_event(log, "b");
+    uint64_t third = log->size;
+    start_segment(log);
+    append_event(log, "c");
+    struct event_id bare = bare_id_of(second);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
+    expect(&cursor, "c");
+    bare = bare_id_of(second + 1);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
+    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_UNKNOWN);
+    bare = bare_id_of(0);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
+    remove_segment(log, 0);
+    remove_segment(log, second);
+    struct log_gap gap = expect_after_gap(&cursor, "c");
+    assert_int_equal(gap.bytes, third - second);
+    assert_false(gap.numbered);
+    assert_string_equal(gap.next_id, bare_id_of(third).text);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
+    gap = expect_after_gap(&cursor, "c");
+    assert_int_equal(gap.bytes, third);
+    assert_false(gap.numbered);
+    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_UNKNOWN);
     log_cursor_clear(&cursor);
 }
 
@@ -283,13 +418,61 @@ static void test_newest(void **state)
     start_segment(log);
     expect_newest(log, 1, "e"); /* the last segment is empty */
     append_event(log, "f");
-    append(log, "id: 1\n", 6); /* torn */
+    append(log, "id: 550e8400-1-6\n", 17); /* torn */
     const char *all = "abcdef";
     for (uint64_t events = 1; events <= 6; events++) {
         expect_newest(log, events, all + 6 - events);
     }
     expect_newest(log, 7, all);
     expect_newest(log, 10000, all);
+    expect_newest(log, UINT64_MAX, all);
+}
+
+/* The newest none: what comes from now on, an event that is half there too. */
+static void test_none_of_the_newest(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    char event[512];
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    append_event(log, "a");
+    for (int segments = 1; segments <= 2; segments++) {
+        size_t length = render(log, event, sizeof(event), "b");
+        append(log, event, length / 2);
+        assert_int_equal(log_cursor_seek_newest(&cursor, 0), 0);
+        expect(&cursor, "");
+        append(log, event + length / 2, length - length / 2);
+        log->lines++;
+        append_event(log, "c");
+        expect(&cursor, "bc");
+        start_segment(log);
+    }
+    assert_int_equal(log_cursor_seek_newest(&cursor, 0), 0);
+    append_event(log, "d");
+    expect(&cursor, "d");
+    log_cursor_clear(&cursor);
+}
+
+/* Gap events are no lines. */
+static void test_newest_lines_among_gaps(void **state)
+{
+    struct log *log = *state;
+    start_segment(log);
+    append_gap(log, 1);
+    append_event(log, "a");
+    append_gap(log, 2);
+    append_gap(log, 3);
+    append_event(log, "b");
+    start_segment(log);
+    append_gap(log, 4);
+    append_event(log, "c");
+    append_gap(log, 5);
+    expect_newest(log, 0, "");
+    expect_newest(log, 1, "c#");
+    expect_newest(log, 2, "b#c#");
+    expect_newest(log, 3, "a##b#c#");
+    expect_newest(log, 4, "#a##b#c#");
 }
 
 static void test_newest_of_many(void **state)
@@ -317,26 +500,134 @@ static void test_seek_after(void **state)
     struct log *log = *state;
     struct log_cursor cursor;
     log_cursor_init(&cursor, log->directory);
-    assert_int_equal(log_cursor_seek_after(&cursor, 0), 1); /* no log at all */
+    assert_int_equal(seek(&cursor, 0, 0), LOG_SEEK_AHEAD); /* no log at all */
+    start_segment(log);
+    assert_int_equal(seek(&cursor, 0, 0), LOG_SEEK_AHEAD);
+    uint64_t first = append_event(log, "a");
+    uint64_t second = append_event(log, "b");
+    uint64_t gap = append_gap(log, 1);
+    start_segment(log);
+    uint64_t third = append_event(log, "c");
+    assert_int_equal(seek(&cursor, first, 0), LOG_SEEK_DONE);
+    expect(&cursor, "b#c");
+    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_DONE);
+    expect(&cursor, "#c");
+    assert_int_equal(seek(&cursor, third, 3), LOG_SEEK_DONE);
+    expect(&cursor, "");
+    assert_int_equal(seek(&cursor, second + 1, 1), LOG_SEEK_UNKNOWN); /* inside an event */
+    assert_int_equal(seek(&cursor, second, 0), LOG_SEEK_UNKNOWN);
+    assert_int_equal(seek(&cursor, second, 10), LOG_SEEK_UNKNOWN);
+    assert_int_equal(seek(&cursor, gap, 2), LOG_SEEK_UNKNOWN);
+    struct event_id bare = bare_id_of(second);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
+    assert_int_equal(seek(&cursor, log->size, 4), LOG_SEEK_AHEAD);
+    assert_int_equal(seek(&cursor, log->size + 1000, 4), LOG_SEEK_AHEAD);
+    assert_int_equal(seek(&cursor, UINT64_MAX, UINT64_MAX), LOG_SEEK_AHEAD);
+    append(log, "id: 550e8400-", 13); /* torn: no event yet */
+    assert_int_equal(seek(&cursor, log->size - 13, 4), LOG_SEEK_AHEAD);
+    assert_int_equal(seek(&cursor, log->size - 1, 4), LOG_SEEK_AHEAD);
+    log_cursor_clear(&cursor);
+}
+
+static void test_seek_after_a_removed_event(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    log_cursor_init(&cursor, log->directory);
     start_segment(log);
     uint64_t first = append_event(log, "a");
     uint64_t second = append_event(log, "b");
     start_segment(log);
     uint64_t third = append_event(log, "c");
-    assert_int_equal(log_cursor_seek_after(&cursor, first), 0);
-    expect(&cursor, "bc");
-    assert_int_equal(log_cursor_seek_after(&cursor, second), 0);
-    expect(&cursor, "c");
-    assert_int_equal(log_cursor_seek_after(&cursor, third), 0);
-    expect(&cursor, "");
-    assert_int_equal(log_cursor_seek_after(&cursor, second + 1), 1); /* inside an event */
-    assert_int_equal(log_cursor_seek_after(&cursor, log->size), 1);
-    assert_int_equal(log_cursor_seek_after(&cursor, log->size + 1000), 1);
-    append(log, "id: ", 4); /* torn: no event yet */
-    assert_int_equal(log_cursor_seek_after(&cursor, log->size - 4), 1);
     remove_segment(log, 0);
-    assert_int_equal(log_cursor_seek_after(&cursor, second), 0);
-    expect_gap(&cursor, "c", third - second);
+    assert_int_equal(seek(&cursor, first, 0), LOG_SEEK_DONE);
+    expect_gap(&cursor, "c", third - first, 1, id_of(third, 2));
+    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_DONE);
+    expect(&cursor, "c"); /* it is gone, but nothing is missing */
+    assert_int_equal(seek(&cursor, second, 2), LOG_SEEK_UNKNOWN);
+    assert_int_equal(seek(&cursor, second, 1000), LOG_SEEK_UNKNOWN);
+    struct event_id bare = bare_id_of(second);
+    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
+    /* and what is removed between the seek and the read */
+    assert_int_equal(seek(&cursor, first, 0), LOG_SEEK_DONE);
+    start_segment(log);
+    uint64_t fourth = append_event(log, "d");
+    remove_segment(log, third);
+    expect_gap(&cursor, "d", fourth - first, 2, id_of(fourth, 3));
+    log_cursor_clear(&cursor);
+}
+
+/* A full disk takes an event back whose beginning was seen, and less comes in its place. */
+static void test_a_torn_event_that_is_taken_back(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    char torn[500];
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    append_event(log, "a");
+    memset(torn, 'x', sizeof(torn));
+    append(log, torn, sizeof(torn));
+    expect(&cursor, "a");
+    log->size -= sizeof(torn);
+    assert_int_equal(ftruncate(log->segment, (off_t)log->size), 0);
+    assert_int_equal(lseek(log->segment, 0, SEEK_END), (off_t)log->size);
+    append_gap(log, 1);
+    append_event(log, "b");
+    expect(&cursor, "#b");
+    log_cursor_clear(&cursor);
+}
+
+/* Files that a command has made, next to the segments and instead of them. */
+static void test_what_is_no_segment(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    static const char *const names[] = {"log.",
+                                        "log.5",
+                                        "log.-1",
+                                        "log. 0000000000000000005",
+                                        "log.00000000000000000005x",
+                                        "log.18446744073709551615",
+                                        "log.09223372036854775807"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int fd = openat(log->directory, names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0 && write(fd, "x\n\n", 3) == 3 && close(fd) == 0);
+    }
+    log_cursor_init(&cursor, log->directory);
+    expect(&cursor, "");
+    start_segment(log);
+    append_event(log, "a");
+    expect(&cursor, "a");
+    assert_int_equal(log_cursor_seek_newest(&cursor, 5), 0);
+    expect(&cursor, "a");
+    log_cursor_clear(&cursor);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_int_equal(unlinkat(log->directory, names[i], 0), 0);
+    }
+}
+
+/* Numbers that go back, which no runner writes, make no number of lines. */
+static void test_a_gap_between_damaged_ids(void **state)
+{
+    struct log *log = *state;
+    struct log_cursor cursor;
+    char data[1000];
+    struct log_gap missed;
+    log_cursor_init(&cursor, log->directory);
+    start_segment(log);
+    log->lines = 50;
+    append_event(log, "a");
+    expect(&cursor, "a");
+    remove_segment(log, 0);
+    log->size += 1000;
+    log->lines = 7;
+    start_segment(log);
+    append_event(log, "b");
+    assert_true(log_cursor_read(&cursor, data, sizeof(data), &missed) > 0);
+    assert_int_equal(missed.bytes, 1000);
+    assert_false(missed.numbered);
+    assert_int_equal(missed.lines, 0);
     log_cursor_clear(&cursor);
 }
 
@@ -344,7 +635,7 @@ static void test_unread(void **state)
 {
     struct log *log = *state;
     struct log_cursor cursor;
-    uint64_t missed;
+    struct log_gap missed;
     char first[64];
     char again[64];
     log_cursor_init(&cursor, log->directory);
@@ -371,10 +662,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_removed_segment_is_read_to_its_end, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_gap_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_gap_among_the_runners_gaps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_gap_without_numbers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_after_a_removed_segment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_newest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_newest_of_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_none_of_the_newest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_newest_lines_among_gaps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_seek_after, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_seek_after_a_removed_event, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_torn_event_that_is_taken_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_no_segment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_gap_between_damaged_ids, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

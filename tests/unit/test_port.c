@@ -37,7 +37,7 @@ static int init(void **state)
         return -1;
     }
     directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    json_init(-1, 0);
+    json_init(0);
     port_init(directory_fd, PROXY_PORT);
     return directory_fd < 0;
 }
@@ -89,11 +89,9 @@ static void assert_target(const char *expected)
 static size_t count_files(void)
 {
     struct fs_error error;
-    char **names;
-    size_t count;
-    assert_int_equal(fs_list(directory, &names, &count, &error), 0);
-    fs_list_free(names, count);
-    return count;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    assert_int_equal(fs_list(directory, &names, &error), 0);
+    return names.count;
 }
 
 static void binds_and_unbinds(void **state)
@@ -230,13 +228,34 @@ static void survives_unbinding_meanwhile(void **state)
     assert_int_equal(count_files(), 0);
 }
 
+/* What somebody else has put in the target's place is no port, and unbinding removes it. */
+static void is_mended_by_unbinding(void **state)
+{
+    (void)state;
+    static const char *const garbage[] = {"", "garbage", "0\n", "\xff\xfe", "8080 and more"};
+    static const char refusal[] =
+        "{\"success\":false,\"error\":\"The port could not be bound: Bad message\"}";
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+        cleanup_fd int fd =
+            openat(directory_fd, PORT_TARGET_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, garbage[i], strlen(garbage[i])), strlen(garbage[i]));
+        assert_answer(&bind_port_endpoint, "{\"port\":8080}", 500, refusal);
+        assert_answer(&unbind_port_endpoint, "", 200, REMOVED);
+        assert_int_equal(count_files(), 0);
+    }
+    assert_int_equal(mkdirat(directory_fd, PORT_TARGET_FILE, 0755), 0);
+    assert_answer(&unbind_port_endpoint, "", 200, REMOVED);
+    assert_answer(&bind_port_endpoint, "{\"port\":8080}", 200, BOUND);
+    assert_answer(&unbind_port_endpoint, "", 200, REMOVED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(binds_and_unbinds),
-        cmocka_unit_test(refuses_what_is_no_port),
-        cmocka_unit_test(has_one_winner),
-        cmocka_unit_test(survives_unbinding_meanwhile),
+        cmocka_unit_test(binds_and_unbinds),      cmocka_unit_test(refuses_what_is_no_port),
+        cmocka_unit_test(has_one_winner),         cmocka_unit_test(survives_unbinding_meanwhile),
+        cmocka_unit_test(is_mended_by_unbinding),
     };
     return cmocka_run_group_tests(tests, init, clear);
 }

@@ -439,10 +439,10 @@ static void logs_lines_in_order(void **state)
     char *log = read_log(job.id, NULL);
     const char *at = log;
     for (int i = 1; i <= 10000; i++) {
-        char expected[60];
-        unsigned long long offset;
-        assert_int_equal(sscanf(at, "id: %llu\nevent: log\n", &offset), 1);
-        assert_int_equal(offset, at - log);
+        char expected[80];
+        snprintf(expected, sizeof(expected), "id: %.8s-%td-%d\nevent: log\n", job.id, at - log,
+                 i - 1);
+        assert_memory_equal(at, expected, strlen(expected));
         snprintf(expected, sizeof(expected), "\"stream\":\"stdout\",\"data\":\"line %d\"}\n\n", i);
         at = strstr(at, "\"stream\"");
         assert_non_null(at);
@@ -467,10 +467,10 @@ static bool log_has_line(const void *id)
 static void a_line_is_there_at_once(void **state)
 {
     (void)state;
-    struct job job = start("echo early; printf half; sleep 1000");
+    struct job job = start("printf half >&2; echo early; sleep 1000");
     await(log_has_line, job.id);
     enum job_status status;
-    assert_int_equal(procd_kill(job.id, &status), PROCD_DONE);
+    assert_int_equal(kill_job(job.id, &status), PROCD_DONE);
     char *log = read_log(job.id, NULL);
     assert_int_equal(count_of(log, "\"data\":\"half\"}\n\n"), 1); /* the unfinished line as well */
     free(log);
@@ -501,7 +501,7 @@ static void tells_how_jobs_end(void **state)
     enum job_status status;
     await_job_end(failed.id);
     await_job_end(signalled.id);
-    assert_int_equal(procd_kill(killed.id, &status), PROCD_DONE);
+    assert_int_equal(kill_job(killed.id, &status), PROCD_DONE);
     assert_true(process_is_gone(&killed.pid));
     struct job job = find_job(failed.id);
     assert_int_equal(job.status, JOB_FAILED);
@@ -511,18 +511,18 @@ static void tells_how_jobs_end(void **state)
     assert_int_equal(job.signal, SIGSEGV);
     assert_int_equal(job.exit_code, -1);
     assert_int_equal(find_job(killed.id).status, JOB_KILLED);
-    assert_int_equal(procd_kill(failed.id, &status), PROCD_NOT_RUNNING);
+    assert_int_equal(kill_job(failed.id, &status), PROCD_NOT_RUNNING);
     assert_int_equal(status, JOB_FAILED);
-    assert_int_equal(procd_kill(killed.id, &status), PROCD_NOT_RUNNING);
+    assert_int_equal(kill_job(killed.id, &status), PROCD_NOT_RUNNING);
     assert_int_equal(status, JOB_KILLED);
-    assert_int_equal(procd_kill("550e8400-e29b-41d4-a716-446655440000", &status), PROCD_NOT_FOUND);
-    assert_int_equal(procd_kill("../../..", &status), PROCD_NOT_FOUND);
+    assert_int_equal(kill_job("550e8400-e29b-41d4-a716-446655440000", &status), PROCD_NOT_FOUND);
+    assert_int_equal(kill_job("../../..", &status), PROCD_NOT_FOUND);
 }
 
 static void *kill_it(void *id)
 {
     enum job_status status;
-    intptr_t result = procd_kill(id, &status);
+    intptr_t result = kill_job(id, &status);
     return (void *)(result == PROCD_NOT_RUNNING && status != JOB_KILLED ? PROCD_LOST : result);
 }
 
@@ -578,7 +578,7 @@ static void jobs_outlive_procd(void **state)
         assert_int_equal(found.status, JOB_RUNNING);
         assert_int_equal(found.pid, running.pid);
         assert_true(found.started_at == running.started_at);
-        assert_int_equal(procd_kill(running.id, &status), PROCD_DONE);
+        assert_int_equal(kill_job(running.id, &status), PROCD_DONE);
         assert_int_equal(find_job(running.id).status, JOB_KILLED);
     }
 }

@@ -161,8 +161,8 @@ static struct raw sound(void)
                         .field = {.tag = FIELD_ID, .length = 4, .value = "abc"}};
 }
 
-/* 1 if it was taken; -1 if it was refused by either step. */
-static int deliver(const void *data, size_t length)
+/* 1 if it was taken; -1 if it was refused by either step, for `error`. */
+static int deliver_for(const void *data, size_t length, int error)
 {
     struct incoming incoming;
     assert_int_equal(send(pair[0], data, length, 0), (ssize_t)length);
@@ -172,9 +172,14 @@ static int deliver(const void *data, size_t length)
         incoming_clear(&incoming);
     }
     if (received < 0) {
-        assert_int_equal(errno, EBADMSG);
+        assert_int_equal(errno, error);
     }
     return received;
+}
+
+static int deliver(const void *data, size_t length)
+{
+    return deliver_for(data, length, EBADMSG);
 }
 
 static void refuses_what_is_no_message(void **state)
@@ -187,6 +192,8 @@ static void refuses_what_is_no_message(void **state)
     assert_int_equal(deliver("x", 1), -1);
     raw = sound();
     raw.magic[3] = '2';
+    assert_int_equal(deliver_for(&raw, sizeof(raw), EPROTONOSUPPORT), -1);
+    raw.magic[0] = 'q';
     assert_int_equal(deliver(&raw, sizeof(raw)), -1);
     raw = sound();
     for (size_t cut = 1; cut < sizeof(raw); cut++) {

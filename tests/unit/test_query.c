@@ -13,7 +13,8 @@
 
 static void assert_value(const char *query, const char *expected)
 {
-    char *value = query_value(query, "id");
+    char *value;
+    assert_int_equal(query_value(query, "id", &value), 0);
     if (expected == NULL) {
         assert_null(value);
     } else {
@@ -49,9 +50,21 @@ static void test_decoding(void **state)
     assert_value("id=a%00b", NULL);
 }
 
+static void test_presence(void **state)
+{
+    (void)state;
+    assert_true(query_has("a=b&id=x", "id"));
+    assert_true(query_has("id=%00", "id")); /* there, but no text */
+    assert_false(query_has("id=&id=x", "id"));
+    assert_false(query_has("id", "id"));
+    assert_false(query_has("", "id"));
+    assert_false(query_has("xid=1&idx=2&ID=3", "id"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),
-                                       cmocka_unit_test(test_decoding)};
+                                       cmocka_unit_test(test_decoding),
+                                       cmocka_unit_test(test_presence)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

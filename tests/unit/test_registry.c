@@ -13,13 +13,17 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/cleanup.h"
+#include "common/clock.h"
 #include "procd/client.h"
 #include "procd/job_files.h"
 #include "procd/job_record.h"
+#include "procd/protocol.h"
 #include "procd/registry.h"
 #include "tests/unit/procd_fixture.h"
 
@@ -32,6 +36,13 @@ static int open_jobs(void)
     return fd;
 }
 
+static void write_record(int directory, const struct job_record *record)
+{
+    cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
+    assert_int_equal(job_record_draft(directory, record, &draft), 0);
+    assert_int_equal(job_record_publish(&draft, record->pid), 0);
+}
+
 /* Makes the files of a job by hand. Returns its directory. */
 static int make_job(int jobs, const char *id, uint64_t started_at, bool with_record, bool with_exit)
 {
@@ -40,9 +51,11 @@ static int make_job(int jobs, const char *id, uint64_t started_at, bool with_rec
     assert_true(directory >= 0);
     if (with_record) {
         char command[] = "made by hand";
-        struct job_record record = {.pid = 77, .started_at = started_at, .command = command};
+        char directory_name[] = "/somewhere";
+        struct job_record record = {
+            .pid = 77, .started_at = started_at, .command = command, .cwd = directory_name};
         snprintf(record.id, sizeof(record.id), "%s", id);
-        assert_int_equal(job_record_write(directory, &record), 0);
+        write_record(directory, &record);
     }
     if (with_exit) {
         const struct job_exit ending = {
@@ -62,7 +75,7 @@ static void records_read_as_written(void **state)
     struct job_record record = {
         .id = "550e8400-e29b-41d4-a716-446655440000", .pid = 12, .started_at = UINT64_C(1) << 62};
     struct job_record read = {.pid = 0};
-    assert_int_equal(job_record_read(directory, &read), -1);
+    assert_int_equal(job_record_read(directory, record.id, &read), -1);
     assert_int_equal(errno, ENOENT);
     char *cmd = malloc(300001);
     for (int i = 0; i < 300000; i += 3) {
@@ -70,15 +83,17 @@ static void records_read_as_written(void **state)
     }
     cmd[300000] = '\0';
     record.command = command_shown(cmd);
+    record.cwd = command_shown("/somewhere");
     assert_true(strlen(record.command) <= COMMAND_SHOWN_MAX);
     size_t shown = strlen(record.command) - 3;
     assert_int_equal(shown % 3, 0); /* no character is cut */
     assert_memory_equal(record.command, cmd, shown);
     assert_string_equal(record.command + shown, "\xe2\x80\xa6");
-    assert_int_equal(job_record_write(directory, &record), 0);
-    assert_int_equal(job_record_read(directory, &read), 0);
+    write_record(directory, &record);
+    assert_int_equal(job_record_read(directory, record.id, &read), 0);
     assert_string_equal(read.id, record.id);
     assert_string_equal(read.command, record.command);
+    assert_string_equal(read.cwd, "/somewhere");
     assert_int_equal(read.pid, 12);
     assert_true(read.started_at == record.started_at);
     job_record_clear(&read);
@@ -88,6 +103,7 @@ static void records_read_as_written(void **state)
     struct job_exit ending = {.status = JOB_KILLED,
                               .code = -1,
                               .signal = 9,
+                              .reason = END_TIMEOUT,
                               .ended_at = 5,
                               .cpu_user_ms = 6,
                               .cpu_system_ms = 7,
@@ -100,7 +116,7 @@ static void records_read_as_written(void **state)
     assert_int_equal(told.status, ending.status); /* field by field: between them lies padding */
     assert_int_equal(told.code, ending.code);
     assert_int_equal(told.signal, ending.signal);
-    assert_false(told.lost);
+    assert_int_equal(told.reason, ending.reason);
     assert_true(told.ended_at == ending.ended_at && told.cpu_user_ms == ending.cpu_user_ms &&
                 told.cpu_system_ms == ending.cpu_system_ms && told.max_rss_kb == ending.max_rss_kb);
 
@@ -113,6 +129,99 @@ static void records_read_as_written(void **state)
     unlinkat(directory, JOB_RECORD_FILE, 0);
     close(directory);
     assert_int_equal(rmdir(path), 0);
+}
+
+/* Writes a message as a file, with `version` as the character of its version. */
+static void write_message(int directory, const char *name, struct message *message, char version)
+{
+    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(message_write_file(fd, message), 0);
+    assert_int_equal(pwrite(fd, &version, 1, 3), 1);
+    close(fd);
+    message_clear(message);
+}
+
+/* A job that is found at procd's start, with a record of a version. Returns its directory. */
+static int make_job_of_version(const char *id, const char *command, char version)
+{
+    procd_end(SIGKILL);
+    cleanup_fd int jobs = open_jobs();
+    int directory = make_job(jobs, id, 1, false, false);
+    struct message message;
+    message_init(&message, MESSAGE_RECORD);
+    message_add_text(&message, FIELD_ID, id);
+    message_add_number(&message, FIELD_PID, 99);
+    message_add_number(&message, FIELD_STARTED_AT, 1);
+    message_add_text(&message, FIELD_COMMAND, command);
+    write_message(directory, JOB_RECORD_FILE, &message, version);
+    return directory;
+}
+
+/* What was written before there were cwd and reason is read, as far as it goes. */
+static void old_records_are_read(void **state)
+{
+    (void)state;
+    static const char id[] = "30000000-0000-4000-8000-000000000001";
+    int directory = make_job_of_version(id, "old", '1');
+    struct message message;
+    message_init(&message, MESSAGE_EXITED);
+    message_add_number(&message, FIELD_STATUS, JOB_FAILED);
+    message_add_number(&message, FIELD_CODE, -1);
+    message_add_number(&message, FIELD_SIGNAL, SIGSEGV);
+    message_add_number(&message, FIELD_LOST, 0);
+    message_add_number(&message, FIELD_ENDED_AT, (int64_t)time(NULL) * 1000000000);
+    write_message(directory, JOB_EXIT_FILE, &message, '1');
+    close(directory);
+    procd_launch();
+    struct job job = find_job(id);
+    assert_int_equal(job.pid, 99);
+    assert_int_equal(job.status, JOB_FAILED);
+    assert_int_equal(job.signal, SIGSEGV);
+    assert_int_equal(job.reason, END_SIGNAL);
+    enum job_status status;
+    assert_int_equal(procd_delete(id, &status), PROCD_DONE);
+}
+
+/* What a later version has written is neither taken for something else nor removed. */
+static void records_of_another_version_are_left_alone(void **state)
+{
+    (void)state;
+    static const char id[] = "30000000-0000-4000-8000-000000000002";
+    int directory = make_job_of_version(id, "new", '9');
+    procd_launch();
+    assert_int_equal(procd_ping(DEADLINE_MS), PROCD_DONE);
+    struct job_record record;
+    assert_int_equal(job_record_read(directory, id, &record), -1);
+    assert_int_equal(errno, EPROTONOSUPPORT);
+    assert_string_equal(find_job(id).id, "");
+    assert_int_equal(faccessat(directory, JOB_RECORD_FILE, F_OK, 0), 0);
+    close(directory);
+}
+
+/* A job's id is the name of a directory: a record that says another one is not believed. */
+static void a_record_cannot_speak_for_another_directory(void **state)
+{
+    (void)state;
+    static const char id[] = "30000000-0000-4000-8000-000000000003";
+    static const char elsewhere[] = "../../victim/././././././././././../";
+    char path[200];
+    assert_int_equal(strlen(elsewhere), JOB_ID_SIZE - 1);
+    procd_end(SIGKILL);
+    snprintf(path, sizeof(path), "%s/victim", procd.run);
+    assert_int_equal(mkdir(path, 0700), 0);
+    cleanup_fd int jobs = open_jobs();
+    cleanup_fd int directory = make_job(jobs, id, 1, false, false);
+    struct message message;
+    message_init(&message, MESSAGE_RECORD);
+    message_add_text(&message, FIELD_ID, elsewhere);
+    message_add_text(&message, FIELD_COMMAND, "forged");
+    write_message(directory, JOB_RECORD_FILE, &message, '1');
+    procd_launch();
+    enum job_status status;
+    assert_int_equal(procd_delete(elsewhere, &status), PROCD_NOT_FOUND);
+    assert_int_equal(procd_delete(id, &status), PROCD_NOT_FOUND);
+    assert_int_equal(rmdir(path), 0); /* it is there, and empty */
 }
 
 struct counted {
@@ -136,7 +245,7 @@ static void count_job(void *context, const struct job *job)
 static void keeps_the_newest_finished(void **state)
 {
     (void)state;
-    enum { MADE = JOBS_FINISHED_MAX + 50 };
+    enum { KEPT = 1000, MADE = KEPT + 50 }; /* by default */
     struct job running;
     struct spawn_error error;
     const struct command sleeper = {.cmd = "sleep 1000"};
@@ -152,7 +261,7 @@ static void keeps_the_newest_finished(void **state)
     procd_launch();
     struct counted counted = {0};
     assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
-    assert_int_equal(counted.finished, JOBS_FINISHED_MAX);
+    assert_int_equal(counted.finished, KEPT);
     assert_int_equal(counted.running, 1);
     assert_true(counted.oldest_finished == first + 50);
     assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000000", F_OK, 0), -1);
@@ -165,12 +274,12 @@ static void keeps_the_newest_finished(void **state)
     await_job_end(job.id);
     counted = (struct counted){0};
     assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
-    assert_int_equal(counted.finished, JOBS_FINISHED_MAX);
+    assert_int_equal(counted.finished, KEPT);
     assert_true(counted.oldest_finished == first + 51);
     assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000032", F_OK, 0), -1);
     assert_int_equal(find_job(running.id).status, JOB_RUNNING);
     enum job_status status;
-    assert_int_equal(procd_kill(running.id, &status), PROCD_DONE);
+    assert_int_equal(kill_job(running.id, &status), PROCD_DONE);
     assert_int_equal(find_job(running.id).status, JOB_KILLED); /* it began first and ended last */
     close(jobs);
 }
@@ -202,7 +311,7 @@ static void tells_the_lost_from_the_unborn(void **state)
     assert_int_equal(procd_open_job(lost, &directory), PROCD_DONE);
     struct job_exit ending;
     assert_int_equal(job_exit_read(directory, &ending), 0);
-    assert_true(ending.lost);
+    assert_int_equal(ending.reason, END_LOST);
     close(directory);
     assert_int_equal(procd_open_job(dead, &directory), PROCD_NOT_FOUND);
     assert_int_equal(faccessat(jobs, dead, F_OK, 0), -1);
@@ -211,9 +320,9 @@ static void tells_the_lost_from_the_unborn(void **state)
     assert_false(is_listed(unborn));
     assert_int_equal(faccessat(jobs, unborn, F_OK, 0), 0);
     char command[] = "born";
-    struct job_record record = {.pid = 5, .started_at = 4, .command = command};
+    struct job_record record = {.pid = 5, .started_at = 4, .command = command, .cwd = command};
     snprintf(record.id, sizeof(record.id), "%s", unborn);
-    assert_int_equal(job_record_write(held, &record), 0);
+    write_record(held, &record);
     await(is_listed, unborn);
     assert_int_equal(find_job(unborn).status, JOB_RUNNING);
     close(held); /* and dies */
@@ -222,12 +331,82 @@ static void tells_the_lost_from_the_unborn(void **state)
     close(jobs);
 }
 
+static void keep_status(void *context, const struct job *job)
+{
+    *(enum job_status *)context = job->status;
+}
+
+/*
+ * Whoever has seen the exit record is not told that the job runs. Here procd has found no socket of
+ * the runners, as when it looks for one right when the job ends, and would look again a little
+ * later.
+ */
+static void tells_no_older_end_than_the_record(void **state)
+{
+    (void)state;
+    enum { JOBS = 20 };
+    int held[JOBS];
+    char ids[JOBS][JOB_ID_SIZE];
+    procd_end(SIGKILL);
+    int jobs = open_jobs();
+    for (unsigned i = 0; i < JOBS; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "20000000-0000-4000-8000-%012x", i);
+        held[i] = make_job(jobs, ids[i], i + 1, true, false);
+        assert_int_equal(flock(held[i], LOCK_EX), 0);
+        assert_int_equal(job_exit_reserve(held[i]), 0);
+    }
+    procd_launch();
+    for (int i = 0; i < JOBS; i++) {
+        const struct job_exit ending = {.status = JOB_COMPLETED, .ended_at = clock_date_ns()};
+        enum job_status status = JOB_FAILED;
+        assert_int_equal(procd_get(ids[i], keep_status, &status), PROCD_DONE);
+        assert_int_equal(status, JOB_RUNNING);
+        assert_int_equal(job_exit_write(held[i], &ending), 0);
+        assert_int_equal(procd_get(ids[i], keep_status, &status), PROCD_DONE);
+        assert_int_equal(status, JOB_COMPLETED);
+        close(held[i]);
+    }
+    close(jobs);
+}
+
+/* Whatever order the directory has them in: as many as are to be kept, then as many as by default.
+ */
+static void finds_thousands(void **state)
+{
+    (void)state;
+    enum { MADE = 2000 };
+    procd_end(SIGKILL);
+    cleanup_fd int jobs = open_jobs();
+    for (int i = 0; i < MADE; i++) {
+        char id[JOB_ID_SIZE];
+        snprintf(id, sizeof(id), "40000000-0000-4000-8000-%012d", i);
+        close(make_job(jobs, id, (uint64_t)time(NULL) * 1000000000 + (uint64_t)(i * 779 % MADE),
+                       true, true));
+    }
+    setenv("SANDBOX_KEEP_FINISHED", "2500", 1);
+    procd_launch();
+    struct counted counted = {0};
+    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_true(counted.finished >= MADE);
+    unsetenv("SANDBOX_KEEP_FINISHED");
+    procd_end(SIGKILL);
+    procd_launch();
+    counted = (struct counted){0};
+    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(counted.finished, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_read_as_written),
+        cmocka_unit_test(old_records_are_read),
+        cmocka_unit_test(records_of_another_version_are_left_alone),
+        cmocka_unit_test(a_record_cannot_speak_for_another_directory),
         cmocka_unit_test(keeps_the_newest_finished),
         cmocka_unit_test(tells_the_lost_from_the_unborn),
+        cmocka_unit_test(tells_no_older_end_than_the_record),
+        cmocka_unit_test(finds_thousands),
     };
     return cmocka_run_group_tests(tests, procd_setup, procd_teardown);
 }

@@ -12,8 +12,31 @@
 
 #include "common/settings.h"
 
-static const char *const names[] = {"PORT", "PROXY_PORT", "SANDBOX_MAX_BODY", "SANDBOX_LOG_MAX",
-                                    "SANDBOX_MAX_CONNECTIONS"};
+static const char *const names[] = {"PORT",
+                                    "PROXY_PORT",
+                                    "SANDBOX_MAX_BODY",
+                                    "SANDBOX_LOG_MAX",
+                                    "SANDBOX_MAX_CONNECTIONS",
+                                    "SANDBOX_KEEP_FINISHED",
+                                    "SANDBOX_KEEP_FINISHED_FOR",
+                                    "SANDBOX_MAX_TIMEOUT",
+                                    "SANDBOX_READER_TIMEOUT",
+                                    "SANDBOX_CGROUP",
+                                    "SANDBOX_MAX_RUNS",
+                                    "SANDBOX_MAX_JOBS",
+                                    "SANDBOX_MAX_STREAMS",
+                                    "SANDBOX_MAX_OUTPUT",
+                                    "SANDBOX_MAX_FAILED_AUTH",
+                                    "SANDBOX_USER",
+                                    "SANDBOX_ALLOW_SETUID",
+                                    "SANDBOX_LIMIT_NOFILE",
+                                    "SANDBOX_LIMIT_NPROC",
+                                    "SANDBOX_LIMIT_FSIZE",
+                                    "SANDBOX_LIMIT_CPU",
+                                    "SANDBOX_LIMIT_AS",
+                                    "SANDBOX_MEMORY_MAX",
+                                    "SANDBOX_PIDS_MAX",
+                                    "SANDBOX_CPU_MAX"};
 
 static int clear_environment(void **state)
 {
@@ -54,6 +77,26 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.max_body, 256 << 20);
     assert_int_equal(settings.log_max, 64 << 20);
     assert_int_equal(settings.max_connections, 4096);
+    assert_int_equal(settings.max_runs, 1024);
+    assert_int_equal(settings.max_jobs, 1024);
+    assert_int_equal(settings.max_streams, 0);
+    assert_int_equal(settings.max_output, 0);
+    assert_int_equal(settings.max_failed_auth, 10);
+    assert_int_equal(settings.keep_finished, 1000);
+    assert_int_equal(settings.keep_finished_ms, 24 * 3600 * 1000);
+    assert_int_equal(settings.max_timeout_ms, 0);
+    assert_int_equal(settings.reader_timeout_ms, 3600 * 1000);
+    assert_int_equal(settings.memory_max, 0);
+    assert_int_equal(settings.pids_max, 0);
+    assert_int_equal(settings.cpu_max, 0);
+    assert_string_equal(settings.cgroup, "auto");
+    assert_null(settings.user);
+    assert_int_equal(settings.allow_setuid, 0);
+    assert_int_equal(settings.limit_nofile, 0);
+    assert_int_equal(settings.limit_nproc, 0);
+    assert_int_equal(settings.limit_fsize, 0);
+    assert_int_equal(settings.limit_cpu_ms, 0);
+    assert_int_equal(settings.limit_as, 0);
 }
 
 static void reads_values_and_suffixes(void **state)
@@ -72,6 +115,31 @@ static void reads_values_and_suffixes(void **state)
     assert_int_equal(settings.max_connections, 16);
     setenv("SANDBOX_MAX_BODY", "512k", 1);
     assert_int_equal(read_good().max_body, 512 << 10);
+    setenv("SANDBOX_CGROUP", "off", 1);
+    assert_string_equal(read_good().cgroup, "off");
+    setenv("SANDBOX_CGROUP", "/sys/fs/cgroup/box", 1);
+    assert_string_equal(read_good().cgroup, "/sys/fs/cgroup/box");
+}
+
+static void reads_times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t ms;
+    } times[] = {{"0", 0},          {"90", 90000},          {"250ms", 250},
+                 {"7s", 7000},      {"2M", 2 * 60000L},     {"3h", 3 * 3600000L},
+                 {"1d", 86400000L}, {"20d", 20 * 86400000L}};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        setenv("SANDBOX_MAX_TIMEOUT", times[i].text, 1);
+        assert_int_equal(read_good().max_timeout_ms, times[i].ms);
+    }
+    setenv("SANDBOX_KEEP_FINISHED", "0", 1);
+    setenv("SANDBOX_KEEP_FINISHED_FOR", "30d", 1);
+    setenv("SANDBOX_READER_TIMEOUT", "1500ms", 1);
+    assert_int_equal(read_good().keep_finished, 0);
+    assert_int_equal(read_good().keep_finished_ms, 30 * 86400000L);
+    assert_int_equal(read_good().reader_timeout_ms, 1500);
 }
 
 static void refuses_what_is_no_value(void **state)
@@ -100,6 +168,18 @@ static void refuses_what_is_no_value(void **state)
     assert_refused("SANDBOX_LOG_MAX", "1023k");
     assert_refused("SANDBOX_MAX_CONNECTIONS", "15");
     assert_refused("SANDBOX_MAX_CONNECTIONS", "65537");
+    assert_refused("SANDBOX_MAX_CONNECTIONS", "4k");
+    assert_refused("SANDBOX_KEEP_FINISHED", "1s");
+    assert_refused("SANDBOX_KEEP_FINISHED", "10001");
+    assert_refused("SANDBOX_MAX_TIMEOUT", "21d");
+    assert_refused("SANDBOX_MAX_TIMEOUT", "1k");
+    assert_refused("SANDBOX_MAX_TIMEOUT", "1 s");
+    assert_refused("SANDBOX_MAX_TIMEOUT", "1.5s");
+    assert_refused("SANDBOX_MAX_TIMEOUT", "s");
+    assert_refused("SANDBOX_READER_TIMEOUT", "0");
+    assert_refused("SANDBOX_READER_TIMEOUT", "999ms");
+    assert_refused("SANDBOX_CGROUP", "on");
+    assert_refused("SANDBOX_CGROUP", "sys/fs/cgroup");
 }
 
 static void refuses_one_port_for_both(void **state)
@@ -113,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(takes_defaults, clear_environment),
         cmocka_unit_test_setup(reads_values_and_suffixes, clear_environment),
+        cmocka_unit_test_setup(reads_times, clear_environment),
         cmocka_unit_test_setup(refuses_what_is_no_value, clear_environment),
         cmocka_unit_test_setup(refuses_one_port_for_both, clear_environment),
     };

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/spool.h"
 #include "tests/unit/no_tmpfile.h"
 
@@ -164,12 +165,36 @@ static void survives_a_failing_file(void **state)
     assert_view(spool, 1450);
 }
 
+/* Another process reads it from the beginning, however much of it is in memory, and the spool may
+ * go. */
+static void gives_a_reader(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 99, 100, 101, 5000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct spool *spool = spool_new(directory_fd, i % 2 == 0 ? 0 : 100, 0);
+        append(spool, sizes[i] / 2);
+        append(spool, sizes[i] - sizes[i] / 2);
+        int reader = spool_open_reader(spool);
+        assert_true(reader >= 0);
+        spool_free(spool);
+        char data[6000];
+        assert_int_equal(io_read_full(reader, data, sizeof(data)), sizes[i]);
+        for (size_t at = 0; at < sizes[i]; at++) {
+            assert_int_equal(data[at], byte_at(at));
+        }
+        assert_int_equal(write(reader, "x", 1), -1);
+        close(reader);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_byte),
         cmocka_unit_test(keeps_every_byte_without_tmpfile),
         cmocka_unit_test(needs_no_directory_within_memory),
+        cmocka_unit_test(gives_a_reader),
         cmocka_unit_test(stops_at_its_cap),
         cmocka_unit_test(survives_a_failing_file),
     };

@@ -96,27 +96,28 @@ static void test_events(void **state)
     assert_int_equal(sse_begin(&request), 0);
     cJSON *data = cJSON_CreateObject();
     assert_non_null(cJSON_AddNumberToObject(data, "code", 3));
-    assert_int_equal(sse_event(&request, "complete", data), 0);
+    assert_int_equal(sse_event(&request, SSE_NO_ID, "complete", data), 0);
     assert_int_equal(sse_keepalive(&request), 0);
-    assert_int_equal(sse_error(&request, "no \xff %d", 7), 0);
+    assert_int_equal(sse_error(&request, 12, "no \xff %d", 7), 0);
     assert_int_equal(request.status, 200);
     assert_string_equal(request.answer,
                         "event: complete\ndata: {\"code\":3}\n\n"
                         ":keepalive\n\n"
-                        "event: error\ndata: {\"error\":\"no \xef\xbf\xbd 7\"}\n\n");
-    assert_int_equal(sse_event(&request, "complete", NULL), -1); /* memory was out */
+                        "id: 12\nevent: error\ndata: {\"error\":\"no \xef\xbf\xbd 7\"}\n\n");
+    assert_int_equal(sse_event(&request, 13, "complete", NULL), -1); /* memory was out */
     assert_true(request.aborted);
     fake_request_clear(&request);
 }
 
 struct lines {
     struct writer writer;
+    int64_t next_id;
 };
 
 static int take_line(void *context, const struct line *line)
 {
     struct lines *lines = context;
-    return sse_output(&lines->writer, "stdout", line);
+    return sse_output(&lines->writer, lines->next_id++, "stdout", line);
 }
 
 /* Feeds `stream` in pieces to a reader that keeps nothing in memory beyond `memory` bytes. */
@@ -124,7 +125,7 @@ static void render_lines(struct request *request, const char *stream, size_t len
                          size_t memory)
 {
     cleanup_fd int directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct lines lines;
+    struct lines lines = {.next_id = 8};
     struct line_reader reader;
     line_reader_init(&reader, directory, memory);
     assert_int_equal(writer_init(&lines.writer, request, WRITER_MIN, true), 0);
@@ -148,10 +149,11 @@ static void test_output(void **state)
         render_lines(&request, stream, sizeof(stream) - 1, piece, 2);
         assert_string_equal(
             request.answer,
-            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"a\xe2\x82\xac\\\"\"}\n\n"
-            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"\"}\n\n"
-            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"\xef\xbf\xbd\xef\xbf\xbd\"}\n\n"
-            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"end\"}\n\n");
+            "id: 8\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"a\xe2\x82\xac\\\"\"}\n\n"
+            "id: 9\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"\"}\n\n"
+            "id: 10\nevent: output\ndata: "
+            "{\"stream\":\"stdout\",\"data\":\"\xef\xbf\xbd\xef\xbf\xbd\"}\n\n"
+            "id: 11\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"end\"}\n\n");
         fake_request_clear(&request);
     }
 }
@@ -166,7 +168,7 @@ static void test_a_long_line(void **state)
     memcpy(line + (1 << 20) - 1, euro, sizeof(euro)); /* across the pieces of a held line */
     struct request request = fake_request("", 0);
     render_lines(&request, line, LENGTH, 65536, 4096);
-    static const char begin[] = "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"";
+    static const char begin[] = "id: 8\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"";
     assert_int_equal(request.answer_length, sizeof(begin) - 1 + LENGTH + 4);
     assert_memory_equal(request.answer + sizeof(begin) - 1, line, LENGTH);
     fake_request_clear(&request);

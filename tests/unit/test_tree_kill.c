@@ -9,12 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "procd/mark.h"
 #include "procd/process_table.h"
 #include "procd/tree_kill.h"
 
@@ -173,6 +175,114 @@ static void spares_everybody_else(void **state)
     assert_nobody_left();
 }
 
+static pid_t kept;
+
+static bool is_kept(pid_t child)
+{
+    return child == kept;
+}
+
+/* Rounds as a sweep does them: orphans of what is killed come to us, and the kept tree is met but
+ * not touched. */
+static void rounds_spare_whom_they_are_told(void **state)
+{
+    (void)state;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    kept = fork();
+    if (kept == 0) {
+        descend(5, ready[1]);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (fork() == 0) {
+            descend(100, ready[1]);
+        }
+    }
+    await_bytes(ready[0], 6 + 3 * 101);
+    assert_int_equal(tree_kill_round(getpid(), -1, is_kept), 3);
+    for (int i = 0; tree_kill_round(getpid(), -1, is_kept) != 0; i++) {
+        assert_true(i < TIMEOUT_MS);
+        assert_true(reap_children(NULL));
+        usleep(1000);
+    }
+    assert_int_equal(waitpid(kept, NULL, WNOHANG), 0);
+    struct pid_list list = {0};
+    assert_int_equal(process_children(kept, &list), 0);
+    assert_int_equal(list.count, 1);
+    pid_list_clear(&list);
+    assert_int_equal(tree_kill(NULL, TIMEOUT_MS), 0);
+    assert_nobody_left();
+    close(ready[0]);
+    close(ready[1]);
+}
+
+/* The children of another process, which is held. */
+static void rounds_reach_the_children_of_others(void **state)
+{
+    (void)state;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        if (fork() == 0) {
+            descend(5, ready[1]);
+        }
+        while (wait(NULL) > 0) {
+        }
+        _exit(errno == ECHILD ? 0 : 1);
+    }
+    await_bytes(ready[0], 6);
+    int pidfd = pidfd_open(parent, 0);
+    assert_true(pidfd >= 0);
+    int status;
+    pid_t ended;
+    do {
+        (void)tree_kill_round(parent, pidfd, NULL);
+        usleep(1000);
+        ended = waitpid(parent, &status, WNOHANG);
+    } while (ended == 0);
+    assert_int_equal(ended, parent);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_nobody_left();
+    close(pidfd);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+/* A mark is inherited over fork(2) and execve(2), and is on nobody who was not marked. */
+static void marks_are_inherited(void **state)
+{
+    (void)state;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t marked = fork();
+    if (marked == 0) {
+        (void)!mark_self();
+        if (fork() == 0) {
+            dup2(ready[1], STDOUT_FILENO);
+            execl("/usr/bin/env", "env", "-i", "setsid", "sh", "-c", "echo; exec sleep 1000",
+                  (char *)NULL);
+            _exit(127);
+        }
+        descend(0, -1);
+    }
+    await_bytes(ready[0], 1);
+    struct pid_list list = {0};
+    assert_int_equal(process_children(marked, &list), 0);
+    assert_int_equal(list.count, 1);
+    assert_true(mark_is_on(marked, getpid()));
+    assert_true(mark_is_on(list.pids[0], getpid()));
+    assert_false(mark_is_on(list.pids[0], marked));
+    assert_false(mark_is_on(getpid(), getpid()));
+    assert_false(mark_is_on(getppid(), getpid()));
+    pid_list_clear(&list);
+    assert_int_equal(tree_kill(NULL, TIMEOUT_MS), 0);
+    assert_nobody_left();
+    close(ready[0]);
+    close(ready[1]);
+}
+
 static void knows_parents_and_children(void **state)
 {
     (void)state;
@@ -201,6 +311,9 @@ int main(void)
         cmocka_unit_test(kills_wide_trees_and_orphans),
         cmocka_unit_test(catches_runaways),
         cmocka_unit_test(spares_everybody_else),
+        cmocka_unit_test(rounds_spare_whom_they_are_told),
+        cmocka_unit_test(rounds_reach_the_children_of_others),
+        cmocka_unit_test(marks_are_inherited),
         cmocka_unit_test(knows_parents_and_children),
     };
     return cmocka_run_group_tests(tests, become_subreaper, NULL);

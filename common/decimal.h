@@ -1,0 +1,15 @@
+/*
+ * Decimal numbers of events that come by the million, without printf(3).
+ */
+#ifndef COMMON_DECIMAL_H
+#define COMMON_DECIMAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DECIMAL_MAX ((size_t)20) /* digits of a uint64_t */
+
+/* Writes `number` to `text`, which has room for DECIMAL_MAX bytes; no NUL. How many there are. */
+size_t decimal_render(char *text, uint64_t number);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Going through directories.
+ */
+#include "common/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/tree.h"
+
+DIR *directory_list(int directory)
+{
+    cleanup_fd int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    if (entries != NULL) {
+        (void)steal_fd(&fd); /* the stream's now */
+    }
+    return entries;
+}
+
+const char *directory_next(DIR *entries)
+{
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(entries); /* NOLINT(concurrency-mt-unsafe): own DIR */
+        if (entry == NULL) {
+            return NULL;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            return entry->d_name;
+        }
+    }
+}
+
+int directory_is_empty(int directory)
+{
+    cleanup_directory DIR *entries = directory_list(directory);
+    if (entries == NULL) {
+        return -1;
+    }
+    if (directory_next(entries) != NULL) {
+        return 0;
+    }
+    return errno == 0 ? 1 : -1;
+}
+
+int directory_empty(int directory)
+{
+    cleanup_directory DIR *entries = directory_list(directory);
+    if (entries == NULL) {
+        return -1;
+    }
+    for (const char *name; (name = directory_next(entries)) != NULL;) {
+        if (tree_remove(directory, name) < 0) {
+            return -1;
+        }
+    }
+    return errno == 0 ? 0 : -1;
+}

@@ -1,0 +1,15 @@
+/*
+ * What an errno means, for answers. (The log has %m.)
+ */
+#ifndef COMMON_ERROR_TEXT_H
+#define COMMON_ERROR_TEXT_H
+
+#include <string.h>
+
+/* Valid until the thread's next call. Thread-safe, as the C library's is from glibc 2.32 on. */
+static inline const char *error_text(int error)
+{
+    return strerror(error); /* NOLINT(concurrency-mt-unsafe): see above */
+}
+
+#endif

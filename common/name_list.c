@@ -1,0 +1,75 @@
+/*
+ * Lists of file names.
+ */
+#include "common/name_list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_NAMES 16
+#define FIRST_BYTES 1024
+
+/* Makes room for another name of `length` bytes. 0, or -1 with errno. */
+static int reserve(struct name_list *list, size_t length)
+{
+    if (list->count == list->most) {
+        size_t most = list->most == 0 ? FIRST_NAMES : list->most * 2;
+        size_t *starts = reallocarray(list->starts, most, sizeof(*starts));
+        if (starts == NULL) {
+            return -1;
+        }
+        list->starts = starts;
+        list->most = most;
+    }
+    if (list->capacity - list->size < length) {
+        size_t capacity = list->capacity * 2 + length + FIRST_BYTES;
+        char *text = realloc(list->text, capacity);
+        if (text == NULL) {
+            return -1;
+        }
+        list->text = text;
+        list->capacity = capacity;
+    }
+    return 0;
+}
+
+int name_list_add(struct name_list *list, const char *name)
+{
+    size_t length = strlen(name) + 1;
+    if (reserve(list, length) != 0) {
+        return -1;
+    }
+    memcpy(list->text + list->size, name, length);
+    list->starts[list->count++] = list->size;
+    list->size += length;
+    return 0;
+}
+
+const char *name_list_at(const struct name_list *list, size_t index)
+{
+    return list->text + list->starts[index];
+}
+
+void name_list_drop_last(struct name_list *list)
+{
+    list->size = list->starts[--list->count];
+}
+
+static int compare(const void *a, const void *b, void *text)
+{
+    return strcmp((const char *)text + *(const size_t *)a, (const char *)text + *(const size_t *)b);
+}
+
+void name_list_sort(struct name_list *list)
+{
+    if (list->count > 0) {
+        qsort_r(list->starts, list->count, sizeof(*list->starts), compare, list->text);
+    }
+}
+
+void name_list_clear(struct name_list *list)
+{
+    free(list->text);
+    free(list->starts);
+    *list = (struct name_list){.text = NULL};
+}

@@ -1,0 +1,20 @@
+/*
+ * What /proc/<pid>/stat tells of a process: proc_pid_stat(5).
+ */
+#ifndef COMMON_PROCESS_STAT_H
+#define COMMON_PROCESS_STAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct process_stat {
+    char state; /* 'Z': a zombie */
+    pid_t parent;
+    uint64_t started; /* clock ticks (_SC_CLK_TCK) since the boot */
+};
+
+/* One read(2). False when there is no such process. Thread-safe. */
+bool process_stat_read(pid_t pid, struct process_stat *stat);
+
+#endif

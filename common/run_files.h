@@ -1,0 +1,21 @@
+/*
+ * The names in the run directory that more than one program knows.
+ */
+#ifndef COMMON_RUN_FILES_H
+#define COMMON_RUN_FILES_H
+
+#define RUN_FCGI_APP_SOCKET "fcgi-app.sock" /* where fcgi-app listens */
+#define RUN_PROCD_SOCKET    "procd.sock"    /* where procd listens */
+#define RUN_STATE           "state"         /* the directory of procd's records */
+#define RUN_SPOOL           "spool"         /* the directory of fcgi-app's temporary files */
+#define RUN_PORT            "port"          /* the directory of the bound port (nginx/proxy.js) */
+
+/* The link that names the pid of a running service, as the run scripts leave it; printf(3) with the
+ * run directory and the service. */
+#define RUN_LEADER_FORMAT "%s/service/%s/leader"
+
+/* The file to which a run script appends one byte whenever its service starts; printf(3) as above.
+ */
+#define RUN_STARTS_FORMAT "%s/service/%s/starts"
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * The process of a service, by the link that its run script leaves (common/run_files.h).
+ */
+#ifndef COMMON_SERVICE_PID_H
+#define COMMON_SERVICE_PID_H
+
+#include <sys/types.h>
+
+/*
+ * Its pid, 0 while there is none, -1 when that cannot be told (no descriptor is left). A service is
+ * named like its program, and a process that has got the pid of an earlier one has another command
+ * line. Thread-safe.
+ */
+pid_t service_pid(const char *run_directory, const char *service);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * Users: whom SANDBOX_USER names, whom nginx's workers run as, and how a thread becomes one.
+ */
+#ifndef COMMON_USER_H
+#define COMMON_USER_H
+
+#include <pwd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct user {
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups; /* all of them, `gid` too */
+    size_t group_count;
+    char *name; /* NULL for a number that has no account */
+    char *home; /* "/" for such a number */
+    char *shell;
+};
+
+/*
+ * Finds the user that `text` ("name", "name:group", "uid" or "uid:gid") names. NULL, and a user who
+ * we are already, is nobody to change to: 0. Otherwise 1 with *user (clear it), or -1 with one line
+ * in `error` that begins with the name of the variable. Not thread-safe (getpwnam).
+ */
+int user_find(const char *text, struct user *user, char *error, size_t error_size);
+
+void user_clear(struct user *user); /* frees what it holds; {0} is fine */
+#define cleanup_user cleanup_(user_clear)
+
+bool user_has_group(const struct user *user, gid_t group);
+
+/*
+ * Makes the calling thread `user` for ever: groups, and all three ids of group and user. Only
+ * system calls, and without libc, which would tell its other threads: for a child that borrows its
+ * parent's memory. 0, or -1 with errno.
+ */
+int user_become(const struct user *user);
+
+/*
+ * The numbers of a user as a text (the caller frees it; NULL with errno), and back: 0, or -1 for
+ * another text. The user that is read has no name and no home.
+ */
+char *user_format(const struct user *user);
+int user_parse(const char *text, struct user *user);
+
+/* The account without rights that nginx's workers have on this system, or NULL. In a static buffer;
+ * not thread-safe. */
+const struct passwd *user_worker_account(void);
+
+#endif

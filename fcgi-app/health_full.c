@@ -1,0 +1,88 @@
+/*
+ * GET /health?full=1, for who has the token: the health, and what an operator watches to see that a
+ * server defends itself.
+ */
+#include "fcgi-app/health_full.h"
+
+#include <stddef.h>
+
+#include <cjson/cJSON.h>
+
+#include "fcgi-app/admission.h"
+#include "fcgi-app/server.h"
+#include "fcgi-app/zombies.h"
+
+struct number {
+    const char *name;
+    int64_t value; /* -1: not known, which is null in JSON */
+};
+
+/* 0, or -1 when memory is out. */
+static int add_numbers(cJSON *json, const struct number *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct number *number = &numbers[i];
+        const cJSON *added =
+            number->value < 0 ? cJSON_AddNullToObject(json, number->name)
+                              : cJSON_AddNumberToObject(json, number->name, (double)number->value);
+        if (added == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+#define ADD(json, numbers) add_numbers(json, numbers, sizeof(numbers) / sizeof((numbers)[0]))
+
+static int add_daemons(cJSON *json, const struct procd_status *status)
+{
+    cJSON *daemons = cJSON_AddObjectToObject(json, "daemons");
+    for (size_t i = 0; i < status->daemon_count; i++) {
+        const struct daemon_status *daemon = &status->daemons[i];
+        const struct number numbers[] = {{"pid", daemon->pid},
+                                         {"restarts", daemon->restarts},
+                                         {"descriptors", daemon->descriptors},
+                                         {"threads", daemon->threads},
+                                         {"rss_kb", daemon->rss_kb}};
+        if (ADD(cJSON_AddObjectToObject(daemons, daemon->name), numbers) < 0) {
+            return -1;
+        }
+    }
+    return daemons == NULL ? -1 : 0;
+}
+
+static void add_log(void *context, const struct job *job)
+{
+    int64_t *sum = context;
+    *sum += (int64_t)(job->position.next_offset - job->position.first_offset);
+}
+
+/* Bytes of all logs, -1 when procd does not tell. */
+static int64_t size_of_logs(void)
+{
+    int64_t sum = 0;
+    return procd_list(add_log, &sum) == PROCD_DONE ? sum : -1;
+}
+
+int health_full_describe(const struct procd_status *status, cJSON *json)
+{
+    const struct number all[] = {
+        {"uptime_ms", status->uptime_ms},
+        {"zombies", status->supervisor > 0 ? zombies_below(status->supervisor) : -1}};
+    const struct number queue[] = {{"requests", server_requests()},
+                                   {"backlog", server_backlog()},
+                                   {"runs", admission_count(ADMISSION_RUN)},
+                                   {"streams", admission_count(ADMISSION_STREAM)},
+                                   {"jobs", status->running},
+                                   {"runners", status->runners},
+                                   {"idle_runners", status->idle_runners}};
+    const struct number disk[] = {{"free_bytes", status->disk_free},
+                                  {"total_bytes", status->disk_total},
+                                  {"log_bytes", size_of_logs()}};
+    if (ADD(json, all) < 0 || add_daemons(json, status) < 0 ||
+        ADD(cJSON_AddObjectToObject(json, "queue"), queue) < 0 ||
+        ADD(cJSON_AddObjectToObject(json, "disk"), disk) < 0) {
+        return -1;
+    }
+    return 0;
+}

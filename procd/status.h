@@ -1,0 +1,13 @@
+/*
+ * What the server is like now, for an operator: procd answers because it is who may look at all the
+ * daemons.
+ */
+#ifndef PROCD_STATUS_H
+#define PROCD_STATUS_H
+
+#include "procd/protocol.h"
+
+/* Appends the fields of STATUS, less what cannot be found out. */
+void status_describe(const char *run_directory, struct message *message);
+
+#endif

@@ -1,0 +1,576 @@
+"""
+What is asked while a call fails, and what must hold whichever it was. A case is a class with
+
+    prepare()       before, when nothing fails
+    request()       the requests themselves; what they return is given to check()
+    check(answer)   when nothing fails any more: fails the test where something was half-done
+
+`Answer` is what a client makes of what came: a JSON object with its status, or a cut one.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import time
+import uuid
+
+import requests
+
+from sandbox import TIMEOUT, EventStream, user_ids, wait_until
+
+NOT_DONE = "not done"
+DONE = "done"
+UNKNOWN = "it may have been done"
+
+
+# What a failing chdir(2) and a failing write to a command's input look like.
+CLIENTS_FAULT = ("Invalid working directory", "process has no open stdin")
+
+
+class Answer:
+    """status and JSON body; `body` is None of an answer that was cut, which must not look whole."""
+
+    def __init__(self, status, body):
+        self.status, self.body = status, body
+
+    def __repr__(self):
+        return f"{self.status} {json.dumps(self.body):.300}"
+
+    @property
+    def ok(self):
+        return self.status in (200, 201) and self.body is not None and "error" not in self.body
+
+    @property
+    def outcome(self):
+        """What the client is entitled to believe of a request that changes something."""
+        if self.ok:
+            return DONE
+        if self.body is None or (self.status == 500 and " may have " in self.body["error"]):
+            return UNKNOWN
+        return NOT_DONE
+
+
+def parse(status, text):
+    """A whole answer: JSON, with an error that says something where it is one."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        assert status == 200 and not text.endswith("}"), f"neither JSON nor cut: {status} {text[-300:]!r}"
+        return Answer(status, None)
+    assert isinstance(body, dict), text[:300]
+    assert status in (200, 201, 500, 503) or (status == 400 and body["error"].startswith(CLIENTS_FAULT)), (status, text[:300])
+    if status in (200, 201):
+        assert "error" not in body or body["error"], text[:300]
+    else:
+        assert body["error"], text[:300]
+    return Answer(status, body)
+
+
+class Case:
+    def __init__(self, server, work):
+        self.server, self.work = server, pathlib.Path(work)
+        self.count = 0
+
+    def ask(self, method, path, body=None):
+        try:
+            response = self.server.call(method, path, body)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
+            assert "timed out" not in str(error), f"hangs: {error}"
+            return Answer(200, None)
+        return parse(response.status_code, response.text)
+
+    def post(self, endpoint, /, **fields):
+        return self.ask("POST", endpoint, fields)
+
+    def stream(self, method, path, body=None):
+        """The events of a stream; a JSON answer instead is one `error` event."""
+        end = time.monotonic() + TIMEOUT
+        with EventStream(self.server, method, path, body) as stream:
+            while stream.read_some():
+                assert time.monotonic() < end, f"the stream does not end: {bytes(stream.raw)!r}"
+            raw = stream.raw.decode()
+            if stream.status != 200 or stream.headers["Content-Type"] != "text/event-stream":
+                return [("error", parse(stream.status, raw).body)]
+        blocks = [block for block in raw.split("\n\n") if "\ndata: " in f"\n{block}"]
+        if not raw.endswith("\n\n"):
+            blocks = blocks[:-1]  # the torn end of a cut one
+        fields = ([line.split(": ", 1) for line in block.split("\n")] for block in blocks)
+        pairs = [{name: value for name, value in lines} for lines in fields]
+        return [(pair["event"], json.loads(pair["data"])) for pair in pairs]
+
+    def prepare(self):
+        self.count += 1
+
+    def check(self, answer):
+        pass
+
+    # -- jobs --
+
+    def start(self, cmd, **fields):
+        identifier = self.server.post("/start_process", cmd=cmd, **fields).json()["id"]
+        self.server.started.append(identifier)
+        return identifier
+
+    def finished(self, cmd="echo one; echo two >&2"):
+        identifier = self.start(cmd)
+        self.server.post("/wait_process", id=identifier)
+        return identifier
+
+
+class Health(Case):
+    def request(self):
+        return self.ask("GET", "/health")
+
+
+class Run(Case):
+    """Whatever is told, the command has run once, or not at all where that is told."""
+
+    fields = {"env": {"WHO": "me"}, "stdin": "in"}
+    output = {"stdout": "in me", "stderr": "err", "code": 0}
+
+    def prepare(self):
+        super().prepare()
+        self.ran = self.work / f"ran-{self.count}"
+
+    def command(self):
+        return f"echo ran >>{self.ran}; cat; echo -n ' '$WHO; echo -n err >&2"
+
+    def request(self):
+        return self.post("/run", cmd=self.command(), cwd=str(self.work), **self.fields)
+
+    def ran_times(self):
+        return self.ran.read_text().count("ran\n") if self.ran.exists() else 0
+
+    def check_ran(self, outcome):
+        assert self.ran_times() <= 1, "it has run twice"
+        assert outcome != DONE or self.ran_times() == 1, "it has not run"
+        assert outcome != NOT_DONE or self.ran_times() == 0, "it has run"
+
+    def check(self, answer):
+        if answer.ok:
+            assert self.output.items() <= answer.body.items(), answer
+        started = answer.body is None or answer.status == 200 or not answer.body["error"].startswith(
+            ("Cannot start", "Cannot limit", "Invalid working", "The procd daemon is not", "Out of memory", "Request body"))
+        self.check_ran(DONE if answer.ok else UNKNOWN if started else NOT_DONE)
+
+
+class RunAsUser(Run):
+    """Whoever it is that runs it, it is SANDBOX_USER with nothing else."""
+
+    identity = None
+
+    def command(self):
+        return f"{super().command()}; grep -E '^(Uid|Gid|Groups|Cap(Inh|Prm|Eff|Amb)|NoNewPrivs):' /proc/self/status >>{self.ran}"
+
+    def check(self, answer):
+        super().check(answer)
+        ran = self.ran.read_text().removeprefix("ran\n") if self.ran.exists() else ""
+        if self.identity is None:
+            uid, gid = user_ids(self.server.settings["SANDBOX_USER"])
+            lines = ["\t".join(["Uid:", *[str(uid)] * 4]), "\t".join(["Gid:", *[str(gid)] * 4]), f"Groups:\t{gid} "]
+            lines += [f"Cap{kind}:\t{0:016}" for kind in ("Inh", "Prm", "Eff", "Amb")]
+            self.identity = "".join(f"{line}\n" for line in (*lines, "NoNewPrivs:\t1"))
+            assert ran == self.identity
+        assert self.identity.startswith(ran) and (ran or not answer.ok), ran
+
+
+class RunLarge(Run):
+    """Output, errors, input, body and command that do not fit into memory, a pipe and an argument."""
+
+    fields = {"stdin": "x" * 300_000}
+    output = {"stdout": "x" * 300_000, "stderr": "y" * 200_000, "code": 0}
+
+    def command(self):
+        return f"echo ran >>{self.ran}; cat; head -c 200000 /dev/zero | tr '\\0' y >&2; : {'z' * 140_000}"
+
+
+class RunTimeout(Case):
+    """A tree that is ended: nothing of it is left."""
+
+    def prepare(self):
+        super().prepare()
+        self.mark = f"86400.{uuid.uuid4().int % 10**15:015d}"
+
+    def request(self):
+        return self.post("/run", cmd=f"setsid sleep {self.mark} & sleep {self.mark}", timeout_ms=30, kill_grace_ms=10)
+
+    def check(self, answer):
+        if answer.ok:
+            assert answer.body["reason"] == "timeout"
+        wait_until(lambda: not self.server.find(self.mark), "the end of the tree")
+
+
+class RunStreaming(Run):
+    def request(self):
+        return self.stream("POST", "/run_streaming", {"cmd": self.command(), "cwd": str(self.work), **self.fields})
+
+    def check(self, answer):
+        name, data = answer[-1] if answer else ("cut", {})
+        if name == "complete":
+            lines = sorted((event["stream"], event["data"]) for kind, event in answer[:-1] if kind == "output")
+            assert (data["code"], lines) == (0, [("stderr", "err"), ("stdout", "in me")]), answer
+        told = name == "error" and data["error"].startswith(("Cannot start", "Cannot limit", "Invalid working", "The procd daemon is not"))
+        self.check_ran(DONE if name == "complete" else NOT_DONE if told else UNKNOWN)
+
+
+class WriteFile(Case):
+    """The old content or the new one, and nothing beside it."""
+
+    old, new = "old", "new ü\0"
+
+    def prepare(self):
+        super().prepare()
+        self.directory = self.work / f"write-{self.count}"
+        self.directory.mkdir()
+        self.path = self.directory / "file"
+        if self.old is not None:
+            self.path.write_text(self.old)
+
+    def content(self):
+        return self.path.read_text() if self.path.exists() else None
+
+    def request(self):
+        return self.post("/write_file", path=str(self.path), content=self.new)
+
+    def check(self, answer):
+        expected = {DONE: [self.new], NOT_DONE: [self.old], UNKNOWN: [self.old, self.new]}[answer.outcome]
+        assert self.content() in expected, f"{answer}: {self.content()!r:.100}"
+        assert os.listdir(self.directory) in ([], ["file"]), "a temporary file is left"
+
+
+class WriteLarge(WriteFile):
+    old, new = "old" * 100_000, "new\n" * 200_000
+
+
+class WriteNew(WriteFile):
+    old = None
+
+    def request(self):
+        return self.post("/write_file", path=str(self.directory / "file"), content=self.new)
+
+
+class ReadFile(Case):
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / "read"
+        self.path.write_text("content " * 20_000)
+
+    def request(self):
+        return self.post("/read_file", path=str(self.path))
+
+    def check(self, answer):
+        assert not answer.ok or answer.body == {"content": self.path.read_text()}
+
+
+class DeleteFile(Case):
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / "delete"
+        self.path.write_text("x")
+
+    def request(self):
+        return self.post("/delete_file", path=str(self.path))
+
+    def check(self, answer):
+        assert answer.outcome == UNKNOWN or self.path.exists() == (answer.outcome == NOT_DONE), answer
+
+
+class MakeDir(Case):
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / f"make-{self.count}" / "b" / "c"
+
+    def request(self):
+        return self.post("/make_dir", path=str(self.path))
+
+    def check(self, answer):
+        assert not answer.ok or self.path.is_dir(), answer
+
+
+class DeleteDir(Case):
+    """What could not be deleted can be deleted later."""
+
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / "tree"
+        (self.path / "a" / "b").mkdir(parents=True, exist_ok=True)
+        (self.path / "a" / "b" / "file").write_text("x")
+        (self.path / "link").unlink(missing_ok=True)
+        (self.path / "link").symlink_to("/etc")
+
+    def request(self):
+        return self.post("/delete_dir", path=str(self.path))
+
+    def check(self, answer):
+        assert not answer.ok or not self.path.exists(), answer
+        assert self.server.post("/delete_dir", path=str(self.path)).json() == {"success": True}
+
+
+class ListDir(Case):
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / "list"
+        self.path.mkdir(exist_ok=True)
+        for name in "abc":
+            (self.path / name).touch()
+
+    def request(self):
+        return self.post("/list_dir", path=str(self.path))
+
+    def check(self, answer):
+        assert not answer.ok or answer.body == {"entries": ["a", "b", "c"]}
+
+
+class BindPort(Case):
+    """Bound or not; whatever it was, it can be unbound and bound again."""
+
+    def prepare(self):
+        super().prepare()
+        assert self.server.post("/unbind_port").status_code == 200
+
+    def request(self):
+        return self.post("/bind_port", port="8080")
+
+    def check(self, answer):
+        now = self.server.post("/bind_port", port="8081")
+        bound = now.status_code == 409
+        assert not bound or now.json()["current_port"] == "8080"
+        assert bound == (answer.outcome == DONE) or answer.outcome == UNKNOWN, answer
+
+
+class UnbindPort(Case):
+    def prepare(self):
+        super().prepare()
+        assert self.server.post("/bind_port", port="8080").status_code in (200, 409)
+
+    def request(self):
+        return self.post("/unbind_port")
+
+    def check(self, answer):
+        bound = self.server.post("/bind_port", port="8081").status_code == 409
+        assert bound == (answer.outcome == NOT_DONE) or answer.outcome == UNKNOWN, answer
+        self.server.post("/unbind_port")
+
+
+class StartProcess(Case):
+    """Listed and running, or neither; what was not started has not run."""
+
+    fields = {}
+
+    def prepare(self):
+        super().prepare()
+        self.mark = f"86400.{uuid.uuid4().int % 10**15:015d}"
+        self.ran = self.work / f"started-{self.count}"
+
+    def request(self):
+        return self.post("/start_process", cmd=f"echo ran >>{self.ran}; sleep {self.mark}", cwd=str(self.work), **self.fields)
+
+    def listed(self):
+        return [process for process in self.server.processes() if self.mark in process["command"]]
+
+    def check(self, answer):
+        if answer.ok:
+            wait_until(self.ran.exists, "the command to run")
+            process, = wait_until(self.listed, "the process to be listed")
+            assert (process["id"], process["pid"], process["status"]) == (answer.body["id"], answer.body["pid"], "running")
+        if answer.outcome == NOT_DONE:
+            assert not self.listed(), answer
+            wait_until(lambda: not self.server.find(self.mark), "nothing of what was not started")
+            assert not self.ran.exists(), f"it has run: {answer}"
+        wait_until(self.ended, "the end of the process")
+
+    def ended(self):
+        """Ends what is there, also what comes later because nobody waited for its answer."""
+        for process in self.listed():
+            if process["status"] == "running":
+                killed = self.server.post("/kill_process", id=process["id"])
+                assert killed.status_code == 200, killed.text
+            assert self.server.post("/delete_process", id=process["id"]).status_code == 200
+        return not self.server.find(self.mark)
+
+
+class StartWithInput(StartProcess):
+    fields = {"stdin": True, "timeout_ms": 60_000}
+
+
+class Life(Case):
+    """A whole short job, while one call of its runner fails: it ends, is on record, and its log ends."""
+
+    def request(self):
+        answer = self.post("/start_process", cmd="echo one; echo two >&2; exit 3")
+        self.id = answer.body["id"] if answer.ok else None
+        if self.id:
+            self.server.post("/wait_process", id=self.id, timeout_ms=8000)
+        return answer
+
+    def check(self, answer):
+        if not self.id:
+            return
+        process = wait_until(lambda: self.ended(), "the job to end")
+        assert process["status"] == "failed" and process["reason"] in ("exit", "lost"), process
+        assert process["reason"] == "lost" or process["exit_code"] == 3, process
+        events = self.stream("GET", f"/process_logs_streaming?id={self.id}")
+        assert events[-1] == ("complete", {"message": "stream ended"}), events
+        assert {data["data"] for kind, data in events if kind == "log"} <= {"one", "two"}, events
+        assert self.server.post("/delete_process", id=self.id).status_code == 200
+
+    def ended(self):
+        response = self.server.get(f"/get_process?id={self.id}")
+        assert response.status_code in (200, 404)  # procd had no descriptor to look at it yet
+        return response.status_code == 200 and response.json()["status"] != "running" and response.json()
+
+
+class OfFinished(Case):
+    """A question about a job that has ended."""
+
+    def prepare(self):
+        super().prepare()
+        self.id = self.finished()
+
+
+class ListProcesses(OfFinished):
+    def request(self):
+        return self.ask("GET", "/list_processes")
+
+    def check(self, answer):
+        assert not answer.ok or self.id in [process["id"] for process in answer.body["processes"]]
+
+
+class ListMany(ListProcesses):
+    """More than one write."""
+
+    def prepare(self):
+        while self.count < 30:
+            super().prepare()
+        self.count += 1
+
+
+class GetProcess(OfFinished):
+    def request(self):
+        return self.ask("GET", f"/get_process?id={self.id}")
+
+    def check(self, answer):
+        assert not answer.ok or (answer.body["id"], answer.body["status"]) == (self.id, "completed")
+
+
+class WaitProcess(OfFinished):
+    def prepare(self):
+        super().prepare()
+        self.id = self.start("sleep 0.05")
+
+    def request(self):
+        return self.post("/wait_process", id=self.id, timeout_ms=5000)
+
+    def check(self, answer):
+        assert not answer.ok or answer.body["status"] == "completed", answer
+
+
+class DeleteProcess(OfFinished):
+    def request(self):
+        return self.post("/delete_process", id=self.id)
+
+    def check(self, answer):
+        known = self.server.get(f"/get_process?id={self.id}").status_code == 200
+        assert answer.outcome == UNKNOWN or known == (answer.outcome == NOT_DONE), answer
+
+
+class Logs(OfFinished):
+    def request(self):
+        return self.stream("GET", f"/process_logs_streaming?id={self.id}")
+
+    def check(self, answer):
+        lines = sorted(data["data"] for kind, data in answer if kind == "log")
+        lost = sum(data["missed_lines"] for kind, data in answer if kind == "gap")
+        assert set(lines) <= {"one", "two"} and len(lines) <= 2, answer
+        assert len(lines) == 2 or lost or answer[-1:] != [("complete", {"message": "stream ended"})], answer
+
+
+class LogsResumed(OfFinished):
+    def prepare(self):
+        super().prepare()
+        with self.server.logs(self.id) as stream:
+            self.cursor = stream.next().id
+
+    def request(self):
+        return self.stream("GET", f"/process_logs_streaming?id={self.id}&cursor={self.cursor}")
+
+    def check(self, answer):
+        if answer and answer[-1][0] == "complete":
+            assert len(answer) == 2, answer
+
+
+class LogsLive(Case):
+    """A stream that is followed to the job's end."""
+
+    def prepare(self):
+        super().prepare()
+        self.id = self.start("sleep 0.05; echo one; sleep 0.05; echo two")
+
+    request = Logs.request
+    check = Logs.check
+
+
+class OfRunning(Case):
+    """An order to a job that runs."""
+
+    def prepare(self):
+        super().prepare()
+        self.mark = f"86400.{uuid.uuid4().int % 10**15:015d}"
+        self.id = self.start(f"cat; sleep {self.mark}", stdin=True)
+
+    def status(self):
+        return self.server.get(f"/get_process?id={self.id}").json()["status"]
+
+    def check(self, answer):
+        self.server.post("/kill_process", id=self.id)
+        wait_until(lambda: self.status() != "running", "the end of the job")
+        wait_until(lambda: not self.server.find(self.mark), "the end of its tree")
+        assert self.server.post("/delete_process", id=self.id).status_code == 200
+
+
+class KillProcess(OfRunning):
+    fields = {}
+
+    def request(self):
+        return self.post("/kill_process", id=self.id, **self.fields)
+
+    def check(self, answer):
+        if answer.ok:
+            assert self.status() in ("killed", "failed"), answer
+        super().check(answer)
+
+
+class KillWithGrace(KillProcess):
+    fields = {"signal": "TERM", "grace_ms": 1000}
+
+
+class WriteStdin(OfRunning):
+    def request(self):
+        return self.post("/write_stdin", id=self.id, data="some\n", eof=True)
+
+    def check(self, answer):
+        if answer.ok:
+            assert answer.body["written"] == 5, answer
+            wait_until(lambda: self.server.find(f"sleep {self.mark}"), "cat to end")
+        super().check(answer)
+
+
+OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
+            WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
+OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
+             KillWithGrace, WriteStdin)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteNew, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
+# Where something was wrong once: all calls of this name, also in `make test`.
+KNOWN = (
+    ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),
+    ("runner", Life, "poll"), ("runner", Life, "renameat"), ("runner", LogsLive, "read"), ("runner", WriteStdin, "sendmsg"),
+    ("procd", StartProcess, "recvmsg"), ("fcgi-app", RunStreaming, "recvmsg"), ("fcgi-app", ListMany, "sendmsg"), ("fcgi-app", GetProcess, "malloc"),
+    ("fcgi-app", WriteLarge, "calloc"), ("fcgi-app", LogsResumed, "pread"), ("fcgi-app", LogsResumed, "readdir"),
+    ("fcgi-app", LogsLive, "fstatat"), ("fcgi-app", LogsLive, "read"),
+)
+# With SANDBOX_USER, for everybody's part in it.
+AS_USER = tuple((role, RunAsUser) for role in ("fcgi-app", "procd", "runner"))
+# OF_FCGI_APP has all.
+CASES = tuple(itertools.chain((("fcgi-app", case) for case in OF_FCGI_APP), (("procd", case) for case in OF_PROCD),
+                              (("runner", case) for case in OF_RUNNER)))

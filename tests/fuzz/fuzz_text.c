@@ -1,0 +1,138 @@
+/*
+ * The small readers of text: event ids and the beginnings of events, query strings, settings. The
+ * first byte tells which, the rest is the text.
+ */
+#include <assert.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/settings.h"
+#include "fcgi-app/query.h"
+#include "procd/event_id.h"
+#include "tests/fuzz/fuzz.h"
+
+/* ---- event ids ---- */
+
+/* An id has one spelling. */
+static void check_id(const char *text, size_t length)
+{
+    struct event_id id;
+    char again[EVENT_ID_SIZE];
+    if (!event_id_parse(text, length, &id)) {
+        return;
+    }
+    assert(strlen(id.text) == length && memcmp(id.text, text, length) == 0);
+    (void)(id.numbered ? snprintf(again, sizeof(again), "%.*s-%llu-%llu", EVENT_TAG_LENGTH, text,
+                                  (unsigned long long)id.offset, (unsigned long long)id.line)
+                       : snprintf(again, sizeof(again), "%llu", (unsigned long long)id.offset));
+    assert(strcmp(again, id.text) == 0);
+    assert(event_id_is_of(&id, id.text));
+}
+
+static void check_head(const char *text, size_t length)
+{
+    struct event_head head = event_head_parse(text, length);
+    switch (head.kind) {
+    case EVENT_LINE:
+        assert(memcmp(text, "id: ", 4) == 0 && text[4 + strlen(head.id.text)] == '\n');
+        break;
+    case EVENT_GAP:
+        assert(head.length <= length && memcmp(text + head.length - 2, "\n\n", 2) == 0);
+        break;
+    case EVENT_UNKNOWN:
+        break;
+    }
+    /* What fits is known by its first bytes. */
+    if (length > EVENT_HEAD_MAX && head.kind == EVENT_LINE) {
+        assert(event_head_parse(text, EVENT_HEAD_MAX).kind == EVENT_LINE);
+    }
+}
+
+/* ---- query strings ---- */
+
+/* Escapes every byte, which means the same. */
+static void check_escaped(const char *value)
+{
+    size_t length = strlen(value);
+    cleanup_free char *query = malloc(3 * length + sizeof("x=1&cursor="));
+    assert(query != NULL);
+    char *at = stpcpy(query, "x=1&cursor=");
+    for (size_t i = 0; i < length; i++) {
+        at += sprintf(at, "%%%02x", (unsigned char)value[i]);
+    }
+    cleanup_free char *again = NULL;
+    assert(query_value(query, "cursor", &again) == 0);
+    assert(again != NULL && strcmp(again, value) == 0);
+}
+
+static void check_query(const char *query)
+{
+    cleanup_free char *value = NULL;
+    assert(query_value(query, "cursor", &value) == 0);
+    bool has = query_has(query, "cursor");
+    assert(value == NULL || has == (value[0] != '\0'));
+    if (value != NULL) {
+        assert(strlen(value) <= strlen(query));
+        check_escaped(value);
+    }
+}
+
+/* ---- settings ---- */
+
+static void check_setting(const char *name, const char *value)
+{
+    struct settings settings;
+    char error[256] = "";
+    cleanup_free char *entry = NULL;
+    assert(asprintf(&entry, "%s=%s", name, value) >= 0);
+    /* Not setenv(3): glibc keeps every value that it was ever given. */
+    assert(putenv(entry) == 0); /* NOLINT(concurrency-mt-unsafe): one thread */
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        assert(strstr(error, name) != NULL && strchr(error, '\n') == NULL);
+    } else {
+        assert(settings.port >= 1 && settings.port <= 65535);
+        assert(settings.proxy_port != settings.port && settings.proxy_port <= 65535);
+        assert(settings.log_max >= 1 << 20 && settings.log_max <= INT64_MAX);
+        assert(settings.reader_timeout_ms >= 1000 && settings.keep_finished <= 10000);
+        assert(settings.cgroup[0] == '/' || strcmp(settings.cgroup, "off") == 0 ||
+               strcmp(settings.cgroup, "auto") == 0);
+    }
+    assert(unsetenv(name) == 0); /* NOLINT(concurrency-mt-unsafe): one thread */
+}
+
+static void check_settings(const char *value)
+{
+    static const char *const names[] = {"PORT",
+                                        "PROXY_PORT",
+                                        "SANDBOX_LOG_MAX",
+                                        "SANDBOX_READER_TIMEOUT",
+                                        "SANDBOX_KEEP_FINISHED",
+                                        "SANDBOX_CGROUP"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        check_setting(names[i], value);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input input = {data, size};
+    unsigned which = (unsigned)input_number(&input, 1) % 3;
+    cleanup_free char *text = strndup((const char *)input.data, input.left);
+    assert(text != NULL);
+    switch (which) {
+    case 0:
+        check_id((const char *)input.data, input.left);
+        check_head((const char *)input.data, input.left);
+        break;
+    case 1:
+        check_query(text);
+        break;
+    default:
+        check_settings(text);
+        break;
+    }
+    return 0;
+}

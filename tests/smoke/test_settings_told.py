@@ -1,0 +1,109 @@
+"""The settings are told in four places: the sources, `--help`, the README's table and docker-compose.yml. They must agree."""
+
+import re
+import subprocess
+
+from sandbox import BIN, REPOSITORY
+
+NAME = r"SANDBOX_[A-Z_]+|(?:PROXY_)?PORT"
+UNITS = {"SIZE": {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30},
+         "TIME": {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000},
+         "NUMBER": {"": 1}}
+
+# What docker-compose.yml does not pass on, and why.
+NOT_IN_COMPOSE = {
+    "PORT": "of the host, by `ports`",
+    "PROXY_PORT": "the same",
+    "SANDBOX_RUN_DIR": "nothing outside of the container sees it",
+}
+
+
+def in_sources():
+    """{name: (kind, default, least, most)} of the table, in units of 1 or ms, and all names that anything asks the environment for."""
+    table = (REPOSITORY / "common/settings.c").read_text()
+    macros = {"UINT64_C": int, "INT64_MAX": 2**63 - 1}
+
+    def number(expression):
+        return eval(re.sub(r"(\d)U\b", r"\1", expression.replace("(uint64_t)", "")), macros)
+
+    for name, value in re.findall(r"^#define (\w+) +([^/\n]+)", (REPOSITORY / "common/settings.h").read_text() + table, re.M):
+        macros[name] = number(value)
+    rows = re.findall(r'\{"(\w+)", MEMBER\(\w+\), KIND_(\w+), ([^,]+), ([^,]+), ([^}]+)\}', table)
+    settings = {name: (kind, *map(number, numbers)) for name, kind, *numbers in rows}
+    # It may be 0 as well, which is more than a row of the table can tell.
+    settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
+    launcher = "".join(path.read_text() for path in (REPOSITORY / "nginx/launcher").glob("*.c"))
+    return settings, set(re.findall(f'"({NAME})"', table + launcher))
+
+
+def value(kind, text):
+    number, unit = re.fullmatch("([0-9]+)([a-z]*)", text).groups()
+    return int(number) * UNITS[kind][unit]
+
+
+def told(text):
+    """{name: the first word in the parentheses that follow}; `SANDBOX_A_B, _C (0: none)` tells of two."""
+    found, waiting = {}, []
+    for name, rest, default in re.findall(rf"({NAME})|(?<=, )(_[A-Z]+)|\(([^):\s]*)[^)]*\)", text):
+        if rest:
+            waiting.append(waiting[0].rpartition("_")[0] + rest)
+        elif name:
+            waiting.append(name)
+        else:
+            found.update(dict.fromkeys(waiting, default))
+            waiting = []
+    return found
+
+
+def in_help():
+    usage = subprocess.run([BIN / "nginx-sandbox", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return told(usage)
+
+
+def readme_rows():
+    """(names, default, what it is) of each row."""
+    text = (REPOSITORY / "README.md").read_text()
+    table = text[text.index("\n## Configuration\n"):text.index("\n## Privileges")]
+    return re.findall(r"^\| (`.*?`) \| (.*?) ?\| (.*) \|$", table, re.M)
+
+
+def in_readme():
+    return told("\n".join(f"{names} ({default})" for names, default, _ in readme_rows()).replace("`", ""))
+
+
+def test_names():
+    table, names = in_sources()
+    assert len(table) > 20 and table.keys() < names
+    assert in_help().keys() == names
+    assert in_readme().keys() == names
+
+
+def test_defaults():
+    table, _ = in_sources()
+    for place, defaults in (("--help", in_help()), ("README.md", in_readme())):
+        for name, (kind, default, _, _) in table.items():
+            assert value(kind, defaults[name]) == default, (place, name, defaults[name])
+        assert defaults["SANDBOX_CGROUP"] == "auto", place
+
+
+def test_bounds():
+    """Those that the README tells: `16 to 65536`, `up to 20d`, `at least 1m`."""
+    table, _ = in_sources()
+    number = "([0-9]+[a-z]*)"
+    bounds = 0
+    for names, _, what in readme_rows():
+        for from_, to, up_to, at_least in re.findall(f"{number} to {number}|up to {number}|at least {number}", what):
+            kind, _, least, most = table[names.strip("`")]
+            assert [value(kind, text) for text in (from_, at_least) if text] in ([], [least]), (names, from_, at_least)
+            assert [value(kind, text) for text in (to, up_to) if text] in ([], [most]), (names, to, up_to)
+            bounds += 1
+    assert bounds >= 12
+
+
+def test_compose_passes_them_on():
+    text = (REPOSITORY / "docker-compose.yml").read_text()
+    passed = dict(re.findall(r"^      (\w+): (.+)$", text, re.M))
+    assert passed.keys() == in_sources()[1] - NOT_IN_COMPOSE.keys()
+    # Empty is unset, and the image's log is not in its run directory.
+    ours = {"SANDBOX_SECRET_FILE": "/run/secrets/sandbox_secret", "SANDBOX_ACCESS_LOG": "${SANDBOX_ACCESS_LOG:-/dev/stdout}"}
+    assert passed == {name: ours.get(name, f"${{{name}:-}}") for name in passed}
