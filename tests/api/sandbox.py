@@ -30,7 +30,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SANDBOX_BIN", REPOSITORY / "bin")).resolve()
 
 # How long a test waits for what should happen at once. A sanitizer build may ask for more.
-DEADLINE = float(os.environ.get("SANDBOX_TEST_DEADLINE", "5"))
+DEADLINE = float(os.environ.get("SANDBOX_TEST_DEADLINE", "20"))
 # How long one call may take before it counts as hung, and the same for calls that move much data.
 TIMEOUT = 2 * DEADLINE
 BIG_TIMEOUT = 12 * DEADLINE
