@@ -162,6 +162,7 @@ static enum progress send_text(struct log_stream *stream)
 
 static enum progress send_end(struct log_stream *stream)
 {
+    admission_leave(&stream->admission); /* who sees the end may open the next */
     int ended = outlet_end(&stream->outlet);
     stream->full = ended == 0;
     return ended < 0 ? PROGRESS_CUT : ended == 0 ? PROGRESS_WAIT : PROGRESS_WHOLE;

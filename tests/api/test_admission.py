@@ -190,6 +190,17 @@ def test_streams(make_server):
         stream.close()
 
 
+@pytest.mark.host
+def test_a_place_is_free_once_the_end_is_told(make_server):
+    server = make_server({"SANDBOX_MAX_RUNS": "1", "SANDBOX_MAX_STREAMS": "1"})
+    job = server.start("echo line")
+    server.ended(job["id"])
+    for _ in range(50):
+        for stream in (server.stream("true"), server.logs(job["id"])):
+            with stream:
+                assert stream.status == 200 and stream.events()[-1].name == "complete"
+
+
 # ---- requests ----
 
 
