@@ -61,8 +61,9 @@
 #define SHORT_ONE_IN 16
 #define SHORT_LEAST  2
 
-/* Beyond all others there is room for so many who ask for the health: clients that are slow with
- * requests that should be short must not make the server look dead. */
+/* Beyond all others there is room for so many who ask for the health, and they take no place from
+ * the others: clients that are slow with requests that should be short must not make the server
+ * look dead. */
 #define HEALTH_PLACES 4
 
 /* What libfcgi is asked for at once: it counts in int. */
@@ -87,7 +88,8 @@ struct request {
     bool failed;  /* the client left, or the connection was dropped */
     bool aborted; /* by request_abort() */
     bool detached;
-    bool lasts; /* is counted among those that may */
+    bool lasts;       /* is counted among those that may */
+    bool asks_health; /* is counted apart from the others */
 };
 
 static struct {
@@ -98,8 +100,9 @@ static struct {
     unsigned lasting_max; /* of these may last */
     void (*handle)(struct request *request);
     atomic_bool stopping;
-    atomic_uint requests; /* being served */
-    atomic_uint lasting;  /* of these may last */
+    atomic_uint askers;  /* for the health, being served */
+    atomic_uint others;  /* being served */
+    atomic_uint lasting; /* of these may last */
     pthread_mutex_t lock;
     unsigned acceptors; /* threads that wait for a connection, or will at once; under lock */
 } server = {.listener = -1, .stop_fd = -1, .spare = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -476,15 +479,29 @@ static void answer_request(struct request *request, bool refuse)
     }
 }
 
+/* Counts the request. False when there was no place for it. guard asks without a path. */
+static bool take_place(struct request *request)
+{
+    const char *path = request_path(request);
+    request->asks_health = *path == '\0' || strcmp(path, "/health") == 0;
+    if (!request->asks_health) {
+        return atomic_fetch_add(&server.others, 1) < server.requests_max;
+    }
+    unsigned askers = atomic_fetch_add(&server.askers, 1);
+    return askers + atomic_load(&server.others) < server.requests_max + HEALTH_PLACES;
+}
+
+static void leave_place(const struct request *request)
+{
+    atomic_fetch_sub(&server.lasting, request->lasts);
+    atomic_fetch_sub(request->asks_health ? &server.askers : &server.others, 1);
+}
+
 static void serve_request(struct request *request, bool refuse)
 {
-    unsigned others = atomic_fetch_add(&server.requests, 1);
-    unsigned places = server.requests_max;
-    if (strcmp(request_path(request), "/health") == 0) {
-        places += HEALTH_PLACES;
-    }
+    bool has_place = take_place(request);
     read_length(request);
-    answer_request(request, refuse || others >= places);
+    answer_request(request, refuse || !has_place);
     if (request->detached) {
         FCGX_Free(&request->fcgi, 0); /* and do not close */
         request->fcgi.ipcFd = -1;
@@ -494,8 +511,7 @@ static void serve_request(struct request *request, bool refuse)
         request->fcgi.keepConnection = 0;
     }
     FCGX_Finish_r(&request->fcgi);
-    atomic_fetch_sub(&server.lasting, request->lasts);
-    atomic_fetch_sub(&server.requests, 1);
+    leave_place(request);
 }
 
 /* Serves a connection until nginx closes it; takes `fd` over. `refuse`: one request, answered 503.
@@ -657,7 +673,7 @@ static void *serve_on(void *argument)
 void server_take_back(int fd, bool reuse)
 {
     atomic_fetch_sub(&server.lasting, 1); /* only such a request is detached */
-    atomic_fetch_sub(&server.requests, 1);
+    atomic_fetch_sub(&server.others, 1);
     if (!reuse || make_thread(serve_on, (void *)(intptr_t)fd) != 0) {
         (void)close(fd);
     }
@@ -732,7 +748,7 @@ int server_start(unsigned requests_max, void (*handle)(struct request *request))
 
 unsigned server_requests(void)
 {
-    return atomic_load(&server.requests);
+    return atomic_load(&server.askers) + atomic_load(&server.others);
 }
 
 int64_t server_backlog(void)
@@ -747,7 +763,7 @@ int server_stop(int timeout_ms)
     if (eventfd_write(server.stop_fd, 1) < 0) {
         log_line("cannot tell the streams to stop: %m");
     }
-    for (int waited = 0; atomic_load(&server.requests) > 0; waited += step_ms) {
+    for (int waited = 0; server_requests() > 0; waited += step_ms) {
         if (waited >= timeout_ms) {
             return -1;
         }

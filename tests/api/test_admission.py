@@ -234,16 +234,13 @@ def test_slow_clients_do_not_make_it_look_dead(make_server, tmp_path):
     server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})
     head = b"POST /write_file HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 1000\r\n\r\n{" % server.authorization
     with contextlib.ExitStack() as stack:
-
-        def one_more_takes_the_last_place():  # which the question may have had just when another of them came
+        for _ in range(16):
             stack.enter_context(server.raw()).send(head)
-            return server.get("/health?full=1").json()["queue"]["requests"] == 17
-
-        wait_until(one_more_takes_the_last_place, "all places to be taken")
+        wait_until(lambda: server.get("/health?full=1").json()["queue"]["requests"] >= 17, "all places to be taken")
         for _ in range(5):
             assert_refused(server.get("/list_processes"), "SANDBOX_MAX_CONNECTIONS", 503)
             assert server.get("/health", token=False).json() == {"status": "ok"}
-            assert server.get("/health?full=1").json()["queue"]["requests"] == 17
+            assert server.get("/health?full=1").json()["queue"]["requests"] in (17, 18)  # this one, and perhaps guard's
     wait_until(lambda: server.get("/list_processes").status_code == 200, "room again")
 
 
