@@ -37,6 +37,8 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/backlog.h"
+#include "fcgi-app/endpoint.h"
+#include "fcgi-app/metrics.h"
 #include "fcgi-app/outlet.h"
 #include "fcgi-app/record_filter.h"
 #include "fcgi-app/request.h"
@@ -88,6 +90,7 @@ struct request {
     bool aborted; /* by request_abort() */
     bool detached;
     bool lasts; /* is counted among those that may */
+    struct measured measured;
 };
 
 static struct {
@@ -223,6 +226,8 @@ static const char *reason(int status)
     }
 }
 
+static int write_bytes(struct request *request, const void *data, size_t length);
+
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
@@ -236,11 +241,12 @@ int request_begin(struct request *request, int status, const char *content_type,
         return drop_connection(request); /* a content type that long is a bug */
     }
     request->begun = true;
-    if (request_write(request, begin, (size_t)length) < 0 ||
-        (rest > 0 && request_write(request, headers, rest) < 0)) {
+    request->measured.status = status;
+    if (write_bytes(request, begin, (size_t)length) < 0 ||
+        (rest > 0 && write_bytes(request, headers, rest) < 0)) {
         return -1;
     }
-    return request_write(request, "\r\n", 2);
+    return write_bytes(request, "\r\n", 2);
 }
 
 /* Sends iovecs whole. They are used up. */
@@ -299,7 +305,7 @@ static int write_direct(struct request *request, const char *data, size_t length
     return 0;
 }
 
-int request_write(struct request *request, const void *data, size_t length)
+static int write_bytes(struct request *request, const void *data, size_t length)
 {
     if (request->failed) {
         return -1;
@@ -309,6 +315,15 @@ int request_write(struct request *request, const void *data, size_t length)
     }
     (void)FCGX_PutStr(data, (int)length, request->fcgi.out);
     return FCGX_GetError(request->fcgi.out) != 0 ? drop_connection(request) : 0;
+}
+
+int request_write(struct request *request, const void *data, size_t length)
+{
+    if (write_bytes(request, data, length) < 0) {
+        return -1;
+    }
+    metrics_sent(&request->measured, length);
+    return 0;
 }
 
 int request_flush(struct request *request)
@@ -448,6 +463,7 @@ int request_detach(struct request *request, struct outlet *outlet)
     }
     request->detached = true;
     outlet_init(outlet, request->fcgi.ipcFd, request->fcgi.requestId);
+    outlet->measured = request->measured;
     return 0;
 }
 
@@ -476,6 +492,13 @@ static void answer_request(struct request *request, bool refuse)
     }
 }
 
+/* guard's question has no path, and is no client's. */
+static struct measured begin_to_measure(const struct request *request)
+{
+    const char *path = request_path(request);
+    return metrics_begin(*path == '\0' ? METRICS_NONE : endpoint_number(path));
+}
+
 static void serve_request(struct request *request, bool refuse)
 {
     unsigned others = atomic_fetch_add(&server.requests, 1);
@@ -483,6 +506,7 @@ static void serve_request(struct request *request, bool refuse)
     if (strcmp(request_path(request), "/health") == 0) {
         places += HEALTH_PLACES;
     }
+    request->measured = begin_to_measure(request);
     read_length(request);
     answer_request(request, refuse || others >= places);
     if (request->detached) {
@@ -493,6 +517,7 @@ static void serve_request(struct request *request, bool refuse)
     if (refuse || !drain_body(request)) {
         request->fcgi.keepConnection = 0;
     }
+    metrics_end(&request->measured); /* before the client sees the end, who may look at once */
     FCGX_Finish_r(&request->fcgi);
     atomic_fetch_sub(&server.lasting, request->lasts);
     atomic_fetch_sub(&server.requests, 1);
