@@ -237,7 +237,7 @@ static const struct {
      offsetof(struct daemon_status, restarts),
      1},
     {{"daemon_resident_memory_bytes", GAUGE,
-      "Resident memory of a daemon; of nginx, the master with its workers (as all of these)."},
+      "Resident memory of a daemon. nginx is its master with the workers, in all of these."},
      offsetof(struct daemon_status, rss_kb),
      1024},
     {{"daemon_open_fds", GAUGE, "Open descriptors of a daemon."},
