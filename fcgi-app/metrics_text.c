@@ -120,43 +120,47 @@ static int write_durations(const struct text *text)
     return 0;
 }
 
-static int write_sent(const struct text *text)
+/* One number for each value of a label. `seen`: only of those that are not 0. */
+static int write_by(struct writer *writer, const struct family *family, const char *label,
+                    const char *(*name)(unsigned number), const uint64_t *numbers, unsigned count,
+                    bool seen)
 {
-    static const struct family family = {
-        "response_bytes_total", COUNTER,
-        "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint."};
-    if (begin_family(text->writer, &family) < 0) {
+    if (begin_family(writer, family) < 0) {
         return -1;
     }
-    for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
-        uint64_t bytes = text->metrics->sent[endpoint];
-        if (bytes > 0 && writer_format(text->writer,
-                                       PREFIX "response_bytes_total{endpoint=\"%s\"} %" PRIu64 "\n",
-                                       text->label(endpoint), bytes) < 0) {
+    for (unsigned i = 0; i < count; i++) {
+        if ((numbers[i] > 0 || !seen) &&
+            writer_format(writer, PREFIX "%s{%s=\"%s\"} %" PRIu64 "\n", family->name, label,
+                          name(i), numbers[i]) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
+static int write_sent(const struct text *text)
+{
+    static const struct family family = {
+        "response_bytes_total", COUNTER,
+        "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint."};
+    return write_by(text->writer, &family, "endpoint", text->label, text->metrics->sent,
+                    METRICS_ENDPOINTS, true);
+}
+
 /* ---- commands ---- */
+
+static const char *outcome_name(unsigned outcome)
+{
+    return run_outcome_name((enum run_outcome)outcome);
+}
 
 static int write_runs(const struct text *text)
 {
     static const struct family family = {
         "runs_total", COUNTER,
         "Commands of /run and /run_streaming that have ended, by what became of them."};
-    if (begin_family(text->writer, &family) < 0) {
-        return -1;
-    }
-    for (unsigned outcome = 0; outcome < RUN_OUTCOMES; outcome++) {
-        if (writer_format(text->writer, PREFIX "runs_total{outcome=\"%s\"} %" PRIu64 "\n",
-                          run_outcome_name((enum run_outcome)outcome),
-                          text->metrics->runs[outcome]) < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return write_by(text->writer, &family, "outcome", outcome_name, text->metrics->runs,
+                    RUN_OUTCOMES, false);
 }
 
 /* ---- single figures ---- */

@@ -54,5 +54,4 @@ class Measured(Server):
         try:
             wait_until(look, prefix)
         except AssertionError:
-            assert last == expected
-            raise
+            raise AssertionError(f"{prefix} moved by {last}, not by {expected}") from None
