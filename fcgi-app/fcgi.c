@@ -63,9 +63,9 @@
 #define SHORT_ONE_IN 16
 #define SHORT_LEAST  2
 
-/* Beyond all others there is room for so many who ask for the health: clients that are slow with
- * requests that should be short must not make the server look dead. */
-#define HEALTH_PLACES 4
+/* Beyond all others there is room for so many who ask for the health or the metrics: clients that
+ * are slow with requests that should be short must not make the server look dead. */
+#define WATCHERS_PLACES 4
 
 /* What libfcgi is asked for at once: it counts in int. */
 #define READ_MAX ((size_t)65536)
@@ -499,12 +499,18 @@ static struct measured begin_to_measure(const struct request *request)
     return metrics_begin(*path == '\0' ? METRICS_NONE : endpoint_number(path));
 }
 
+static bool is_watching(const struct request *request)
+{
+    return strcmp(request_path(request), "/health") == 0 ||
+           strcmp(request_path(request), "/metrics") == 0;
+}
+
 static void serve_request(struct request *request, bool refuse)
 {
     unsigned others = atomic_fetch_add(&server.requests, 1);
     unsigned places = server.requests_max;
-    if (strcmp(request_path(request), "/health") == 0) {
-        places += HEALTH_PLACES;
+    if (is_watching(request)) {
+        places += WATCHERS_PLACES;
     }
     request->measured = begin_to_measure(request);
     read_length(request);

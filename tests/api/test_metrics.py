@@ -1,5 +1,6 @@
 """GET /metrics: its form, who may ask, and that each figure tells the truth."""
 
+import contextlib
 import json
 import os
 import re
@@ -417,6 +418,21 @@ def test_daemons_that_are_away(measured):
     measured.supervise("fcgi-app", "u")
     wait_until(lambda: measured.figures()["up"] == 1, "fcgi-app to answer")
     assert measured.status(job["id"]) == "running"
+
+
+def test_when_all_places_are_taken(make_measured):
+    """By requests whose bodies do not come."""
+    server = make_measured({"SANDBOX_MAX_CONNECTIONS": "16"})
+    head = http_request("POST", "/write_file", [("Host", "x"), server.bearer(), ("Content-Length", "1000")], b"{")
+    with contextlib.ExitStack() as stack:
+
+        def one_more_is_refused():
+            stack.enter_context(server.raw()).send(head)
+            return server.figures().get('requests_total{endpoint="/write_file",status="503"}', 0) > 0
+
+        wait_until(one_more_is_refused, "all places to be taken")
+        figures = server.figures()
+        assert figures["up"] == figures["procd_up"] == 1 and figures["requests_in_progress"] >= 16
 
 
 # ---- nginx ----
