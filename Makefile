@@ -45,11 +45,12 @@ BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # Debian packages: to compile, to run, to test.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js s6
-TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-requests curl jq procps
+TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests curl jq procps
 FUZZ_PACKAGES  := clang libclang-rt-dev
 COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
 SOAK_PACKAGES  := gnuplot-nox
+METRICS_PACKAGES := prometheus
 VM_PACKAGES    := qemu-system-x86 busybox-static cpio
 LINT_PACKAGES  := clang-format clang-tidy shellcheck
 
@@ -63,7 +64,7 @@ IMAGE  ?= koyeb/sandbox
 # A build elsewhere than bin/ finds the configuration as an installed program does: in ../share.
 TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 
-.PHONY: all build build-deps deps test-deps run unit test disasters chaos soak fuzz fuzz-merge fuzz-http faults leaks coverage test-asan test-tsan install uninstall clean format lint analyze \
+.PHONY: all build build-deps deps test-deps run unit test disasters chaos soak fuzz fuzz-merge fuzz-http faults leaks coverage test-metrics test-asan test-tsan install uninstall clean format lint analyze \
         help docker-build docker-run docker-buildx docker-push test-docker test-vm bench
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -121,7 +122,7 @@ $(BUILD)/%.o: %.c | build-deps
 # A unit test links everything but the mains; the linker takes what it needs. Tests of endpoints bring a
 # fake of fcgi.c, which keeps libfcgi's out.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
-$(addprefix $(BUILD)/tests/unit/test_,faults json files port pump sse): $(BUILD)/tests/unit/fake_request.o
+$(addprefix $(BUILD)/tests/unit/test_,faults json files metrics port pump sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
@@ -229,6 +230,12 @@ fuzz-http: test-deps
 	@$(MAKE) --no-print-directory build
 	SANDBOX_BIN=$(abspath $(BIN)) $(PYTHON) tests/fuzz/http_fuzzer.py --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
+## test-metrics: the tests of GET /metrics, with Prometheus's own promtool
+test-metrics: test-deps
+	@tools/install-packages $(METRICS_PACKAGES)
+	@$(MAKE) --no-print-directory build
+	$(PYTEST) tests/api/test_metrics.py
+
 ## test-asan: C and API tests with AddressSanitizer and UndefinedBehaviorSanitizer
 test-asan: test-deps
 	@$(MAKE) --no-print-directory test-sanitized SANITIZE=address,undefined
@@ -280,7 +287,7 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/guard $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
-	install -m 644 nginx/nginx.conf nginx/proxy.js $(SHARE)/
+	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/metrics.txt $(SHARE)/
 	rm -rf $(SHARE)/snippets $(SHARE)/service
 	cp -R nginx/snippets nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)

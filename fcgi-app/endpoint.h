@@ -34,6 +34,16 @@ extern const struct endpoint write_stdin_endpoint;
 extern const struct endpoint kill_process_endpoint;
 extern const struct endpoint delete_process_endpoint;
 extern const struct endpoint process_logs_streaming_endpoint;
+extern const struct endpoint metrics_endpoint;
+
+/* The rows of the table. */
+#define ENDPOINT_COUNT 20
+
+/* The number of the row with this path, ENDPOINT_COUNT if there is none. */
+unsigned endpoint_number(const char *path);
+
+/* The path of a row. */
+const char *endpoint_path(unsigned number);
 
 /* Answers the request from the table, with 404 and 405 where it has no row. */
 void endpoint_dispatch(struct request *request);

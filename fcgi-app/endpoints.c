@@ -31,16 +31,22 @@ static const struct endpoint *const endpoints[] = {
     &bind_port_endpoint,
     &unbind_port_endpoint,
     &health_endpoint,
+    &metrics_endpoint,
 };
+_Static_assert(sizeof(endpoints) / sizeof(endpoints[0]) == ENDPOINT_COUNT, "its number of rows");
 
-static const struct endpoint *find(const char *path)
+unsigned endpoint_number(const char *path)
 {
-    for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
-        if (strcmp(endpoints[i]->path, path) == 0) {
-            return endpoints[i];
-        }
+    unsigned number = 0;
+    while (number < ENDPOINT_COUNT && strcmp(endpoints[number]->path, path) != 0) {
+        number++;
     }
-    return NULL;
+    return number;
+}
+
+const char *endpoint_path(unsigned number)
+{
+    return endpoints[number]->path;
 }
 
 static const char *allow_header(const struct endpoint *endpoint)
@@ -69,11 +75,14 @@ static void answer_method_not_allowed(struct request *request, const struct endp
 
 void endpoint_dispatch(struct request *request)
 {
-    const struct endpoint *endpoint = find(request_path(request));
+    unsigned number = endpoint_number(request_path(request));
     const char *method = request_method(request);
-    if (endpoint == NULL) {
+    if (number == ENDPOINT_COUNT) {
         answer_error(request, 404, "Not found: %s", request_path(request));
-    } else if (takes(endpoint, method)) {
+        return;
+    }
+    const struct endpoint *endpoint = endpoints[number];
+    if (takes(endpoint, method)) {
         endpoint->handle(request);
     } else if (strcmp(method, "OPTIONS") == 0) {
         (void)request_begin(request, 204, NULL, allow_header(endpoint));

@@ -37,6 +37,8 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/backlog.h"
+#include "fcgi-app/endpoint.h"
+#include "fcgi-app/metrics.h"
 #include "fcgi-app/outlet.h"
 #include "fcgi-app/record_filter.h"
 #include "fcgi-app/request.h"
@@ -61,10 +63,10 @@
 #define SHORT_ONE_IN 16
 #define SHORT_LEAST  2
 
-/* Beyond all others there is room for so many who ask for the health, and they take no place from
- * the others: clients that are slow with requests that should be short must not make the server
- * look dead. */
-#define HEALTH_PLACES 4
+/* Beyond all others there is room for so many who ask for the health or the metrics, and they take
+ * no place from the others: clients that are slow with requests that should be short must not make
+ * the server look dead. */
+#define WATCHERS_PLACES 4
 
 /* What libfcgi is asked for at once: it counts in int. */
 #define READ_MAX ((size_t)65536)
@@ -88,8 +90,9 @@ struct request {
     bool failed;  /* the client left, or the connection was dropped */
     bool aborted; /* by request_abort() */
     bool detached;
-    bool lasts;       /* is counted among those that may */
-    bool asks_health; /* is counted apart from the others */
+    bool lasts;   /* is counted among those that may */
+    bool watches; /* is counted apart from the others */
+    struct measured measured;
 };
 
 static struct {
@@ -100,9 +103,9 @@ static struct {
     unsigned lasting_max; /* of these may last */
     void (*handle)(struct request *request);
     atomic_bool stopping;
-    atomic_uint askers;  /* for the health, being served */
-    atomic_uint others;  /* being served */
-    atomic_uint lasting; /* of these may last */
+    atomic_uint watchers; /* being served */
+    atomic_uint others;   /* being served */
+    atomic_uint lasting;  /* of these may last */
     pthread_mutex_t lock;
     unsigned acceptors; /* threads that wait for a connection, or will at once; under lock */
 } server = {.listener = -1, .stop_fd = -1, .spare = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -226,6 +229,8 @@ static const char *reason(int status)
     }
 }
 
+static int write_bytes(struct request *request, const void *data, size_t length);
+
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
@@ -239,11 +244,12 @@ int request_begin(struct request *request, int status, const char *content_type,
         return drop_connection(request); /* a content type that long is a bug */
     }
     request->begun = true;
-    if (request_write(request, begin, (size_t)length) < 0 ||
-        (rest > 0 && request_write(request, headers, rest) < 0)) {
+    request->measured.status = status;
+    if (write_bytes(request, begin, (size_t)length) < 0 ||
+        (rest > 0 && write_bytes(request, headers, rest) < 0)) {
         return -1;
     }
-    return request_write(request, "\r\n", 2);
+    return write_bytes(request, "\r\n", 2);
 }
 
 /* Sends iovecs whole. They are used up. */
@@ -302,7 +308,7 @@ static int write_direct(struct request *request, const char *data, size_t length
     return 0;
 }
 
-int request_write(struct request *request, const void *data, size_t length)
+static int write_bytes(struct request *request, const void *data, size_t length)
 {
     if (request->failed) {
         return -1;
@@ -312,6 +318,15 @@ int request_write(struct request *request, const void *data, size_t length)
     }
     (void)FCGX_PutStr(data, (int)length, request->fcgi.out);
     return FCGX_GetError(request->fcgi.out) != 0 ? drop_connection(request) : 0;
+}
+
+int request_write(struct request *request, const void *data, size_t length)
+{
+    if (write_bytes(request, data, length) < 0) {
+        return -1;
+    }
+    metrics_sent(&request->measured, length);
+    return 0;
 }
 
 int request_flush(struct request *request)
@@ -451,6 +466,7 @@ int request_detach(struct request *request, struct outlet *outlet)
     }
     request->detached = true;
     outlet_init(outlet, request->fcgi.ipcFd, request->fcgi.requestId);
+    outlet->measured = request->measured;
     return 0;
 }
 
@@ -479,27 +495,41 @@ static void answer_request(struct request *request, bool refuse)
     }
 }
 
-/* Counts the request. False when there was no place for it. guard asks without a path. */
-static bool take_place(struct request *request)
+/* guard's question has no path, and is no client's. */
+static struct measured begin_to_measure(const struct request *request)
 {
     const char *path = request_path(request);
-    request->asks_health = *path == '\0' || strcmp(path, "/health") == 0;
-    if (!request->asks_health) {
+    return metrics_begin(*path == '\0' ? METRICS_NONE : endpoint_number(path));
+}
+
+/* Who asks how the server is; guard is one of them. */
+static bool is_watching(const struct request *request)
+{
+    const char *path = request_path(request);
+    return *path == '\0' || strcmp(path, "/health") == 0 || strcmp(path, "/metrics") == 0;
+}
+
+/* Counts the request. False when there was no place for it. */
+static bool take_place(struct request *request)
+{
+    request->watches = is_watching(request);
+    if (!request->watches) {
         return atomic_fetch_add(&server.others, 1) < server.requests_max;
     }
-    unsigned askers = atomic_fetch_add(&server.askers, 1);
-    return askers + atomic_load(&server.others) < server.requests_max + HEALTH_PLACES;
+    unsigned watchers = atomic_fetch_add(&server.watchers, 1);
+    return watchers + atomic_load(&server.others) < server.requests_max + WATCHERS_PLACES;
 }
 
 static void leave_place(const struct request *request)
 {
     atomic_fetch_sub(&server.lasting, request->lasts);
-    atomic_fetch_sub(request->asks_health ? &server.askers : &server.others, 1);
+    atomic_fetch_sub(request->watches ? &server.watchers : &server.others, 1);
 }
 
 static void serve_request(struct request *request, bool refuse)
 {
     bool has_place = take_place(request);
+    request->measured = begin_to_measure(request);
     read_length(request);
     answer_request(request, refuse || !has_place);
     if (request->detached) {
@@ -510,6 +540,7 @@ static void serve_request(struct request *request, bool refuse)
     if (refuse || !drain_body(request)) {
         request->fcgi.keepConnection = 0;
     }
+    metrics_end(&request->measured); /* before the client sees the end, who may look at once */
     FCGX_Finish_r(&request->fcgi);
     leave_place(request);
 }
@@ -748,7 +779,7 @@ int server_start(unsigned requests_max, void (*handle)(struct request *request))
 
 unsigned server_requests(void)
 {
-    return atomic_load(&server.askers) + atomic_load(&server.others);
+    return atomic_load(&server.watchers) + atomic_load(&server.others);
 }
 
 int64_t server_backlog(void)

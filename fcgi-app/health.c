@@ -13,6 +13,7 @@
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/health_full.h"
 #include "fcgi-app/request.h"
+#include "fcgi-app/server_state.h"
 #include "procd/client.h"
 
 #define ANSWER_TIMEOUT_MS 2000
@@ -72,10 +73,10 @@ static cJSON *unhealthy(void)
     return json;
 }
 
-static cJSON *healthy_in_full(const struct procd_status *status)
+static cJSON *healthy_in_full(const struct server_state *all)
 {
     cJSON *json = healthy();
-    if (health_full_describe(status, json) < 0) {
+    if (health_full_describe(all, json) < 0) {
         cJSON_Delete(json);
         return NULL;
     }
@@ -85,13 +86,13 @@ static cJSON *healthy_in_full(const struct procd_status *status)
 static void health(struct request *request)
 {
     bool full = request_asks_for_all(request);
-    struct procd_status status;
+    struct server_state all;
     enum procd_result result =
-        full ? procd_status(&status, ANSWER_TIMEOUT_MS) : procd_ping(ANSWER_TIMEOUT_MS);
+        full ? server_state_take(&all, ANSWER_TIMEOUT_MS) : procd_ping(ANSWER_TIMEOUT_MS);
     if (result != PROCD_DONE) {
         answer_json_with(request, 503, RETRY_AFTER, unhealthy());
     } else {
-        answer_json(request, 200, full ? healthy_in_full(&status) : healthy());
+        answer_json(request, 200, full ? healthy_in_full(&all) : healthy());
     }
 }
 

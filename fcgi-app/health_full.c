@@ -8,9 +8,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "fcgi-app/admission.h"
-#include "fcgi-app/server.h"
-#include "fcgi-app/zombies.h"
+#include "fcgi-app/server_state.h"
 
 struct number {
     const char *name;
@@ -51,35 +49,21 @@ static int add_daemons(cJSON *json, const struct procd_status *status)
     return daemons == NULL ? -1 : 0;
 }
 
-static void add_log(void *context, const struct job *job)
+int health_full_describe(const struct server_state *state, cJSON *json)
 {
-    int64_t *sum = context;
-    *sum += (int64_t)(job->position.next_offset - job->position.first_offset);
-}
-
-/* Bytes of all logs, -1 when procd does not tell. */
-static int64_t size_of_logs(void)
-{
-    int64_t sum = 0;
-    return procd_list(add_log, &sum) == PROCD_DONE ? sum : -1;
-}
-
-int health_full_describe(const struct procd_status *status, cJSON *json)
-{
-    const struct number all[] = {
-        {"uptime_ms", status->uptime_ms},
-        {"zombies", status->supervisor > 0 ? zombies_below(status->supervisor) : -1}};
-    const struct number queue[] = {{"requests", server_requests()},
-                                   {"backlog", server_backlog()},
-                                   {"runs", admission_count(ADMISSION_RUN)},
-                                   {"streams", admission_count(ADMISSION_STREAM)},
-                                   {"jobs", status->running},
-                                   {"runners", status->runners},
-                                   {"idle_runners", status->idle_runners}};
-    const struct number disk[] = {{"free_bytes", status->disk_free},
-                                  {"total_bytes", status->disk_total},
-                                  {"log_bytes", size_of_logs()}};
-    if (ADD(json, all) < 0 || add_daemons(json, status) < 0 ||
+    const struct procd_status *procd = &state->procd;
+    const struct number all[] = {{"uptime_ms", procd->uptime_ms}, {"zombies", state->zombies}};
+    const struct number queue[] = {{"requests", state->requests},
+                                   {"backlog", state->backlog},
+                                   {"runs", state->runs},
+                                   {"streams", state->streams},
+                                   {"jobs", procd->running},
+                                   {"runners", procd->runners},
+                                   {"idle_runners", procd->idle_runners}};
+    const struct number disk[] = {{"free_bytes", procd->disk_free},
+                                  {"total_bytes", procd->disk_total},
+                                  {"log_bytes", state->log_bytes}};
+    if (ADD(json, all) < 0 || add_daemons(json, procd) < 0 ||
         ADD(cJSON_AddObjectToObject(json, "queue"), queue) < 0 ||
         ADD(cJSON_AddObjectToObject(json, "disk"), disk) < 0) {
         return -1;

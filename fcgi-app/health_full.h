@@ -4,12 +4,10 @@
 #ifndef FCGI_APP_HEALTH_FULL_H
 #define FCGI_APP_HEALTH_FULL_H
 
-#include "procd/client.h"
-
 struct cJSON;
+struct server_state;
 
-/* Appends it to `json`, also asking procd for its jobs. 0, or -1 when memory is out. Thread-safe.
- */
-int health_full_describe(const struct procd_status *status, struct cJSON *json);
+/* Appends it to `json`. 0, or -1 when memory is out. Thread-safe. */
+int health_full_describe(const struct server_state *state, struct cJSON *json);
 
 #endif

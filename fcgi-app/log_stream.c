@@ -24,6 +24,7 @@
 #include "common/clock.h"
 #include "common/logger.h"
 #include "fcgi-app/log_cursor.h"
+#include "fcgi-app/metrics.h"
 #include "fcgi-app/outlet.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/sse.h"
@@ -238,6 +239,7 @@ static void set_gap(struct log_stream *stream, const struct log_gap *gap)
     }
     set_text(stream, "event: gap\ndata: {\"missed_bytes\":%llu%s%s}\n\n",
              (unsigned long long)gap->bytes, lines, next);
+    metrics_gap(gap->bytes, gap->numbered ? gap->lines : 0);
 }
 
 static enum progress send_log(struct log_stream *stream)

@@ -12,7 +12,8 @@
 
 void outlet_init(struct outlet *outlet, int fd, int request_id)
 {
-    *outlet = (struct outlet){.fd = fd, .request_id = request_id};
+    *outlet =
+        (struct outlet){.fd = fd, .request_id = request_id, .measured = {.endpoint = METRICS_NONE}};
     outlet->end_left = sizeof(outlet->end);
     record_header(outlet->end, RECORD_STDOUT, request_id, 0);
     record_header(outlet->end + RECORD_HEADER_SIZE, RECORD_END_REQUEST, request_id,
@@ -66,6 +67,7 @@ ssize_t outlet_send(struct outlet *outlet, const char *data, size_t length)
             break; /* full */
         }
     }
+    metrics_sent(&outlet->measured, done);
     return (ssize_t)done;
 }
 
@@ -82,6 +84,7 @@ int outlet_end(struct outlet *outlet)
 
 void outlet_close(struct outlet *outlet, bool reuse)
 {
+    metrics_end(&outlet->measured);
     server_take_back(outlet->fd, reuse);
     outlet->fd = -1;
 }

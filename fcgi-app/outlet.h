@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "fcgi-app/metrics.h"
 #include "fcgi-app/record.h"
 
 #define OUTLET_END_SIZE (3 * RECORD_HEADER_SIZE)
@@ -21,6 +22,7 @@ struct outlet {
     size_t header_left; /* the last bytes of `header` are not sent yet */
     unsigned char end[OUTLET_END_SIZE];
     size_t end_left; /* the same of `end` */
+    struct measured measured;
 };
 
 void outlet_init(struct outlet *outlet, int fd, int request_id);

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/error_text.h"
 #include "common/io.h"
+#include "fcgi-app/metrics.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/sse.h"
 
@@ -185,11 +186,34 @@ static bool turn(struct pump *pump, struct ending *ending, enum pump_result *res
     return !ended;
 }
 
+static enum run_outcome outcome_of(enum pump_result result, const struct ending *ending,
+                                   struct request *request)
+{
+    if (result != PUMP_ENDED) {
+        bool ours = result == PUMP_FAILED || (result == PUMP_REFUSED && !request_gone(request));
+        return ours ? RUN_FAILED : RUN_CANCELLED;
+    }
+    if (ending->lost) {
+        return RUN_RUNNER_LOST;
+    }
+    switch (ending->reason) {
+    case END_SIGNAL:
+        return RUN_SIGNALLED;
+    case END_TIMEOUT:
+        return RUN_TIMED_OUT;
+    case END_OOM:
+        return RUN_OUT_OF_MEMORY;
+    default:
+        return RUN_EXITED;
+    }
+}
+
 enum pump_result pump_run(struct foreground *foreground, struct request *request,
                           const struct pump_sink *sink, void *context, struct ending *ending)
 {
     cleanup_free char *buffer = malloc(CHUNK);
     if (buffer == NULL) {
+        metrics_run(RUN_FAILED);
         return PUMP_FAILED;
     }
     struct pump pump = {
@@ -207,6 +231,9 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
     enum pump_result result;
     while (turn(&pump, ending, &result)) {
     }
+    int error = errno;
+    metrics_run(outcome_of(result, ending, request));
+    errno = error;
     return result;
 }
 

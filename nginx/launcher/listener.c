@@ -18,22 +18,26 @@
 /* Shortened to net.core.somaxconn by the kernel. */
 #define BACKLOG 4095
 
-/* Listens for a moment, with the options that nginx uses. 0, or -1 with errno. */
-static int try_listen(int family, unsigned port)
+int listener_try(const struct sockaddr *address, socklen_t size)
 {
     const int on = 1;
-    const struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    const struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    bool is_ipv6 = family == AF_INET6;
-    cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cleanup_fd int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        (is_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
-        bind(fd, is_ipv6 ? (const struct sockaddr *)&ipv6 : (const struct sockaddr *)&ipv4,
-             is_ipv6 ? sizeof(ipv6) : sizeof(ipv4)) < 0 ||
-        listen(fd, 1) < 0) {
+        (address->sa_family == AF_INET6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
+        bind(fd, address, size) < 0 || listen(fd, 1) < 0) {
         return -1;
     }
     return 0;
+}
+
+/* The same on all addresses of a family. */
+static int try_listen(int family, unsigned port)
+{
+    const struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    const struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    return family == AF_INET6 ? listener_try((const struct sockaddr *)&ipv6, sizeof(ipv6))
+                              : listener_try((const struct sockaddr *)&ipv4, sizeof(ipv4));
 }
 
 bool listener_has_ipv6(void)

@@ -27,6 +27,7 @@
 #include "nginx/launcher/file.h"
 #include "nginx/launcher/layout.h"
 #include "nginx/launcher/listener.h"
+#include "nginx/launcher/metrics_address.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
 #include "nginx/launcher/run_dir.h"
@@ -55,7 +56,8 @@ static const char usage[] =
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
-    "SANDBOX_ACCESS_LOG (a path or off); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
+    "Prometheus); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
     "\n"
@@ -325,6 +327,7 @@ int main(int argc, char **argv)
     struct settings settings;
     struct secret_digest secret;
     struct worker_user worker;
+    char metrics[METRICS_ADDRESS_SIZE];
     cleanup_user struct user user = {0};
     bool can_enter_home;
     struct rendering rendering = {.run = &run,
@@ -332,11 +335,15 @@ int main(int argc, char **argv)
                                   .settings = &settings,
                                   .secret = &secret,
                                   .worker = &worker,
+                                  .metrics = metrics,
                                   .with_nginx = !options.without_nginx,
                                   .has_ipv6 = listener_has_ipv6()};
     char error[256];
     if (settings_read(&settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
+        return 1;
+    }
+    if (metrics_address_read(metrics, &settings) < 0) {
         return 1;
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
@@ -350,8 +357,8 @@ int main(int argc, char **argv)
     }
     if (rendering.with_nginx &&
         (listener_check_port("PORT", (unsigned)settings.port, rendering.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, rendering.has_ipv6) <
-             0)) {
+         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, rendering.has_ipv6) < 0 ||
+         metrics_address_check(metrics) < 0)) {
         return 1;
     }
     mode_t mask = umask(077);

@@ -212,11 +212,27 @@ static int generate_failed_auth(const struct rendering *r)
                     "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n", burst);
 }
 
+/* What an http block includes for Prometheus: nothing, or the server of snippets/metrics.conf. */
+static int generate_metrics(const struct rendering *r)
+{
+    if (r->metrics[0] == '\0') {
+        return generate(r, "metrics.conf", 0644, "%s", "");
+    }
+    bool is_ipv6 = r->metrics[0] == '[';
+    if (render_template(r, "metrics.txt") < 0 ||
+        generate(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
+                 is_ipv6 ? " ipv6only=on" : "") < 0) {
+        return -1;
+    }
+    return generate(r, "metrics.conf", 0644, "include %s/nginx/snippets/metrics.conf;\n",
+                    r->run->path);
+}
+
 int render_nginx(const struct rendering *r)
 {
     if (render_template(r, "nginx.conf") < 0 || render_template(r, "proxy.js") < 0 ||
-        render_snippets(r) < 0 || generate_limits(r) < 0 || generate_failed_auth(r) < 0 ||
-        generate_access_log(r) < 0 ||
+        render_snippets(r) < 0 || generate_metrics(r) < 0 || generate_limits(r) < 0 ||
+        generate_failed_auth(r) < 0 || generate_access_log(r) < 0 ||
         generate_listen(r, "listen.conf", (unsigned)r->settings->port) < 0 ||
         generate_listen(r, "proxy-listen.conf", (unsigned)r->settings->proxy_port) < 0 ||
         generate(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",

@@ -19,8 +19,9 @@ struct rendering {
     const struct settings *settings;
     const struct secret_digest *secret;
     const struct worker_user *worker;
-    const char *cwd; /* where commands start; NULL: in our working directory */
-    bool with_nginx; /* a service of ours, too */
+    const char *metrics; /* the address of the listener for Prometheus; "": there is none */
+    const char *cwd;     /* where commands start; NULL: in our working directory */
+    bool with_nginx;     /* a service of ours, too */
     bool has_ipv6;
 };
 

@@ -13,6 +13,7 @@ import uuid
 import pytest
 
 from cgroups import BOMB, lent, skip_unless_vm
+from figures import parse
 from sandbox import BIG_TIMEOUT, BIN, Launch, Port, Server, alive, cgroup_mount_point, cgroup_of, in_threads, proc_file, user_ids, wait_until
 
 pytestmark = pytest.mark.host
@@ -106,6 +107,10 @@ def limits_of(server, **fields):
     return tuple(lines[:3]), int(lines[3])
 
 
+def figures(server):
+    return parse(server.get("/metrics").text)
+
+
 # ---- memory ----
 
 
@@ -113,11 +118,13 @@ def limits_of(server, **fields):
 def test_what_eats_memory_dies_alone(limited):
     neighbour = limited.start("sleep 86400")
     runner = int(limited.shell("echo $PPID"))
+    before = figures(limited)
     answer, facts = limited.run_with_facts(EATER)
     assert answer == {"stdout": "", "stderr": "", "code": -1, "signal": "SIGKILL", "error": "Non-zero exit code"}
     assert facts["reason"] == "oom"
     with limited.stream(EATER) as stream:
         assert stream.events()[-1].facts["reason"] == "oom"
+    assert figures(limited)['runs_total{outcome="oom"}'] == before['runs_total{outcome="oom"}'] + 2
     assert alive(runner)
     job = limited.start("sleep 0.1; " + EATER)
     assert limited.post("/wait_process", id=job["id"], timeout_ms=60000).json()["reason"] == "oom"

@@ -81,6 +81,26 @@ def test_a_port_in_use(ports, number, name, host):
     assert refused("127.0.0.1", ports[1 - number].number)
 
 
+@pytest.mark.parametrize("value", [
+    "3032", ":3032", "localhost:3032", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "127.0.0.1:+1", "::1:3032x",
+    "::1", "[::1]", "[::1:3032", "[127.0.0.1]:3032", "unix:/tmp/x", "127.0.0.1:3032;", "127.0.0.1 :3032", "1" * 100 + ":3032", "on",
+])
+def test_a_metrics_address_that_is_none(ports, value):
+    refuses({"SANDBOX_METRICS_LISTEN": value}, ports, "SANDBOX_METRICS_LISTEN", "address")
+
+
+def test_the_metrics_port_is_its_own(ports):
+    for port in ports:
+        refuses({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{port.number}"}, ports, "SANDBOX_METRICS_LISTEN", str(port.number))
+
+
+def test_a_metrics_port_in_use(ports):
+    port = Port()
+    with socket.create_server(("127.0.0.1", port.number)):
+        refuses({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{port.number}"}, ports, "SANDBOX_METRICS_LISTEN", str(port.number))
+    port.free()
+
+
 def test_a_second_server_on_the_same_ports(make_server):
     server = make_server()
     refuses({"PORT": str(server.port), "PROXY_PORT": str(server.proxy_port)}, server.ports, "PORT", str(server.port))

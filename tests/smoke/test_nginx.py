@@ -32,6 +32,7 @@ http {{
     fastcgi_intercept_errors on; fastcgi_ignore_client_abort on;
     gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
     include {run}/nginx/snippets/http.conf;
+    include {run}/nginx/generated/metrics.conf;
     server {{
         listen 127.0.0.1:{port};
         error_page 404 /mine.txt;
@@ -83,14 +84,17 @@ def test_nginx_takes_both_configurations(home):
 
 
 def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
-    port = Port()
-    with Foreground([*LAUNCHER, "--without-nginx"], {"SANDBOX_SECRET": "foreign"}) as daemons:
+    port, metrics = Port(), Port()
+    settings = {"SANDBOX_SECRET": "foreign", "SANDBOX_METRICS_LISTEN": f"127.0.0.1:{metrics.number}"}
+    with Foreground([*LAUNCHER, "--without-nginx"], settings) as daemons:
         wait_until(lambda: "ready for nginx" in daemons.stdout.text, "the ready line")
         conf = foreign_conf(home, daemons.run_dir, port.number)
         nginx_test(conf)
         with subprocess.Popen([NGINX, "-e", "stderr", "-c", conf]) as nginx:
             try:
                 check_foreign(port.number, daemons.proxy_port)
+                text = requests.get(f"http://127.0.0.1:{metrics.number}/metrics", timeout=10).text
+                assert "nginx_sandbox_up 1\n" in text and "\nnginx_sandbox_nginx_requests_total " in text
             finally:
                 nginx.send_signal(signal.SIGTERM)
                 nginx.wait(10)
@@ -98,6 +102,7 @@ def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
         assert {200, 401} <= statuses and 429 not in statuses
         assert daemons.end() == 0
     port.free()
+    metrics.free()
 
 
 def check_foreign(port, proxy_port):
@@ -148,9 +153,10 @@ def test_health_does_not_wait_for_ever():
 
 
 def test_the_snippets_know_every_endpoint():
-    """The server snippet lists paths; fcgi-app's table has the same."""
+    """The snippets list paths; fcgi-app's table has the same."""
     conf = (REPOSITORY / "nginx/snippets/server.conf").read_text()
-    exact = set(re.findall(r"location = (/\w+)", conf))
+    exact = set(re.findall(r"location = (/\w+)", conf + (REPOSITORY / "nginx/snippets/metrics.conf").read_text()))
+    exact -= {"/nginx_sandbox_metrics_app", "/nginx_sandbox_metrics_nginx"}  # internal
     listed = re.search(r'location ~ "\^/\(([\w|]+)\)\$"', conf).group(1).split("|")
     sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").glob("*.c"))
     assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))

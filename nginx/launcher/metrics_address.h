@@ -1,0 +1,22 @@
+/*
+ * SANDBOX_METRICS_LISTEN: where Prometheus may ask without a token. Nowhere, unless the operator
+ * names an address and a port.
+ */
+#ifndef LAUNCHER_METRICS_ADDRESS_H
+#define LAUNCHER_METRICS_ADDRESS_H
+
+#include <stdbool.h>
+
+#include "common/settings.h"
+
+/* An address as nginx takes it, 127.0.0.1:3032 or [::1]:3032; "" is nowhere. */
+#define METRICS_ADDRESS_SIZE 64
+
+/* Reads it from the environment. 0, or -1 after one line to standard error when it is no address or
+ * one of the other two ports. */
+int metrics_address_read(char address[METRICS_ADDRESS_SIZE], const struct settings *settings);
+
+/* Can it be listened on? 0, also for "", or -1 after one line to standard error. */
+int metrics_address_check(const char *address);
+
+#endif
