@@ -138,6 +138,7 @@ int main(int count, char **arguments)
         log_line("%s", error);
         return EXIT_FAILURE;
     }
+    logger_set_level(settings.log_level);
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
@@ -155,9 +156,11 @@ int main(int count, char **arguments)
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
+    log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
+    log_at(LOG_INFO, "stopping with %u requests open", server_requests());
     if (server_stop(STOP_TIMEOUT_MS) < 0) {
-        log_line("stopped with requests open");
+        log_at(LOG_WARNING, "stopped with requests open");
     }
     return EXIT_SUCCESS;
 }

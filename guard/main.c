@@ -37,6 +37,7 @@
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
+#include "common/settings.h"
 #include "fcgi-app/record.h"
 #include "guard/service.h"
 #include "procd/client.h"
@@ -273,6 +274,13 @@ int main(int count, char **arguments)
                       "usage: guard -r RUN (fcgi-app's listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
     }
+    char error[256];
+    struct settings settings;
+    if (settings_read(&settings, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return EXIT_FAILURE;
+    }
+    logger_set_level(settings.log_level);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
         log_line("%s: %m", arguments[2]);
         return EXIT_FAILURE;

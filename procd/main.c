@@ -90,7 +90,7 @@ static long raise_descriptor_limit(void)
     long before = limit.rlim_cur > (rlim_t)LONG_MAX ? -1 : (long)limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        log_line("setrlimit: %m");
+        log_at(LOG_WARNING, "setrlimit: %m");
     }
     return before;
 }
@@ -161,6 +161,7 @@ static int daemon_main(const char *run_directory)
         log_line("%s", error);
         return EXIT_USAGE;
     }
+    logger_set_level(settings.log_level);
     if (find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
@@ -186,6 +187,7 @@ static int daemon_main(const char *run_directory)
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }
+    log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
     int result = loop_run();
     if (result < 0) {
         log_line("epoll_wait: %m");

@@ -64,7 +64,7 @@ static int remove_run_directory(const char *run_directory)
 {
     cleanup_fd int fd = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || directory_empty(fd) < 0 || rmdir(run_directory) < 0) {
-        log_line("cannot remove %s: %m", run_directory);
+        log_at(LOG_WARNING, "cannot remove %s: %m", run_directory);
         return -1;
     }
     return 0;
@@ -85,8 +85,9 @@ static int remove_cgroups(const char *run_directory)
         log_line("stop: %s", error);
         return -1;
     }
+    logger_set_level(settings.log_level);
     if (cgroup_remove(run_directory, settings.cgroup) < 0) {
-        log_line("stop: cannot remove the cgroups: %m");
+        log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
         return -1;
     }
     return 0;

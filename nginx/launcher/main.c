@@ -55,9 +55,10 @@ static const char usage[] =
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
-    "SANDBOX_ACCESS_LOG (a path or off); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
-    "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
-    "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
+    "SANDBOX_ACCESS_LOG (a path or off), LOG_LEVEL (notice); SANDBOX_USER (who starts it),\n"
+    "SANDBOX_ALLOW_SETUID (0), SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited);\n"
+    "of each command with its children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX\n"
+    "(0: none).\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
@@ -339,6 +340,7 @@ int main(int argc, char **argv)
         log_line("%s", error);
         return 1;
     }
+    logger_set_level(settings.log_level);
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
         rendering.cwd = can_enter_home ? user.home : "/";
