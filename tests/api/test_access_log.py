@@ -44,10 +44,8 @@ def test_every_request_is_a_line_of_json(make_server):
 
 
 @pytest.mark.parametrize("kind", ["a path", "off"])
-def test_its_place_is_a_setting(make_server, tmp_path, kind):
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    path = tmp_path / "requests.log"
+def test_its_place_is_a_setting(make_server, open_directory, kind):
+    path = open_directory / "requests.log"
     server = make_server({"SANDBOX_ACCESS_LOG": str(path) if kind == "a path" else "off"})
     server.get("/health", headers={"X-Request-ID": "found"})
     if kind == "a path":
@@ -152,6 +150,18 @@ def test_what_a_client_chooses_is_cut(make_server):
         ("M" * 32 + "...", "/m", "HTTP/1.1"),
         ("GET", "/zeros", "HTTP/1.0..."),
     }
+
+
+def test_how_long_a_line_is(make_server):
+    """What the documentation says: about 400 bytes, and 2.2 KB for all that a stranger can do."""
+    server = make_server()
+    assert server.post("/run", cmd="true").status_code == 200
+    with server.raw() as raw:
+        raw.exchange(http_request("M" * 100, "/" + "%01" * 1000, [("Host", "x"), ("X-Request-ID", "x" * 128)]))
+    logged(server)
+    texts = (server.run_dir / "nginx" / "access.log").read_text().splitlines()
+    assert all(350 < len(text) < 450 for text in texts if '"uri":"/run"' in text)
+    assert 2000 < max(map(len, texts)) < 2.2 * 1024
 
 
 # ---- what became of a request ----

@@ -8,7 +8,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 import threading
 
 import pytest
@@ -18,15 +17,6 @@ from sandbox import BIG_TIMEOUT, REPOSITORY, descriptors, http_request, wait_unt
 pytestmark = pytest.mark.host
 
 CLIENTS = 4
-
-
-@pytest.fixture
-def directory():
-    """Where only root, or who started the server, may write, and everybody may look."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="nxs-log-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @contextlib.contextmanager
@@ -84,16 +74,26 @@ def check_all(answered, files):
     assert sorted(ids) == sorted(answered)
 
 
+def s6_svc(server):
+    return ["s6-svc", "-1", server.run_dir / "service/nginx"]
+
+
+def nginx_reopen(server):
+    home = server.run_dir / "nginx"
+    return [server.run_dir / "bin/nginx", "-e", "stderr", "-p", home, "-c", home / "nginx.conf", "-s", "reopen"]
+
+
+@pytest.mark.parametrize("order", [s6_svc, nginx_reopen])
 @pytest.mark.parametrize("place", ["in the run directory", "elsewhere"])
-def test_a_rename_under_load(make_server, directory, place):
-    server = make_server({} if place == "in the run directory" else {"SANDBOX_ACCESS_LOG": str(directory / "access.log")})
-    log = (directory if place == "elsewhere" else server.run_dir / "nginx") / "access.log"
+def test_a_rename_under_load(make_server, open_directory, place, order):
+    server = make_server({} if place == "in the run directory" else {"SANDBOX_ACCESS_LOG": str(open_directory / "access.log")})
+    log = (open_directory if place == "elsewhere" else server.run_dir / "nginx") / "access.log"
     with requests_come(server) as answered:
         for number in range(5):
             more(answered)
             old = log.rename(f"{log}.{number}")
             more(answered)  # into the renamed file
-            subprocess.run(["s6-svc", "-1", server.run_dir / "service/nginx"], check=True)
+            subprocess.run(order(server), check=True)
             reopened(server, log, old)
         more(answered)
     check_all(answered, lambda: list(log.parent.glob("access.log*")))
@@ -102,35 +102,35 @@ def test_a_rename_under_load(make_server, directory, place):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the example gives the new file to www-data")
 @pytest.mark.skipif(shutil.which("logrotate", path="/usr/sbin:/usr/bin") is None, reason="needs logrotate")
-def test_the_example_for_logrotate(make_server, directory):
-    log = directory / "access.log"
+def test_the_example_for_logrotate(make_server, open_directory):
+    log = open_directory / "access.log"
     server = make_server({"SANDBOX_ACCESS_LOG": str(log)})
     text = (REPOSITORY / "nginx/logrotate").read_text()
     assert "/var/log/nginx-sandbox/" in text and "/run/nginx-sandbox/service/nginx" in text
     conf = pathlib.Path(server.home, "logrotate")
-    conf.write_text(text.replace("/var/log/nginx-sandbox", str(directory)).replace("/run/nginx-sandbox", str(server.run_dir)))
+    conf.write_text(text.replace("/var/log/nginx-sandbox", str(open_directory)).replace("/run/nginx-sandbox", str(server.run_dir)))
     conf.chmod(0o644)
 
     def rotate():
         done = subprocess.run(["/usr/sbin/logrotate", "--force", "--state", f"{server.home}/state", conf], capture_output=True, text=True, check=False)
         assert done.returncode == 0 and not done.stderr, done.stderr
-        reopened(server, log, directory / "access.log.1")
+        reopened(server, log, open_directory / "access.log.1")
 
     with requests_come(server) as answered:
         for _ in range(3):
             more(answered)
             rotate()
         more(answered)
-    files = sorted(path.name for path in directory.iterdir())
+    files = sorted(path.name for path in open_directory.iterdir())
     assert files == ["access.log", "access.log.1", "access.log.2.gz", "access.log.3.gz"]
-    check_all(answered, lambda: list(directory.iterdir()))
+    check_all(answered, lambda: list(open_directory.iterdir()))
     assert log.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx's workers are who started the server")
-def test_a_directory_that_the_workers_may_not_enter(make_server, directory):
+def test_a_directory_that_the_workers_may_not_enter(make_server, open_directory):
     """There they would go on with the renamed file, so the server says so when it starts."""
-    directory.chmod(0o700)
-    server = make_server({"SANDBOX_ACCESS_LOG": str(directory / "access.log")})
-    assert server.launch.stderr.text == (f"nginx-sandbox: warning: SANDBOX_ACCESS_LOG: nginx's workers may not enter {directory}: "
+    open_directory.chmod(0o700)
+    server = make_server({"SANDBOX_ACCESS_LOG": str(open_directory / "access.log")})
+    assert server.launch.stderr.text == (f"nginx-sandbox: warning: SANDBOX_ACCESS_LOG: nginx's workers may not enter {open_directory}: "
                                          "after a rotation they could not open the log again\n")
