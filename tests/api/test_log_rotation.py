@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import threading
@@ -60,18 +61,17 @@ def reopened(server, log, old):
     wait_until(look, "nginx to open the log again")
 
 
-def logged(files):
-    """The ids in the files, each line of which must be whole."""
-    texts = [(gzip.open if path.suffix == ".gz" else open)(path, "rt").read() for path in files]
-    assert all(text.endswith("\n") or not text for text in texts)
-    return [json.loads(line)["request_id"] for text in texts for line in text.splitlines()]
-
-
 def check_all(answered, files):
-    """Each request that was answered has one line. (A line is written after the answer.)"""
-    wait_until(lambda: set(answered) <= set(logged(files())), "the last lines")
-    ids = [identifier for identifier in logged(files()) if "-" in identifier]
-    assert sorted(ids) == sorted(answered)
+    """Each request that was answered has one line, and each line is whole. (It is written after the answer.)"""
+    def read():
+        """The text of all files, once the last line is there as a whole."""
+        texts = [(gzip.open if path.suffix == ".gz" else open)(path, "rt").read() for path in files()]
+        whole = all(text.endswith("\n") or not text for text in texts)
+        text = "".join(texts)
+        return text if whole and set(answered) <= set(re.findall('"request_id":"(.*?)"', text)) else None
+
+    ids = [json.loads(line)["request_id"] for line in wait_until(read, "the last lines").splitlines()]
+    assert sorted(identifier for identifier in ids if "-" in identifier) == sorted(answered)
 
 
 def s6_svc(server):
