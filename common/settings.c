@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <syslog.h>
+
+#include "common/logger.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -219,4 +220,15 @@ int settings_read(struct settings *settings, char *error, size_t error_size)
         return -1;
     }
     return check(settings, error, error_size);
+}
+
+int settings_take(struct settings *settings)
+{
+    char error[256];
+    if (settings_read(settings, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    logger_set_level(settings->log_level);
+    return 0;
 }

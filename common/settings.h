@@ -70,4 +70,7 @@ struct settings {
  */
 int settings_read(struct settings *settings, char *error, size_t error_size);
 
+/* The same at the start of a program: the error is logged, and LOG_LEVEL holds from then on. */
+int settings_take(struct settings *settings);
+
 #endif

@@ -132,13 +132,10 @@ int main(int count, char **arguments)
         (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
     }
-    char error[256];
     struct settings settings;
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
-    logger_set_level(settings.log_level);
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;

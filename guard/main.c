@@ -274,13 +274,10 @@ int main(int count, char **arguments)
                       "usage: guard -r RUN (fcgi-app's listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
     }
-    char error[256];
     struct settings settings;
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
-    logger_set_level(settings.log_level);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
         log_line("%s: %m", arguments[2]);
         return EXIT_FAILURE;

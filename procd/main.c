@@ -153,16 +153,10 @@ static int daemon_main(const char *run_directory)
 {
     struct settings settings;
     cleanup_free char *user = NULL;
-    char error[200];
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
-        return EXIT_USAGE;
-    }
-    logger_set_level(settings.log_level);
-    if (find_user(&settings, &user) < 0) {
+    if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
     int listener = descriptor_take_stdin();

@@ -141,12 +141,9 @@ static void enter_cgroup_if_idle(int control, bool *wanted)
 static bool prepare(const struct runner_options *options)
 {
     static struct user user;
-    char error[200];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("runner: %s", error);
+    if (settings_take(&settings) < 0) {
         return false;
     }
-    logger_set_level(settings.log_level);
     if (options->user != NULL && user_parse(options->user, &user) < 0) {
         log_line("runner: %s is no user", options->user);
         return false;

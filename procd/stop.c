@@ -80,12 +80,9 @@ static bool has_file(const char *directory, const char *name)
 static int remove_cgroups(const char *run_directory)
 {
     struct settings settings;
-    char error[200];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("stop: %s", error);
+    if (settings_take(&settings) < 0) {
         return -1;
     }
-    logger_set_level(settings.log_level);
     if (cgroup_remove(run_directory, settings.cgroup) < 0) {
         log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
         return -1;

@@ -335,12 +335,9 @@ int main(int argc, char **argv)
                                   .worker = &worker,
                                   .with_nginx = !options.without_nginx,
                                   .has_ipv6 = listener_has_ipv6()};
-    char error[256];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_take(&settings) < 0) {
         return 1;
     }
-    logger_set_level(settings.log_level);
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
         rendering.cwd = can_enter_home ? user.home : "/";
