@@ -45,7 +45,7 @@ BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # Debian packages: to compile, to run, to test.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js s6
-TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests curl jq procps
+TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests curl jq procps logrotate
 FUZZ_PACKAGES  := clang libclang-rt-dev
 COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
@@ -287,7 +287,7 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/guard $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
-	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/metrics.txt $(SHARE)/
+	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/metrics.txt nginx/logrotate $(SHARE)/
 	rm -rf $(SHARE)/snippets $(SHARE)/service
 	cp -R nginx/snippets nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)

@@ -66,7 +66,7 @@ int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
         return ready;
     }
     if (errno != EINTR) {
-        log_line("poll: %m");
+        log_at(LOG_WARNING, "poll: %m");
         (void)nanosleep(&pause, NULL);
     }
     for (nfds_t i = 0; i < count; i++) {

@@ -5,17 +5,50 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_SIZE                                                                              \
     1024 /* a longer line is cut; below PIPE_BUF, so that a write is never split */
 
 static const char *program = "nginx-sandbox";
+static int least = LOG_NOTICE;        /* the least severe level that is told */
+static bool is_journal;               /* the reader takes levels as sd-daemon(3) writes them */
+static char request[REQUEST_ID_SIZE]; /* what all concerns, or "" */
+
+/* systemd names the file that it has made our standard error. Whoever redirects it leaves the
+ * variable as it is: so it is compared. */
+static bool stderr_is_journal(void)
+{
+    char own[64];
+    struct stat status;
+    const char *journal = getenv("JOURNAL_STREAM");
+    if (journal == NULL || fstat(STDERR_FILENO, &status) < 0) {
+        return false;
+    }
+    (void)snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(own, journal) == 0;
+}
 
 void logger_open(const char *name)
 {
     program = name;
+    is_journal = stderr_is_journal();
+}
+
+void logger_set_level(int level)
+{
+    least = level;
+}
+
+void logger_set_request(const char *request_id)
+{
+    (void)snprintf(request, sizeof(request), "%s", request_id == NULL ? "" : request_id);
 }
 
 /* Makes one line of what stands in line[0..length): nothing in it may look like another line. */
@@ -31,14 +64,38 @@ static size_t neutralise(char *line, size_t length)
     return length + 1;
 }
 
-__attribute__((format(printf, 2, 0))) static void
-log_arguments(const char *request_id, const char *format, va_list arguments)
+/* Everything before the message. As snprintf(3). */
+static int begin_line(char *line, size_t size, int level, const char *request_id)
+{
+    static const char *const words[] = {
+        [LOG_WARNING] = "warning: ",
+        [LOG_NOTICE] = "notice: ",
+        [LOG_INFO] = "info: ",
+        [LOG_DEBUG] = "debug: ",
+    };
+    char priority[8] = "";
+    if (is_journal) {
+        (void)snprintf(priority, sizeof(priority), "<%d>", level);
+    }
+    const char *word = is_journal || level <= LOG_ERR ? "" : words[level];
+    if (request_id == NULL || request_id[0] == '\0') {
+        request_id = request;
+    }
+    return request_id[0] == '\0'
+               ? snprintf(line, size, "%s%s: %s", priority, program, word)
+               : snprintf(line, size, "%s%s: %s[%s] ", priority, program, word, request_id);
+}
+
+__attribute__((format(printf, 3, 0))) static void
+log_arguments(int level, const char *request_id, const char *format, va_list arguments)
 {
     int saved = errno;
     char line[LINE_MAX_SIZE];
     const size_t room = sizeof(line) - 1; /* the last byte is for the newline */
-    int used = request_id ? snprintf(line, room, "%s: [%s] ", program, request_id)
-                          : snprintf(line, room, "%s: ", program);
+    if (level > least) {
+        return;
+    }
+    int used = begin_line(line, room, level, request_id);
     size_t length = used < 0 ? 0 : (size_t)used;
     if (length < room) {
         errno = saved; /* for %m */
@@ -59,14 +116,22 @@ void log_line(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    log_arguments(NULL, format, arguments);
+    log_arguments(LOG_ERR, NULL, format, arguments);
     va_end(arguments);
 }
 
-void log_request(const char *request_id, const char *format, ...)
+void log_at(int level, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    log_arguments(request_id, format, arguments);
+    log_arguments(level, NULL, format, arguments);
+    va_end(arguments);
+}
+
+void log_request(int level, const char *request_id, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    log_arguments(level, request_id, format, arguments);
     va_end(arguments);
 }

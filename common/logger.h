@@ -1,20 +1,46 @@
 /*
- * What the daemons say about themselves: one line to standard error for each event, written by one
+ * What the programs say about themselves: one line to standard error for each event, written by one
  * write(2) so that lines of threads never mix. Control characters in arguments are replaced, so
- * that a client cannot forge a line. Never log a secret, a command, an environment value or file
- * content.
+ * that a client cannot forge a line. Never log a secret, a command, an environment value, output or
+ * file content.
+ *
+ *   name: [request id] message             an error
+ *   name: warning: [request id] message    notice, info and debug likewise
+ *   <4>name: [request id] message          any level, to the journal (sd-daemon(3))
+ *
+ * Levels are those of syslog(3): LOG_ERR keeps a program or a request from going on; LOG_WARNING
+ * is out of the ordinary and may need somebody; LOG_NOTICE is worth knowing, and rare; LOG_INFO is
+ * the ordinary course, a line a command; LOG_DEBUG is for who looks for a fault.
  */
 #ifndef COMMON_LOGGER_H
 #define COMMON_LOGGER_H
 
-/* Names the program in every later line. `name` must live for ever. Call once, before threads. */
+#include <syslog.h>
+
+/* Longer ones are cut; nginx lets none pass (nginx/snippets/http.conf). With its NUL. */
+#define REQUEST_ID_SIZE 129
+
+/* Names the program in every later line, and finds out whether standard error is the journal.
+ * `name` must live for ever. Call once, before threads. */
 void logger_open(const char *name);
 
-/* "name: message\n". Thread-safe, keeps errno. */
+/* From now on nothing is told that is less severe than `level`; at first LOG_NOTICE is the least.
+ * Call before threads. */
+void logger_set_level(int level);
+
+/* All that follows concerns this request (copied; NULL: none in particular), in a program that
+ * does one thing at a time. */
+void logger_set_request(const char *request_id);
+
+/* All of these are thread-safe and keep errno. */
+
+/* An error. */
 __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
 
-/* "name: [request id] message\n"; `request_id` may be NULL. Thread-safe, keeps errno. */
-__attribute__((format(printf, 2, 3))) void log_request(const char *request_id, const char *format,
-                                                       ...);
+__attribute__((format(printf, 2, 3))) void log_at(int level, const char *format, ...);
+
+/* About one request; NULL or empty: as logger_set_request() says. */
+__attribute__((format(printf, 3, 4))) void log_request(int level, const char *request_id,
+                                                       const char *format, ...);
 
 #endif

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/logger.h"
+
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -162,6 +164,32 @@ static int read_cgroup(const char **cgroup, char *error, size_t error_size)
     return -1;
 }
 
+/* In capitals, too, as many write it. */
+static int read_log_level(int *level, char *error, size_t error_size)
+{
+    static const struct {
+        const char *name;
+        int level;
+    } levels[] = {{"error", LOG_ERR},
+                  {"warn", LOG_WARNING},
+                  {"notice", LOG_NOTICE},
+                  {"info", LOG_INFO},
+                  {"debug", LOG_DEBUG}};
+    const char *text = getenv("LOG_LEVEL");
+    if (text == NULL || text[0] == '\0') {
+        *level = LOG_NOTICE;
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        if (strcasecmp(levels[i].name, text) == 0) {
+            *level = levels[i].level;
+            return 0;
+        }
+    }
+    (void)snprintf(error, error_size, "LOG_LEVEL must be error, warn, notice, info or debug");
+    return -1;
+}
+
 /* What no row of the table can tell. */
 static int check(const struct settings *settings, char *error, size_t error_size)
 {
@@ -187,8 +215,20 @@ int settings_read(struct settings *settings, char *error, size_t error_size)
     }
     const char *user = getenv("SANDBOX_USER"); /* whether there is such a user is for user_find() */
     settings->user = user == NULL || user[0] == '\0' ? NULL : user;
-    if (read_cgroup(&settings->cgroup, error, error_size) < 0) {
+    if (read_cgroup(&settings->cgroup, error, error_size) < 0 ||
+        read_log_level(&settings->log_level, error, error_size) < 0) {
         return -1;
     }
     return check(settings, error, error_size);
+}
+
+int settings_take(struct settings *settings)
+{
+    char error[256];
+    if (settings_read(settings, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    logger_set_level(settings->log_level);
+    return 0;
 }

@@ -1,8 +1,8 @@
 /*
- * The configuration table: every SANDBOX_* variable (and PORT, PROXY_PORT) with its default, its
- * range and its parser, in one place. Sizes are bytes with a suffix k, m or g, times seconds with a
- * suffix ms, s, m, h or d. The daemons inherit the environment of the launcher, less the
- * secrets, and each reads what concerns it from here.
+ * The configuration table: every SANDBOX_* variable (and PORT, PROXY_PORT, LOG_LEVEL) with its
+ * default, its range and its parser, in one place. Sizes are bytes with a suffix k, m or g, times
+ * seconds with a suffix ms, s, m, h or d. The daemons inherit the environment of the launcher, less
+ * the secrets, and each reads what concerns it from here.
  */
 #ifndef COMMON_SETTINGS_H
 #define COMMON_SETTINGS_H
@@ -21,6 +21,8 @@
 struct settings {
     uint64_t port;       /* PORT */
     uint64_t proxy_port; /* PROXY_PORT, not PORT */
+
+    int log_level; /* LOG_LEVEL: the least severe of logger.h's that is told */
 
     /* What is kept. */
     uint64_t log_max;          /* SANDBOX_LOG_MAX: on disk for each job's log */
@@ -67,5 +69,8 @@ struct settings {
  * call at start.
  */
 int settings_read(struct settings *settings, char *error, size_t error_size);
+
+/* The same at the start of a program: the error is logged, and LOG_LEVEL holds from then on. */
+int settings_take(struct settings *settings);
 
 #endif

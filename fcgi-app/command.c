@@ -11,6 +11,7 @@
 #include "common/error_text.h"
 #include "common/logger.h"
 #include "common/settings.h"
+#include "common/signal_name.h"
 #include "common/spool.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"
@@ -111,6 +112,7 @@ struct json_body *command_read(struct request *request, enum command_use use,
         return NULL;
     }
     *command = (struct command){.cmd = json_text(body, "cmd"),
+                                .request_id = request_id(request),
                                 .cwd = json_text(body, "cwd"),
                                 .timeout_ms = allowed_timeout(json_count(body, "timeout_ms", 0)),
                                 .grace_ms = grace_ms,
@@ -166,13 +168,46 @@ static char *explain(const struct command *command, const struct spawn_error *er
     return length < 0 ? NULL : message;
 }
 
+/* Why a command did not come to its own end. */
+static const char *interruption(enum pump_result result)
+{
+    switch (result) {
+    case PUMP_GONE:
+        return "cancelled";
+    case PUMP_STOPPING:
+        return "stopping";
+    case PUMP_REFUSED: /* by the client, or by a full disk, which is told by itself */
+    case PUMP_FAILED:
+    case PUMP_ENDED:
+        break;
+    }
+    return "failed";
+}
+
+void command_log_end(const struct request *request, enum pump_result result,
+                     const struct ending *ending)
+{
+    char signal[SIGNAL_NAME_SIZE];
+    if (result != PUMP_ENDED || ending->lost) {
+        log_request(LOG_INFO, request_id(request), "%s ended: reason=%s", request_path(request),
+                    result == PUMP_ENDED ? end_reason_name(END_LOST) : interruption(result));
+        return;
+    }
+    log_request(LOG_INFO, request_id(request), "%s " ENDING_FORMAT, request_path(request),
+                end_reason_name(ending->reason), ending->code,
+                ending->signal == 0 ? "-" : signal_name(ending->signal, signal),
+                ending->duration_ms, ending->max_rss_kb);
+}
+
 void answer_procd_failure(struct request *request, enum procd_result result)
 {
     if (result == PROCD_UNREACHABLE) {
-        log_request(request_id(request), "%s: procd is not reachable", request_path(request));
+        log_request(LOG_ERR, request_id(request), "%s: procd is not reachable",
+                    request_path(request));
         answer_unavailable(request, "The procd daemon is not available");
     } else {
-        log_request(request_id(request), "%s: procd died meanwhile", request_path(request));
+        log_request(LOG_ERR, request_id(request), "%s: procd died meanwhile",
+                    request_path(request));
         answer_error(request, 500, "The procd daemon died with the request: it may have been done");
     }
 }
@@ -188,7 +223,8 @@ void answer_command_failure(struct request *request, const struct command *comma
     cleanup_free char *message = explain(command, error, &status);
     if (status >= 500) {
         errno = error->error;
-        log_request(request_id(request), "%s: cannot start the command: %m", request_path(request));
+        log_request(status == 503 ? LOG_WARNING : LOG_ERR, request_id(request),
+                    "%s: cannot start the command: %m", request_path(request));
     }
     const char *text = message == NULL ? "Out of memory" : message;
     if (status == 503) {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "fcgi-app/json.h"
+#include "fcgi-app/pump.h"
 #include "procd/client.h"
 
 struct request;
@@ -40,6 +41,11 @@ struct json_body *command_read(struct request *request, enum command_use use,
 void answer_command_failure(struct request *request, const struct command *command,
                             enum procd_result result, const struct spawn_error *error,
                             bool streams);
+
+/* Logs that a command of /run or /run_streaming is over: what pump_run() returned, and the ending
+ * after PUMP_ENDED. */
+void command_log_end(const struct request *request, enum pump_result result,
+                     const struct ending *ending);
 
 /* Answers for a procd that is away: 503 when nothing was delivered, otherwise 500. */
 void answer_procd_failure(struct request *request, enum procd_result result);

@@ -415,7 +415,7 @@ int OS_Read(int fd, char *buffer, size_t length)
     answer_who_waits(fd);
     ssize_t count = filter.stage == STAGE_REFUSED ? 0 : io_read_some(fd, buffer, length);
     if (count > 0 && !record_filter_pass(&filter, (const unsigned char *)buffer, (size_t)count)) {
-        log_line("a connection was dropped: its FastCGI is not a web server's");
+        log_at(LOG_WARNING, "a connection was dropped: its FastCGI is not a web server's");
         count = 0;
     }
     return (int)count;
@@ -490,7 +490,7 @@ static void answer_request(struct request *request, bool refuse)
         server.handle(request);
     }
     if (!request->begun && !request->aborted && !request->detached && !request_gone(request)) {
-        log_request(request_id(request), "%s was not answered", request_path(request));
+        log_request(LOG_ERR, request_id(request), "%s was not answered", request_path(request));
         answer_error(request, 500, "Internal error");
     }
 }
@@ -531,6 +531,8 @@ static void serve_request(struct request *request, bool refuse)
     bool has_place = take_place(request);
     request->measured = begin_to_measure(request);
     read_length(request);
+    log_request(LOG_DEBUG, request_id(request), "%s %s", request_method(request),
+                request_path(request));
     answer_request(request, refuse || !has_place);
     if (request->detached) {
         FCGX_Free(&request->fcgi, 0); /* and do not close */
@@ -646,7 +648,7 @@ static int accept_connection(void)
             continue;
         }
         if (!told) {
-            log_line("accept: %m");
+            log_at(LOG_WARNING, "accept: %m");
             told = true;
         }
         if (errno == EMFILE || errno == ENFILE) {
@@ -666,7 +668,7 @@ static bool leave_acceptors(void)
         int error = add_acceptor();
         if (error != 0) {
             errno = error;
-            log_line("cannot make a thread: %m");
+            log_at(LOG_WARNING, "cannot make a thread: %m");
             replaced = false;
         }
     }

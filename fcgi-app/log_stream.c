@@ -194,7 +194,7 @@ static int look_for_end(const struct log_stream *stream)
 /* The log cannot be read. Half an event cannot be followed by another: then the stream is cut. */
 static enum progress fail(struct log_stream *stream)
 {
-    log_request(stream->request_id, "/process_logs_streaming: %m");
+    log_request(LOG_ERR, stream->request_id, "/process_logs_streaming: %m");
     if (stream->cursor.offset < stream->cursor.whole) {
         return PROGRESS_CUT;
     }
@@ -404,12 +404,12 @@ static void add_stream(struct log_stream *stream)
     if (watcher_add(&loop.watches, &stream->watcher, stream->cursor.directory) < 0) {
         loop.unwatched++;
         if (!told) {
-            log_line("a log cannot be watched and is polled instead: %m");
+            log_at(LOG_WARNING, "a log cannot be watched and is polled instead: %m");
             told = true;
         }
     }
     if (set_interest(stream, EPOLL_CTL_ADD) < 0) {
-        log_request(stream->request_id, "epoll_ctl: %m");
+        log_request(LOG_ERR, stream->request_id, "epoll_ctl: %m");
         stream_close(stream, false);
         return;
     }

@@ -132,10 +132,8 @@ int main(int count, char **arguments)
         (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
     }
-    char error[256];
     struct settings settings;
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
     struct places places;
@@ -155,9 +153,11 @@ int main(int count, char **arguments)
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
+    log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
+    log_at(LOG_INFO, "stopping with %u requests open", server_requests());
     if (server_stop(STOP_TIMEOUT_MS) < 0) {
-        log_line("stopped with requests open");
+        log_at(LOG_WARNING, "stopped with requests open");
     }
     return EXIT_SUCCESS;
 }

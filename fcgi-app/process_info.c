@@ -11,12 +11,12 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/signal_name.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/query.h"
 #include "fcgi-app/request.h"
-#include "fcgi-app/signal_name.h"
 #include "fcgi-app/writer.h"
 #include "procd/client.h"
 #include "procd/event_id.h"
@@ -126,7 +126,7 @@ static void finish(struct request *request, struct listing *listing, enum procd_
     if (result == PROCD_NOT_FOUND) {
         answer_error(request, 404, "process not found: %s", id);
     } else if (result != PROCD_DONE && listing->writer.begun) {
-        log_request(request_id(request), "%s: procd went away", request_path(request));
+        log_request(LOG_ERR, request_id(request), "%s: procd went away", request_path(request));
         request_abort(request); /* half a list must not look whole */
     } else if (result != PROCD_DONE) {
         answer_procd_failure(request, result);

@@ -149,7 +149,7 @@ static void stream_log(struct request *request, const char *id, const struct wis
             return;
         }
         errno = error;
-        log_request(request_id(request), "/process_logs_streaming: %m");
+        log_request(LOG_ERR, request_id(request), "/process_logs_streaming: %m");
         (void)sse_error(request, SSE_NO_ID, "The log cannot be read");
     }
     log_cursor_clear(&cursor);

@@ -8,11 +8,11 @@
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
+#include "common/signal_name.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/request.h"
-#include "fcgi-app/signal_name.h"
 #include "procd/client.h"
 
 /* ---- start ---- */

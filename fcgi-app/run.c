@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
 #include "common/logger.h"
+#include "common/signal_name.h"
 #include "common/spool.h"
 #include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
@@ -17,7 +19,6 @@
 #include "fcgi-app/pump.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"
-#include "fcgi-app/signal_name.h"
 #include "fcgi-app/spools.h"
 #include "fcgi-app/writer.h"
 
@@ -83,7 +84,8 @@ static int take_output(void *context, enum pump_stream stream, const char *data,
 /* Ends the answer with an error if it has not begun, otherwise by cutting it. */
 static void fail(struct run *run, const char *message)
 {
-    log_request(request_id(run->request), "/run: %s", message);
+    log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(run->request), "/run: %s",
+                message);
     if (run->writer.begun) {
         request_abort(run->request);
     } else {
@@ -139,6 +141,20 @@ static int write_ending(struct writer *writer, const struct ending *ending, bool
                          (unsigned long long)ending->max_rss_kb);
 }
 
+/*
+ * For nginx's access log, which hides them from the client (nginx/snippets/fastcgi.conf). An answer
+ * that has begun has no more headers: then the end is in our own log alone.
+ */
+static void tell_ending(struct writer *writer, const struct ending *ending)
+{
+    char name[SIGNAL_NAME_SIZE];
+    (void)snprintf(writer->headers, sizeof(writer->headers),
+                   "X-Sandbox-Exit-Code: %d\r\nX-Sandbox-Signal: %s\r\nX-Sandbox-Reason: %s\r\n"
+                   "X-Sandbox-Max-Rss-Kb: %llu\r\n",
+                   ending->code, ending->signal == 0 ? "" : signal_name(ending->signal, name),
+                   end_reason_name(ending->reason), (unsigned long long)ending->max_rss_kb);
+}
+
 static void finish(struct run *run, const struct ending *ending)
 {
     if (ending->lost) {
@@ -153,6 +169,7 @@ static void finish(struct run *run, const struct ending *ending)
         return;
     }
     bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
+    tell_ending(&run->writer, ending);
     if (write_ending(&run->writer, ending, truncated) == 0) {
         (void)writer_finish(&run->writer);
     }
@@ -164,6 +181,7 @@ static void run_foreground(struct run *run, struct foreground *foreground)
     struct ending ending = {.lost = true};
     enum pump_result result = pump_run(foreground, run->request, &sink, run, &ending);
     const char *failure = pump_failure(result, run->error);
+    command_log_end(run->request, result, &ending);
     if (result == PUMP_ENDED) {
         finish(run, &ending);
     } else if (failure != NULL) {

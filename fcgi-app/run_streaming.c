@@ -14,13 +14,13 @@
 #include "common/error_text.h"
 #include "common/line_reader.h"
 #include "common/logger.h"
+#include "common/signal_name.h"
 #include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/pump.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"
-#include "fcgi-app/signal_name.h"
 #include "fcgi-app/spools.h"
 #include "fcgi-app/sse.h"
 #include "fcgi-app/writer.h"
@@ -122,7 +122,8 @@ static void send_complete(struct streaming *streaming, const struct ending *endi
 /* The trouble is ours. After half an event the stream can only be cut. */
 static void fail(struct streaming *streaming, const char *message)
 {
-    log_request(request_id(streaming->request), "/run_streaming: %s", message);
+    log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(streaming->request),
+                "/run_streaming: %s", message);
     if (streaming->torn) {
         request_abort(streaming->request);
     } else if (flush(streaming) >= 0) {
@@ -150,6 +151,7 @@ static void stream_foreground(struct streaming *streaming, struct foreground *fo
     struct ending ending = {.lost = true};
     enum pump_result result = pump_run(foreground, streaming->request, &sink, streaming, &ending);
     const char *failure = pump_failure(result, streaming->error);
+    command_log_end(streaming->request, result, &ending);
     if (result == PUMP_ENDED) {
         finish(streaming, &ending);
     } else if (failure != NULL) {

@@ -78,7 +78,7 @@ void seccomp_forbid(void)
 {
     const struct sock_fprog filter = {sizeof(program) / sizeof(program[0]), program};
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) < 0) {
-        log_line("no seccomp filter here: %m");
+        log_at(LOG_WARNING, "no seccomp filter here: %m");
     }
 }
 
@@ -86,7 +86,7 @@ void seccomp_forbid(void)
 
 void seccomp_forbid(void)
 {
-    log_line("no seccomp filter for this machine");
+    log_at(LOG_WARNING, "no seccomp filter for this machine");
 }
 
 #endif

@@ -165,11 +165,14 @@ int writer_flush(struct writer *writer)
 int writer_finish(struct writer *writer)
 {
     if (!writer->begun) {
-        char length[64];
-        bool tell = writer->used <= ANSWER_AT_ONCE;
-        (void)snprintf(length, sizeof(length), "Content-Length: %zu\r\n", writer->used);
+        char headers[sizeof(writer->headers) + 64];
+        int length = snprintf(headers, sizeof(headers), "%s", writer->headers);
+        if (writer->used <= ANSWER_AT_ONCE) {
+            (void)snprintf(headers + length, sizeof(headers) - (size_t)length,
+                           "Content-Length: %zu\r\n", writer->used);
+        }
         writer->begun = true;
-        if (request_begin(writer->request, 200, "application/json", tell ? length : NULL) < 0) {
+        if (request_begin(writer->request, 200, "application/json", headers) < 0) {
             return -1;
         }
     }

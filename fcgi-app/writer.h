@@ -16,7 +16,8 @@ struct writer {
     struct request *request; /* borrowed */
     char *data;
     size_t used, capacity;
-    bool begun; /* status and headers are written */
+    bool begun;        /* status and headers are written */
+    char headers[192]; /* of writer_finish(), if it begins the answer: lines, each with its \r\n */
     char
         cut[4]; /* the beginning of a UTF-8 sequence that writer_piece() waits to see the rest of */
     size_t cut_length;

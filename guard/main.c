@@ -37,6 +37,7 @@
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
+#include "common/settings.h"
 #include "fcgi-app/record.h"
 #include "guard/service.h"
 #include "procd/client.h"
@@ -272,6 +273,10 @@ int main(int count, char **arguments)
         (void)fprintf(stderr,
                       "usage: guard -r RUN (fcgi-app's listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
+    }
+    struct settings settings;
+    if (settings_take(&settings) < 0) {
+        return EXIT_FAILURE;
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
         log_line("%s: %m", arguments[2]);

@@ -26,6 +26,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "common/signal_name.h"
 #include "procd/cgroup_oom.h"
 #include "procd/confinement.h"
 #include "procd/deadline.h"
@@ -44,8 +45,11 @@
 #define PEERS_MAX      4 /* procd, and its predecessors that are not gone yet */
 
 struct background {
-    uint64_t log_max; /* bytes on disk */
-    int directory;    /* its lock says that this runner lives */
+    const char *id;      /* borrowed */
+    uint64_t started_at; /* ns since the epoch */
+    int64_t started;     /* monotonic ms */
+    uint64_t log_max;    /* bytes on disk */
+    int directory;       /* its lock says that this runner lives */
     int listener;
     int signals;
     int peers[PEERS_MAX];
@@ -84,13 +88,13 @@ static int listen_for_orders(int directory)
     return steal_fd(&fd);
 }
 
-static int open_files(struct background *job, const char *id)
+static int open_files(struct background *job)
 {
     job->listener = listen_for_orders(job->directory);
     if (job->listener < 0 || job_exit_reserve(job->directory) < 0) {
         return -1;
     }
-    return job_log_open(&job->log, job->directory, id, job->log_max);
+    return job_log_open(&job->log, job->directory, job->id, job->log_max);
 }
 
 /* Where the command starts, as an absolute path; what it asks for may be relative to ours. */
@@ -108,15 +112,18 @@ static char *working_directory(const char *asked)
     return shown == NULL || asprintf(&joined, "%s/%s", own, shown) < 0 ? NULL : joined;
 }
 
-static int draft_record(const struct background *job, const struct incoming *order,
-                        const struct incoming *command, struct job_record_draft *draft)
+static int draft_record(const struct background *job, const struct incoming *command,
+                        struct job_record_draft *draft)
 {
     struct job_record record = {
-        .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
+        .started_at = job->started_at,
         .command = command_shown(message_text(command, FIELD_CMD)),
         .cwd = working_directory(message_text(command, FIELD_CWD)),
     };
-    (void)snprintf(record.id, sizeof(record.id), "%s", message_text(order, FIELD_ID));
+    const char *request_id = message_text(command, FIELD_REQUEST_ID);
+    (void)snprintf(record.id, sizeof(record.id), "%s", job->id);
+    (void)snprintf(record.request_id, sizeof(record.request_id), "%s",
+                   request_id == NULL ? "" : request_id);
     int result = record.command == NULL || record.cwd == NULL
                      ? -1
                      : job_record_draft(job->directory, &record, draft);
@@ -144,17 +151,15 @@ static int open_input(struct background *job, int *input)
 }
 
 /* Starts the shell, which makes its record first. False, with *error, when there is no job. */
-static bool start(struct background *job, const struct incoming *order,
-                  const struct incoming *command, struct spawn_error *error)
+static bool start(struct background *job, const struct incoming *command, struct spawn_error *error)
 {
     cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
     cleanup_fd int input = -1;
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
-    if (open_files(job, message_text(order, FIELD_ID)) < 0 ||
-        (keeps_stdin && open_input(job, &input) < 0) || command_pipes_open(&pipes) < 0 ||
-        io_set_nonblocking(pipes.out_read, 1) < 0 || io_set_nonblocking(pipes.err_read, 1) < 0 ||
-        draft_record(job, order, command, &draft) < 0) {
+    if (open_files(job) < 0 || (keeps_stdin && open_input(job, &input) < 0) ||
+        command_pipes_open(&pipes) < 0 || io_set_nonblocking(pipes.out_read, 1) < 0 ||
+        io_set_nonblocking(pipes.err_read, 1) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
     }
@@ -166,6 +171,7 @@ static bool start(struct background *job, const struct incoming *order,
         (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it got as far as that */
         return false;
     }
+    job->started = clock_monotonic_ms();
     job->children = true;
     job->deadline = deadline_of(command);
     job_stream_open(&job->streams[0], steal_fd(&pipes.out_read), "stdout", &job->log,
@@ -436,6 +442,14 @@ static void write_exit(int directory, const struct job_exit *ending)
     }
 }
 
+static void log_end(const struct background *job, const struct job_exit *ending)
+{
+    char signal[SIGNAL_NAME_SIZE];
+    log_at(LOG_INFO, "job %s " ENDING_FORMAT, job->id, end_reason_name(ending->reason),
+           ending->code, ending->signal == 0 ? "-" : signal_name(ending->signal, signal),
+           (uint64_t)(clock_monotonic_ms() - job->started), ending->max_rss_kb);
+}
+
 /*
  * procd is told before the exit record appears, so that whoever has seen the record and asks procd
  * is not told that the job runs. The socket goes first: who comes later finds no socket and looks
@@ -454,6 +468,7 @@ static void finish(struct background *job)
     }
     tell_peers(job, &ending);
     write_exit(job->directory, &ending);
+    log_end(job, &ending);
 }
 
 static void release(struct background *job)
@@ -469,7 +484,9 @@ static void release(struct background *job)
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
                     int *control, int signals, struct leftover *left)
 {
-    struct background job = {.log_max = log_max,
+    struct background job = {.id = message_text(order, FIELD_ID),
+                             .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
+                             .log_max = log_max,
                              .directory = message_take_descriptor(order, 0),
                              .listener = -1,
                              .signals = signals,
@@ -478,8 +495,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
                              .log = {.segment = -1},
                              .streams = {{.fd = -1}, {.fd = -1}}};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
-    if (job.directory < 0 || message_text(order, FIELD_ID) == NULL ||
-        !start(&job, order, command, &error)) {
+    if (job.directory < 0 || job.id == NULL || !start(&job, command, &error)) {
         job_log_close(&job.log);
         release(&job);
         /* without procd nobody waits */
@@ -487,6 +503,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
         return false;
     }
     answer_start(*control, job.shell.pid);
+    log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.shell.pid);
     close_fd(control);
     accompany(&job);
     finish(&job);

@@ -230,16 +230,6 @@ const char *job_status_name(enum job_status status)
     return names[status];
 }
 
-const char *end_reason_name(enum end_reason reason)
-{
-    static const char *const names[] = {
-        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
-        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
-        [END_LOST] = "lost",
-    };
-    return names[reason];
-}
-
 static enum end_reason reason_of(int64_t number)
 {
     return number > END_UNKNOWN && number <= END_LOST ? (enum end_reason)number : END_LOST;
@@ -333,6 +323,9 @@ enum procd_result procd_status(struct procd_status *status, int timeout_ms)
 static void add_command(struct message *message, const struct command *command)
 {
     message_add_text(message, FIELD_CMD, command->cmd);
+    if (command->request_id != NULL) {
+        message_add_text(message, FIELD_REQUEST_ID, command->request_id);
+    }
     if (command->cwd != NULL) {
         message_add_text(message, FIELD_CWD, command->cwd);
     }

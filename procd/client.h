@@ -10,6 +10,7 @@
 #ifndef PROCD_CLIENT_H
 #define PROCD_CLIENT_H
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@ struct pollfd;
  * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
 struct command {
     const char *cmd;
+    const char *request_id; /* for logs; NULL: none */
     const char *cwd;
     const char *const *env;
     size_t env_count;
@@ -81,7 +83,19 @@ enum end_reason {
 };
 
 /* "exit", "signal", "killed", "timeout", "oom" or "lost"; NULL while it runs. */
-const char *end_reason_name(enum end_reason reason);
+static inline const char *end_reason_name(enum end_reason reason)
+{
+    static const char *const names[] = {
+        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
+        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
+        [END_LOST] = "lost",
+    };
+    return names[reason];
+}
+
+/* An end in a log: the reason's name, the code, the signal's name or "-", and two numbers. */
+#define ENDING_FORMAT                                                                              \
+    "ended: reason=%s code=%d signal=%s duration_ms=%" PRIu64 " max_rss_kb=%" PRIu64
 
 /*
  * Remembers where procd listens, by a descriptor that stays open: whoever may not reach the path

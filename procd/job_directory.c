@@ -114,7 +114,7 @@ bool job_directory_is_free(int directory)
 void job_directory_remove(const char *id)
 {
     if (tree_remove(jobs, id) < 0) {
-        log_line("job %s: cannot remove its files: %m", id);
+        log_at(LOG_WARNING, "job %s: cannot remove its files: %m", id);
     }
 }
 

@@ -72,6 +72,9 @@ int job_record_draft(int directory, const struct job_record *record, struct job_
     message_add_number(&message, FIELD_STARTED_AT, (int64_t)record->started_at);
     message_add_text(&message, FIELD_CWD, record->cwd);
     message_add_text(&message, FIELD_COMMAND, record->command);
+    if (record->request_id[0] != '\0') {
+        message_add_text(&message, FIELD_REQUEST_ID, record->request_id);
+    }
     draft->directory = directory;
     draft->fd = write_draft(directory, RECORD_NEW, &message);
     return draft->fd < 0 ? -1 : 0;
@@ -103,6 +106,7 @@ int job_record_read(int directory, const char *id, struct job_record *record)
     const char *told = message_text(&incoming, FIELD_ID);
     const char *command = message_text(&incoming, FIELD_COMMAND);
     const char *cwd = message_text(&incoming, FIELD_CWD);
+    const char *request_id = message_text(&incoming, FIELD_REQUEST_ID);
     if (told == NULL || strcmp(told, id) != 0 || strlen(id) != JOB_ID_SIZE - 1 || command == NULL) {
         errno = EBADMSG;
         return -1;
@@ -112,6 +116,8 @@ int job_record_read(int directory, const char *id, struct job_record *record)
     record->started_at = (uint64_t)message_number(&incoming, FIELD_STARTED_AT, 0);
     record->command = strdup(command);
     record->cwd = strdup(cwd == NULL ? "" : cwd); /* records did not always have it */
+    (void)snprintf(record->request_id, sizeof(record->request_id), "%s",
+                   request_id == NULL ? "" : request_id);
     if (record->command == NULL || record->cwd == NULL) {
         job_record_clear(record);
         errno = ENOMEM;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/logger.h"
 #include "procd/client.h"
 #include "procd/protocol.h"
 
@@ -18,9 +19,10 @@
 struct job_record {
     char id[JOB_ID_SIZE];
     pid_t pid;
-    uint64_t started_at; /* ns since the epoch */
-    char *command;       /* owned, as is cwd; release with job_record_clear */
-    char *cwd;           /* "" if it is not known */
+    uint64_t started_at;              /* ns since the epoch */
+    char *command;                    /* owned, as is cwd; release with job_record_clear */
+    char *cwd;                        /* "" if it is not known */
+    char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is not known */
 };
 
 struct job_exit {

@@ -34,7 +34,7 @@ static int take_line(void *context, const struct line *line)
 /* An unfinished line that cannot be kept (a full disk) is lost, the job goes on. */
 static void lose_line(struct job_stream *stream)
 {
-    log_line("job: an unfinished line is dropped: %m");
+    log_at(LOG_WARNING, "job: an unfinished line is dropped: %m");
     line_reader_clear(&stream->reader);
     job_log_drop(stream->log);
 }

@@ -90,7 +90,7 @@ static long raise_descriptor_limit(void)
     long before = limit.rlim_cur > (rlim_t)LONG_MAX ? -1 : (long)limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        log_line("setrlimit: %m");
+        log_at(LOG_WARNING, "setrlimit: %m");
     }
     return before;
 }
@@ -153,15 +153,10 @@ static int daemon_main(const char *run_directory)
 {
     struct settings settings;
     cleanup_free char *user = NULL;
-    char error[200];
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
-        return EXIT_USAGE;
-    }
-    if (find_user(&settings, &user) < 0) {
+    if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
     int listener = descriptor_take_stdin();
@@ -186,6 +181,7 @@ static int daemon_main(const char *run_directory)
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }
+    log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
     int result = loop_run();
     if (result < 0) {
         log_line("epoll_wait: %m");

@@ -230,6 +230,7 @@ static struct runner *start_runner(void)
         pool.all->link = &runner->next;
     }
     pool.all = runner;
+    log_at(LOG_DEBUG, "runner %d started", (int)pid);
     return steal_pointer(runner);
 }
 

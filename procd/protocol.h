@@ -20,10 +20,11 @@
  * client to procd, over the path procd listens on, with the answers. procd says DONE when it has
  * accepted a connection; what is sent before may wait for a procd that is yet to come.
  *   PING                        DONE
- *   RUN cmd [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
+ *   RUN cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
  *                               none: it comes over the lease, the message's first descriptor; a
  *                               second one is the command's standard input
- *   START cmd [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max] [stdin]
+ *   START cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
+ *         [stdin]
  *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
  *   LIST [started_at]           JOBS with the fields of each job that was started later, of which
  * id is the first; with `more` when they do not all fit one message: id pid status started_at cwd
@@ -64,7 +65,7 @@
  *                               once, when the job has ended and its log is whole
  *
  * The files of a background job are messages in this form, too (and so carry the version):
- *   record    RECORD id pid started_at cwd command
+ *   record    RECORD id pid started_at cwd command [request_id]
  *   exit      EXITED, the fields of ENDED (`lost` instead of a reason in old ones)
  *   position  POSITION first_offset first_line next_offset next_line lines_dropped
  */
@@ -164,6 +165,10 @@ enum field_tag {
     FIELD_THREADS,
     FIELD_RSS_KB, /* resident now */
     FIELD_NUMBER_END,
+
+    /* more texts: 64 to 95 */
+    FIELD_REQUEST_ID = 64, /* for logs: of the request that a command came with */
+    FIELD_TEXT_END,
 
     /* bytes: 96 to 127 */
     FIELD_DATA = 96,

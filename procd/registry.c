@@ -317,12 +317,13 @@ static void settle_lost(struct registered_job *job, int directory)
 {
     job->ending = (struct job_exit){
         .status = JOB_FAILED, .code = -1, .reason = END_LOST, .ended_at = clock_date_ns()};
-    log_line("job %s: its runner died", job->record.id);
+    const char *request_id = job->record.request_id;
+    log_request(LOG_WARNING, request_id, "job %s: its runner died", job->record.id);
     if (job_log_repair(directory) < 0) {
-        log_line("job %s: log: %m", job->record.id);
+        log_request(LOG_ERR, request_id, "job %s: log: %m", job->record.id);
     }
     if (job_exit_write(directory, &job->ending) < 0) {
-        log_line("job %s: exit record: %m", job->record.id);
+        log_request(LOG_ERR, request_id, "job %s: exit record: %m", job->record.id);
         job->ending.status = JOB_RUNNING;
         look_at_later(job); /* readers of its log wait for the record */
         return;
@@ -518,7 +519,7 @@ void registry_adopt(struct expected_job *job)
 {
     expect_no_more(job);
     if (take_job(job->id) < 0) {
-        log_line("job %s: cannot read its record yet: %m", job->id);
+        log_at(LOG_WARNING, "job %s: cannot read its record yet: %m", job->id);
         registry.unborn++;
         look_again_soon();
     }
@@ -556,8 +557,9 @@ static bool find_job(const char *id)
     }
     if (errno == EPROTONOSUPPORT) {
         if (!registry.opened) {
-            log_line("job %s: its record is of another version than this procd; it is left alone",
-                     id);
+            log_at(LOG_WARNING,
+                   "job %s: its record is of another version than this procd; it is left alone",
+                   id);
         }
         return true;
     }
@@ -670,6 +672,11 @@ struct registered_job *registry_find(const char *id)
 const char *registry_id(const struct registered_job *job)
 {
     return job->record.id;
+}
+
+const char *registry_request_id(const struct registered_job *job)
+{
+    return job->record.request_id;
 }
 
 enum job_status registry_status(const struct registered_job *job)

@@ -94,6 +94,7 @@ void registry_give_up(struct expected_job *job);
 struct registered_job *registry_find(const char *id);
 
 const char *registry_id(const struct registered_job *job);
+const char *registry_request_id(const struct registered_job *job); /* of what started it, or "" */
 enum job_status registry_status(const struct registered_job *job);
 
 /* Gives an order. True: order->done is called later, or has been. False: the job has ended, and

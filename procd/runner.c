@@ -59,7 +59,7 @@ static void lower_descriptor_limit(long soft)
     if (soft >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = (rlim_t)soft < limit.rlim_max ? (rlim_t)soft : limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            log_line("runner: setrlimit: %m");
+            log_at(LOG_WARNING, "runner: setrlimit: %m");
         }
     }
 }
@@ -74,6 +74,7 @@ static bool run_foreground(struct incoming *message, int signals, struct leftove
     if (lease < 0 || message_open(message) < 0) {
         return true; /* the client learns it by the end of the lease */
     }
+    logger_set_request(message_text(message, FIELD_REQUEST_ID));
     return foreground_run(message, &lease, &input, signals, left);
 }
 
@@ -87,6 +88,8 @@ static bool run_background(struct incoming *order, int *control, int signals, st
         message_text(&command, FIELD_CMD) == NULL) {
         incoming_clear(order); /* without its directory it is answered with a failure */
         order->fields_length = 0;
+    } else {
+        logger_set_request(message_text(&command, FIELD_REQUEST_ID));
     }
     return !background_run(order, &command, settings.log_max, control, signals, left);
 }
@@ -100,7 +103,7 @@ static bool take_message(struct incoming *message, int *control, int signals, st
     case MESSAGE_JOB:
         return run_background(message, control, signals, left);
     default:
-        log_line("runner: message %d is not for a runner", (int)message->type);
+        log_at(LOG_WARNING, "runner: message %d is not for a runner", (int)message->type);
         return false;
     }
 }
@@ -138,9 +141,7 @@ static void enter_cgroup_if_idle(int control, bool *wanted)
 static bool prepare(const struct runner_options *options)
 {
     static struct user user;
-    char error[200];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("runner: %s", error);
+    if (settings_take(&settings) < 0) {
         return false;
     }
     if (options->user != NULL && user_parse(options->user, &user) < 0) {
@@ -166,7 +167,7 @@ int runner_main(const struct runner_options *options)
     (void)prctl(PR_SET_NAME, "runner"); /* exec'ed as /proc/self/exe, it would be "exe" in ps */
     lower_descriptor_limit(options->descriptor_limit);
     if (mark_self() < 0) {
-        log_line("runner: RLIMIT_LOCKS: %m");
+        log_at(LOG_WARNING, "runner: RLIMIT_LOCKS: %m");
     }
     if (!prepare(options)) {
         return 1;
@@ -176,6 +177,7 @@ int runner_main(const struct runner_options *options)
     bool free_for_next = true;
     while (free_for_next) {
         cleanup_incoming struct incoming message = {0};
+        logger_set_request(NULL);
         enter_cgroup_if_idle(control, &cgroup_wanted);
         int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
         free_for_next = received == 1 && take_message(&message, &control, signals, &left);

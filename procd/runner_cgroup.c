@@ -64,12 +64,12 @@ static int put_in_force(enum cgroup_limit limit, uint64_t value)
 void runner_cgroup_enter_early(void)
 {
     if (own.directory < 0 && enter() < 0) {
-        log_line("runner: no cgroup in %s: %m", own.path);
+        log_at(LOG_WARNING, "runner: no cgroup in %s: %m", own.path);
         return;
     }
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         if (put_in_force((enum cgroup_limit)i, own.standard[i]) < 0) {
-            log_line("runner: %s: %m", cgroup_limit_variable((enum cgroup_limit)i));
+            log_at(LOG_WARNING, "runner: %s: %m", cgroup_limit_variable((enum cgroup_limit)i));
         }
     }
 }

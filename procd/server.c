@@ -101,6 +101,12 @@ static bool answer_failure(struct client *client, enum spawn_stage stage, int er
     return spawn_send_failure(client->watch.fd, stage, error) == 0;
 }
 
+/* For the log; NULL if it has none. */
+static const char *request_id_of(struct incoming *request)
+{
+    return message_open(request) < 0 ? NULL : message_text(request, FIELD_REQUEST_ID);
+}
+
 /* ---- the requests ---- */
 
 static bool handle_ping(struct client *client, struct incoming *request)
@@ -116,7 +122,9 @@ static bool handle_run(struct client *client, struct incoming *request)
     if (pool_run(request) < 0) {
         int error = errno;
         cleanup_fd int lease = message_take_descriptor(request, 0);
-        log_line("no runner for a command: %m");
+        const char *request_id = request_id_of(request);
+        errno = error;
+        log_request(LOG_ERR, request_id, "no runner for a command: %m");
         if (lease >= 0) {
             /* or it has gone, like its client */
             (void)spawn_send_failure(lease, SPAWN_PREPARE, error);
@@ -197,7 +205,9 @@ static bool handle_start(struct client *client, struct incoming *request)
     message_add_number(&order, FIELD_STARTED_AT, (int64_t)starting->started_at);
     if (pool_start_job(&order, directory, request, start_answered, starting) < 0) {
         int error = errno;
-        log_line("no runner for a job: %m");
+        const char *request_id = request_id_of(request);
+        errno = error;
+        log_request(LOG_ERR, request_id, "no runner for a job: %m");
         job_directory_remove(id);
         return answer_failure(client, SPAWN_PREPARE, error);
     }
@@ -369,7 +379,8 @@ static bool handle_open(struct client *client, struct incoming *request)
     }
     cleanup_fd int directory = job_directory_open(registry_id(job));
     if (directory < 0) {
-        log_line("cannot open a job's directory: %m");
+        log_request(LOG_ERR, registry_request_id(job), "job %s: cannot open its directory: %m",
+                    registry_id(job));
         return false;
     }
     cleanup_message struct message message;
@@ -406,7 +417,8 @@ static void hear_client(struct watch *watch)
         return;
     }
     if (received < 0 && errno == EPROTONOSUPPORT) {
-        log_line("a client speaks another version of procd's protocol: restart fcgi-app");
+        log_at(LOG_WARNING,
+               "a client speaks another version of procd's protocol: restart fcgi-app");
     }
     bool waits = client->starting != NULL || client->order.job != NULL;
     bool known = received == 1 && request.type < HANDLER_COUNT && handlers[request.type] != NULL;

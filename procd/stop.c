@@ -64,7 +64,7 @@ static int remove_run_directory(const char *run_directory)
 {
     cleanup_fd int fd = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || directory_empty(fd) < 0 || rmdir(run_directory) < 0) {
-        log_line("cannot remove %s: %m", run_directory);
+        log_at(LOG_WARNING, "cannot remove %s: %m", run_directory);
         return -1;
     }
     return 0;
@@ -80,13 +80,11 @@ static bool has_file(const char *directory, const char *name)
 static int remove_cgroups(const char *run_directory)
 {
     struct settings settings;
-    char error[200];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("stop: %s", error);
+    if (settings_take(&settings) < 0) {
         return -1;
     }
     if (cgroup_remove(run_directory, settings.cgroup) < 0) {
-        log_line("stop: cannot remove the cgroups: %m");
+        log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
         return -1;
     }
     return 0;

@@ -57,7 +57,7 @@ static const char usage[] =
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
     "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
-    "Prometheus); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "Prometheus), LOG_LEVEL (notice); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
     "\n"
@@ -338,9 +338,7 @@ int main(int argc, char **argv)
                                   .metrics = metrics,
                                   .with_nginx = !options.without_nginx,
                                   .has_ipv6 = listener_has_ipv6()};
-    char error[256];
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_take(&settings) < 0) {
         return 1;
     }
     if (metrics_address_read(metrics, &settings) < 0) {

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -139,6 +140,13 @@ static int generate_access_log(const struct rendering *r)
     if (fd < 0) {
         log_line("SANDBOX_ACCESS_LOG: %s: %m", path);
         return -1;
+    }
+    char at[PATH_MAX];
+    if (!worker_user_may_reach(r->worker, path, at)) {
+        log_at(LOG_WARNING,
+               "SANDBOX_ACCESS_LOG: nginx's workers may not enter %s: after a rotation they could "
+               "not open the log again",
+               at);
     }
     return generate(r, "access-log.conf", 0644,
                     "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);

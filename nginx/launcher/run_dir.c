@@ -183,7 +183,7 @@ int run_dir_close_to(const struct run_dir *run, const struct user *user, gid_t w
 void run_dir_discard(struct run_dir *run)
 {
     if (empty(run) < 0 || (run->fresh && rmdir(run->path) < 0)) {
-        log_line("%s: cannot be removed: %m", run->path);
+        log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);
     }
     close_fd(&run->fd);
 }

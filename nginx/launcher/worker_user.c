@@ -26,32 +26,37 @@ static bool can_change_user(void)
 }
 
 /* May the user pass through this directory? (Other groups than the main one are not looked at.) */
-static bool may_enter(const struct passwd *user, const char *directory)
+static bool may_enter(uid_t user, gid_t group, const char *directory)
 {
     struct stat status;
     if (stat(directory, &status) < 0) {
         return false;
     }
     mode_t bit = S_IXOTH;
-    if (status.st_uid == user->pw_uid) {
+    if (status.st_uid == user) {
         bit = S_IXUSR;
-    } else if (status.st_gid == user->pw_gid) {
+    } else if (status.st_gid == group) {
         bit = S_IXGRP;
     }
     return (status.st_mode & bit) != 0;
 }
 
 /* May the user get to `path`, through everything above it? Otherwise `at` is where it ends. */
-static bool may_reach(const struct passwd *user, const char *path, char at[PATH_MAX])
+static bool may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MAX])
 {
     (void)snprintf(at, PATH_MAX, "%s", path);
     for (char *slash; (slash = strrchr(at, '/')) != NULL && slash > at;) {
         *slash = '\0';
-        if (!may_enter(user, at)) {
+        if (!may_enter(user, group, at)) {
             return false;
         }
     }
     return true;
+}
+
+bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX])
+{
+    return worker->group == (gid_t)-1 || may_reach(worker->user, worker->group, path, at);
 }
 
 void worker_user_choose(struct worker_user *worker, const char *run_path)
@@ -65,17 +70,18 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
     }
     (void)snprintf(worker->directive, sizeof(worker->directive), "user root root;\n");
     if (!can_change_user()) {
-        log_line("nginx's workers run as root, which may not change user here");
+        log_at(LOG_WARNING, "nginx's workers run as root, which may not change user here");
         return;
     }
     const struct passwd *user = user_worker_account();
     const struct group *group = user == NULL ? NULL : getgrgid(user->pw_gid);
     if (group == NULL) {
-        log_line("nginx's workers run as root: there is no www-data, nginx or nobody with a group");
+        log_at(LOG_WARNING,
+               "nginx's workers run as root: there is no www-data, nginx or nobody with a group");
         return;
     }
-    if (!may_reach(user, run_path, at)) {
-        log_line("nginx's workers run as root: %s may not enter %s", user->pw_name, at);
+    if (!may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
+        log_at(LOG_WARNING, "nginx's workers run as root: %s may not enter %s", user->pw_name, at);
         return;
     }
     worker->user = user->pw_uid;

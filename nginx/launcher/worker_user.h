@@ -5,6 +5,8 @@
 #ifndef LAUNCHER_WORKER_USER_H
 #define LAUNCHER_WORKER_USER_H
 
+#include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct worker_user {
@@ -16,5 +18,9 @@ struct worker_user {
 /* Chooses a user that can get to `run_path`. Never fails: after a line that says why, root keeps
  * the workers if it may not change user or no other user can get there. Not thread-safe. */
 void worker_user_choose(struct worker_user *worker, const char *run_path);
+
+/* Whether the workers can get to `path`, through everything above it. If not, `at` is where it
+ * ends. */
+bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX]);
 
 #endif

@@ -166,6 +166,14 @@ def proxy(sandbox):
 
 
 @pytest.fixture
+def open_directory():
+    """A directory where only who starts the server may write, and everybody may look, removed after the test."""
+    with tempfile.TemporaryDirectory(prefix="nxs-open-") as path:
+        os.chmod(path, 0o755)
+        yield pathlib.Path(path)
+
+
+@pytest.fixture
 def workdir(sandbox):
     """A directory on the machine of the shared server, removed after the test."""
     if not sandbox.local:

@@ -570,7 +570,7 @@ class Launch:
     def __init__(self, settings, prefix=(), launcher=BIN / "nginx-sandbox"):
         self.mark = uuid.uuid4().hex
         environment = {name: value for name, value in os.environ.items()
-                       if not name.startswith("SANDBOX_") and name not in ("PORT", "PROXY_PORT")}
+                       if not name.startswith("SANDBOX_") and name not in ("PORT", "PROXY_PORT", "LOG_LEVEL")}
         environment.update(settings, NGINX_SANDBOX_TEST=self.mark)
         self.process = subprocess.Popen(
             [*prefix, str(launcher)], env=environment, start_new_session=True,

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
-from sandbox import Port, RawConnection, http_request, wait_until
+from sandbox import API, Port, RawConnection, http_request, wait_until
 
 pytestmark = pytest.mark.host
 
 
 def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Those that are whole: of one that goes over a page of the file a reader may see the beginning first."""
+    return [json.loads(line) for line in path.read_text().rpartition("\n")[0].splitlines()]
 
 
 def test_every_request_is_a_line_of_json(make_server):
@@ -44,10 +45,8 @@ def test_every_request_is_a_line_of_json(make_server):
 
 
 @pytest.mark.parametrize("kind", ["a path", "off"])
-def test_its_place_is_a_setting(make_server, tmp_path, kind):
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    path = tmp_path / "requests.log"
+def test_its_place_is_a_setting(make_server, open_directory, kind):
+    path = open_directory / "requests.log"
     server = make_server({"SANDBOX_ACCESS_LOG": str(path) if kind == "a path" else "off"})
     server.get("/health", headers={"X-Request-ID": "found"})
     if kind == "a path":
@@ -152,3 +151,74 @@ def test_what_a_client_chooses_is_cut(make_server):
         ("M" * 32 + "...", "/m", "HTTP/1.1"),
         ("GET", "/zeros", "HTTP/1.0..."),
     }
+
+
+def test_how_long_a_line_is(make_server):
+    """What the documentation says: about 400 bytes, and 2.2 KB for all that a stranger can do."""
+    server = make_server()
+    assert server.post("/run", cmd="true").status_code == 200
+    with server.raw() as raw:
+        raw.exchange(http_request("M" * 100, "/" + "%01" * 1000, [("Host", "x"), ("X-Request-ID", "x" * 128)]))
+    logged(server)
+    texts = (server.run_dir / "nginx" / "access.log").read_text().splitlines()
+    assert all(350 < len(text) < 450 for text in texts if '"uri":"/run"' in text)
+    assert 2000 < max(map(len, texts)) < 2.2 * 1024
+
+
+# ---- what became of a request ----
+
+
+def line_of(server, identifier):
+    """The line of a request, as soon as it is there."""
+    def look():
+        return [line for line in lines(server.run_dir / "nginx" / "access.log") if line["request_id"] == identifier]
+
+    return wait_until(look, "the line of the request")[0]
+
+
+def test_the_endpoint(make_server):
+    """By it requests are grouped: it is one of the API's, whatever the client has written, or nothing."""
+    server = make_server()
+    for method, path in (*API, ("GET", "/health")):
+        identifier = "of" + path.replace("/", "-")
+        server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier})
+        assert line_of(server, identifier)["endpoint"] == path
+    for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", "")]):
+        with server.raw() as raw:
+            raw.exchange(http_request("GET", target, [("Host", "x"), server.bearer(), ("X-Request-ID", f"spelled-{number}")]))
+        assert line_of(server, f"spelled-{number}")["endpoint"] == endpoint, target
+    server.get("/run", token=False, headers={"X-Request-ID": "refused"})
+    assert (line_of(server, "refused")["endpoint"], line_of(server, "refused")["status"]) == ("/run", 401)
+
+
+FACTS = ("exit_code", "signal", "reason", "max_rss_kb")
+NOT_KNOWN = (None, "", "", None)
+
+
+def test_how_a_command_ended(make_server):
+    server = make_server()
+    for identifier, cmd, fields, facts in (
+        ("good", "echo x", {}, (0, "", "exit")),
+        ("bad", "exit 3", {}, (3, "", "exit")),
+        ("signalled", "kill -SEGV $$", {}, (-1, "SIGSEGV", "signal")),
+        ("late", "sleep 1000", {"timeout_ms": 100}, (-1, "SIGTERM", "timeout")),
+        ("some", "head -c 100000 /dev/zero | tr '\\0' x", {}, (0, "", "exit")),  # has no length, and is not begun before its end
+    ):
+        answer = server.call("POST", "/run", {"cmd": cmd, **fields}, headers={"X-Request-ID": identifier})
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.lower().startswith("x-sandbox")]
+        line = line_of(server, identifier)
+        assert tuple(line[name] for name in FACTS) == (*facts, answer.json()["max_rss_kb"])
+
+
+def test_how_a_command_ended_is_not_always_known(make_server):
+    """Not when the header of the answer is out before it, and of what is no command."""
+    server = make_server()
+    assert server.call("POST", "/run", {"cmd": "head -c 1000000 /dev/zero"}, headers={"X-Request-ID": "large"}).status_code == 200
+    assert server.call("POST", "/run_streaming", {"cmd": "exit 3"}, headers={"X-Request-ID": "stream"}).status_code == 200
+    assert server.call("POST", "/run", {"cmd": 1}, headers={"X-Request-ID": "wrong"}).status_code == 400
+    assert server.get("/health", headers={"X-Request-ID": "health"}).status_code == 200
+    assert server.get("/run", token=False, headers={"X-Request-ID": "stranger", "X-Sandbox-Exit-Code": "1"}).status_code == 401
+    for identifier in ("large", "stream", "wrong", "health", "stranger"):
+        line = line_of(server, identifier)
+        assert tuple(line[name] for name in FACTS) == NOT_KNOWN, identifier

@@ -39,8 +39,8 @@ static void check_record(int directory)
     job_record_draft_close(&draft);
     assert(job_record_read(directory, id, &again) == 0);
     assert(strcmp(record.id, again.id) == 0 && strcmp(record.command, again.command) == 0 &&
-           strcmp(record.cwd, again.cwd) == 0 && record.pid == again.pid &&
-           record.started_at == again.started_at);
+           strcmp(record.cwd, again.cwd) == 0 && strcmp(record.request_id, again.request_id) == 0 &&
+           record.pid == again.pid && record.started_at == again.started_at);
     job_record_clear(&again);
     job_record_clear(&record);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "common/cleanup.h"
 #include "common/settings.h"
@@ -97,6 +98,7 @@ static void check_setting(const char *name, const char *value)
         assert(settings.proxy_port != settings.port && settings.proxy_port <= 65535);
         assert(settings.log_max >= 1 << 20 && settings.log_max <= INT64_MAX);
         assert(settings.reader_timeout_ms >= 1000 && settings.keep_finished <= 10000);
+        assert(settings.log_level >= LOG_ERR && settings.log_level <= LOG_DEBUG);
         assert(settings.cgroup[0] == '/' || strcmp(settings.cgroup, "off") == 0 ||
                strcmp(settings.cgroup, "auto") == 0);
     }
@@ -110,7 +112,8 @@ static void check_settings(const char *value)
                                         "SANDBOX_LOG_MAX",
                                         "SANDBOX_READER_TIMEOUT",
                                         "SANDBOX_KEEP_FINISHED",
-                                        "SANDBOX_CGROUP"};
+                                        "SANDBOX_CGROUP",
+                                        "LOG_LEVEL"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         check_setting(names[i], value);
     }

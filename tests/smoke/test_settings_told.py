@@ -5,7 +5,7 @@ import subprocess
 
 from sandbox import BIN, REPOSITORY
 
-NAME = r"SANDBOX_[A-Z_]+|(?:PROXY_)?PORT"
+NAME = r"SANDBOX_[A-Z_]+|(?:PROXY_)?PORT|LOG_LEVEL"
 UNITS = {"SIZE": {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30},
          "TIME": {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000},
          "NUMBER": {"": 1}}
@@ -83,7 +83,7 @@ def test_defaults():
     for place, defaults in (("--help", in_help()), ("README.md", in_readme())):
         for name, (kind, default, _, _) in table.items():
             assert value(kind, defaults[name]) == default, (place, name, defaults[name])
-        assert defaults["SANDBOX_CGROUP"] == "auto", place
+        assert defaults["SANDBOX_CGROUP"] == "auto" and defaults["LOG_LEVEL"] == "notice", place
 
 
 def test_bounds():

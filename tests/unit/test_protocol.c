@@ -220,6 +220,11 @@ static void refuses_what_is_no_message(void **state)
     raw.field.value[1] = '\0'; /* one inside */
     assert_int_equal(deliver(&raw, sizeof(raw)), -1);
     raw = sound();
+    raw.field.tag = FIELD_REQUEST_ID;
+    assert_int_equal(deliver(&raw, sizeof(raw)), 1);
+    raw.field.value[3] = 'd';
+    assert_int_equal(deliver(&raw, sizeof(raw)), -1);
+    raw = sound();
     raw.field.tag = FIELD_PID; /* a number of four bytes */
     assert_int_equal(deliver(&raw, sizeof(raw)), -1);
 }

@@ -84,6 +84,7 @@ static void records_read_as_written(void **state)
     cmd[300000] = '\0';
     record.command = command_shown(cmd);
     record.cwd = command_shown("/somewhere");
+    memset(record.request_id, 'r', REQUEST_ID_SIZE - 1); /* the longest */
     assert_true(strlen(record.command) <= COMMAND_SHOWN_MAX);
     size_t shown = strlen(record.command) - 3;
     assert_int_equal(shown % 3, 0); /* no character is cut */
@@ -94,6 +95,7 @@ static void records_read_as_written(void **state)
     assert_string_equal(read.id, record.id);
     assert_string_equal(read.command, record.command);
     assert_string_equal(read.cwd, "/somewhere");
+    assert_string_equal(read.request_id, record.request_id);
     assert_int_equal(read.pid, 12);
     assert_true(read.started_at == record.started_at);
     job_record_clear(&read);
@@ -158,7 +160,7 @@ static int make_job_of_version(const char *id, const char *command, char version
     return directory;
 }
 
-/* What was written before there were cwd and reason is read, as far as it goes. */
+/* What was written before there were cwd, reason and request_id is read, as far as it goes. */
 static void old_records_are_read(void **state)
 {
     (void)state;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include <cmocka.h>
 
@@ -36,7 +37,8 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_LIMIT_AS",
                                     "SANDBOX_MEMORY_MAX",
                                     "SANDBOX_PIDS_MAX",
-                                    "SANDBOX_CPU_MAX"};
+                                    "SANDBOX_CPU_MAX",
+                                    "LOG_LEVEL"};
 
 static int clear_environment(void **state)
 {
@@ -90,6 +92,7 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.pids_max, 0);
     assert_int_equal(settings.cpu_max, 0);
     assert_string_equal(settings.cgroup, "auto");
+    assert_int_equal(settings.log_level, LOG_NOTICE);
     assert_null(settings.user);
     assert_int_equal(settings.allow_setuid, 0);
     assert_int_equal(settings.limit_nofile, 0);
@@ -119,6 +122,12 @@ static void reads_values_and_suffixes(void **state)
     assert_string_equal(read_good().cgroup, "off");
     setenv("SANDBOX_CGROUP", "/sys/fs/cgroup/box", 1);
     assert_string_equal(read_good().cgroup, "/sys/fs/cgroup/box");
+    setenv("LOG_LEVEL", "error", 1);
+    assert_int_equal(read_good().log_level, LOG_ERR);
+    setenv("LOG_LEVEL", "WARN", 1);
+    assert_int_equal(read_good().log_level, LOG_WARNING);
+    setenv("LOG_LEVEL", "debug", 1);
+    assert_int_equal(read_good().log_level, LOG_DEBUG);
 }
 
 static void reads_times(void **state)
@@ -180,6 +189,9 @@ static void refuses_what_is_no_value(void **state)
     assert_refused("SANDBOX_READER_TIMEOUT", "999ms");
     assert_refused("SANDBOX_CGROUP", "on");
     assert_refused("SANDBOX_CGROUP", "sys/fs/cgroup");
+    assert_refused("LOG_LEVEL", "warning");
+    assert_refused("LOG_LEVEL", "info ");
+    assert_refused("LOG_LEVEL", "6");
 }
 
 static void refuses_one_port_for_both(void **state)

@@ -1,8 +1,8 @@
 /*
  * Names of signals: "SIGKILL" and its like.
  */
-#ifndef FCGI_APP_SIGNAL_NAME_H
-#define FCGI_APP_SIGNAL_NAME_H
+#ifndef COMMON_SIGNAL_NAME_H
+#define COMMON_SIGNAL_NAME_H
 
 #include <signal.h>
 #include <stdio.h>
