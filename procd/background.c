@@ -301,7 +301,8 @@ static void hear_peer(struct background *job, int *peer)
 /* Whether there was one. The newest is procd: where there is no room the oldest has to go. */
 static bool accept_peer(struct background *job)
 {
-    int peer = accept4(job->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int peer =
+        (int)TEMP_FAILURE_RETRY(accept4(job->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (peer < 0) {
         return false;
     }

@@ -457,7 +457,8 @@ static void pause_accepting(void)
 
 static void accept_client(struct watch *watch)
 {
-    cleanup_fd int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    cleanup_fd int fd =
+        (int)TEMP_FAILURE_RETRY(accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             pause_accepting();

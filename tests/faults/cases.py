@@ -556,6 +556,17 @@ class WriteStdin(OfRunning):
         super().check(answer)
 
 
+class WriteAtOnce(WriteStdin):
+    """The order comes when the job's runner has not taken procd's connection yet."""
+
+    def prepare(self):
+        Case.prepare(self)
+
+    def request(self):
+        OfRunning.prepare(self)
+        return super().request()
+
+
 OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,

@@ -14,7 +14,7 @@ import tempfile
 
 import pytest
 
-from cases import AS_USER, CASES, KNOWN, OF_FCGI_APP, RunAsUser
+from cases import AS_USER, CASES, KNOWN, OF_FCGI_APP, RunAsUser, WriteAtOnce
 from plan import INTERRUPT, LIBFCGI, SHORTEN, Plans
 from sandbox import BIN, DEADLINE, Server, alive, descriptors, proc_file, user_ids, wait_until
 
@@ -197,7 +197,7 @@ def each_fails(faulty, work, role, kind, step, only=""):
     faulty.settle(before)
 
 
-@pytest.mark.parametrize("kind", OF_FCGI_APP, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", (*OF_FCGI_APP, WriteAtOnce), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("mode", [INTERRUPT, SHORTEN], ids=["interrupted", "short"])
 def test_is_transparent(faulty, work, mode, kind):
     """Calls that are interrupted, and reads and writes that do a part, are nothing that anybody is told."""

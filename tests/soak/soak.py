@@ -28,7 +28,7 @@ PROCESSES = 3              # of the others: Python runs one thread of a process 
 
 # Few enough jobs that the registry is full, and forgets one for each that ends, before the warm-up is over. The size of a
 # log is such that some of them rotate (load.LONG_LOG), and none of those in which every line is checked.
-SETTINGS = {"SANDBOX_KEEP_FINISHED": "100", "SANDBOX_LOG_MAX": "4m"}
+SETTINGS = {"SANDBOX_KEEP_FINISHED": "300", "SANDBOX_LOG_MAX": "4m"}
 
 # What may come on top of the floor of a series. Memory in KiB: what the allocator keeps of another mix of sizes, and as much as
 # a few large buffers; of what has a few hundred KiB and no such buffers, less. The rest: what a few more requests or jobs
