@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # name and work are the test's
 # For the tests that need a Docker engine: one of their own, and the image of this tree. Sourced, with `name` set to the name of the
 # test and `work` to a directory that the test removes. BASE names the base image; without BASE and without a registry a
 # base is made with debootstrap (SUITE, default trixie).
@@ -15,7 +15,7 @@ wait_for() {
     done
 }
 
-# start_engine OPTION...: a dockerd that has all its files in $work; sets $engine, its process, and DOCKER_HOST.
+# start_engine [OPTION...]: a dockerd that has all its files in $work; sets $engine, its process, and DOCKER_HOST.
 start_engine() {
     command -v docker >/dev/null || skip "there is no docker command (Debian: apt-get install docker.io)"
     if ! command -v dockerd >/dev/null || [ "$(id -u)" != 0 ]; then
