@@ -34,8 +34,9 @@ def kubectl():
     if not shutil.which("kubectl"):
         pytest.skip("there is no kubectl (Debian: kubernetes-client)")
     told = command("kubectl", "version", "--client", "--output=json")
-    if told.returncode or int((re.search(r'"kustomizeVersion": "v(\d+)', told.stdout) or [0, 0])[1]) < 4:
-        pytest.skip("this kubectl has an old kustomize, or none (it takes version 4)")
+    version = re.search(r'"kustomizeVersion": "v(\d+)\.(\d+)', told.stdout)
+    if not version or (int(version[1]), int(version[2])) < (4, 1):
+        pytest.skip("this kubectl has an old kustomize, or none (it takes version 4.1)")
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
