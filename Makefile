@@ -45,12 +45,14 @@ BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # Debian packages: to compile, to run, to test.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js s6
-TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests curl jq procps logrotate
+TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests python3-yaml \
+    curl jq procps logrotate
 FUZZ_PACKAGES  := clang libclang-rt-dev
 COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
 SOAK_PACKAGES  := gnuplot-nox
 METRICS_PACKAGES := prometheus
+DEPLOY_PACKAGES := python3-kubernetes
 VM_PACKAGES    := qemu-system-x86 busybox-static cpio
 LINT_PACKAGES  := clang-format clang-tidy shellcheck
 
@@ -65,7 +67,7 @@ IMAGE  ?= koyeb/sandbox
 TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 
 .PHONY: all build build-deps deps test-deps run unit test disasters chaos soak fuzz fuzz-merge fuzz-http faults leaks coverage test-metrics test-asan test-tsan install uninstall clean format lint analyze \
-        help docker-build docker-run docker-buildx docker-push test-docker test-vm bench
+        help docker-build docker-run docker-buildx docker-push test-docker test-deploy test-swarm test-vm bench
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -152,7 +154,7 @@ unit: $(UNIT)
 test: test-deps
 	@$(MAKE) --no-print-directory build $(UNIT) $(FAULT)
 	@$(MAKE) --no-print-directory fuzz-targets SANITIZE=address,undefined
-	$(PYTEST) tests/unit tests/api tests/smoke tests/chaos tests/soak tests/fuzz tests/faults
+	$(PYTEST) tests/unit tests/api tests/smoke tests/chaos tests/soak tests/fuzz tests/faults tests/deploy
 
 ## faults: each allocation and system call of the daemons fails in turn, with AddressSanitizer looking on
 faults: test-deps
@@ -312,7 +314,7 @@ lint: test-deps
 	clang-format --dry-run -Werror $(C_FILES)
 	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS)
 	@$(MAKE) --no-print-directory analyze
-	shellcheck $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' nginx/service tools .ci tests)
+	shellcheck -x $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash|^# shellcheck shell=' nginx/service tools .ci tests)
 
 ## analyze: gcc's static analyzer finds nothing
 # Of the tests, it would mostly find that memory is left to the end of the program.
@@ -340,6 +342,18 @@ docker-push:
 ## test-docker: API tests against containers of the image; says so where no engine can be started
 test-docker:
 	tests/docker/run
+
+## test-deploy: what deploy/ says, as kubectl, the Kubernetes API's models, docker and nginx read it
+test-deploy: test-deps
+	@tools/install-packages $(DEPLOY_PACKAGES)
+	@command -v kubectl >/dev/null || tools/install-packages kubernetes-client
+	@$(MAKE) --no-print-directory build
+	@# What cannot be tried here is told at the end.
+	$(PYTEST) -rs tests/deploy tests/api/test_gateway.py
+
+## test-swarm: the Swarm stack on an engine of its own; says so where none can be started
+test-swarm:
+	tests/deploy/swarm
 
 ## test-vm: the tests of cgroups in a virtual machine with a kernel of its own; TESTS='…' for other pytest arguments
 test-vm: test-deps
