@@ -90,6 +90,18 @@ static int find_module(const char *name, const char *package, char path[PATH_MAX
     return -1;
 }
 
+int layout_find_tree(struct layout *layout)
+{
+    char own[PATH_MAX];
+    return own_directory(own) < 0 ? -1 : find_tree(own, layout->tree);
+}
+
+int layout_find_http_js(void)
+{
+    char path[PATH_MAX];
+    return find_module("ngx_http_js_module.so", "libnginx-mod-http-js", path);
+}
+
 int layout_find(struct layout *layout, bool with_nginx)
 {
     char own[PATH_MAX];

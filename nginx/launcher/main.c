@@ -25,13 +25,17 @@
 #include "common/settings.h"
 #include "common/user.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/layout.h"
 #include "nginx/launcher/listener.h"
+#include "nginx/launcher/prefix.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
+#include "nginx/launcher/render_command.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_user.h"
 #include "nginx/launcher/secret.h"
+#include "nginx/launcher/services.h"
 #include "nginx/launcher/worker_user.h"
 #include "procd/cgroup.h"
 #include "procd/cgroup_limits.h"
@@ -46,6 +50,7 @@ enum {
 
 static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
+    "       nginx-sandbox render [--etc DIRECTORY] [--state DIRECTORY]\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
@@ -260,20 +265,70 @@ static int note_supervisor(const struct run_dir *run)
     return 0;
 }
 
-/* Everything between the run directory and the supervisor. `user` is whom commands run as, NULL: as
- * we do. 0, or -1 after one line. */
-static int set_up(const struct rendering *rendering, const struct user *user)
+/* What a start is made of. */
+struct start {
+    const struct run_dir *run;
+    const struct layout *layout;
+    const struct settings *settings;
+    const struct secret_salt *salt;
+    const struct secrets *secrets;
+    const struct worker_user *worker;
+    const struct user *user; /* whom commands run as; NULL: as we do */
+    const char *cwd;         /* where commands start; NULL: in our working directory */
+    bool with_nginx;         /* a service of ours, too */
+    bool has_ipv6;
+};
+
+/* RUN/nginx/: one sandbox, which every request is for. */
+static int render(const struct start *start)
 {
-    if (user != NULL &&
-        (sandbox_user_check(user, rendering->worker, rendering->run, rendering->layout) < 0 ||
-         run_dir_close_to(rendering->run, user, rendering->worker->group) < 0)) {
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/nginx", start->run->path);
+    cleanup_fd int directory = openat(start->run->fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct prefixes prefixes;
+    if (directory < 0) {
+        log_line("%s: %m", path);
         return -1;
     }
-    if (make_cgroup(rendering->settings, rendering->run, user) < 0 ||
-        note_supervisor(rendering->run) < 0 || render_nginx(rendering) < 0 ||
-        render_services(rendering) < 0 ||
-        (rendering->with_nginx && check_nginx(rendering->layout, rendering->run) < 0) ||
-        hand_down(rendering->run, rendering->worker, user) < 0) {
+    if (prefixes_read(&prefixes, getenv(PREFIX_VARIABLE), start->with_nginx) < 0) {
+        return -1;
+    }
+    const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
+                                             .run = start->run->path,
+                                             .proxy_port = (unsigned)start->settings->proxy_port,
+                                             .secrets = start->secrets};
+    const struct rendering rendering = {.directory = directory,
+                                        .path = path,
+                                        .layout = start->layout,
+                                        .settings = start->settings,
+                                        .sandboxes = &sandbox,
+                                        .count = 1,
+                                        .salt = start->salt,
+                                        .prefixes = &prefixes,
+                                        .map_key = "host",
+                                        .map_entries = "default " DEFAULT_SANDBOX ";\n",
+                                        .has_ipv6 = start->has_ipv6};
+    int result = render_snippets(&rendering);
+    if (result == 0) {
+        result = render_frame(&rendering, start->with_nginx ? start->worker : NULL);
+    }
+    prefixes_free(&prefixes);
+    return result;
+}
+
+/* Everything between the run directory and the supervisor. 0, or -1 after one line. */
+static int set_up(const struct start *start)
+{
+    if (start->user != NULL &&
+        (sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0 ||
+         run_dir_close_to(start->run, start->user, start->worker->group) < 0)) {
+        return -1;
+    }
+    if (make_cgroup(start->settings, start->run, start->user) < 0 ||
+        note_supervisor(start->run) < 0 || render(start) < 0 ||
+        services_link(start->run, start->layout, start->cwd, start->with_nginx) < 0 ||
+        (start->with_nginx && check_nginx(start->layout, start->run) < 0) ||
+        hand_down(start->run, start->worker, start->user) < 0) {
         return -1;
     }
     return 0;
@@ -294,46 +349,51 @@ static void ignore_stop_signals(void)
 
 /* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
  */
-static void supervise(const struct rendering *rendering)
+static void supervise(const struct start *start)
 {
-    const struct run_dir *run = rendering->run;
+    const struct run_dir *run = start->run;
     char directory[PATH_MAX + 32];
     (void)snprintf(directory, sizeof(directory), "%s/service", run->path);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_line("PR_SET_CHILD_SUBREAPER: %m");
         return;
     }
-    if (!rendering->with_nginx) {
+    if (!start->with_nginx) {
         (void)printf(
             "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
             run->path);
         (void)fflush(stdout);
-    } else if (ready_announce(rendering->settings, run) < 0) {
+    } else if (ready_announce(start->settings, run) < 0) {
         return;
     }
     ignore_stop_signals();
-    execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
-    log_line("%s: %m", rendering->layout->s6_svscan);
+    execl(start->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
+    log_line("%s: %m", start->layout->s6_svscan);
 }
 
 int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
+    if (argc > 1 && strcmp(argv[1], "render") == 0) {
+        return render_command(argc - 1, argv + 1);
+    }
     struct options options = read_options(argc, argv);
     static struct layout layout;
     static struct run_dir run;
     struct settings settings;
-    struct secret_digest secret;
+    struct secret_salt salt;
+    struct secrets secrets;
     struct worker_user worker;
     cleanup_user struct user user = {0};
     bool can_enter_home;
-    struct rendering rendering = {.run = &run,
-                                  .layout = &layout,
-                                  .settings = &settings,
-                                  .secret = &secret,
-                                  .worker = &worker,
-                                  .with_nginx = !options.without_nginx,
-                                  .has_ipv6 = listener_has_ipv6()};
+    struct start start = {.run = &run,
+                          .layout = &layout,
+                          .settings = &settings,
+                          .salt = &salt,
+                          .secrets = &secrets,
+                          .worker = &worker,
+                          .with_nginx = !options.without_nginx,
+                          .has_ipv6 = listener_has_ipv6()};
     char error[256];
     if (settings_read(&settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
@@ -341,17 +401,17 @@ int main(int argc, char **argv)
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
-        rendering.cwd = can_enter_home ? user.home : "/";
+        start.user = &user;
+        start.cwd = can_enter_home ? user.home : "/";
     }
-    if (has_user < 0 || layout_find(&layout, rendering.with_nginx) < 0 ||
-        secret_take(&secret, options.generate_secret) < 0 || clean_process() < 0 ||
+    if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
+        secret_take(&salt, &secrets, options.generate_secret) < 0 || clean_process() < 0 ||
         clean_environment() < 0) {
         return 1;
     }
-    if (rendering.with_nginx &&
-        (listener_check_port("PORT", (unsigned)settings.port, rendering.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, rendering.has_ipv6) <
-             0)) {
+    if (start.with_nginx &&
+        (listener_check_port("PORT", (unsigned)settings.port, start.has_ipv6) < 0 ||
+         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, start.has_ipv6) < 0)) {
         return 1;
     }
     mode_t mask = umask(077);
@@ -359,9 +419,9 @@ int main(int argc, char **argv)
         return 1;
     }
     worker_user_choose(&worker, run.path);
-    if (set_up(&rendering, has_user > 0 ? &user : NULL) == 0) {
+    if (set_up(&start) == 0) {
         umask(mask);
-        supervise(&rendering);
+        supervise(&start);
     }
     (void)cgroup_remove(run.path, settings.cgroup);
     run_dir_discard(&run);

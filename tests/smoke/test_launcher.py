@@ -154,7 +154,7 @@ def copy_installation(target):
     return [str(target / "bin/nginx-sandbox")]
 
 
-@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/snippets", "nginx/service/procd"])
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
 def test_a_missing_file_is_named(tmp_path, missing):
     command = copy_installation(tmp_path / "copy")
     path = tmp_path / "copy" / missing

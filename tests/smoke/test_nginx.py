@@ -148,9 +148,9 @@ def test_health_does_not_wait_for_ever():
 
 
 def test_the_snippets_know_every_endpoint():
-    """The server snippet lists paths; fcgi-app's table has the same."""
-    conf = (REPOSITORY / "nginx/snippets/server.conf").read_text()
-    exact = set(re.findall(r"location = (/\w+)", conf))
-    listed = re.search(r'location ~ "\^/\(([\w|]+)\)\$"', conf).group(1).split("|")
+    """The locations list paths; fcgi-app's table has the same."""
+    conf = (REPOSITORY / "nginx/templates/locations.conf").read_text()
+    exact = set(re.findall(r"location = @PREFIX@(/\w+)", conf))
+    listed = re.search(r'location ~ "\^@PREFIX@/\(([\w|]+)\)\$"', conf).group(1).split("|")
     sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").glob("*.c"))
     assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))
