@@ -142,7 +142,7 @@ static void listen_lines(const struct rendering *r, unsigned port, char lines[25
     static const char options[] = "backlog=4095 so_keepalive=60s:15s:4";
     int length = snprintf(lines, 256, "listen %u %s;", port, options);
     if (r->has_ipv6) {
-        (void)snprintf(lines + length, 256 - (size_t)length, "\nlisten [::]:%u ipv6only=on %s;",
+        (void)snprintf(lines + length, 256 - (size_t)length, "\n    listen [::]:%u ipv6only=on %s;",
                        port, options);
     }
 }
