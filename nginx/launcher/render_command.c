@@ -156,8 +156,8 @@ static int fill(int stage, const struct installation *installation, const char *
     return result;
 }
 
-/* The stage becomes ETC/nginx, and what was that the stage, in one step: nginx finds all of the one
- * or all of the other. On the disk before, or a crash might leave empty files. */
+/* The stage becomes ETC/nginx and what was that becomes the stage, in one step: a start of nginx
+ * always finds some. On the disk before, or a crash might leave empty files. */
 static int take_place(int directory, int stage)
 {
     if (syncfs(stage) < 0) {
