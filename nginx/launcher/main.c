@@ -60,9 +60,11 @@ static const char usage[] =
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
-    "SANDBOX_ACCESS_LOG (a path or off); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_PREFIX (none); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
+    "render writes what an nginx includes that serves several sandboxes, and has settings in files;\n"
+    "there SANDBOX_ROUTE_BY (host) is what a request's sandbox is chosen by.\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";

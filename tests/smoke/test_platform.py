@@ -2,7 +2,7 @@
 
 import contextlib
 import http.client
-import json
+import http.server
 import os
 import pathlib
 import re
@@ -10,15 +10,15 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import tempfile
+import threading
 import uuid
 
 import pytest
 import requests
 
 from platform_nginx import MODULES, Platform, Site
-from sandbox import BIG_TIMEOUT, DEADLINE, REPOSITORY, TIMEOUT, EventStream, alive, http_request, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, wait_until
 
 NEEDS_HTTP_JS = pytest.mark.skipif(not os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="needs libnginx-mod-http-js")
 
@@ -440,3 +440,93 @@ def ask_with_certificate(platform, port, name, headers=None, path="/list_process
     body = response.read()
     connection.close()
     return response.status, body
+
+
+def inner_server():
+    """The documented one that only nginx talks to."""
+    block = documented("listen unix:")
+    return block[:block.index("\n}\n") + 3]
+
+
+def configure_as_documented(platform, text):
+    """These servers of docs/nginx.md, with the paths and ports of this test; the port of TLS."""
+    port = Port()
+    platform.ports.append(port)
+    front = platform.home / "sandbox-front.conf"
+    front.write_text(documented("proxy_buffering off").replace("/run/nginx-sandbox.sock", f"{platform.home}/inner.sock")
+                     .replace("your-secret-here", "secret"))
+    front.chmod(0o600)
+    for written, here in (("listen 443 ssl", f"listen 127.0.0.1:{port.number} ssl"), ("/etc/ssl/sandbox.pem", f"{platform.home}/cert.pem"),
+                          ("/etc/ssl/sandbox-key.pem", f"{platform.home}/key.pem"), ("/etc/ssl/clients.pem", f"{platform.home}/friend.pem"),
+                          ("/run/nginx-sandbox.sock", f"{platform.home}/inner.sock"), ("/etc/nginx-sandbox/", f"{platform.etc}/"),
+                          ("/etc/nginx/sandbox-front.conf", str(front))):
+        text = text.replace(written, here)
+    platform.configure(http=platform.include("http"), servers=text)
+    return port.number
+
+
+@pytest.fixture
+def guarded(platform):
+    """A sandbox, and certificates of a friend and of a stranger."""
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.certify("friend", "friend")
+    platform.certify("stranger", "stranger")
+    return platform
+
+
+def test_a_certificate_besides_the_token(guarded):
+    port = configure_as_documented(guarded, documented("without a certificate of theirs"))
+    guarded.start_nginx()
+    right, wrong = {"Authorization": "Bearer secret"}, {"Authorization": "Bearer wrong"}
+    assert ask_with_certificate(guarded, port, "friend", right) == (200, b'{"processes":[]}')
+    assert ask_with_certificate(guarded, port, "friend", wrong)[0] == 401
+    for name in ("stranger", None):
+        for path in ("/list_processes", "/health"):
+            assert ask_with_certificate(guarded, port, name, right, path)[0] == 400
+
+
+def test_a_certificate_in_the_place_of_the_token(guarded):
+    port = configure_as_documented(guarded, documented("listen unix:"))
+    guarded.start_nginx()
+    assert ask_with_certificate(guarded, port, "friend") == (200, b'{"processes":[]}')
+    assert ask_with_certificate(guarded, port, "friend", {"Authorization": "Bearer wrong"})[0] == 200
+    for name in ("stranger", None):
+        assert ask_with_certificate(guarded, port, name, {"Authorization": "Bearer secret"})[0] == 400
+
+    class Friend(Site):
+        """A client with the certificate of a friend and no token."""
+
+        def connection(self, timeout):
+            context = ssl.create_default_context(cafile=guarded.home / "cert.pem")
+            context.load_cert_chain(guarded.home / "friend.pem", guarded.home / "friend-key.pem")
+            return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context)
+
+    with Friend(guarded, "none").stream(f"echo one; while [ ! -e {guarded.home}/go ]; do sleep 0.05; done; echo two") as stream:
+        assert stream.next().data["data"] == "one"  # not held back
+        (guarded.home / "go").touch()
+        assert [event.data.get("data") for event in stream.events()] == ["two", None]
+
+
+class Judge(http.server.BaseHTTPRequestHandler):
+    """Lets one token through, as a service does that reads JWTs."""
+
+    def do_GET(self):
+        self.send_response(204 if self.headers["Authorization"] == "Bearer a.good.jwt" and not self.headers["Content-Length"] else 401)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_service_that_judges(guarded):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge) as judge:
+        threading.Thread(target=judge.serve_forever, daemon=True).start()
+        servers = documented("auth_request").replace("127.0.0.1:9999", "127.0.0.1:%d" % judge.server_address[1])
+        port = configure_as_documented(guarded, inner_server() + servers)
+        guarded.start_nginx()
+        assert ask_with_certificate(guarded, port, None, {"Authorization": "Bearer a.good.jwt"}) == (200, b'{"processes":[]}')
+        for token in ("a.bad.jwt", "secret"):
+            assert ask_with_certificate(guarded, port, None, {"Authorization": f"Bearer {token}"})[0] == 401
+        assert ask_with_certificate(guarded, port, None)[0] == 401
+        judge.shutdown()
