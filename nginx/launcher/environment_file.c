@@ -11,20 +11,11 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/trim.h"
 
 #define FILE_MOST (1 << 16) /* bytes */
 
-#define SPACE " \t\r"
-#define NAME  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
-
-/* Cuts the spaces at the end. */
-static void trim(char *text)
-{
-    size_t length = strlen(text);
-    while (length > 0 && strchr(SPACE, text[length - 1]) != NULL) {
-        text[--length] = '\0';
-    }
-}
+#define NAME "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 /* The value without the quotes around it; NULL for one that is not understood. */
 static char *unquote(char *value)
@@ -43,7 +34,7 @@ static char *unquote(char *value)
 /* One line; what is wrong with it, or NULL. */
 static const char *read_line(char *line)
 {
-    line += strspn(line, SPACE);
+    line = trim(line);
     if (*line == '\0' || *line == '#' || *line == ';') {
         return NULL;
     }
@@ -52,10 +43,7 @@ static const char *read_line(char *line)
         return "is not KEY=value";
     }
     line[length] = '\0';
-    char *value = line + length + 1;
-    value += strspn(value, SPACE);
-    trim(value);
-    value = unquote(value);
+    char *value = unquote(trim(line + length + 1));
     if (value == NULL) {
         return "has a quote or a backslash where there may be none";
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/logger.h"
+#include "nginx/launcher/trim.h"
 
 /* Characters that mean the same to nginx in a path, in a regular expression and without quotes. */
 #define PLAIN "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -48,8 +49,7 @@ static int add(struct prefixes *prefixes, char *path)
 /* One of the list, with the spaces around it and a slash at its end. */
 static int read_one(struct prefixes *prefixes, char *path)
 {
-    path += strspn(path, " \t");
-    path[strcspn(path, " \t")] = '\0';
+    path = trim(path);
     size_t length = strlen(path);
     if (length > 0 && path[length - 1] == '/') {
         path[--length] = '\0';

@@ -13,10 +13,9 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/trim.h"
 
 #define FILE_MOST (1 << 20) /* bytes */
-
-#define SPACE " \t\r"
 
 static bool is_known(const struct installation *installation, const char *name)
 {
@@ -35,16 +34,7 @@ static bool is_one_word(const char *key)
     if (*key == '"') {
         return length > 2 && strcspn(key + 1, "\"\\") == length - 2;
     }
-    return length > 0 && key[strcspn(key, SPACE "\"'\\;{}#$")] == '\0';
-}
-
-/* Cuts the spaces at the end. */
-static void trim(char *text)
-{
-    size_t length = strlen(text);
-    while (length > 0 && strchr(SPACE, text[length - 1]) != NULL) {
-        text[--length] = '\0';
-    }
+    return length > 0 && key[strcspn(key, SPACES "\"'\\;{}#$")] == '\0';
 }
 
 /* `line` is cut into its key and its name; false if it is no entry. */
@@ -55,7 +45,7 @@ static bool split(char *line, char **name)
         return false;
     }
     line[length - 1] = '\0';
-    trim(line);
+    (void)trim(line);
     char *space = strrchr(line, ' ');
     char *tab = strrchr(line, '\t');
     char *before = tab > space ? tab : space;
@@ -64,7 +54,7 @@ static bool split(char *line, char **name)
     }
     *name = before + 1;
     *before = '\0';
-    trim(line);
+    (void)trim(line);
     return true;
 }
 
@@ -74,11 +64,10 @@ static int read_line(FILE *out, const char *path, char *line,
                      const struct installation *installation)
 {
     char *name = NULL;
-    line += strspn(line, SPACE);
+    line = trim(line);
     if (*line == '\0' || *line == '#') {
         return 0;
     }
-    trim(line);
     if (strcmp(line, "hostnames;") == 0) {
         (void)fprintf(out, "%s\n", line);
         return 0;
