@@ -462,7 +462,8 @@ def two_secrets(server):
     (etc / "run.secret").touch(0o600)
     port = free_port()
     modules = "/usr/lib/nginx/modules"
-    (etc / "nginx.conf").write_text(f"""load_module {modules}/ngx_http_js_module.so; worker_processes 2; pid {etc}/pid; error_log stderr;
+    conf = etc / "front"
+    conf.write_text(f"""load_module {modules}/ngx_http_js_module.so; worker_processes 2; pid {etc}/pid; error_log stderr;
 {"user www-data;" if os.geteuid() == 0 else ""} events {{ worker_connections 1024; }}
 http {{ access_log off; client_body_temp_path {etc}/b; proxy_temp_path {etc}/p; fastcgi_temp_path {etc}/f; uwsgi_temp_path {etc}/u;
  scgi_temp_path {etc}/s; keepalive_requests 100000; include {etc}/nginx/http.conf;
@@ -473,7 +474,7 @@ http {{ access_log off; client_body_temp_path {etc}/b; proxy_temp_path {etc}/p; 
     def rates(secrets):
         (etc / "run.secret").write_text(secrets)
         subprocess.run([BIN / "nginx-sandbox", "render", "--etc", etc, "--state", server.directory], check=True)
-        nginx = subprocess.Popen(["/usr/sbin/nginx", "-e", "stderr", "-c", etc / "nginx.conf", "-g", "daemon off;"])
+        nginx = subprocess.Popen(["/usr/sbin/nginx", "-e", "stderr", "-c", conf, "-g", "daemon off;"])
         front = Server("127.0.0.1", port, None, server.secret)
         try:
             deadline = time.monotonic() + 10

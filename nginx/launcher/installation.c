@@ -47,13 +47,13 @@ static bool without_suffix(const char *file, const char *suffix, char name[NAME_
 
 static int is_secret(const struct dirent *entry)
 {
-    char name[NAME_MAX + 1];
+    char name[NAME_MAX + 1] = "";
     return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".secret", name);
 }
 
 static int is_settings(const struct dirent *entry)
 {
-    char name[NAME_MAX + 1];
+    char name[NAME_MAX + 1] = "";
     return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".conf", name) &&
            strcmp(name, SHARED_NAME) != 0 && strcmp(name, MAP_NAME) != 0;
 }
@@ -85,7 +85,7 @@ static int find_sandboxes(struct installation *installation, const char *etc)
         result = -1;
     }
     for (int i = 0; result == 0 && i < count; i++) {
-        char name[NAME_MAX + 1];
+        char name[NAME_MAX + 1] = "";
         (void)without_suffix(entries[i]->d_name, ".secret", name);
         if (!is_good_name(name)) {
             log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
@@ -110,7 +110,7 @@ static int check_settings_files(const struct installation *installation, const c
     }
     int result = 0;
     for (int i = 0; result == 0 && i < count; i++) {
-        char name[NAME_MAX + 1];
+        char name[NAME_MAX + 1] = "";
         bool found = false;
         (void)without_suffix(entries[i]->d_name, ".conf", name);
         for (size_t j = 0; j < installation->count; j++) {
