@@ -6,6 +6,7 @@
 
 #define RUN_FCGI_APP_SOCKET "fcgi-app.sock" /* where fcgi-app listens */
 #define RUN_PROCD_SOCKET    "procd.sock"    /* where procd listens */
+#define RUN_CLAIM_SOCKET    "claim.sock"    /* where nginx asks for a claim, in pool mode */
 #define RUN_STATE           "state"         /* the directory of procd's records */
 #define RUN_SPOOL           "spool"         /* the directory of fcgi-app's temporary files */
 #define RUN_PORT            "port"          /* the directory of the bound port (nginx/proxy.js) */

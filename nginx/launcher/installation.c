@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "common/run_files.h"
+#include "nginx/launcher/claim.h"
 #include "nginx/launcher/environment_file.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_map.h"
@@ -194,6 +195,12 @@ static int read_sandbox(struct installation *installation, struct installed_sand
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
+        return -1;
+    }
+    const char *mode = getenv(AUTH_MODE_VARIABLE);
+    if (mode != NULL && *mode != '\0' && strcmp(mode, "secret") != 0) {
+        log_line("%s/%s.conf: " AUTH_MODE_VARIABLE "=%s is for a server of its own", etc,
+                 sandbox->name, mode);
         return -1;
     }
     int length = snprintf(sandbox->run, sizeof(sandbox->run), "%s/%s", state, sandbox->name);

@@ -13,6 +13,7 @@ struct layout {
     char fcgi_app[PATH_MAX];
     char procd[PATH_MAX];
     char guard[PATH_MAX];
+    char launcher[PATH_MAX]; /* this program */
     char nginx[PATH_MAX];
     char s6_svscan[PATH_MAX];
     char stream_module[PATH_MAX];

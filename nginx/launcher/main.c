@@ -24,10 +24,13 @@
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "common/user.h"
+#include "nginx/launcher/claim.h"
+#include "nginx/launcher/claim_service.h"
 #include "nginx/launcher/file.h"
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/layout.h"
 #include "nginx/launcher/listener.h"
+#include "nginx/launcher/path_check.h"
 #include "nginx/launcher/prefix.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
@@ -45,7 +48,8 @@
 enum {
     FD_FCGI_APP = 3, /* fcgi-app's listening socket */
     FD_PROCD = 4,    /* procd's listening socket */
-    FD_LOCK = 5,     /* the locked run directory; the last */
+    FD_LOCK = 5,     /* the locked run directory */
+    FD_CLAIM = 6,    /* the listening socket of the service of a claim, if there is one; the last */
 };
 
 static const char usage[] =
@@ -60,7 +64,8 @@ static const char usage[] =
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
-    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_PREFIX (none); SANDBOX_USER (who starts it), "
+    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_PREFIX (none), SANDBOX_AUTH_MODE (secret),\n"
+    "SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it), "
     "SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
@@ -118,7 +123,7 @@ static int clean_process(void)
     }
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd >= 0 && fd < FD_LOCK && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
+    } while (fd >= 0 && fd < FD_CLAIM && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
     if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
         log_line("/dev/null: %m");
         return -1;
@@ -178,30 +183,6 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
             (void)io_write_all(STDERR_FILENO, words, (size_t)length);
         }
         log_line("nginx does not take its configuration (%s)", conf);
-        return -1;
-    }
-    return 0;
-}
-
-/* Opens the daemons' sockets and puts them and the lock where the run scripts look for them. */
-static int hand_down(const struct run_dir *run, const struct worker_user *worker,
-                     const struct user *user)
-{
-    char path[PATH_MAX + 32];
-    (void)snprintf(path, sizeof(path), "%s/" RUN_FCGI_APP_SOCKET, run->path);
-    cleanup_fd int fcgi_app = listener_open_unix(
-        path, false, worker->group == (gid_t)-1 ? 0600 : 0660, (uid_t)-1, worker->group);
-    (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run->path);
-    cleanup_fd int procd =
-        fcgi_app < 0
-            ? -1
-            : listener_open_unix(path, true, 0600, user == NULL ? (uid_t)-1 : user->uid, (gid_t)-1);
-    if (procd < 0) {
-        return -1;
-    }
-    if (dup2(fcgi_app, FD_FCGI_APP) < 0 || dup2(procd, FD_PROCD) < 0 ||
-        dup2(run->fd, FD_LOCK) < 0) {
-        log_line("descriptors: %m");
         return -1;
     }
     return 0;
@@ -280,6 +261,7 @@ struct start {
     const struct user *user; /* whom commands run as; NULL: as we do */
     const char *cwd;         /* where commands start; NULL: in our working directory */
     bool with_nginx;         /* a service of ours, too */
+    bool pool;               /* the first token is the secret */
     bool has_ipv6;
 };
 
@@ -320,6 +302,67 @@ static int render(const struct start *start)
     return result;
 }
 
+/* What nginx is to compare tokens with; nothing yet in a `pool` that nobody has taken it from. */
+static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool generate, bool *pool)
+{
+    int found = claim_take(salt, secrets);
+    *pool = found > 0;
+    if (found != 0) {
+        return found < 0 ? -1 : 0;
+    }
+    return secret_make_salt(salt) < 0 ? -1 : secret_take(salt, secrets, generate);
+}
+
+/* The file of a claim: where it lasts, and where commands cannot get at it. */
+static int check_claim(const struct start *start)
+{
+    const char *path = getenv(CLAIM_PATH_VARIABLE);
+    if (!start->pool) {
+        return 0;
+    }
+    if (claim_check_place(path, start->run->path) < 0) {
+        return -1;
+    }
+    return start->user == NULL ? 0 : path_check_made_again(start->user, path, NULL);
+}
+
+/* Opens a daemon's socket in the run directory, for this user and group, and puts it where the run
+ * scripts look for it. */
+static int hand_down_socket(const struct run_dir *run, const char *name, int target, uid_t user,
+                            gid_t group)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/%s", run->path, name);
+    cleanup_fd int fd =
+        listener_open_unix(path, target == FD_PROCD, group == (gid_t)-1 ? 0600 : 0660, user, group);
+    if (fd < 0) {
+        return -1;
+    }
+    if (dup2(fd, target) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* The sockets and the lock. */
+static int hand_down(const struct start *start)
+{
+    uid_t owner = start->user == NULL ? (uid_t)-1 : start->user->uid;
+    gid_t workers = start->worker->group;
+    if (hand_down_socket(start->run, RUN_FCGI_APP_SOCKET, FD_FCGI_APP, (uid_t)-1, workers) < 0 ||
+        hand_down_socket(start->run, RUN_PROCD_SOCKET, FD_PROCD, owner, (gid_t)-1) < 0 ||
+        (start->secrets->count == 0 &&
+         hand_down_socket(start->run, RUN_CLAIM_SOCKET, FD_CLAIM, (uid_t)-1, workers) < 0)) {
+        return -1;
+    }
+    if (dup2(start->run->fd, FD_LOCK) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
 /* Everything between the run directory and the supervisor. 0, or -1 after one line. */
 static int set_up(const struct start *start)
 {
@@ -328,11 +371,11 @@ static int set_up(const struct start *start)
          run_dir_close_to(start->run, start->user, start->worker->group) < 0)) {
         return -1;
     }
-    if (make_cgroup(start->settings, start->run, start->user) < 0 ||
+    if (check_claim(start) < 0 || make_cgroup(start->settings, start->run, start->user) < 0 ||
         note_supervisor(start->run) < 0 || render(start) < 0 ||
-        services_link(start->run, start->layout, start->cwd, start->with_nginx) < 0 ||
-        (start->with_nginx && check_nginx(start->layout, start->run) < 0) ||
-        hand_down(start->run, start->worker, start->user) < 0) {
+        services_link(start->run, start->layout, start->cwd, start->with_nginx,
+                      start->secrets->count == 0) < 0 ||
+        (start->with_nginx && check_nginx(start->layout, start->run) < 0) || hand_down(start) < 0) {
         return -1;
     }
     return 0;
@@ -381,6 +424,9 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "render") == 0) {
         return render_command(argc - 1, argv + 1);
     }
+    if (argc > 1 && strcmp(argv[1], "claim") == 0) {
+        return claim_service(argc - 1, argv + 1);
+    }
     struct options options = read_options(argc, argv);
     static struct layout layout;
     static struct run_dir run;
@@ -409,8 +455,8 @@ int main(int argc, char **argv)
         start.cwd = can_enter_home ? user.home : "/";
     }
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
-        secret_take(&salt, &secrets, options.generate_secret) < 0 || clean_process() < 0 ||
-        clean_environment() < 0) {
+        take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
+        clean_process() < 0 || clean_environment() < 0) {
         return 1;
     }
     if (start.with_nginx &&

@@ -70,7 +70,7 @@ static int generated_write(const struct rendering *r, struct generated *file, co
     if (file->stream != NULL) {
         result = fclose(file->stream);
         if (result == 0) {
-            result = file_write(r->directory, name, mode, file->text, file->length);
+            result = file_replace(r->directory, name, mode, file->text, file->length);
         }
         if (result != 0) {
             (void)fail(name);
@@ -240,6 +240,39 @@ bool render_needs_http_js(const struct rendering *r)
     return false;
 }
 
+/* For who has no token of the sandbox; in a location, after token.conf. */
+static int generate_refusal(const struct rendering *r)
+{
+    return generate_text(r, "refuse.conf", 0644, "%s",
+                         "if ($nginx_sandbox_known = \"\") { return 401; }\n");
+}
+
+/* Nobody is known yet. Whoever brings a token asks for the sandbox. */
+static int generate_unclaimed(const struct rendering *r)
+{
+    if (generate_text(r, "secrets.conf", 0600, "map \"\" $nginx_sandbox_known {\n}\n") < 0 ||
+        generate_text(r, "token.conf", 0600, "%s", "") < 0) {
+        return -1;
+    }
+    return generate_text(r, "refuse.conf", 0644, "%s",
+                         "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
+                         "auth_request /nginx_sandbox_claim;\n");
+}
+
+/* The location that is asked then. */
+static int generate_claim(const struct rendering *r)
+{
+    static const char name[] = "generated/claim.conf";
+    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
+                                          {DEFAULT_RUN_DIR, r->sandboxes[0].run}};
+    struct generated file;
+    generated_begin(&file, name);
+    if (r->sandboxes[0].secrets->count == 0) {
+        generated_append(r, &file, "templates/claim.conf", words, 2);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
 /*
  * $nginx_sandbox_known by secure_link, whose variable is about one digest and is the same for the
  * whole request, however often it is asked. A sandbox that is none has no digest, and so no token.
@@ -259,6 +292,9 @@ static int generate_secure_link(const struct rendering *r)
         (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
     }
     if (generated_write(r, &file, name, 0600) < 0) {
+        return -1;
+    }
+    if (generate_refusal(r) < 0) {
         return -1;
     }
     return generate_text(r, "token.conf", 0600,
@@ -289,10 +325,18 @@ static int generate_digests(const struct rendering *r)
         }
         (void)fputs("}\n", file.stream);
     }
-    if (generated_write(r, &file, name, 0600) < 0) {
+    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
         return -1;
     }
     return generate_text(r, "token.conf", 0600, "%s", "");
+}
+
+int render_secrets(const struct rendering *r)
+{
+    if (r->sandboxes[0].secrets->count == 0) {
+        return generate_unclaimed(r);
+    }
+    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
 }
 
 /*
@@ -369,7 +413,7 @@ int render_snippets(const struct rendering *r)
                       (unsigned long long)r->settings->reader_timeout_ms) < 0) {
         return -1;
     }
-    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
+    return generate_claim(r) < 0 ? -1 : render_secrets(r);
 }
 
 static int generate_access_log(const struct rendering *r)

@@ -20,7 +20,7 @@ struct rendered_sandbox {
     const char *name; /* lower-case letters, digits and - */
     const char *run;  /* its run directory */
     unsigned proxy_port;
-    const struct secrets *secrets;
+    const struct secrets *secrets; /* none: the first token claims it (claim.h) */
 };
 
 /* Everything is borrowed. */
@@ -44,6 +44,10 @@ bool render_needs_http_js(const struct rendering *rendering);
 /* snippets/, generated/, the njs modules: what the snippets need. 0, or -1 after one line to
  * standard error. */
 int render_snippets(const struct rendering *rendering);
+
+/* Of these only what is about tokens, once more. It needs nothing but the directory, its path, the
+ * sandboxes and the salt. */
+int render_secrets(const struct rendering *rendering);
 
 /* nginx.conf and what it needs besides; load_module and who the workers are, unless `worker` is
  * NULL, since another nginx runs. 0, or -1 after one line to standard error. */

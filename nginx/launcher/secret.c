@@ -25,9 +25,6 @@
 /* Before the token in the header Authorization. */
 #define SCHEME "Bearer "
 
-/* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
-#define SECRET_MOST 4096
-
 /* RFC 4648, section 5, without padding: 4 characters for 3 bytes. `text` gets a NUL at its end. */
 static void base64url(const uint8_t *data, size_t length, char *text)
 {
@@ -130,8 +127,7 @@ int secret_make_salt(struct secret_salt *salt)
     return 0;
 }
 
-static void digest_secret(const struct secret_salt *salt, const char *secret,
-                          struct secret_digest *result)
+void secret_digest(const struct secret_salt *salt, const char *secret, struct secret_digest *result)
 {
     const uint8_t *salt_bytes = (const uint8_t *)salt->text;
     uint8_t digest[SHA256_DIGEST_LENGTH];
@@ -151,6 +147,18 @@ static void digest_secret(const struct secret_salt *salt, const char *secret,
     SHA256Final(digest, &sha256);
     base64url(digest, SHA256_DIGEST_LENGTH, result->sha256);
     explicit_bzero(&sha256, sizeof(sha256));
+}
+
+bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
+                    const char *secret)
+{
+    struct secret_digest given;
+    unsigned difference = 0;
+    secret_digest(salt, secret, &given);
+    for (size_t i = 0; i < sizeof(given.sha256); i++) {
+        difference |= (unsigned char)given.sha256[i] ^ (unsigned char)digest->sha256[i];
+    }
+    return difference == 0;
 }
 
 /* An empty variable counts as unset, and so does an empty file beside SANDBOX_SECRET:
@@ -196,7 +204,7 @@ int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool ge
     int result = -1;
     if (secret != NULL) {
         if (is_good(source, secret)) {
-            digest_secret(salt, secret, &secrets->digests[0]);
+            secret_digest(salt, secret, &secrets->digests[0]);
             secrets->count = 1;
             result = 0;
         }
@@ -247,7 +255,7 @@ static int read_lines(const struct secret_salt *salt, const char *path, char *te
         if (!is_good(path, line)) {
             return -1;
         }
-        digest_secret(salt, line, &secrets->digests[secrets->count++]);
+        secret_digest(salt, line, &secrets->digests[secrets->count++]);
     }
     if (secrets->count == 0) {
         log_line("%s: holds no secret", path);
@@ -262,7 +270,7 @@ int secret_read_file(const struct secret_salt *salt, const char *path, struct se
     if (!is_private(path)) {
         return -1;
     }
-    char *text = file_read(AT_FDCWD, path, SECRETS_MOST * (SECRET_MOST + 1), &length);
+    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1), &length);
     if (text == NULL) {
         log_line("%s: %s", path, errno == EFBIG ? "is too large" : strerror(errno));
         return -1;

@@ -12,6 +12,9 @@
 /* Valid at once, while one takes the place of another. */
 #define SECRETS_MOST 16
 
+/* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
+#define SECRET_MOST 4096 /* bytes */
+
 /* 16 random bytes in base64url, NUL-terminated; for all digests of one configuration. */
 struct secret_salt {
     char text[23];
@@ -31,6 +34,14 @@ struct secrets {
 
 /* 0, or -1 after one line to standard error. */
 int secret_make_salt(struct secret_salt *salt);
+
+/* Digests a token. */
+void secret_digest(const struct secret_salt *salt, const char *secret,
+                   struct secret_digest *digest);
+
+/* Is it the digest of this token? In the same time whatever differs. */
+bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
+                    const char *secret);
 
 /*
  * Takes the token from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from the environment.

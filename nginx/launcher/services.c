@@ -51,11 +51,12 @@ static int link_service(const struct run_dir *run, const struct layout *layout, 
 }
 
 int services_link(const struct run_dir *run, const struct layout *layout, const char *cwd,
-                  bool with_nginx)
+                  bool with_nginx, bool with_claim)
 {
     if (link_service(run, layout, ".s6-svscan") < 0 || link_service(run, layout, "procd") < 0 ||
         link_service(run, layout, "fcgi-app") < 0 || link_service(run, layout, "guard") < 0 ||
-        (with_nginx && link_service(run, layout, "nginx") < 0)) {
+        (with_nginx && link_service(run, layout, "nginx") < 0) ||
+        (with_claim && link_service(run, layout, "claim") < 0)) {
         return -1;
     }
     cleanup_free char *directory = cwd == NULL ? getcwd(NULL, 0) : strdup(cwd);
@@ -66,6 +67,7 @@ int services_link(const struct run_dir *run, const struct layout *layout, const 
         symlinkat(layout->procd, run->fd, "bin/procd") < 0 ||
         symlinkat(layout->guard, run->fd, "bin/guard") < 0 ||
         (with_nginx && symlinkat(layout->nginx, run->fd, "bin/nginx") < 0) ||
+        (with_claim && symlinkat(layout->launcher, run->fd, "bin/nginx-sandbox") < 0) ||
         symlinkat(directory, run->fd, "cwd") < 0) {
         return fail(run->path);
     }
