@@ -323,7 +323,13 @@ static int check_claim(const struct start *start)
     if (claim_check_place(path, start->run->path) < 0) {
         return -1;
     }
-    return start->user == NULL ? 0 : path_check_made_again(start->user, path, NULL);
+    char resolved[PATH_MAX];
+    if (start->user == NULL) {
+        return 0;
+    }
+    return path_check_made_again(start->user, path, resolved) < 0
+               ? -1
+               : setenv(CLAIM_PATH_VARIABLE, resolved, 1);
 }
 
 /* Opens a daemon's socket in the run directory, for this user and group, and puts it where the run
