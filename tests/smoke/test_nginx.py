@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import pytest
 import requests
@@ -53,15 +52,6 @@ def nginx_test(conf):
                           text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "warn" not in done.stdout and "deprecated" not in done.stdout, done.stdout
-
-
-@pytest.fixture
-def home():
-    """A directory that nginx's workers may enter; pytest's own may not be."""
-    path = tempfile.mkdtemp(prefix="nxs-nginx-")
-    os.chmod(path, 0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 def foreign_conf(home, run, port):

@@ -6,11 +6,9 @@ import http.server
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import ssl
-import tempfile
 import threading
 import uuid
 
@@ -21,15 +19,6 @@ from platform_nginx import MODULES, Platform, Site
 from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, wait_until
 
 NEEDS_HTTP_JS = pytest.mark.skipif(not os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="needs libnginx-mod-http-js")
-
-
-@pytest.fixture
-def home():
-    """A directory that nginx's workers may enter; pytest's own may not be."""
-    path = tempfile.mkdtemp(prefix="nxs-platform-")
-    os.chmod(path, 0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture
