@@ -212,7 +212,7 @@ class Platform:
         wait_until(taken_over, "new workers instead of the old ones")
         return old
 
-    def stop_nginx(self, number, deadline=10):
+    def stop_nginx(self, number, deadline=DEADLINE):
         self.nginx.send_signal(number)
         try:
             self.nginx.wait(deadline)
