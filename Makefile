@@ -36,7 +36,7 @@ PROCD    := $(call objects,$(filter-out procd/client.c,$(wildcard procd/*.c)))
 CLIENT   := $(call objects,$(addprefix procd/,cgroup_limits.c client.c event_id.c job_segment.c protocol.c))
 FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c)) $(CLIENT)
 GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
-LAUNCHER := $(call objects,$(wildcard nginx/launcher/*.c procd/cgroup*.c))
+LAUNCHER := $(sort $(call objects,$(wildcard nginx/launcher/*.c procd/cgroup*.c)) $(CLIENT))
 FAULT    := $(BUILD)/tests/faults/libfault.so
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -344,4 +344,4 @@ test-vm: test-deps
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "common/logger.h"
+#include "common/notify.h"
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "fcgi-app/admission.h"
@@ -138,6 +139,7 @@ int main(int count, char **arguments)
         log_line("%s", error);
         return EXIT_FAILURE;
     }
+    notify_open();
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
@@ -155,6 +157,7 @@ int main(int count, char **arguments)
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
+    notify_ready();
     wait_for_signal(&signals);
     if (server_stop(STOP_TIMEOUT_MS) < 0) {
         log_line("stopped with requests open");

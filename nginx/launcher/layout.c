@@ -111,14 +111,20 @@ int layout_find_http_js(void)
     return find_module("ngx_http_js_module.so", "libnginx-mod-http-js", path);
 }
 
-int layout_find(struct layout *layout, bool with_nginx)
+int layout_find_daemons(struct layout *layout)
 {
     char own[PATH_MAX];
-    if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
-        find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
-        find_daemon(own, "procd", layout->procd) < 0 ||
-        find_daemon(own, "guard", layout->guard) < 0 || own_path(layout->launcher) < 0 ||
-        find_program("s6-svscan", layout->s6_svscan) < 0) {
+    return own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
+                   find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
+                   find_daemon(own, "procd", layout->procd) < 0 ||
+                   find_daemon(own, "guard", layout->guard) < 0 || own_path(layout->launcher) < 0
+               ? -1
+               : 0;
+}
+
+int layout_find(struct layout *layout, bool with_nginx)
+{
+    if (layout_find_daemons(layout) < 0 || find_program("s6-svscan", layout->s6_svscan) < 0) {
         return -1;
     }
     if (!with_nginx) {

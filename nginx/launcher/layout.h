@@ -31,4 +31,7 @@ int layout_find_tree(struct layout *layout);
  * to standard error. */
 int layout_find_http_js(void);
 
+/* Fills in the tree and our daemons alone, for another supervisor than ours. 0, or -1 as above. */
+int layout_find_daemons(struct layout *layout);
+
 #endif

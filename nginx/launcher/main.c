@@ -32,16 +32,17 @@
 #include "nginx/launcher/listener.h"
 #include "nginx/launcher/path_check.h"
 #include "nginx/launcher/prefix.h"
+#include "nginx/launcher/program.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
-#include "nginx/launcher/render_command.h"
+#include "nginx/launcher/run_cgroup.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_user.h"
 #include "nginx/launcher/secret.h"
 #include "nginx/launcher/services.h"
+#include "nginx/launcher/subcommand.h"
 #include "nginx/launcher/worker_user.h"
 #include "procd/cgroup.h"
-#include "procd/cgroup_limits.h"
 #include "procd/supervisor.h"
 
 /* Where the run scripts in nginx/service/ find what they inherit. */
@@ -54,7 +55,8 @@ enum {
 
 static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
-    "       nginx-sandbox render [--etc DIRECTORY] [--state DIRECTORY]\n"
+    "       nginx-sandbox SUBCOMMAND [ARGUMENT...], on a machine with the package:\n"
+    "           nginx-sandbox(8)\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
@@ -155,87 +157,18 @@ static int clean_environment(void)
 static int check_nginx(const struct layout *layout, const struct run_dir *run)
 {
     char conf[PATH_MAX + 32];
+    char words[4096];
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
-    int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
-        log_line("pipe: %m");
-        return -1;
-    }
-    pid_t child = fork();
-    if (child == 0) {
-        if (dup2(pipe_fds[1], STDOUT_FILENO) >= 0 && dup2(pipe_fds[1], STDERR_FILENO) >= 0) {
-            execl(layout->nginx, "nginx", "-t", "-q", "-e", "stderr", "-p", run->path, "-c", conf,
-                  (char *)NULL);
-        }
-        _exit(127);
-    }
-    close_fd(&pipe_fds[1]);
-    char words[4096] = "";
-    ssize_t length = io_read_full(pipe_fds[0], words, sizeof(words));
-    close_fd(&pipe_fds[0]);
-    int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child) {
+    const char *const arguments[] = {layout->nginx, "-t",      "-q", "-e", "stderr",
+                                     "-p",          run->path, "-c", conf, NULL};
+    int status = program_run(arguments, words, sizeof(words));
+    if (status < 0) {
         log_line("nginx -t: %m");
-        return -1;
-    }
-    if (status != 0) {
-        if (length > 0) {
-            (void)io_write_all(STDERR_FILENO, words, (size_t)length);
-        }
+    } else if (status > 0) {
+        (void)io_write_all(STDERR_FILENO, words, strlen(words));
         log_line("nginx does not take its configuration (%s)", conf);
-        return -1;
     }
-    return 0;
-}
-
-/* What no limit can be put in force for, in words. */
-static const char *why_no_limit(const struct settings *settings)
-{
-    if (strcmp(settings->cgroup, "off") == 0) {
-        return "SANDBOX_CGROUP is off";
-    }
-    if (cgroup_path() == NULL) {
-        return "no cgroup v2 directory can be written to (SANDBOX_CGROUP)";
-    }
-    return errno == EBUSY ? "other processes are in the cgroup of this one: name an empty one in "
-                            "SANDBOX_CGROUP"
-                          : "its controller is not available in the cgroup (SANDBOX_CGROUP)";
-}
-
-/* What the operator limits must be limited; what he gives us a cgroup for may be. */
-static int enable_limits(const struct settings *settings)
-{
-    bool wanted = settings->cgroup[0] == '/';
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        wanted |= cgroup_limit_setting(settings, (enum cgroup_limit)i) != 0;
-    }
-    unsigned offered = wanted && cgroup_path() != NULL ? cgroup_offer_limits() : 0;
-    const char *why = why_no_limit(settings);
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        enum cgroup_limit limit = (enum cgroup_limit)i;
-        if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
-            log_line("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* Makes the cgroup of the run, which procd will find, and which `user` (or NULL) must not leave. An
- * earlier server with this run directory, if it was killed, may have left something in there. */
-static int make_cgroup(const struct settings *settings, const struct run_dir *run,
-                       const struct user *user)
-{
-    (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
-    if (cgroup_open(run->path, settings->cgroup) < 0) {
-        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
-        return -1;
-    }
-    if (user != NULL && cgroup_path() != NULL &&
-        sandbox_user_check_cgroup(user, cgroup_path()) < 0) {
-        return -1;
-    }
-    return enable_limits(settings);
+    return status == 0 ? 0 : -1;
 }
 
 /* Tells procd who is the supervisor, which this process becomes. */
@@ -377,7 +310,7 @@ static int set_up(const struct start *start)
          run_dir_close_to(start->run, start->user, start->worker->group) < 0)) {
         return -1;
     }
-    if (check_claim(start) < 0 || make_cgroup(start->settings, start->run, start->user) < 0 ||
+    if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||
         note_supervisor(start->run) < 0 || render(start) < 0 ||
         services_link(start->run, start->layout, start->cwd, start->with_nginx,
                       start->secrets->count == 0) < 0 ||
@@ -427,8 +360,8 @@ static void supervise(const struct start *start)
 int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
-    if (argc > 1 && strcmp(argv[1], "render") == 0) {
-        return render_command(argc - 1, argv + 1);
+    if (argc > 1 && argv[1][0] != '-') {
+        return subcommand_run(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "claim") == 0) {
         return claim_service(argc - 1, argv + 1);

@@ -1,0 +1,7 @@
+#include "nginx/launcher/subcommand.h"
+int check_main(int count, char **arguments)
+{
+    (void)count;
+    (void)arguments;
+    return 0;
+}

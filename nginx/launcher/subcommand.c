@@ -1,0 +1,40 @@
+/*
+ * The table of subcommands.
+ */
+#include "nginx/launcher/subcommand.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "nginx/launcher/render_command.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int count, char **arguments);
+    const char *arguments;
+    const char *meaning;
+} subcommands[] = {
+    {"render", render_command, "", "write what nginx includes, /etc/nginx-sandbox/nginx"},
+    {"check", check_main, "", "say in plain words what is wrong with the installation"},
+    {"status", status_main, "[NAME...]", "the daemons and jobs of the sandboxes"},
+    {"secret", secret_main, "init|rotate|retire [NAME]", "make, replace, or end the former secret"},
+    {"prepare", prepare_main, "NAME",
+     "empty and lay out a run directory (what the units do first)"},
+};
+
+#define COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
+
+int subcommand_run(int count, char **arguments)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        if (strcmp(arguments[0], subcommands[i].name) == 0) {
+            return subcommands[i].run(count, arguments);
+        }
+    }
+    (void)fprintf(stderr, "nginx-sandbox: there is no subcommand %s:\n", arguments[0]);
+    for (size_t i = 0; i < COUNT; i++) {
+        (void)fprintf(stderr, "  %-8s %-26s %s\n", subcommands[i].name, subcommands[i].arguments,
+                      subcommands[i].meaning);
+    }
+    return SUBCOMMAND_USAGE;
+}
