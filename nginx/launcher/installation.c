@@ -24,8 +24,7 @@
 
 #define ROUTE_BY "SANDBOX_ROUTE_BY"
 
-/* Is it a sandbox's, and not that of a file with a meaning of its own? */
-static bool is_good_name(const char *name)
+bool installation_is_name(const char *name)
 {
     size_t length = strlen(name);
     return length > 0 && length <= SANDBOX_NAME_MOST && name[0] != '-' &&
@@ -88,7 +87,7 @@ static int find_sandboxes(struct installation *installation, const char *etc)
     for (int i = 0; result == 0 && i < count; i++) {
         char name[NAME_MAX + 1] = "";
         (void)without_suffix(entries[i]->d_name, ".secret", name);
-        if (!is_good_name(name)) {
+        if (!installation_is_name(name)) {
             log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
                      etc, entries[i]->d_name, SANDBOX_NAME_MOST);
             result = -1;

@@ -11,6 +11,7 @@
 #define LAUNCHER_INSTALLATION_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/settings.h"
@@ -19,6 +20,15 @@
 
 #define SANDBOX_NAME_MOST 32 /* bytes */
 #define DEFAULT_SANDBOX   "default"
+
+/* Where a package has them. */
+#define DEFAULT_ETC   "/etc/nginx-sandbox"
+#define DEFAULT_STATE "/var/lib/nginx-sandbox"
+
+/* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not like a file with a meaning of its
+ * own?
+ */
+bool installation_is_name(const char *name);
 
 struct installed_sandbox {
     char name[SANDBOX_NAME_MOST + 1];

@@ -19,8 +19,8 @@
 #include "common/settings.h"
 #include "common/user.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/layout.h"
-#include "nginx/launcher/package.h"
 #include "nginx/launcher/run_cgroup.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_user.h"
@@ -142,7 +142,7 @@ static int prepare(const char *state, const char *name)
 int prepare_main(int count, char **arguments)
 {
     static const struct option known[] = {{"state", required_argument, NULL, 's'}, {0}};
-    const char *state = PACKAGE_STATE;
+    const char *state = DEFAULT_STATE;
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
         if (option != 's') {
             return usage();
@@ -153,5 +153,5 @@ int prepare_main(int count, char **arguments)
         return usage();
     }
     const char *name = arguments[optind];
-    return package_check_name(name) && prepare(state, name) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return subcommand_check_name(name) && prepare(state, name) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

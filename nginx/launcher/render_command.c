@@ -24,9 +24,6 @@
 #include "nginx/launcher/render.h"
 #include "nginx/launcher/run_dir.h"
 
-#define DEFAULT_ETC   "/etc/nginx-sandbox"
-#define DEFAULT_STATE "/var/lib/nginx-sandbox"
-
 /* In ETC: what nginx includes, and what is to become that. */
 #define TARGET "nginx"
 #define STAGE  ".nginx.new"

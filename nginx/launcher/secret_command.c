@@ -19,7 +19,7 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
-#include "nginx/launcher/package.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/program.h"
 #include "nginx/launcher/subcommand.h"
 
@@ -30,7 +30,7 @@
 struct secret_file {
     const char *etc;
     const char *sandbox;
-    char name[PACKAGE_NAME_MOST + 16]; /* in `etc` */
+    char name[SANDBOX_NAME_MOST + 16]; /* in `etc` */
     int directory;                     /* that is `etc` */
     char *content;                     /* NULL: there is no such file */
 };
@@ -249,7 +249,7 @@ static int act(int (*run)(const struct secret_file *file), struct secret_file *f
 int secret_main(int count, char **arguments)
 {
     static const struct option known[] = {{"etc", required_argument, NULL, 'e'}, {0}};
-    struct secret_file file = {.etc = PACKAGE_ETC, .sandbox = PACKAGE_DEFAULT, .directory = -1};
+    struct secret_file file = {.etc = DEFAULT_ETC, .sandbox = DEFAULT_SANDBOX, .directory = -1};
     bool good = true;
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
         good = good && option == 'e';
@@ -262,7 +262,7 @@ int secret_main(int count, char **arguments)
     for (size_t i = 0; good && (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]);
          i++) {
         if (strcmp(arguments[optind], actions[i].name) == 0) {
-            return package_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
+            return subcommand_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
                        ? EXIT_SUCCESS
                        : EXIT_FAILURE;
         }

@@ -15,7 +15,7 @@
 
 #include "common/logger.h"
 #include "common/run_files.h"
-#include "nginx/launcher/package.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/subcommand.h"
 #include "procd/client.h"
 
@@ -23,7 +23,7 @@
 
 #define EXIT_NOT_RUNNING 3 /* as systemctl(1) */
 
-static const char *state = PACKAGE_STATE;
+static const char *state = DEFAULT_STATE;
 
 static void print_daemon(const struct procd_status *status, const char *name)
 {
@@ -86,7 +86,7 @@ static int ask(const char *name, int before)
 
 static int is_sandbox(const struct dirent *entry)
 {
-    return package_is_name(entry->d_name);
+    return installation_is_name(entry->d_name);
 }
 
 static int ask_all(void)
@@ -125,7 +125,7 @@ int status_main(int count, char **arguments)
         return ask_all();
     }
     for (int i = optind; i < count; i++) {
-        if (!package_check_name(arguments[i])) {
+        if (!subcommand_check_name(arguments[i])) {
             return SUBCOMMAND_USAGE;
         }
         result = ask(arguments[i], result);

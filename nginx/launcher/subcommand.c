@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/logger.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/render_command.h"
 
 static const struct {
@@ -23,6 +25,16 @@ static const struct {
 };
 
 #define COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
+
+bool subcommand_check_name(const char *name)
+{
+    bool is_good = installation_is_name(name);
+    if (!is_good) {
+        log_line("%s is no name of a sandbox: that has a-z, 0-9 and -, at most %d", name,
+                 SANDBOX_NAME_MOST);
+    }
+    return is_good;
+}
 
 int subcommand_run(int count, char **arguments)
 {
