@@ -20,8 +20,7 @@ static const struct {
     {"check", check_main, "", "say in plain words what is wrong with the installation"},
     {"status", status_main, "[NAME...]", "the daemons and jobs of the sandboxes"},
     {"secret", secret_main, "init|rotate|retire [NAME]", "make, replace, or end the former secret"},
-    {"prepare", prepare_main, "NAME",
-     "empty and lay out a run directory (what the units do first)"},
+    {"hold", hold_main, "NAME", "lay out a run directory and keep it (what its unit does)"},
 };
 
 #define COUNT (sizeof(subcommands) / sizeof(subcommands[0]))

@@ -18,7 +18,7 @@ bool subcommand_check_name(const char *name);
 
 /* Each gets its own name as arguments[0] and returns the exit status. */
 int check_main(int count, char **arguments);
-int prepare_main(int count, char **arguments);
+int hold_main(int count, char **arguments);
 int secret_main(int count, char **arguments);
 int status_main(int count, char **arguments);
 

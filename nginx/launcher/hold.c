@@ -1,8 +1,8 @@
 /*
- * nginx-sandbox prepare NAME: what the launcher does before it becomes the supervisor, where
- * systemd is that. The process is alone in the cgroup of a unit that is delegated to us and stays
- * when it has ended: there procd's runners will make theirs, and what procd needs to know of it is
- * left in RUN/environment.
+ * nginx-sandbox hold NAME: what the launcher does before it becomes the supervisor, where systemd
+ * is that. Then it stays, and with it the lock on the run directory and the cgroup of its unit,
+ * which is delegated to us: procd's runners make theirs in there, and so outlive procd's own unit.
+ * What procd needs to know of it is left in RUN/environment.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/notify.h"
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "common/user.h"
@@ -33,7 +34,7 @@
 
 static int usage(void)
 {
-    (void)fputs("usage: nginx-sandbox prepare [--state DIRECTORY] NAME\n", stderr);
+    (void)fputs("usage: nginx-sandbox hold [--state DIRECTORY] NAME\n", stderr);
     return SUBCOMMAND_USAGE;
 }
 
@@ -113,10 +114,9 @@ static int set_up(struct settings *settings, const struct run_dir *run, const st
     return write_environment(run) < 0 || lay_out(run, cwd) < 0 ? -1 : 0;
 }
 
-/* All of it, with the settings in the environment. 0, or -1 after one line. */
-static int prepare(const char *state, const char *name)
+/* Everything before the daemons, with the settings in the environment. 0, or -1 after one line. */
+static int prepare(struct run_dir *run, const char *state, const char *name)
 {
-    static struct run_dir run;
     char path[PATH_MAX];
     struct settings settings;
     cleanup_user struct user user = {0};
@@ -133,16 +133,17 @@ static int prepare(const char *state, const char *name)
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     (void)umask(077);
-    if (has_user < 0 || run_dir_open(&run) < 0) {
+    if (has_user < 0 || run_dir_open(run) < 0) {
         return -1;
     }
-    return set_up(&settings, &run, has_user > 0 ? &user : NULL, can_enter_home ? user.home : "/");
+    return set_up(&settings, run, has_user > 0 ? &user : NULL, can_enter_home ? user.home : "/");
 }
 
-int prepare_main(int count, char **arguments)
+int hold_main(int count, char **arguments)
 {
     static const struct option known[] = {{"state", required_argument, NULL, 's'}, {0}};
     const char *state = DEFAULT_STATE;
+    notify_open();
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
         if (option != 's') {
             return usage();
@@ -152,6 +153,12 @@ int prepare_main(int count, char **arguments)
     if (count - optind != 1) {
         return usage();
     }
-    const char *name = arguments[optind];
-    return subcommand_check_name(name) && prepare(state, name) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    static struct run_dir run;
+    if (!subcommand_check_name(arguments[optind]) || prepare(&run, state, arguments[optind]) < 0) {
+        return EXIT_FAILURE;
+    }
+    notify_ready();
+    for (;;) {
+        (void)pause(); /* a signal ends it */
+    }
 }
