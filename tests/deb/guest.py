@@ -4,7 +4,6 @@ build on each other, in their order: the first that fails ends the run.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import re
@@ -87,24 +86,68 @@ def life():
 
 
 class Job:
-    """A background process that counts, and whoever follows its log."""
+    """A background process that counts, and a follower of its log that comes again where it was cut off."""
 
     def __init__(self, server):
         self.server = server
         answer = server.start("i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done")
         self.id, self.pid = answer["id"], answer["pid"]
+        self.seen, self.last, self.cuts = 0, None, 0
+        self.stream = server.logs(self.id)
 
-    def follow(self, **options):
-        return self.server.logs(self.id, **options)
+    def read(self, count):
+        """Takes `count` more lines, each of them once and in its order, whatever is restarted meanwhile."""
+        wanted = self.seen + count
+        while self.seen < wanted:
+            for event in self.stream:
+                if event.name == "log":
+                    assert event.data["data"] == str(self.seen)
+                    self.seen, self.last = self.seen + 1, event.id
+                    if self.seen == wanted:
+                        return
+            self.cuts += 1
+            self.stream.close()
+            self.stream = wait_until(self.follow_again, "the stream again")
+
+    def follow_again(self):
+        stream = self.server.logs(self.id, headers={"Last-Event-ID": self.last})
+        if stream.status == 200:
+            return stream
+        assert stream.status == 503
+        stream.close()
+        return None
 
     def check(self):
-        """It runs still, as the process that it was, and has lost no line."""
+        """It is the process that it was."""
         assert alive(self.pid)
-        (job,) = [job for job in self.server.list() if job["id"] == self.id]
+        (job,) = [job for job in self.server.processes() if job["id"] == self.id]
         assert job["status"] == "running" and job["pid"] == self.pid
-        with self.server.logs(self.id, query="&follow=0") as stream:
-            lines = [event.data["data"] for event in stream.events() if event.name == "log"]
-        assert lines == [str(number) for number in range(len(lines))] and lines
+        self.read(3)
+
+    def end(self):
+        self.stream.close()
+        self.server.kill(self.id)
+        wait_until(lambda: not alive(self.pid), "the end of the job")
+
+
+@pytest.fixture
+def job():
+    job = Job(sandbox())
+    job.read(3)
+    yield job
+    if alive(job.pid):
+        job.end()
+
+
+def cgroup_of(pid):
+    return proc_file(pid, "cgroup").decode().strip().removeprefix("0::")
+
+
+def runner_of(pid):
+    while b"\0--runner\0" not in proc_file(pid, "cmdline"):
+        pid = proc_stat(pid)[1]
+        assert pid > 1
+    return pid
 
 
 # ---- install ----
@@ -151,3 +194,246 @@ def test_two_include_lines(life):
     run("systemctl", "reload", "nginx")
     await_health()
     assert nginx() == life["nginx"] and site() == "site"
+
+
+# ---- use ----
+
+
+def test_the_examples_of_the_readme():
+    environment = {**os.environ, "SANDBOX_URL": "http://127.0.0.1:8080", "SANDBOX_PROXY": "127.0.0.1:3031", "SANDBOX_SECRET": secret()}
+    output = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "api/test_readme.py", env=environment)
+    assert " passed" in output
+
+
+def test_without_the_secret():
+    assert sandbox("wrong").post("/run", cmd="true").status_code == 401
+
+
+def test_who_runs_as_what():
+    server = sandbox()
+    assert server.shell("id -un; pwd; echo $HOME; echo $SHELL") == "nginx-sandbox\n/var/lib/nginx-sandbox-home\n/var/lib/nginx-sandbox-home\n/bin/sh\n"
+    assert server.shell("env | cut -d= -f1 | sort").split() == ["HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"]
+    status = proc_file(main_pid(unit("fcgi-app")), "status").decode()
+    user, files = run("id", "-u", "www-data").strip(), run("id", "-u", "nginx-sandbox").strip()
+    assert re.search(rf"^Uid:\t{user}\t{user}\t{user}\t{files}$", status, re.M)
+    assert re.search(r"^CapBnd:\t0+$", status, re.M) and re.search(r"^CapPrm:\t0+$", status, re.M)
+    assert proc_file(main_pid(unit("procd")), "status").decode().split("Uid:\t")[1].startswith("0\t0\t0\t0")
+
+
+def test_a_command_cannot_reach_the_server():
+    server = sandbox()
+    for path in (SECRET, STATE / "default", ETC / "nginx/generated/secrets.conf"):
+        assert server.run(f"ls {path} && cat {path}/* {path}")["code"] != 0
+    assert server.run(f"kill -9 {main_pid(unit('fcgi-app'))} {main_pid(unit('procd'))} {main_pid(WHOLE)}")["code"] != 0
+
+
+def test_no_process_shows_the_secret():
+    told = b"".join(proc_file(int(pid), name) for pid in os.listdir("/proc") if pid.isdigit() for name in ("environ", "cmdline"))
+    assert secret().encode() not in told
+    assert secret() not in run("journalctl", "-b", "--no-pager")
+
+
+def test_commands_are_in_the_cgroup_of_the_sandbox(job):
+    assert WHOLE in cgroup_of(job.pid)
+    with contextlib.ExitStack() as stack:  # a burst, for which there are not enough runners
+        for _ in range(20):
+            stream = stack.enter_context(sandbox().stream("echo $$; sleep 60"))
+            assert WHOLE in cgroup_of(int(stream.next().data["data"]))
+
+
+def test_status_tells_of_daemons_and_jobs(job):
+    output = run("nginx-sandbox", "status")
+    assert output.startswith("default: running\n")
+    for daemon in ("procd", "fcgi-app", "guard"):
+        assert f"{daemon:9} pid {main_pid(unit(daemon))}, restarts 0" in output
+    assert re.search(r"jobs +1 running", output)
+
+
+# ---- restarts ----
+
+
+def test_a_restart_of_procd_touches_no_job(job):
+    with sandbox().stream("echo begun; sleep 3; echo ended") as command:
+        assert command.next().data["data"] == "begun"
+        before = main_pid(unit("procd"))
+        run("systemctl", "restart", unit("procd"))
+        assert main_pid(unit("procd")) not in (0, before)
+        assert command.next().data["data"] == "ended"
+    job.check()
+    assert job.cuts == 0
+    assert sandbox().shell("echo on") == "on\n"
+
+
+def test_a_killed_procd_comes_again(job):
+    before = main_pid(unit("procd"))
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: main_pid(unit("procd")) not in (0, before), "another procd")
+    assert sandbox().shell("echo on") == "on\n"
+    job.check()
+    assert job.cuts == 0
+
+
+def test_a_restart_of_fcgi_app_is_a_pause(job):
+    run("systemctl", "restart", unit("fcgi-app"))
+    job.check()
+    assert job.cuts == 1
+
+
+def test_a_connection_starts_a_stopped_procd():
+    """The guard waits with it, too."""
+    run("systemctl", "stop", unit("procd"))
+    assert sandbox().shell("echo on") == "on\n"
+    assert is_active(unit("procd")) == "active"
+
+
+def test_what_dead_runners_leave_ends_and_nothing_else(job):
+    """Runners die whose procd has died before: what they leave comes to process 1, among the services of the machine. One of
+    these bears the mark of commands (procd/mark.h), another is named like a runner."""
+    service = ["systemd-run", "--quiet", "--collect", "-p", "Restart=no", "-p", "KillMode=process"]
+    run(*service, "--unit=marked", "-p", "LimitLOCKS=1000", "sh", "-c", "(setsid sleep 86400.5 &) ; exec sleep 86400.4")
+    run(*service, "--unit=named", "-p", "LimitLOCKS=1000", "bash", "-c", "exec -a procd sleep 86400.6")
+    others = wait_until(lambda: len(found := pids_with("86400.5", "86400.4", "86400.6")) == 3 and found, "the services")
+    started = sandbox().start("(setsid env -i sleep 86400.1 &) ; setsid sleep 86400.2 & exec sleep 86400.3")
+    orphans = wait_until(lambda: len(found := pids_with("86400.1", "86400.2", "86400.3")) == 3 and found, "the tree")
+    runner = runner_of(started["pid"])
+    os.kill(main_pid(unit("procd")), signal.SIGKILL)
+    wait_until(lambda: proc_stat(runner)[1] == 1, "the runner to be an orphan")
+    os.kill(runner, signal.SIGKILL)
+    wait_until(lambda: not any(alive(pid) for pid in orphans), "the end of what the runner has left")
+    wait_until(lambda: sandbox().status(started["id"]) == "failed", "the job to be known as lost")
+    assert sandbox().shell("echo on") == "on\n"
+    assert all(alive(pid) for pid in others)
+    job.check()
+    run("systemctl", "kill", "--signal=KILL", "marked.service", "named.service", check=False)
+    for pid in others:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def pids_with(*needles):
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit()
+            and proc_file(int(pid), "cmdline").split(b"\0")[-2:-1] and proc_file(int(pid), "cmdline").split(b"\0")[-2].decode() in needles]
+
+
+def test_a_restart_of_the_whole_begins_anew(job):
+    left = sandbox().shell("setsid sleep 86400.7 >/dev/null 2>&1 & echo $!")
+    run("systemctl", "restart", WHOLE)
+    assert not alive(job.pid) and not pids_with("86400.7"), left
+    await_health()
+    assert sandbox().processes() == []
+    assert not run("systemctl", "list-units", "--plain", "--no-legend", "--state=failed", "nginx-sandbox*").strip()
+
+
+def test_a_killed_holder_begins_anew(job):
+    os.kill(main_pid(WHOLE), signal.SIGKILL)
+    wait_until(lambda: not alive(job.pid), "the end of all jobs")
+    wait_until(lambda: is_active(WHOLE) == "active" and is_active(unit("procd")) == is_active(unit("fcgi-app")) == "active", "another start")
+    await_health()
+    assert sandbox().processes() == []
+
+
+def test_a_stop_and_a_start():
+    run("systemctl", "stop", WHOLE)
+    assert requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE).status_code == 503
+    assert run("nginx-sandbox", "status", check=False)[0] == 3
+    assert site() == "site"
+    run("systemctl", "start", WHOLE)
+    await_health()
+
+
+# ---- upgrade ----
+
+
+def test_an_upgrade_ends_no_job(job, life):
+    before = {daemon: main_pid(unit(daemon)) for daemon in ("procd", "fcgi-app", "guard")}
+    whole = main_pid(WHOLE)
+    run("dpkg", "-i", str(MACHINE / "new.deb"))
+    assert run("dpkg-query", "-W", "-f", "${Version}", "nginx-sandbox").endswith("+1")
+    assert all(main_pid(unit(daemon)) not in (0, pid) for daemon, pid in before.items())
+    assert main_pid(WHOLE) == whole and nginx() == life["nginx"]
+    job.check()
+    assert job.cuts <= 2  # fcgi-app is restarted, and a request may meet the old one
+
+
+# ---- secrets, more sandboxes ----
+
+
+def test_a_rotation_of_the_secret(job, life):
+    old = sandbox()
+    output = run("nginx-sandbox", "secret", "rotate")
+    new = sandbox()
+    assert new.secret != old.secret and SECRET.read_text().splitlines() == [new.secret, old.secret]
+    assert stat.S_IMODE(SECRET.stat().st_mode) == 0o600 and new.secret not in output
+    wait_until(lambda: new.post("/run", cmd="true").status_code == 200, "the new secret")
+    assert old.post("/run", cmd="true").status_code == 200
+    run("nginx-sandbox", "secret", "retire")
+    assert SECRET.read_text().splitlines() == [new.secret]
+    wait_until(lambda: old.post("/run", cmd="true").status_code == 401, "the end of the former secret")
+    assert new.post("/run", cmd="true").status_code == 200
+    job.server = new
+    job.check()
+    assert job.cuts == 0 and nginx() == life["nginx"]
+
+
+def test_a_rotation_that_nginx_does_not_take():
+    """It is told, and what nginx has goes on."""
+    former = sandbox()
+    settings = ETC / "nginx-sandbox.conf"
+    text = settings.read_text()
+    settings.write_text(text + "SANDBOX_MAX_BODY=nonsense\n")
+    status, output = run("nginx-sandbox", "secret", "rotate", check=False)
+    assert status == 1 and "SANDBOX_MAX_BODY" in output and secret() == former.secret
+    settings.write_text(text)
+    assert former.post("/run", cmd="true").status_code == 200
+
+
+def test_a_second_sandbox():
+    run("nginx-sandbox", "secret", "init", "box")
+    (ETC / "box.conf").write_text("PROXY_PORT=3032\n")
+    (ETC / "map.conf").write_text("box.example box;\ndefault default;\n")
+    run("nginx-sandbox", "render")
+    run("nginx", "-t")
+    run("systemctl", "reload", "nginx")
+    run("systemctl", "enable", "--now", "nginx-sandbox@box.service")
+    wait_until(lambda: requests.get("http://127.0.0.1:8080/health", headers={"Host": "box.example"}, timeout=DEADLINE).status_code == 200, "health of the other")
+    call = {"json": {"cmd": "pwd"}, "timeout": DEADLINE}
+    tokens = {name: {"Authorization": f"Bearer {secret(ETC / f'{name}.secret')}", "Host": host} for name, host in (("box", "box.example"), ("default", "localhost"))}
+    assert requests.post("http://127.0.0.1:8080/run", headers=tokens["box"], **call).json()["stdout"] == "/var/lib/nginx-sandbox-home\n"
+    assert requests.post("http://127.0.0.1:8080/run", headers={**tokens["box"], "Host": "localhost"}, **call).status_code == 401
+    assert requests.post("http://127.0.0.1:8080/run", headers=tokens["default"], **call).status_code == 200
+    assert re.findall(r"^(\S+): running$", run("nginx-sandbox", "status"), re.M) == ["box", "default"]
+
+
+# ---- remove, purge ----
+
+
+def test_a_removal_leaves_nginx_as_it_was(job, life):
+    run("dpkg", "-r", "nginx-sandbox")
+    assert not alive(job.pid)
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and b"nginx-sandbox" in proc_file(int(pid), "cmdline")]
+    assert not run("systemctl", "list-units", "--plain", "--no-legend", "nginx-sandbox*").strip()
+    run("nginx", "-t")
+    assert nginx() == life["nginx"] and site() == "site"
+    run("systemctl", "restart", "nginx")  # with its include lines
+    assert site() == "site"
+
+
+def test_it_can_come_back():
+    run("dpkg", "-i", str(MACHINE / "old.deb"))
+    await_health()
+    run("dpkg", "-r", "nginx-sandbox")
+
+
+def test_a_purge_leaves_what_the_operator_made(life):
+    output = run("dpkg", "-P", "nginx-sandbox")
+    assert str(SITE) in output  # its include line must go
+    left = {path for path in files() - life["files"] if not path.startswith(("/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/systemd/"))}
+    operators = {"/etc/nginx-sandbox", "/etc/nginx-sandbox/box.secret", "/etc/nginx-sandbox/box.conf", str(STREAM),
+                 "/etc/systemd/system/nginx-sandbox.target.wants", "/etc/systemd/system/nginx-sandbox.target.wants/nginx-sandbox@box.service"}
+    accounts = {"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}
+    assert left - accounts <= operators, left - accounts - operators
+    assert not [name for name in os.listdir("/var/lib/systemd/deb-systemd-helper-enabled") if "nginx-sandbox" in name]
+    STREAM.unlink()
+    SITE.write_text(PLAIN_SITE.format(""))
+    run("nginx", "-t")
+    assert site() == "site"
