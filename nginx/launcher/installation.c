@@ -24,6 +24,8 @@
 
 #define ROUTE_BY "SANDBOX_ROUTE_BY"
 
+#define CREDENTIALS "CREDENTIALS_DIRECTORY" /* systemd.exec(5) */
+
 bool installation_is_name(const char *name)
 {
     size_t length = strlen(name);
@@ -66,37 +68,72 @@ static void free_entries(struct dirent **entries, int count)
     free(entries);
 }
 
-/* A sandbox for each NAME.secret. */
-static int find_sandboxes(struct installation *installation, const char *etc)
+static bool has_sandbox(const struct installation *installation, const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; i < installation->count; i++) {
+        found |= strcmp(installation->sandboxes[i].name, name) == 0;
+    }
+    return found;
+}
+
+static int by_name(const void *one, const void *other)
+{
+    const struct installed_sandbox *a = one;
+    const struct installed_sandbox *b = other;
+    return strcmp(a->name, b->name);
+}
+
+/* A sandbox for each file NAME.secret in `directory` that there is none for yet. */
+static int add_sandboxes(struct installation *installation, const char *directory)
 {
     struct dirent **entries = NULL;
-    int count = scandir(etc, &entries, is_secret, alphasort);
+    int count = scandir(directory, &entries, is_secret, NULL);
     if (count < 0) {
-        log_line("%s: %m", etc);
+        log_line("%s: %m", directory);
         return -1;
     }
     int result = 0;
-    installation->sandboxes = calloc((size_t)count + 1, sizeof(*installation->sandboxes));
-    if (installation->sandboxes == NULL) {
-        log_line("%s: %m", etc);
+    struct installed_sandbox *sandboxes =
+        reallocarray(installation->sandboxes, installation->count + (size_t)count + 1,
+                     sizeof(*installation->sandboxes));
+    if (sandboxes == NULL) {
+        log_line("%s: %m", directory);
         result = -1;
-    } else if (count == 0) {
-        log_line("%s: there is no sandbox: no NAME.secret", etc);
-        result = -1;
+    } else {
+        installation->sandboxes = sandboxes;
     }
     for (int i = 0; result == 0 && i < count; i++) {
         char name[NAME_MAX + 1] = "";
         (void)without_suffix(entries[i]->d_name, ".secret", name);
         if (!installation_is_name(name)) {
             log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
-                     etc, entries[i]->d_name, SANDBOX_NAME_MOST);
+                     directory, entries[i]->d_name, SANDBOX_NAME_MOST);
             result = -1;
-        } else {
-            memcpy(installation->sandboxes[installation->count++].name, name, strlen(name) + 1);
+        } else if (!has_sandbox(installation, name)) {
+            struct installed_sandbox *added = &installation->sandboxes[installation->count++];
+            *added = (struct installed_sandbox){0};
+            memcpy(added->name, name, strlen(name) + 1);
         }
     }
     free_entries(entries, count);
     return result;
+}
+
+/* `credentials` is NULL, or the directory where systemd has put those of this process. */
+static int find_sandboxes(struct installation *installation, const char *etc,
+                          const char *credentials)
+{
+    if (add_sandboxes(installation, etc) < 0 ||
+        (credentials != NULL && add_sandboxes(installation, credentials) < 0)) {
+        return -1;
+    }
+    if (installation->count == 0) {
+        log_line("%s: there is no sandbox: no NAME.secret", etc);
+        return -1;
+    }
+    qsort(installation->sandboxes, installation->count, sizeof(*installation->sandboxes), by_name);
+    return 0;
 }
 
 /* Settings of a sandbox that is none are a mistake. */
@@ -111,12 +148,8 @@ static int check_settings_files(const struct installation *installation, const c
     int result = 0;
     for (int i = 0; result == 0 && i < count; i++) {
         char name[NAME_MAX + 1] = "";
-        bool found = false;
         (void)without_suffix(entries[i]->d_name, ".conf", name);
-        for (size_t j = 0; j < installation->count; j++) {
-            found |= strcmp(installation->sandboxes[j].name, name) == 0;
-        }
-        if (!found) {
+        if (!has_sandbox(installation, name)) {
             log_line("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
             result = -1;
         }
@@ -185,10 +218,14 @@ static int refuse_shared(const char *etc, const char *name)
 }
 
 static int read_sandbox(struct installation *installation, struct installed_sandbox *sandbox,
-                        const char *etc, const char *state)
+                        const char *etc, const char *state, const char *credentials)
 {
     char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
+    if (credentials == NULL ||
+        snprintf(path, sizeof(path), "%s/%s.secret", credentials, sandbox->name) < 0 ||
+        access(path, F_OK) < 0) {
+        (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
+    }
     (void)clearenv();
     if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
@@ -228,13 +265,20 @@ static int check_ports(const struct installation *installation)
 
 int installation_read(struct installation *installation, const char *etc, const char *state)
 {
+    const char *set = getenv(CREDENTIALS);
+    cleanup_free char *credentials = set == NULL ? NULL : strdup(set);
     *installation = (struct installation){0};
-    if (secret_make_salt(&installation->salt) < 0 || find_sandboxes(installation, etc) < 0 ||
+    if (set != NULL && credentials == NULL) {
+        log_line(CREDENTIALS ": %m");
+        return -1;
+    }
+    if (secret_make_salt(&installation->salt) < 0 ||
+        find_sandboxes(installation, etc, credentials) < 0 ||
         check_settings_files(installation, etc) < 0 || read_shared(installation, etc) < 0) {
         return -1;
     }
     for (size_t i = 0; i < installation->count; i++) {
-        if (read_sandbox(installation, &installation->sandboxes[i], etc, state) < 0) {
+        if (read_sandbox(installation, &installation->sandboxes[i], etc, state, credentials) < 0) {
             return -1;
         }
     }

@@ -6,6 +6,8 @@
  *     NAME.conf            settings of one, which override these
  *     NAME.secret          its secrets, one a line
  *     map.conf             lines of an nginx map: whom a request is for
+ *
+ * A systemd credential NAME.secret (systemd.exec(5)) comes before the file of that name.
  */
 #ifndef LAUNCHER_INSTALLATION_H
 #define LAUNCHER_INSTALLATION_H

@@ -187,6 +187,11 @@ def test_the_units_run():
     assert "nginx-sandbox@default.service" in os.listdir("/etc/systemd/system/nginx-sandbox.target.wants")
 
 
+def test_check_tells_what_is_still_to_do():
+    status, output = run("nginx-sandbox", "check", check=False)
+    assert status == 1 and output.count("\n- ") == 0 and "- No server block of nginx includes the API.\n" in output, output
+
+
 def test_two_include_lines(life):
     SITE.write_text(PLAIN_SITE.format("include snippets/nginx-sandbox.conf;"))
     STREAM.write_text("stream { include snippets/nginx-sandbox-stream.conf; }\n")
@@ -197,6 +202,59 @@ def test_two_include_lines(life):
 
 
 # ---- use ----
+
+
+def check():
+    """(exit status, what is wrong) by nginx-sandbox check."""
+    return run("nginx-sandbox", "check", check=False)
+
+
+def test_nothing_is_wrong():
+    assert check() == (0, "Nothing is wrong.\n")
+
+
+@contextlib.contextmanager
+def changed(path, text):
+    former, times = path.read_text(), path.stat()
+    path.write_text(text(former))
+    yield
+    path.write_text(former)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_check_says_what_is_wrong():
+    def says(*texts):
+        status, output = check()
+        assert status == 1 and all(text in output for text in texts), output
+
+    settings = ETC / "nginx-sandbox.conf"
+    with changed(settings, lambda text: text + "PORT=none\n"):
+        says("PORT must be a number")
+    with changed(settings, lambda text: text.replace("=nginx-sandbox", "=nobody-there")):
+        says("nobody-there", "Correct SANDBOX_USER")
+    with changed(settings, lambda text: text.replace("=nginx-sandbox", "=www-data")):
+        says("the user of commands is nginx's www-data")
+    with changed(settings, lambda text: text.replace("SANDBOX_USER", "#SANDBOX_USER")):
+        says("commands run as root")
+    with changed(settings, lambda text: text + "#\n"):
+        says("was changed after what nginx includes was made of it", "nginx-sandbox render")
+    with changed(SITE, lambda text: text.replace("include", "#include") + "}"):
+        says("No server block of nginx includes the API")
+    with changed(SITE, lambda text: text + "nonsense;\n"):
+        says("nginx does not take its configuration", "nonsense")
+    SECRET.chmod(0o644)
+    says("default.secret: must be root's, and no one else's to read")
+    SECRET.chmod(0o600)
+    run("systemctl", "stop", unit("guard"))
+    says("default: guard does not run", "systemctl start nginx-sandbox-guard@default.service")
+    run("systemctl", "start", unit("guard"))
+    os.kill(main_pid(unit("procd")), signal.SIGSTOP)
+    says("default: procd does not answer")
+    os.kill(main_pid(unit("procd")), signal.SIGCONT)
+    run("systemctl", "disable", WHOLE)
+    says("default: is not started at boot", "systemctl enable nginx-sandbox@default.service")
+    run("systemctl", "enable", WHOLE)
+    assert check() == (0, "Nothing is wrong.\n")
 
 
 def test_the_examples_of_the_readme():
@@ -385,6 +443,26 @@ def test_a_rotation_that_nginx_does_not_take():
     assert status == 1 and "SANDBOX_MAX_BODY" in output and secret() == former.secret
     settings.write_text(text)
     assert former.post("/run", cmd="true").status_code == 200
+
+
+def test_a_secret_that_is_a_credential():
+    token, drop_in = pathlib.Path("/root/token"), pathlib.Path("/etc/systemd/system/nginx-sandbox-render.service.d/secret.conf")
+    former = sandbox()
+    token.write_text("of-a-credential\n")
+    drop_in.parent.mkdir()
+    drop_in.write_text(f"[Service]\nLoadCredential=default.secret:{token}\n")
+    run("systemctl", "daemon-reload")
+    for expected, other in (("of-a-credential", former.secret), (former.secret, "of-a-credential")):
+        run("systemctl", "start", "nginx-sandbox-render.service")
+        run("systemctl", "reload", "nginx")
+        wait_until(lambda: sandbox(expected).post("/run", cmd="true").status_code == 200, "the secret")
+        wait_until(lambda: sandbox(other).post("/run", cmd="true").status_code == 401, "the end of the other secret")
+        drop_in.write_text("")
+        run("systemctl", "daemon-reload")
+    token.unlink()
+    drop_in.unlink()
+    drop_in.parent.rmdir()
+    run("systemctl", "daemon-reload")
 
 
 def test_a_second_sandbox():
