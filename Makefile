@@ -51,7 +51,9 @@ COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
 SOAK_PACKAGES  := gnuplot-nox
 VM_PACKAGES    := qemu-system-x86 busybox-static cpio
-LINT_PACKAGES  := clang-format clang-tidy shellcheck
+LINT_PACKAGES  := clang-format clang-tidy mandoc shellcheck
+DEB_PACKAGES   := debhelper lintian systemd
+DEB_TEST_PACKAGES := debootstrap systemd-container
 
 # Debian's own Python has the test packages; another one may come first in PATH.
 PYTHON ?= /usr/bin/python3
@@ -64,7 +66,7 @@ IMAGE  ?= koyeb/sandbox
 TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 
 .PHONY: all build build-deps deps test-deps run unit test disasters chaos soak fuzz fuzz-merge fuzz-http faults leaks coverage test-asan test-tsan install uninstall clean format lint analyze \
-        help docker-build docker-run docker-buildx docker-push test-docker test-vm bench
+        help deb docker-build docker-run docker-buildx docker-push test-deb test-docker test-vm bench
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -274,7 +276,8 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py
 
-## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/
+## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/, share/man/
+MAN := $(DESTDIR)$(PREFIX)/share/man
 SHARE := $(DESTDIR)$(PREFIX)/share/nginx-sandbox/nginx
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
@@ -284,11 +287,13 @@ install: build
 	rm -rf $(SHARE)/snippets $(SHARE)/templates $(SHARE)/service
 	cp -R nginx/snippets nginx/templates nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)
+	$(foreach section,5 7 8,install -d $(MAN)/man$(section) && install -m 644 docs/man/*.$(section) $(MAN)/man$(section)/ &&) true
 
 ## uninstall: remove what install has put there
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/nginx-sandbox
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(DESTDIR)$(PREFIX)/share/nginx-sandbox
+	rm -f $(foreach section,5 7 8,$(patsubst docs/man/%,$(MAN)/man$(section)/%,$(wildcard docs/man/*.$(section))))
 
 ## clean: remove everything that was built
 clean:
@@ -299,13 +304,14 @@ C_FILES = $(shell find bench common fcgi-app guard nginx procd tests -name '*.[c
 format:
 	clang-format -i $(C_FILES)
 
-## lint: install what is missing; clang-format, clang-tidy, gcc's analyzer and shellcheck complain about nothing
+## lint: install what is missing; clang-format, clang-tidy, gcc's analyzer, mandoc and shellcheck complain about nothing
 lint: test-deps
 	@tools/install-packages $(LINT_PACKAGES)
 	clang-format --dry-run -Werror $(C_FILES)
 	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS)
 	@$(MAKE) --no-print-directory analyze
-	shellcheck $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' nginx/service tools .ci tests)
+	mandoc -T lint -W warning docs/man/*
+	shellcheck $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' debian nginx/service tools .ci tests)
 
 ## analyze: gcc's static analyzer finds nothing
 # Of the tests, it would mostly find that memory is left to the end of the program.
@@ -339,6 +345,16 @@ test-vm: test-deps
 	@tools/install-packages $(VM_PACKAGES)
 	@$(MAKE) --no-print-directory build
 	BUILD=$(BUILD) tests/vm/run $(TESTS)
+
+## deb: the Debian package, in build/deb/packages, and what lintian says of it
+deb:
+	@tools/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES)
+	tools/build-deb $(BUILD)/deb/packages
+
+## test-deb: the package in a machine of its own with systemd, from install to purge; SUITE=trixie for another than bookworm
+test-deb: build-deps
+	@tools/install-packages $(DEB_PACKAGES) $(DEB_TEST_PACKAGES)
+	BUILD=$(BUILD) tests/deb/run $(TESTS)
 
 ## help: this list
 help:

@@ -192,6 +192,15 @@ def test_check_tells_what_is_still_to_do():
     assert status == 1 and output.count("\n- ") == 0 and "- No server block of nginx includes the API.\n" in output, output
 
 
+def test_what_systemd_and_man_say_of_our_files():
+    units = [str(path) for path in pathlib.Path("/lib/systemd/system").glob("nginx-sandbox*")]
+    instances = [path.replace("@.", "@default.") for path in units]
+    assert run("systemd-analyze", "verify", "--man=no", *instances) == ""
+    installed = run("dpkg-query", "-L", "nginx-sandbox")
+    for page in pathlib.Path("/repository/docs/man").iterdir():
+        assert f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz\n" in installed
+
+
 def test_two_include_lines(life):
     SITE.write_text(PLAIN_SITE.format("include snippets/nginx-sandbox.conf;"))
     STREAM.write_text("stream { include snippets/nginx-sandbox-stream.conf; }\n")
@@ -303,7 +312,7 @@ def test_status_tells_of_daemons_and_jobs(job):
     output = run("nginx-sandbox", "status")
     assert output.startswith("default: running\n")
     for daemon in ("procd", "fcgi-app", "guard"):
-        assert f"{daemon:9} pid {main_pid(unit(daemon))}, restarts 0" in output
+        assert f"  {daemon:9} pid {main_pid(unit(daemon))}, restarts " in output
     assert re.search(r"jobs +1 running", output)
 
 
