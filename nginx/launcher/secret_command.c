@@ -122,9 +122,9 @@ static char *with_current_alone(const struct secret_file *file)
 
 /* ---- nginx ---- */
 
-static int render(void)
+static int render(const char *etc)
 {
-    static const char *const arguments[] = {"/proc/self/exe", "render", NULL};
+    const char *const arguments[] = {"/proc/self/exe", "render", "--etc", etc, NULL};
     char words[1024];
     if (program_run(arguments, words, sizeof(words)) == 0) {
         return 0;
@@ -162,7 +162,7 @@ static int change(const struct secret_file *file, const char *content)
     if (replace(file, content) < 0) {
         return -1;
     }
-    if (render() < 0) {
+    if (render(file->etc) < 0) {
         if (file->content != NULL) {
             (void)replace(file, file->content);
         } else {
@@ -171,12 +171,13 @@ static int change(const struct secret_file *file, const char *content)
         log_line("the secrets of %s are as they were", file->sandbox);
         return -1;
     }
-    return reload();
+    /* Another directory is included by who knows which nginx. */
+    return strcmp(file->etc, DEFAULT_ETC) == 0 ? reload() : 0;
 }
 
 static const char *when(int reloaded)
 {
-    return reloaded > 0 ? "as of now" : "once nginx is started";
+    return reloaded > 0 ? "as of now" : "once nginx has read its configuration again";
 }
 
 /* ---- the actions ---- */
