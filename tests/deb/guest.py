@@ -353,6 +353,17 @@ def test_a_connection_starts_a_stopped_procd():
     assert is_active(unit("procd")) == "active"
 
 
+def test_a_connection_starts_a_stopped_fcgi_app():
+    """But not beside guard, which listens on the same socket and answers instead."""
+    run("systemctl", "stop", unit("fcgi-app"))
+    answer = requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE)
+    assert answer.status_code == 503 and is_active(unit("fcgi-app")) == "inactive"
+    run("systemctl", "stop", unit("guard"))
+    assert requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE).status_code == 200
+    assert is_active(unit("fcgi-app")) == "active"
+    run("systemctl", "start", unit("guard"))
+
+
 def test_what_dead_runners_leave_ends_and_nothing_else(job):
     """Runners die whose procd has died before: what they leave comes to process 1, among the services of the machine. One of
     these bears the mark of commands (procd/mark.h), another is named like a runner."""
