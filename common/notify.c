@@ -48,7 +48,7 @@ void notify_open(void)
     if (manager < 0) {
         log_line(VARIABLE ": %m");
     }
-    (void)unsetenv(VARIABLE);
+    (void)unsetenv(VARIABLE); // NOLINT(concurrency-mt-unsafe): there is one thread yet
 }
 
 void notify_ready(void)

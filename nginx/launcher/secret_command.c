@@ -25,7 +25,7 @@
 
 #define SECRET_BYTES 32                     /* of chance, in hexadecimal digits */
 #define SECRET_SIZE  (2 * SECRET_BYTES + 2) /* with a newline and a NUL */
-#define FILE_MOST    (64 * 1024)
+#define FILE_MOST    ((size_t)64 * 1024)
 
 struct secret_file {
     const char *etc;
