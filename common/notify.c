@@ -57,7 +57,11 @@ void notify_ready(void)
     if (manager < 0) {
         return;
     }
-    if (send(manager, message, sizeof(message) - 1, MSG_NOSIGNAL) < 0) {
+    ssize_t sent;
+    do {
+        sent = send(manager, message, sizeof(message) - 1, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) {
         log_line(VARIABLE ": %m");
     }
     close_fd(&manager);

@@ -42,7 +42,7 @@ int subcommand_run(int count, char **arguments)
             return subcommands[i].run(count, arguments);
         }
     }
-    (void)fprintf(stderr, "nginx-sandbox: there is no subcommand %s:\n", arguments[0]);
+    (void)fprintf(stderr, "usage: nginx-sandbox SUBCOMMAND, of which %s is none:\n", arguments[0]);
     for (size_t i = 0; i < COUNT; i++) {
         (void)fprintf(stderr, "  %-8s %-26s %s\n", subcommands[i].name, subcommands[i].arguments,
                       subcommands[i].meaning);

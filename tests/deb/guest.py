@@ -350,7 +350,7 @@ def test_a_connection_starts_a_stopped_procd():
     """The guard waits with it, too."""
     run("systemctl", "stop", unit("procd"))
     assert sandbox().shell("echo on") == "on\n"
-    assert is_active(unit("procd")) == "active"
+    wait_until(lambda: is_active(unit("procd")) == "active", "an active procd")
 
 
 def test_a_connection_starts_a_stopped_fcgi_app():
@@ -360,7 +360,7 @@ def test_a_connection_starts_a_stopped_fcgi_app():
     assert answer.status_code == 503 and is_active(unit("fcgi-app")) == "inactive"
     run("systemctl", "stop", unit("guard"))
     assert requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE).status_code == 200
-    assert is_active(unit("fcgi-app")) == "active"
+    wait_until(lambda: is_active(unit("fcgi-app")) == "active", "an active fcgi-app")
     run("systemctl", "start", unit("guard"))
 
 
