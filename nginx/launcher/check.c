@@ -8,16 +8,19 @@
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/process_stat.h"
 #include "common/run_files.h"
 #include "common/user.h"
 #include "nginx/launcher/environment_file.h"
@@ -25,10 +28,13 @@
 #include "nginx/launcher/program.h"
 #include "nginx/launcher/subcommand.h"
 #include "procd/client.h"
+#include "procd/process_table.h"
 
 #define SEARCH_PATH       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define CONFIGURATION_MAX (8 << 20) /* of all nginx; what is beyond is not looked at */
 #define ANSWER_TIMEOUT_MS 2000
+
+#define CLOCK_SLACK_MS 1000 /* whole seconds are compared */
 
 #define RENDER "nginx-sandbox render && systemctl reload nginx"
 
@@ -157,6 +163,43 @@ static void check_worker(const char *configuration)
     remedy("Let nginx.conf say: user www-data;");
 }
 
+/* How long ago the youngest worker was started; -1 when there is none. */
+static int64_t age_of_workers(pid_t master)
+{
+    cleanup_(pid_list_clear) struct pid_list children = {0};
+    int64_t age = -1;
+    if (process_children(master, &children) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < children.count; i++) {
+        int64_t one = process_age_ms(children.pids[i]);
+        age = one >= 0 && (age < 0 || one < age) ? one : age;
+    }
+    return age;
+}
+
+/* Whether nginx has read what was rendered last. */
+static void check_reload(const char *etc)
+{
+    static const char *const ask[] = {"systemctl", "show",  "--value", "-p",
+                                      "MainPID",   "nginx", NULL};
+    char path[PATH_MAX];
+    char number[32];
+    struct stat rendered;
+    struct timespec now;
+    (void)snprintf(path, sizeof(path), "%s/nginx/http.conf", etc);
+    if (stat(path, &rendered) < 0 || clock_gettime(CLOCK_REALTIME, &now) < 0 ||
+        program_run(ask, number, sizeof(number)) != 0) {
+        return;
+    }
+    int64_t age = (int64_t)(now.tv_sec - rendered.st_mtim.tv_sec) * 1000;
+    int64_t workers = age_of_workers((pid_t)strtol(number, NULL, 10));
+    if (workers > age + CLOCK_SLACK_MS) {
+        problem("nginx has not read its configuration since what it includes was made anew.");
+        remedy("nginx -t && systemctl reload nginx");
+    }
+}
+
 static void check_nginx(const char *etc)
 {
     static const char *const dump[] = {"nginx", "-T", NULL};
@@ -184,6 +227,8 @@ static void check_nginx(const char *etc)
     if (program_run(is_active, NULL, 0) != 0) {
         problem("nginx does not run.");
         remedy("systemctl start nginx");
+    } else {
+        check_reload(etc);
     }
 }
 

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
@@ -251,6 +252,12 @@ def test_check_says_what_is_wrong():
         says("No server block of nginx includes the API")
     with changed(SITE, lambda text: text + "nonsense;\n"):
         says("nginx does not take its configuration", "nonsense")
+    run("nginx-sandbox", "render")
+    os.utime(ETC / "nginx/http.conf", (time.time() + 60,) * 2)  # as if it had been some time ago
+    says("nginx has not read its configuration since")
+    run("nginx-sandbox", "render")
+    run("systemctl", "reload", "nginx")
+    wait_until(lambda: "nginx has not read" not in check()[1], "a reload that check sees")
     SECRET.chmod(0o644)
     says("default.secret: must be root's, and no one else's to read")
     SECRET.chmod(0o600)
