@@ -323,6 +323,26 @@ def test_status_tells_of_daemons_and_jobs(job):
     assert re.search(r"jobs +1 running", output)
 
 
+def test_limits_of_commands(life):
+    """The unit's cgroup gives its controllers to those of commands."""
+    if "memory" not in pathlib.Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
+        pytest.skip("the kernel has no memory controller of cgroup version 2 here: VM=1")
+    server = sandbox()
+    eat = "python3 -c \"x = b'x' * 300000000\""
+    assert server.run_with_facts(eat, memory_max=64 << 20)[1]["reason"] == "oom"
+    assert server.run(eat)["code"] == 0
+    with changed(ETC / "nginx-sandbox.conf", lambda text: text + "SANDBOX_MEMORY_MAX=64m\n"):
+        run("systemctl", "restart", WHOLE)
+        await_health()
+        assert server.run_with_facts(eat)[1]["reason"] == "oom"
+    run("systemctl", "restart", WHOLE)
+    await_health()
+    run("systemctl", "set-property", "--runtime", WHOLE, "MemoryMax=128M")
+    assert server.run_with_facts(eat)[1]["reason"] in ("oom", "signal")
+    assert is_active(WHOLE) == is_active(unit("procd")) == "active"
+    run("systemctl", "set-property", "--runtime", WHOLE, "MemoryMax=infinity")
+
+
 # ---- restarts ----
 
 

@@ -108,3 +108,13 @@ def test_compose_passes_them_on():
     # Empty is unset, and the image's log is not in its run directory.
     ours = {"SANDBOX_SECRET_FILE": "/run/secrets/sandbox_secret", "SANDBOX_ACCESS_LOG": "${SANDBOX_ACCESS_LOG:-/dev/stdout}"}
     assert passed == {name: ours.get(name, f"${{{name}:-}}") for name in passed}
+
+
+def test_the_manual_page_tells_all():
+    table, names = in_sources()
+    page = (REPOSITORY / "docs/man/nginx-sandbox.conf.5").read_text()
+    entries = re.findall(r"^\.It Ev ([^\n]+)", page, re.M)
+    assert {name for entry in entries for name in re.findall(NAME, entry)} == names
+    defaults = dict(re.findall(rf"^({NAME}) Pq ([0-9]+[a-z]*)", "\n".join(entries), re.M))
+    assert {name: value(table[name][0], text) for name, text in defaults.items()} == {name: table[name][1] for name in defaults}
+    assert len(defaults) > 15
