@@ -351,9 +351,9 @@ deb:
 	@tools/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES)
 	tools/build-deb $(BUILD)/deb/packages
 
-## test-deb: the package in a machine of its own with systemd, from install to purge; SUITE=trixie for another than bookworm
+## test-deb: the package in a machine of its own with systemd, from install to purge; SUITE=trixie for another than bookworm, VM=1 with a kernel of its own
 test-deb: build-deps
-	@tools/install-packages $(DEB_PACKAGES) $(DEB_TEST_PACKAGES)
+	@tools/install-packages $(DEB_PACKAGES) $(DEB_TEST_PACKAGES) $(if $(VM),$(VM_PACKAGES))
 	BUILD=$(BUILD) tests/deb/run $(TESTS)
 
 ## help: this list
