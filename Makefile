@@ -354,7 +354,7 @@ deb:
 ## test-deb: the package in a machine of its own with systemd, from install to purge; SUITE=trixie for another than bookworm, VM=1 with a kernel of its own
 test-deb: build-deps
 	@tools/install-packages $(DEB_PACKAGES) $(DEB_TEST_PACKAGES) $(if $(VM),$(VM_PACKAGES))
-	BUILD=$(BUILD) tests/deb/run $(TESTS)
+	BUILD=$(BUILD) tests/deb/run
 
 ## help: this list
 help:

@@ -279,6 +279,20 @@ def test_the_examples_of_the_readme():
     assert " passed" in output
 
 
+def test_a_port_is_reached_through_nginx():
+    server = sandbox()
+    server.start("exec python3 -m http.server --bind 127.0.0.1 9000 --directory /var/lib/nginx-sandbox-home")
+    assert server.post("/bind_port", port="9000").status_code == 200
+
+    def reached():
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get("http://127.0.0.1:3031/", timeout=DEADLINE).status_code == 200
+
+    wait_until(reached, "what the command serves")
+    assert server.post("/unbind_port").status_code == 200
+    server.cleanup()
+
+
 def test_without_the_secret():
     assert sandbox("wrong").post("/run", cmd="true").status_code == 401
 
