@@ -25,7 +25,6 @@
 #include "common/settings.h"
 #include "common/user.h"
 #include "nginx/launcher/claim.h"
-#include "nginx/launcher/claim_service.h"
 #include "nginx/launcher/file.h"
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/layout.h"
@@ -362,9 +361,6 @@ int main(int argc, char **argv)
     logger_open("nginx-sandbox");
     if (argc > 1 && argv[1][0] != '-') {
         return subcommand_run(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "claim") == 0) {
-        return claim_service(argc - 1, argv + 1);
     }
     struct options options = read_options(argc, argv);
     static struct layout layout;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/logger.h"
+#include "nginx/launcher/claim_service.h"
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/render_command.h"
 
@@ -20,6 +21,7 @@ static const struct {
     {"check", check_main, "", "say in plain words what is wrong with the installation"},
     {"status", status_main, "[NAME...]", "the daemons and jobs of the sandboxes"},
     {"secret", secret_main, "init|rotate|retire [NAME]", "make, replace, or end the former secret"},
+    {"claim", claim_service, "-r RUN", "claims a sandbox of a pool (a service of the server)"},
     {"hold", hold_main, "NAME", "lay out a run directory and keep it (what its unit does)"},
 };
 
