@@ -39,6 +39,22 @@ def run(*command, check=True, **options):
     return done.stdout
 
 
+def documented():
+    """The commands of docs/operating.md, without their comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", pathlib.Path("/repository/docs/operating.md").read_text(), re.M | re.S)
+    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+
+
+followed = set()
+
+
+def follow(command, **options):
+    """Does what the documentation says."""
+    assert command in documented()
+    followed.add(command)
+    return run("sh", "-c", command, **options)
+
+
 def unit(daemon, name="default"):
     return f"nginx-sandbox-{daemon}@{name}.service"
 
@@ -165,8 +181,9 @@ def test_a_machine_with_an_nginx_of_its_own(life):
     life["files"] = files()
 
 
-def test_install():
-    run("dpkg", "-i", str(MACHINE / "old.deb"))
+def test_install(tmp_path):
+    (tmp_path / "nginx-sandbox_0_all.deb").write_bytes((MACHINE / "old.deb").read_bytes())
+    follow("apt-get install ./nginx-sandbox_*.deb", cwd=tmp_path)
     assert run("dpkg-query", "-W", "-f", "${db:Status-Status}", "nginx-sandbox") == "installed"
 
 
@@ -205,8 +222,7 @@ def test_what_systemd_and_man_say_of_our_files():
 def test_two_include_lines(life):
     SITE.write_text(PLAIN_SITE.format("include snippets/nginx-sandbox.conf;"))
     STREAM.write_text("stream { include snippets/nginx-sandbox-stream.conf; }\n")
-    run("nginx", "-t")
-    run("systemctl", "reload", "nginx")
+    follow("nginx -t && systemctl reload nginx")
     await_health()
     assert nginx() == life["nginx"] and site() == "site"
 
@@ -220,7 +236,7 @@ def check():
 
 
 def test_nothing_is_wrong():
-    assert check() == (0, "Nothing is wrong.\n")
+    assert follow("nginx-sandbox check") == "Nothing is wrong.\n"
 
 
 @contextlib.contextmanager
@@ -255,8 +271,7 @@ def test_check_says_what_is_wrong():
     run("nginx-sandbox", "render")
     os.utime(ETC / "nginx/http.conf", (time.time() + 60,) * 2)  # as if it had been some time ago
     says("nginx has not read its configuration since")
-    run("nginx-sandbox", "render")
-    run("systemctl", "reload", "nginx")
+    follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
     wait_until(lambda: "nginx has not read" not in check()[1], "a reload that check sees")
     SECRET.chmod(0o644)
     says("default.secret: must be root's, and no one else's to read")
@@ -337,7 +352,13 @@ def test_status_tells_of_daemons_and_jobs(job):
     assert re.search(r"jobs +1 running", output)
 
 
-def test_limits_of_commands(life):
+def test_a_limit_of_the_whole():
+    follow("systemctl set-property nginx-sandbox@default.service MemoryMax=2G")
+    assert run("systemctl", "show", "--value", "-p", "MemoryMax", WHOLE).strip() == str(2 << 30)
+    run("systemctl", "revert", WHOLE)
+
+
+def test_limits_of_commands():
     """The unit's cgroup gives its controllers to those of commands."""
     if "memory" not in pathlib.Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
         pytest.skip("the kernel has no memory controller of cgroup version 2 here: VM=1")
@@ -479,13 +500,13 @@ def test_an_upgrade_ends_no_job(job, life):
 
 def test_a_rotation_of_the_secret(job, life):
     old = sandbox()
-    output = run("nginx-sandbox", "secret", "rotate")
+    output = follow("nginx-sandbox secret rotate")
     new = sandbox()
     assert new.secret != old.secret and SECRET.read_text().splitlines() == [new.secret, old.secret]
     assert stat.S_IMODE(SECRET.stat().st_mode) == 0o600 and new.secret not in output
     wait_until(lambda: new.post("/run", cmd="true").status_code == 200, "the new secret")
     assert old.post("/run", cmd="true").status_code == 200
-    run("nginx-sandbox", "secret", "retire")
+    follow("nginx-sandbox secret retire")
     assert SECRET.read_text().splitlines() == [new.secret]
     wait_until(lambda: old.post("/run", cmd="true").status_code == 401, "the end of the former secret")
     assert new.post("/run", cmd="true").status_code == 200
@@ -514,8 +535,7 @@ def test_a_secret_that_is_a_credential():
     drop_in.write_text(f"[Service]\nLoadCredential=default.secret:{token}\n")
     run("systemctl", "daemon-reload")
     for expected, other in (("of-a-credential", former.secret), (former.secret, "of-a-credential")):
-        run("systemctl", "start", "nginx-sandbox-render.service")
-        run("systemctl", "reload", "nginx")
+        follow("systemctl start nginx-sandbox-render && nginx -t && systemctl reload nginx")
         wait_until(lambda: sandbox(expected).post("/run", cmd="true").status_code == 200, "the secret")
         wait_until(lambda: sandbox(other).post("/run", cmd="true").status_code == 401, "the end of the other secret")
         drop_in.write_text("")
@@ -527,13 +547,11 @@ def test_a_secret_that_is_a_credential():
 
 
 def test_a_second_sandbox():
-    run("nginx-sandbox", "secret", "init", "box")
-    (ETC / "box.conf").write_text("PROXY_PORT=3032\n")
-    (ETC / "map.conf").write_text("box.example box;\ndefault default;\n")
-    run("nginx-sandbox", "render")
-    run("nginx", "-t")
-    run("systemctl", "reload", "nginx")
-    run("systemctl", "enable", "--now", "nginx-sandbox@box.service")
+    follow("nginx-sandbox secret init box")
+    follow("echo PROXY_PORT=3032 >/etc/nginx-sandbox/box.conf")
+    follow(r"printf '%s\n' 'box.example box;' 'default default;' >>/etc/nginx-sandbox/map.conf")
+    follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
+    follow("systemctl enable --now nginx-sandbox@box.service")
     wait_until(lambda: requests.get("http://127.0.0.1:8080/health", headers={"Host": "box.example"}, timeout=DEADLINE).status_code == 200, "health of the other")
     call = {"json": {"cmd": "pwd"}, "timeout": DEADLINE}
     tokens = {name: {"Authorization": f"Bearer {secret(ETC / f'{name}.secret')}", "Host": host} for name, host in (("box", "box.example"), ("default", "localhost"))}
@@ -541,6 +559,10 @@ def test_a_second_sandbox():
     assert requests.post("http://127.0.0.1:8080/run", headers={**tokens["box"], "Host": "localhost"}, **call).status_code == 401
     assert requests.post("http://127.0.0.1:8080/run", headers=tokens["default"], **call).status_code == 200
     assert re.findall(r"^(\S+): running$", run("nginx-sandbox", "status"), re.M) == ["box", "default"]
+
+
+def test_all_that_is_documented_was_done():
+    assert set(documented()) == followed
 
 
 # ---- remove, purge ----
@@ -566,8 +588,8 @@ def test_it_can_come_back():
 def test_a_purge_leaves_what_the_operator_made(life):
     output = run("dpkg", "-P", "nginx-sandbox")
     assert str(SITE) in output  # its include line must go
-    left = {path for path in files() - life["files"] if not path.startswith(("/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/systemd/"))}
-    operators = {"/etc/nginx-sandbox", "/etc/nginx-sandbox/box.secret", "/etc/nginx-sandbox/box.conf", str(STREAM),
+    left = {path for path in files() - life["files"] if not path.startswith(("/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/"))}
+    operators = {"/etc/systemd/system.control", "/etc/nginx-sandbox", "/etc/nginx-sandbox/box.secret", "/etc/nginx-sandbox/box.conf", str(STREAM),
                  "/etc/systemd/system/nginx-sandbox.target.wants", "/etc/systemd/system/nginx-sandbox.target.wants/nginx-sandbox@box.service"}
     accounts = {"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}
     assert left - accounts <= operators, left - accounts - operators
