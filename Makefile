@@ -36,7 +36,7 @@ PROCD    := $(call objects,$(filter-out procd/client.c,$(wildcard procd/*.c)))
 CLIENT   := $(call objects,$(addprefix procd/,cgroup_limits.c client.c event_id.c job_segment.c protocol.c))
 FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c)) $(CLIENT)
 GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
-LAUNCHER := $(call objects,$(wildcard nginx/launcher/*.c procd/cgroup*.c))
+LAUNCHER := $(sort $(call objects,$(wildcard nginx/launcher/*.c procd/cgroup*.c) procd/process_table.c) $(CLIENT))
 FAULT    := $(BUILD)/tests/faults/libfault.so
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -46,7 +46,7 @@ BENCH    := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js s6
 TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests python3-yaml \
-    curl jq procps logrotate
+    curl jq procps logrotate openssl libnginx-mod-http-js
 FUZZ_PACKAGES  := clang libclang-rt-dev
 COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
@@ -54,7 +54,9 @@ SOAK_PACKAGES  := gnuplot-nox
 METRICS_PACKAGES := prometheus
 DEPLOY_PACKAGES := python3-kubernetes
 VM_PACKAGES    := qemu-system-x86 busybox-static cpio
-LINT_PACKAGES  := clang-format clang-tidy shellcheck
+LINT_PACKAGES  := clang-format clang-tidy mandoc shellcheck
+DEB_PACKAGES   := debhelper lintian systemd
+DEB_TEST_PACKAGES := debootstrap systemd-container
 
 # Debian's own Python has the test packages; another one may come first in PATH.
 PYTHON ?= /usr/bin/python3
@@ -67,7 +69,7 @@ IMAGE  ?= koyeb/sandbox
 TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 
 .PHONY: all build build-deps deps test-deps run unit test disasters chaos soak fuzz fuzz-merge fuzz-http faults leaks coverage test-metrics test-asan test-tsan install uninstall clean format lint analyze \
-        help docker-build docker-run docker-buildx docker-push test-docker test-deploy test-swarm test-vm bench
+        help deb docker-build docker-run docker-buildx docker-push test-deb test-docker test-deploy test-swarm test-vm bench
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -283,21 +285,24 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py
 
-## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/
+## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/, share/man/
+MAN := $(DESTDIR)$(PREFIX)/share/man
 SHARE := $(DESTDIR)$(PREFIX)/share/nginx-sandbox/nginx
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/guard $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
-	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/metrics.txt nginx/logrotate $(SHARE)/
-	rm -rf $(SHARE)/snippets $(SHARE)/service
-	cp -R nginx/snippets nginx/service $(SHARE)/
+	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/token.js nginx/metrics.txt nginx/logrotate $(SHARE)/
+	rm -rf $(SHARE)/snippets $(SHARE)/templates $(SHARE)/service
+	cp -R nginx/snippets nginx/templates nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)
+	$(foreach section,5 7 8,install -d $(MAN)/man$(section) && install -m 644 docs/man/*.$(section) $(MAN)/man$(section)/ &&) true
 
 ## uninstall: remove what install has put there
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/nginx-sandbox
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(DESTDIR)$(PREFIX)/share/nginx-sandbox
+	rm -f $(foreach section,5 7 8,$(patsubst docs/man/%,$(MAN)/man$(section)/%,$(wildcard docs/man/*.$(section))))
 
 ## clean: remove everything that was built
 clean:
@@ -308,13 +313,14 @@ C_FILES = $(shell find bench common fcgi-app guard nginx procd tests -name '*.[c
 format:
 	clang-format -i $(C_FILES)
 
-## lint: install what is missing; clang-format, clang-tidy, gcc's analyzer and shellcheck complain about nothing
+## lint: install what is missing; clang-format, clang-tidy, gcc's analyzer, mandoc and shellcheck complain about nothing
 lint: test-deps
 	@tools/install-packages $(LINT_PACKAGES)
 	clang-format --dry-run -Werror $(C_FILES)
 	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS)
 	@$(MAKE) --no-print-directory analyze
-	shellcheck -x $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash|^# shellcheck shell=' nginx/service tools .ci tests)
+	mandoc -T lint -W warning docs/man/*
+	shellcheck -x $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash|^# shellcheck shell=' debian nginx/service tools .ci tests)
 
 ## analyze: gcc's static analyzer finds nothing
 # Of the tests, it would mostly find that memory is left to the end of the program.
@@ -361,8 +367,18 @@ test-vm: test-deps
 	@$(MAKE) --no-print-directory build
 	BUILD=$(BUILD) tests/vm/run $(TESTS)
 
+## deb: the Debian package, in build/deb/packages, and what lintian says of it
+deb:
+	@tools/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES)
+	tools/build-deb $(BUILD)/deb/packages
+
+## test-deb: the package in a machine of its own with systemd, from install to purge; SUITE=trixie for another than bookworm, VM=1 with a kernel of its own
+test-deb: build-deps
+	@tools/install-packages $(DEB_PACKAGES) $(DEB_TEST_PACKAGES) $(if $(VM),$(VM_PACKAGES))
+	BUILD=$(BUILD) tests/deb/run
+
 ## help: this list
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
@@ -32,4 +34,15 @@ bool process_stat_read(pid_t pid, struct process_stat *stat)
     }
     stat->parent = (pid_t)parent;
     return true;
+}
+
+int64_t process_age_ms(pid_t pid)
+{
+    struct timespec now;
+    struct process_stat stat;
+    if (!process_stat_read(pid, &stat) || clock_gettime(CLOCK_BOOTTIME, &now) < 0) {
+        return -1;
+    }
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 -
+           (int64_t)(stat.started * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "common/logger.h"
+#include "common/notify.h"
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "fcgi-app/admission.h"
@@ -136,6 +137,7 @@ int main(int count, char **arguments)
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
+    notify_open();
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
@@ -153,6 +155,7 @@ int main(int count, char **arguments)
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
+    notify_ready();
     log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
     log_at(LOG_INFO, "stopping with %u requests open", server_requests());

@@ -2,19 +2,19 @@
 // that is listened on (Node's "localhost"). Written for njs 0.7.9 and later.
 import fs from 'fs';
 
-const TARGET = '/run/nginx-sandbox/port/target';   // decimal digits and a newline; see fcgi-app/port.h
-const LISTEN = '0A';                               // TCP_LISTEN, include/net/tcp_states.h
+const LISTEN = '0A';      // TCP_LISTEN, include/net/tcp_states.h
 // Local addresses as proc_pid_net(5) prints them: little-endian 32-bit words. First 127.0.0.1, then any.
 const IPV4_LOCAL = ['0100007F', '00000000'];
 const IPV6_LOCAL = ['00000000000000000000000001000000', '00000000000000000000000000000000'];
-const READ_SIZE = 1024;                            // a few lines: the kernel makes no more than asked for
+const READ_SIZE = 1024;   // a few lines: the kernel makes no more than asked for
 const MOST_READS = 256;
 
-// The file is the commands' user's, who may put anything there: of more than a port's length nothing is read.
-function boundPort() {
+// The file holds decimal digits and a newline (fcgi-app/port.h). It is the commands' user's, who may put anything there: of more
+// than a port's length nothing is read.
+function boundPort(path) {
     let file;
     try {
-        file = fs.openSync(TARGET);
+        file = fs.openSync(path);
     } catch (e) {
         return 0;   // no file: nothing is bound
     }
@@ -66,8 +66,9 @@ function prefersIpv6(port) {
 }
 
 function choose(s) {
-    const port = boundPort();
-    if (port < 1 || port > 65535 || port === Number(s.variables.server_port)) {   // not to ourselves, in a circle
+    const port = boundPort(s.variables.nginx_sandbox_port_file);
+    const ours = s.variables.nginx_sandbox_proxy_ports.split(' ');
+    if (port < 1 || port > 65535 || ours.indexOf(`${port}`) >= 0) {   // not to a PROXY_PORT: it might be a circle
         s.deny();
         return;
     }

@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "common/notify.h"
 #include "common/settings.h"
 #include "common/user.h"
 #include "procd/cgroup.h"
@@ -46,6 +47,7 @@ static bool parse_options(int count, char **arguments, struct options *options)
         {"runner", required_argument, NULL, 'R'},
         {"descriptors", required_argument, NULL, 'd'},
         {"cgroup", required_argument, NULL, 'c'},
+        {"cgroup-first", no_argument, NULL, 'f'},
         {"user", required_argument, NULL, 'u'},
         {NULL, 0, NULL, 0},
     };
@@ -68,6 +70,9 @@ static bool parse_options(int count, char **arguments, struct options *options)
             break;
         case 'c':
             options->runner.cgroup = optarg;
+            break;
+        case 'f':
+            options->runner.cgroup_first = true;
             break;
         case 'u':
             options->runner.user = optarg;
@@ -156,6 +161,7 @@ static int daemon_main(const char *run_directory)
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
+    notify_open();
     if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
@@ -181,6 +187,7 @@ static int daemon_main(const char *run_directory)
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }
+    notify_ready();
     log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
     int result = loop_run();
     if (result < 0) {

@@ -149,6 +149,7 @@ static void describe_runner(char *arguments[], char limit[32])
     static char runner[] = RUNNER_OPTION;
     static char descriptors[] = "--descriptors";
     static char in_cgroup[] = "--cgroup";
+    static char first[] = "--cgroup-first";
     static char as_user[] = "--user";
     const char *cgroup = cgroup_path();
     (void)snprintf(limit, 32, "%ld", pool.descriptor_limit);
@@ -160,6 +161,9 @@ static void describe_runner(char *arguments[], char limit[32])
     if (cgroup != NULL) {
         *arguments++ = in_cgroup;
         *arguments++ = (char *)(uintptr_t)cgroup;
+        if (!sweep_has_supervisor()) {
+            *arguments++ = first;
+        }
     }
     if (pool.user != NULL) {
         *arguments++ = as_user;
@@ -174,7 +178,7 @@ static int execute(int control, pid_t *pid)
 {
     static char executable[] = "/proc/self/exe";
     char limit[32];
-    char *arguments[10];
+    char *arguments[11];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;

@@ -132,7 +132,7 @@ static void enter_cgroup_if_idle(int control, bool *wanted)
 {
     struct pollfd command = {.fd = control, .events = POLLIN};
     if (*wanted && poll(&command, 1, 0) == 0) {
-        runner_cgroup_enter_early();
+        (void)runner_cgroup_enter_early();
         *wanted = false;
     }
 }
@@ -174,6 +174,12 @@ int runner_main(const struct runner_options *options)
     }
     runner_cgroup_init(options->cgroup, &settings);
     bool cgroup_wanted = options->cgroup != NULL;
+    if (options->cgroup_first && cgroup_wanted) {
+        if (!runner_cgroup_enter_early()) {
+            return 1; /* nothing has begun, and so it is asked for again */
+        }
+        cgroup_wanted = false;
+    }
     bool free_for_next = true;
     while (free_for_next) {
         cleanup_incoming struct incoming message = {0};

@@ -16,8 +16,9 @@
 struct runner_options {
     long descriptor_limit; /* the soft limit of open files that its commands get; -1: leave it */
     const char
-        *cgroup;      /* where it makes a cgroup for itself and its commands (cgroup.h); or NULL */
-    const char *user; /* the numbers of its commands' user (user_format()), or NULL: ours */
+        *cgroup;       /* where it makes a cgroup for itself and its commands (cgroup.h); or NULL */
+    bool cgroup_first; /* it takes no command before it is in there */
+    const char *user;  /* the numbers of its commands' user (user_format()), or NULL: ours */
 };
 
 /* The whole life of a runner, whose control socket is descriptor 0. Returns the exit status. */

@@ -61,17 +61,18 @@ static int put_in_force(enum cgroup_limit limit, uint64_t value)
     return 0;
 }
 
-void runner_cgroup_enter_early(void)
+bool runner_cgroup_enter_early(void)
 {
     if (own.directory < 0 && enter() < 0) {
         log_at(LOG_WARNING, "runner: no cgroup in %s: %m", own.path);
-        return;
+        return false;
     }
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         if (put_in_force((enum cgroup_limit)i, own.standard[i]) < 0) {
             log_at(LOG_WARNING, "runner: %s: %m", cgroup_limit_variable((enum cgroup_limit)i));
         }
     }
+    return true;
 }
 
 int runner_cgroup_limit(const struct incoming *command, struct spawn_error *error)

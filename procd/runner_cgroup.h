@@ -16,8 +16,9 @@ struct settings;
 void runner_cgroup_init(const char *path, const struct settings *settings);
 
 /* Enters a new one and sets the operator's limits: to call once, while nobody waits, because the
- * kernel makes us wait for it. What fails is logged, and tried again when a command needs it. */
-void runner_cgroup_enter_early(void);
+ * kernel makes us wait for it. What fails is logged, and tried again when a command needs it.
+ * Returns whether we are in one. */
+bool runner_cgroup_enter_early(void);
 
 /*
  * Puts in force what the fields memory_max, pids_max and cpu_max of an opened message ask for, and

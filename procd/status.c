@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -112,25 +111,13 @@ static void describe_service(const char *run_directory, const char *service,
     }
 }
 
-/* How long a process has lived in ms, -1 if that is not known. */
-static int64_t age_of(pid_t pid)
-{
-    struct timespec now;
-    struct process_stat stat;
-    if (!process_stat_read(pid, &stat) || clock_gettime(CLOCK_BOOTTIME, &now) < 0) {
-        return -1;
-    }
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 -
-           (int64_t)(stat.started * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
-}
-
 static void describe_supervisor(const char *run_directory, struct message *message)
 {
     pid_t supervisor;
     cleanup_fd int pidfd = supervisor_open(run_directory, &supervisor);
     if (pidfd >= 0) {
         message_add_number(message, FIELD_PID, supervisor);
-        message_add_number(message, FIELD_UPTIME_MS, age_of(supervisor));
+        message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
     }
 }
 

@@ -38,6 +38,7 @@ static struct {
     const char *run_directory;
     struct pid_list runners; /* our children */
     struct elder *elders;
+    bool has_supervisor;
     pid_t supervisor; /* in a round */
     bool again;       /* a runner was met that is about to end */
     int64_t pause_ms;
@@ -155,9 +156,16 @@ int sweep_open(const char *run_directory)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         return -1;
     }
+    cleanup_fd int supervisor = supervisor_open(run_directory, &sweep.supervisor);
+    sweep.has_supervisor = supervisor >= 0;
     loop_add_timer(&round_timer);
     order_sweep();
     return 0;
+}
+
+bool sweep_has_supervisor(void)
+{
+    return sweep.has_supervisor;
 }
 
 int sweep_add_runner(pid_t runner)

@@ -8,11 +8,16 @@
  * runner. Where the runner had a cgroup that tells the same at once, of processes at any depth
  * (cgroup.h).
  *
+ * Where the supervisor is none of ours (under systemd it is process 1, and its children are the
+ * machine's) these are left alone, and the cgroups are all that tells. So a runner begins no
+ * command there before it is in its own.
+ *
  * What an ended command has left running on purpose has a runner that lives (linger.h).
  */
 #ifndef PROCD_SWEEP_H
 #define PROCD_SWEEP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,6 +27,10 @@
  * open, and `run_directory` live as long. 0, or -1 with errno.
  */
 int sweep_open(const char *run_directory);
+
+/* Whether what the runners of a dead procd leave comes to a supervisor of ours. Otherwise only
+ * their cgroups tell what it is: then no command may run outside of one. */
+bool sweep_has_supervisor(void);
 
 /* Notes a child of this process that is a runner, until it is reaped. 0, or -1 with errno: then
  * it must not be used. */

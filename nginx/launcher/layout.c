@@ -18,15 +18,24 @@ static bool is_at(char path[PATH_MAX], int mode, const char *directory, const ch
     return length < PATH_MAX && access(path, mode) == 0;
 }
 
-/* The directory of this program, links resolved. */
-static int own_directory(char directory[PATH_MAX])
+/* This program, links resolved. */
+static int own_path(char path[PATH_MAX])
 {
-    ssize_t length = readlink("/proc/self/exe", directory, PATH_MAX - 1);
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
     if (length < 0) {
         log_line("/proc/self/exe: %m");
         return -1;
     }
-    directory[length] = '\0';
+    path[length] = '\0';
+    return 0;
+}
+
+/* The directory of this program. */
+static int own_directory(char directory[PATH_MAX])
+{
+    if (own_path(directory) < 0) {
+        return -1;
+    }
     *strrchr(directory, '/') = '\0';
     return 0;
 }
@@ -90,14 +99,32 @@ static int find_module(const char *name, const char *package, char path[PATH_MAX
     return -1;
 }
 
-int layout_find(struct layout *layout, bool with_nginx)
+int layout_find_tree(struct layout *layout)
 {
     char own[PATH_MAX];
-    if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
-        find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
-        find_daemon(own, "procd", layout->procd) < 0 ||
-        find_daemon(own, "guard", layout->guard) < 0 ||
-        find_program("s6-svscan", layout->s6_svscan) < 0) {
+    return own_directory(own) < 0 ? -1 : find_tree(own, layout->tree);
+}
+
+int layout_find_http_js(void)
+{
+    char path[PATH_MAX];
+    return find_module("ngx_http_js_module.so", "libnginx-mod-http-js", path);
+}
+
+int layout_find_daemons(struct layout *layout)
+{
+    char own[PATH_MAX];
+    return own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
+                   find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
+                   find_daemon(own, "procd", layout->procd) < 0 ||
+                   find_daemon(own, "guard", layout->guard) < 0 || own_path(layout->launcher) < 0
+               ? -1
+               : 0;
+}
+
+int layout_find(struct layout *layout, bool with_nginx)
+{
+    if (layout_find_daemons(layout) < 0 || find_program("s6-svscan", layout->s6_svscan) < 0) {
         return -1;
     }
     if (!with_nginx) {

@@ -24,29 +24,39 @@
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "common/user.h"
+#include "nginx/launcher/claim.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/installation.h"
 #include "nginx/launcher/layout.h"
 #include "nginx/launcher/listener.h"
 #include "nginx/launcher/metrics_address.h"
+#include "nginx/launcher/path_check.h"
+#include "nginx/launcher/prefix.h"
+#include "nginx/launcher/program.h"
 #include "nginx/launcher/ready.h"
 #include "nginx/launcher/render.h"
+#include "nginx/launcher/run_cgroup.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_user.h"
 #include "nginx/launcher/secret.h"
+#include "nginx/launcher/services.h"
+#include "nginx/launcher/subcommand.h"
 #include "nginx/launcher/worker_user.h"
 #include "procd/cgroup.h"
-#include "procd/cgroup_limits.h"
 #include "procd/supervisor.h"
 
 /* Where the run scripts in nginx/service/ find what they inherit. */
 enum {
     FD_FCGI_APP = 3, /* fcgi-app's listening socket */
     FD_PROCD = 4,    /* procd's listening socket */
-    FD_LOCK = 5,     /* the locked run directory; the last */
+    FD_LOCK = 5,     /* the locked run directory */
+    FD_CLAIM = 6,    /* the listening socket of the service of a claim, if there is one; the last */
 };
 
 static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
+    "       nginx-sandbox SUBCOMMAND [ARGUMENT...], on a machine with the package:\n"
+    "           nginx-sandbox(8)\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
@@ -57,9 +67,13 @@ static const char usage[] =
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
     "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
-    "Prometheus), LOG_LEVEL (notice); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_AUTH_MODE (secret),\n"
+    "SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
+    "render writes what an nginx includes that serves several sandboxes, and has settings in "
+    "files;\n"
+    "there SANDBOX_ROUTE_BY (host) is what a request's sandbox is chosen by.\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
@@ -111,7 +125,7 @@ static int clean_process(void)
     }
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd >= 0 && fd < FD_LOCK && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
+    } while (fd >= 0 && fd < FD_CLAIM && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
     if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
         log_line("/dev/null: %m");
         return -1;
@@ -143,111 +157,18 @@ static int clean_environment(void)
 static int check_nginx(const struct layout *layout, const struct run_dir *run)
 {
     char conf[PATH_MAX + 32];
+    char words[4096];
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
-    int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
-        log_line("pipe: %m");
-        return -1;
-    }
-    pid_t child = fork();
-    if (child == 0) {
-        if (dup2(pipe_fds[1], STDOUT_FILENO) >= 0 && dup2(pipe_fds[1], STDERR_FILENO) >= 0) {
-            execl(layout->nginx, "nginx", "-t", "-q", "-e", "stderr", "-p", run->path, "-c", conf,
-                  (char *)NULL);
-        }
-        _exit(127);
-    }
-    close_fd(&pipe_fds[1]);
-    char words[4096] = "";
-    ssize_t length = io_read_full(pipe_fds[0], words, sizeof(words));
-    close_fd(&pipe_fds[0]);
-    int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child) {
+    const char *const arguments[] = {layout->nginx, "-t",      "-q", "-e", "stderr",
+                                     "-p",          run->path, "-c", conf, NULL};
+    int status = program_run(arguments, words, sizeof(words));
+    if (status < 0) {
         log_line("nginx -t: %m");
-        return -1;
-    }
-    if (status != 0) {
-        if (length > 0) {
-            (void)io_write_all(STDERR_FILENO, words, (size_t)length);
-        }
+    } else if (status > 0) {
+        (void)io_write_all(STDERR_FILENO, words, strlen(words));
         log_line("nginx does not take its configuration (%s)", conf);
-        return -1;
     }
-    return 0;
-}
-
-/* Opens the daemons' sockets and puts them and the lock where the run scripts look for them. */
-static int hand_down(const struct run_dir *run, const struct worker_user *worker,
-                     const struct user *user)
-{
-    char path[PATH_MAX + 32];
-    (void)snprintf(path, sizeof(path), "%s/" RUN_FCGI_APP_SOCKET, run->path);
-    cleanup_fd int fcgi_app = listener_open_unix(
-        path, false, worker->group == (gid_t)-1 ? 0600 : 0660, (uid_t)-1, worker->group);
-    (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run->path);
-    cleanup_fd int procd =
-        fcgi_app < 0
-            ? -1
-            : listener_open_unix(path, true, 0600, user == NULL ? (uid_t)-1 : user->uid, (gid_t)-1);
-    if (procd < 0) {
-        return -1;
-    }
-    if (dup2(fcgi_app, FD_FCGI_APP) < 0 || dup2(procd, FD_PROCD) < 0 ||
-        dup2(run->fd, FD_LOCK) < 0) {
-        log_line("descriptors: %m");
-        return -1;
-    }
-    return 0;
-}
-
-/* What no limit can be put in force for, in words. */
-static const char *why_no_limit(const struct settings *settings)
-{
-    if (strcmp(settings->cgroup, "off") == 0) {
-        return "SANDBOX_CGROUP is off";
-    }
-    if (cgroup_path() == NULL) {
-        return "no cgroup v2 directory can be written to (SANDBOX_CGROUP)";
-    }
-    return errno == EBUSY ? "other processes are in the cgroup of this one: name an empty one in "
-                            "SANDBOX_CGROUP"
-                          : "its controller is not available in the cgroup (SANDBOX_CGROUP)";
-}
-
-/* What the operator limits must be limited; what he gives us a cgroup for may be. */
-static int enable_limits(const struct settings *settings)
-{
-    bool wanted = settings->cgroup[0] == '/';
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        wanted |= cgroup_limit_setting(settings, (enum cgroup_limit)i) != 0;
-    }
-    unsigned offered = wanted && cgroup_path() != NULL ? cgroup_offer_limits() : 0;
-    const char *why = why_no_limit(settings);
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        enum cgroup_limit limit = (enum cgroup_limit)i;
-        if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
-            log_line("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* Makes the cgroup of the run, which procd will find, and which `user` (or NULL) must not leave. An
- * earlier server with this run directory, if it was killed, may have left something in there. */
-static int make_cgroup(const struct settings *settings, const struct run_dir *run,
-                       const struct user *user)
-{
-    (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
-    if (cgroup_open(run->path, settings->cgroup) < 0) {
-        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
-        return -1;
-    }
-    if (user != NULL && cgroup_path() != NULL &&
-        sandbox_user_check_cgroup(user, cgroup_path()) < 0) {
-        return -1;
-    }
-    return enable_limits(settings);
+    return status == 0 ? 0 : -1;
 }
 
 /* Tells procd who is the supervisor, which this process becomes. */
@@ -262,20 +183,140 @@ static int note_supervisor(const struct run_dir *run)
     return 0;
 }
 
-/* Everything between the run directory and the supervisor. `user` is whom commands run as, NULL: as
- * we do. 0, or -1 after one line. */
-static int set_up(const struct rendering *rendering, const struct user *user)
+/* What a start is made of. */
+struct start {
+    const struct run_dir *run;
+    const struct layout *layout;
+    const struct settings *settings;
+    const struct secret_salt *salt;
+    const struct secrets *secrets;
+    const struct worker_user *worker;
+    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
+    const struct user *user; /* whom commands run as; NULL: as we do */
+    const char *cwd;         /* where commands start; NULL: in our working directory */
+    bool with_nginx;         /* a service of ours, too */
+    bool pool;               /* the first token is the secret */
+    bool has_ipv6;
+};
+
+/* RUN/nginx/: one sandbox, which every request is for. */
+static int render(const struct start *start)
 {
-    if (user != NULL &&
-        (sandbox_user_check(user, rendering->worker, rendering->run, rendering->layout) < 0 ||
-         run_dir_close_to(rendering->run, user, rendering->worker->group) < 0)) {
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/nginx", start->run->path);
+    cleanup_fd int directory = openat(start->run->fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct prefixes prefixes;
+    if (directory < 0) {
+        log_line("%s: %m", path);
         return -1;
     }
-    if (make_cgroup(rendering->settings, rendering->run, user) < 0 ||
-        note_supervisor(rendering->run) < 0 || render_nginx(rendering) < 0 ||
-        render_services(rendering) < 0 ||
-        (rendering->with_nginx && check_nginx(rendering->layout, rendering->run) < 0) ||
-        hand_down(rendering->run, rendering->worker, user) < 0) {
+    if (prefixes_read(&prefixes, getenv(PREFIX_VARIABLE), start->with_nginx) < 0) {
+        return -1;
+    }
+    const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
+                                             .run = start->run->path,
+                                             .proxy_port = (unsigned)start->settings->proxy_port,
+                                             .secrets = start->secrets};
+    const struct rendering rendering = {.directory = directory,
+                                        .path = path,
+                                        .layout = start->layout,
+                                        .settings = start->settings,
+                                        .sandboxes = &sandbox,
+                                        .count = 1,
+                                        .salt = start->salt,
+                                        .prefixes = &prefixes,
+                                        .map_key = "host",
+                                        .map_entries = "default " DEFAULT_SANDBOX ";\n",
+                                        .metrics = start->metrics,
+                                        .has_ipv6 = start->has_ipv6};
+    int result = render_snippets(&rendering);
+    if (result == 0) {
+        result = render_frame(&rendering, start->with_nginx ? start->worker : NULL);
+    }
+    prefixes_free(&prefixes);
+    return result;
+}
+
+/* What nginx is to compare tokens with; nothing yet in a `pool` that nobody has taken it from. */
+static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool generate, bool *pool)
+{
+    int found = claim_take(salt, secrets);
+    *pool = found > 0;
+    if (found != 0) {
+        return found < 0 ? -1 : 0;
+    }
+    return secret_make_salt(salt) < 0 ? -1 : secret_take(salt, secrets, generate);
+}
+
+/* The file of a claim: where it lasts, and where commands cannot get at it. */
+static int check_claim(const struct start *start)
+{
+    const char *path = getenv(CLAIM_PATH_VARIABLE);
+    if (!start->pool) {
+        return 0;
+    }
+    if (claim_check_place(path, start->run->path) < 0) {
+        return -1;
+    }
+    char resolved[PATH_MAX];
+    if (start->user == NULL) {
+        return 0;
+    }
+    return path_check_made_again(start->user, path, resolved) < 0
+               ? -1
+               : setenv(CLAIM_PATH_VARIABLE, resolved, 1);
+}
+
+/* Opens a daemon's socket in the run directory, for this user and group, and puts it where the run
+ * scripts look for it. */
+static int hand_down_socket(const struct run_dir *run, const char *name, int target, uid_t user,
+                            gid_t group)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/%s", run->path, name);
+    cleanup_fd int fd =
+        listener_open_unix(path, target == FD_PROCD, group == (gid_t)-1 ? 0600 : 0660, user, group);
+    if (fd < 0) {
+        return -1;
+    }
+    if (dup2(fd, target) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* The sockets and the lock. */
+static int hand_down(const struct start *start)
+{
+    uid_t owner = start->user == NULL ? (uid_t)-1 : start->user->uid;
+    gid_t workers = start->worker->group;
+    if (hand_down_socket(start->run, RUN_FCGI_APP_SOCKET, FD_FCGI_APP, (uid_t)-1, workers) < 0 ||
+        hand_down_socket(start->run, RUN_PROCD_SOCKET, FD_PROCD, owner, (gid_t)-1) < 0 ||
+        (start->secrets->count == 0 &&
+         hand_down_socket(start->run, RUN_CLAIM_SOCKET, FD_CLAIM, (uid_t)-1, workers) < 0)) {
+        return -1;
+    }
+    if (dup2(start->run->fd, FD_LOCK) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* Everything between the run directory and the supervisor. 0, or -1 after one line. */
+static int set_up(const struct start *start)
+{
+    if (start->user != NULL &&
+        (sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0 ||
+         run_dir_close_to(start->run, start->user, start->worker->group) < 0)) {
+        return -1;
+    }
+    if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||
+        note_supervisor(start->run) < 0 || render(start) < 0 ||
+        services_link(start->run, start->layout, start->cwd, start->with_nginx,
+                      start->secrets->count == 0) < 0 ||
+        (start->with_nginx && check_nginx(start->layout, start->run) < 0) || hand_down(start) < 0) {
         return -1;
     }
     return 0;
@@ -296,66 +337,69 @@ static void ignore_stop_signals(void)
 
 /* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
  */
-static void supervise(const struct rendering *rendering)
+static void supervise(const struct start *start)
 {
-    const struct run_dir *run = rendering->run;
+    const struct run_dir *run = start->run;
     char directory[PATH_MAX + 32];
     (void)snprintf(directory, sizeof(directory), "%s/service", run->path);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_line("PR_SET_CHILD_SUBREAPER: %m");
         return;
     }
-    if (!rendering->with_nginx) {
+    if (!start->with_nginx) {
         (void)printf(
             "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
             run->path);
         (void)fflush(stdout);
-    } else if (ready_announce(rendering->settings, run) < 0) {
+    } else if (ready_announce(start->settings, run) < 0) {
         return;
     }
     ignore_stop_signals();
-    execl(rendering->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
-    log_line("%s: %m", rendering->layout->s6_svscan);
+    execl(start->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
+    log_line("%s: %m", start->layout->s6_svscan);
 }
 
 int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
+    if (argc > 1 && argv[1][0] != '-') {
+        return subcommand_run(argc - 1, argv + 1);
+    }
     struct options options = read_options(argc, argv);
     static struct layout layout;
     static struct run_dir run;
     struct settings settings;
-    struct secret_digest secret;
+    struct secret_salt salt;
+    struct secrets secrets;
     struct worker_user worker;
     char metrics[METRICS_ADDRESS_SIZE];
     cleanup_user struct user user = {0};
     bool can_enter_home;
-    struct rendering rendering = {.run = &run,
-                                  .layout = &layout,
-                                  .settings = &settings,
-                                  .secret = &secret,
-                                  .worker = &worker,
-                                  .metrics = metrics,
-                                  .with_nginx = !options.without_nginx,
-                                  .has_ipv6 = listener_has_ipv6()};
-    if (settings_take(&settings) < 0) {
-        return 1;
-    }
-    if (metrics_address_read(metrics, &settings) < 0) {
+    struct start start = {.run = &run,
+                          .layout = &layout,
+                          .settings = &settings,
+                          .salt = &salt,
+                          .secrets = &secrets,
+                          .worker = &worker,
+                          .metrics = metrics,
+                          .with_nginx = !options.without_nginx,
+                          .has_ipv6 = listener_has_ipv6()};
+    if (settings_take(&settings) < 0 || metrics_address_read(metrics, &settings) < 0) {
         return 1;
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
-        rendering.cwd = can_enter_home ? user.home : "/";
+        start.user = &user;
+        start.cwd = can_enter_home ? user.home : "/";
     }
-    if (has_user < 0 || layout_find(&layout, rendering.with_nginx) < 0 ||
-        secret_take(&secret, options.generate_secret) < 0 || clean_process() < 0 ||
-        clean_environment() < 0) {
+    if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
+        take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
+        clean_process() < 0 || clean_environment() < 0) {
         return 1;
     }
-    if (rendering.with_nginx &&
-        (listener_check_port("PORT", (unsigned)settings.port, rendering.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, rendering.has_ipv6) < 0 ||
+    if (start.with_nginx &&
+        (listener_check_port("PORT", (unsigned)settings.port, start.has_ipv6) < 0 ||
+         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, start.has_ipv6) < 0 ||
          metrics_address_check(metrics) < 0)) {
         return 1;
     }
@@ -364,9 +408,9 @@ int main(int argc, char **argv)
         return 1;
     }
     worker_user_choose(&worker, run.path);
-    if (set_up(&rendering, has_user > 0 ? &user : NULL) == 0) {
+    if (set_up(&start) == 0) {
         umask(mask);
-        supervise(&rendering);
+        supervise(&start);
     }
     (void)cgroup_remove(run.path, settings.cgroup);
     run_dir_discard(&run);

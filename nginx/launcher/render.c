@@ -1,12 +1,12 @@
 /*
- * Rendering the configuration and linking the service directories.
+ * Rendering the configuration. A file that is written by name goes through generate_text(); one
+ * that is put together piece by piece is a struct generated.
  */
 #include "nginx/launcher/render.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -19,11 +19,13 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/run_dir.h"
+#include "nginx/launcher/template.h"
 
-/* What stands for the run directory in the files of nginx/. */
-#define DEFAULT_RUN_DIR "/run/nginx-sandbox"
-
-#define TEMPLATE_MOST (1 << 20)
+/* What stands in the files of nginx/ for the directory of the configuration, and for that of a
+ * sandbox. */
+#define DEFAULT_RUN_DIR  "/run/nginx-sandbox"
+#define DEFAULT_CONF_DIR DEFAULT_RUN_DIR "/nginx"
 
 static int fail(const char *path)
 {
@@ -31,34 +33,78 @@ static int fail(const char *path)
     return -1;
 }
 
-/* Copies tree/`name` to RUN/nginx/`name`. */
-static int render_template(const struct rendering *r, const char *name)
+/* A file that is being put together in memory. */
+struct generated {
+    FILE *stream; /* NULL: something went wrong, and was told */
+    char *text;
+    size_t length;
+};
+
+static void generated_begin(struct generated *file, const char *name)
 {
-    char source[PATH_MAX + 300];
-    char target[300];
-    (void)snprintf(source, sizeof(source), "%s/%s", r->layout->tree, name);
-    (void)snprintf(target, sizeof(target), "nginx/%s", name);
-    cleanup_free char *text = file_read(AT_FDCWD, source, TEMPLATE_MOST, NULL);
-    if (text == NULL) {
-        return fail(source);
+    *file = (struct generated){0};
+    file->stream = open_memstream(&file->text, &file->length);
+    if (file->stream == NULL) {
+        (void)fail(name);
     }
-    cleanup_free char *rendered = NULL;
-    size_t length = 0;
-    FILE *stream = open_memstream(&rendered, &length);
-    if (stream == NULL) {
-        return fail(target);
+}
+
+/* Appends tree/`template`. */
+static void generated_append(const struct rendering *r, struct generated *file,
+                             const char *template, const struct template_word *words, size_t count)
+{
+    char path[PATH_MAX + 300];
+    (void)snprintf(path, sizeof(path), "%s/%s", r->layout->tree, template);
+    if (file->stream != NULL && template_write(file->stream, path, words, count) < 0) {
+        (void)fail(path);
+        (void)fclose(file->stream);
+        file->stream = NULL;
     }
-    const char *rest = text;
-    for (const char *at; (at = strstr(rest, DEFAULT_RUN_DIR)) != NULL;) {
-        (void)fwrite(rest, 1, (size_t)(at - rest), stream);
-        (void)fputs(r->run->path, stream);
-        rest = at + strlen(DEFAULT_RUN_DIR);
+}
+
+/* Only a file that nothing went wrong with is written. */
+static int generated_write(const struct rendering *r, struct generated *file, const char *name,
+                           mode_t mode)
+{
+    int result = -1;
+    if (file->stream != NULL) {
+        result = fclose(file->stream);
+        if (result == 0) {
+            result = file_replace(r->directory, name, mode, file->text, file->length);
+        }
+        if (result != 0) {
+            (void)fail(name);
+        }
     }
-    (void)fputs(rest, stream);
-    if (fclose(stream) != 0 || file_write(r->run->fd, target, 0644, rendered, length) < 0) {
-        return fail(target);
+    free(file->text);
+    return result == 0 ? 0 : -1;
+}
+
+/* Writes generated/`name`. */
+__attribute__((format(printf, 4, 5))) static int
+generate_text(const struct rendering *r, const char *name, mode_t mode, const char *format, ...)
+{
+    char path[300];
+    (void)snprintf(path, sizeof(path), "generated/%s", name);
+    struct generated file;
+    generated_begin(&file, path);
+    if (file.stream != NULL) {
+        va_list arguments;
+        va_start(arguments, format);
+        (void)vfprintf(file.stream, format, arguments);
+        va_end(arguments);
     }
-    return 0;
+    return generated_write(r, &file, path, mode);
+}
+
+/* Copies tree/`name`. */
+static int copy(const struct rendering *r, const char *name)
+{
+    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path}};
+    struct generated file;
+    generated_begin(&file, name);
+    generated_append(r, &file, name, words, 1);
+    return generated_write(r, &file, name, 0644);
 }
 
 static int is_conf(const struct dirent *entry)
@@ -67,7 +113,7 @@ static int is_conf(const struct dirent *entry)
     return dot != NULL && strcmp(dot, ".conf") == 0;
 }
 
-static int render_snippets(const struct rendering *r)
+static int copy_snippets(const struct rendering *r)
 {
     char directory[PATH_MAX + 10];
     (void)snprintf(directory, sizeof(directory), "%s/snippets", r->layout->tree);
@@ -81,7 +127,7 @@ static int render_snippets(const struct rendering *r)
         char name[300];
         (void)snprintf(name, sizeof(name), "snippets/%s", entries[i]->d_name);
         if (result == 0) {
-            result = render_template(r, name);
+            result = copy(r, name);
         }
         free(entries[i]);
     }
@@ -89,47 +135,325 @@ static int render_snippets(const struct rendering *r)
     return result;
 }
 
-/* Writes RUN/nginx/generated/`name`. */
-__attribute__((format(printf, 4, 5))) static int
-generate(const struct rendering *r, const char *name, mode_t mode, const char *format, ...)
-{
-    char path[300];
-    (void)snprintf(path, sizeof(path), "nginx/generated/%s", name);
-    cleanup_free char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    if (length < 0) {
-        text = NULL; /* undefined after an error: asprintf(3) */
-        errno = ENOMEM;
-        return fail(path);
-    }
-    return file_write(r->run->fd, path, mode, text, (size_t)length) < 0 ? fail(path) : 0;
-}
-
-/* A listening line for each address family. Probes find a peer that vanished without a word. */
-static int generate_listen(const struct rendering *r, const char *name, unsigned port)
+/* The lines that listen on a port, one for each address family. Probes find a peer that vanished
+ * without a word. */
+static void listen_lines(const struct rendering *r, unsigned port, char lines[256])
 {
     static const char options[] = "backlog=4095 so_keepalive=60s:15s:4";
-    char ipv6[128] = "";
+    int length = snprintf(lines, 256, "listen %u %s;", port, options);
     if (r->has_ipv6) {
-        (void)snprintf(ipv6, sizeof(ipv6), "listen [::]:%u ipv6only=on %s;\n", port, options);
+        (void)snprintf(lines + length, 256 - (size_t)length, "\n    listen [::]:%u ipv6only=on %s;",
+                       port, options);
     }
-    return generate(r, name, 0644, "listen %u %s;\n%s", port, options, ipv6);
 }
 
-static int generate_access_log(const struct rendering *r)
+/* Which sandbox a request is for, its path there, and the upstreams. */
+static int generate_sandboxes(const struct rendering *r)
+{
+    static const char name[] = "generated/sandboxes.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fprintf(file.stream,
+                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n"
+                      "default $uri;\n",
+                      r->map_key, r->map_entries);
+        for (size_t i = 0; i < r->prefixes->count; i++) {
+            const char *prefix = r->prefixes->path[i];
+            if (*prefix != '\0') {
+                (void)fprintf(file.stream, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
+            }
+        }
+        (void)fputs("}\n", file.stream);
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        const struct template_word words[] = {{"@NAME@", r->sandboxes[i].name},
+                                              {DEFAULT_RUN_DIR, r->sandboxes[i].run}};
+        generated_append(r, &file, "templates/upstream.conf", words, 2);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+/* Appends the API's locations below `prefix`. */
+static void append_locations(const struct rendering *r, struct generated *file, const char *prefix)
+{
+    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path}, {"@PREFIX@", prefix}};
+    if (*prefix == '\0') {
+        generated_append(r, file, "templates/locations.conf", words, 2);
+        return;
+    }
+    struct generated locations;
+    generated_begin(&locations, prefix);
+    generated_append(r, &locations, "templates/locations.conf", words, 2);
+    if (locations.stream != NULL && fclose(locations.stream) == 0) {
+        const struct template_word more[] = {words[0], words[1], {"@LOCATIONS@", locations.text}};
+        generated_append(r, file, "templates/prefix.conf", more, 3);
+    } else if (file->stream != NULL) {
+        (void)fclose(file->stream);
+        file->stream = NULL;
+    }
+    free(locations.text);
+}
+
+static int generate_locations(const struct rendering *r)
+{
+    static const char name[] = "generated/locations.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    for (size_t i = 0; i < r->prefixes->count; i++) {
+        append_locations(r, &file, r->prefixes->path[i]);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+/* A stream server for each sandbox, and their ports, which lead nowhere. */
+static int generate_proxies(const struct rendering *r)
+{
+    static const char name[] = "generated/proxies.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fputs("js_var $nginx_sandbox_proxy_ports \"", file.stream);
+        for (size_t i = 0; i < r->count; i++) {
+            (void)fprintf(file.stream, "%s%u", i == 0 ? "" : " ", r->sandboxes[i].proxy_port);
+        }
+        (void)fputs("\";\n", file.stream);
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        char lines[256];
+        listen_lines(r, r->sandboxes[i].proxy_port, lines);
+        const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
+                                              {DEFAULT_RUN_DIR, r->sandboxes[i].run},
+                                              {"@LISTEN@", lines}};
+        generated_append(r, &file, "templates/proxy.conf", words, 3);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+bool render_needs_http_js(const struct rendering *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->sandboxes[i].secrets->count > 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For who has no token of the sandbox; in a location, after token.conf. */
+static int generate_refusal(const struct rendering *r)
+{
+    return generate_text(r, "refuse.conf", 0644, "%s",
+                         "if ($nginx_sandbox_known = \"\") { return 401; }\n");
+}
+
+/* Nobody is known yet. Whoever brings a token asks for the sandbox. */
+static int generate_unclaimed(const struct rendering *r)
+{
+    if (generate_text(r, "secrets.conf", 0600, "map \"\" $nginx_sandbox_known {\n}\n") < 0 ||
+        generate_text(r, "token.conf", 0600, "%s", "") < 0) {
+        return -1;
+    }
+    return generate_text(r, "refuse.conf", 0644, "%s",
+                         "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
+                         "auth_request /nginx_sandbox_claim;\n");
+}
+
+/* The location that is asked then. */
+static int generate_claim(const struct rendering *r)
+{
+    static const char name[] = "generated/claim.conf";
+    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
+                                          {DEFAULT_RUN_DIR, r->sandboxes[0].run}};
+    struct generated file;
+    generated_begin(&file, name);
+    if (r->sandboxes[0].secrets->count == 0) {
+        generated_append(r, &file, "templates/claim.conf", words, 2);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+/*
+ * $nginx_sandbox_known by secure_link, whose variable is about one digest and is the same for the
+ * whole request, however often it is asked. A sandbox that is none has no digest, and so no token.
+ * (A name of `default` alone would mean something to a map.)
+ */
+static int generate_secure_link(const struct rendering *r)
+{
+    static const char name[] = "generated/secrets.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fputs("map _$nginx_sandbox $nginx_sandbox_digest {\n", file.stream);
+        for (size_t i = 0; i < r->count; i++) {
+            (void)fprintf(file.stream, "_%s \"%s\";\n", r->sandboxes[i].name,
+                          r->sandboxes[i].secrets->digests[0].md5);
+        }
+        (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
+    }
+    if (generated_write(r, &file, name, 0600) < 0) {
+        return -1;
+    }
+    if (generate_refusal(r) < 0) {
+        return -1;
+    }
+    return generate_text(r, "token.conf", 0600,
+                         "secure_link $nginx_sandbox_digest;\n"
+                         "secure_link_md5 \"%s$http_authorization\";\n",
+                         r->salt->text);
+}
+
+/* The same by njs, for several secrets: the words that nginx/token.js takes. */
+static int generate_digests(const struct rendering *r)
+{
+    static const char name[] = "generated/secrets.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fprintf(file.stream,
+                      "js_import nginx_sandbox_token from %s/token.js;\n"
+                      "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
+                      "map _$nginx_sandbox $nginx_sandbox_digests {\n",
+                      r->path);
+        for (size_t i = 0; i < r->count; i++) {
+            const struct secrets *secrets = r->sandboxes[i].secrets;
+            (void)fprintf(file.stream, "_%s \"%s", r->sandboxes[i].name, r->salt->text);
+            for (size_t j = 0; j < secrets->count; j++) {
+                (void)fprintf(file.stream, " %s", secrets->digests[j].sha256);
+            }
+            (void)fputs("\";\n", file.stream);
+        }
+        (void)fputs("}\n", file.stream);
+    }
+    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
+        return -1;
+    }
+    return generate_text(r, "token.conf", 0600, "%s", "");
+}
+
+int render_secrets(const struct rendering *r)
+{
+    if (r->sandboxes[0].secrets->count == 0) {
+        return generate_unclaimed(r);
+    }
+    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
+}
+
+/*
+ * So many 401s at once, and so many more in each second, from one address. 1 MiB is for about 8,000
+ * addresses (nginx.org, limit_req_zone); where it is full the one that was quiet for longest makes
+ * room.
+ */
+static int generate_failed_auth(const struct rendering *r)
+{
+    unsigned long long rate = r->settings->max_failed_auth;
+    if (rate == 0) {
+        return generate_text(r, "failed-auth-zone.conf", 0644, "%s", "") < 0
+                   ? -1
+                   : generate_text(r, "failed-auth.conf", 0644, "%s", "");
+    }
+    if (generate_text(r, "failed-auth-zone.conf", 0644,
+                      "limit_req_zone $nginx_sandbox_stranger zone=nginx_sandbox_failed_auth:4m "
+                      "rate=%llur/s;\n",
+                      rate) < 0) {
+        return -1;
+    }
+    char burst[40] = ""; /* beyond the first; nginx takes no burst of 0 */
+    if (rate > 1) {
+        (void)snprintf(burst, sizeof(burst), " burst=%llu nodelay", rate - 1);
+    }
+    return generate_text(r, "failed-auth.conf", 0644,
+                         "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n",
+                         burst);
+}
+
+/* The listener for Prometheus, if there is to be one: which path is for which sandbox, and the
+ * server.
+ */
+static int generate_metrics(const struct rendering *r)
+{
+    static const char name[] = "generated/metrics.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (r->metrics[0] == '\0') {
+        return generated_write(r, &file, name, 0644);
+    }
+    if (file.stream != NULL) {
+        (void)fprintf(file.stream, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
+        (void)fprintf(file.stream, "/metrics %s;\n", r->sandboxes[0].name);
+        for (size_t i = 0; i < r->count; i++) {
+            (void)fprintf(file.stream, "/metrics/%s %s;\n", r->sandboxes[i].name,
+                          r->sandboxes[i].name);
+        }
+        (void)fprintf(file.stream, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
+    }
+    if (copy(r, "metrics.txt") < 0 ||
+        generate_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
+                      r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
+        return -1;
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+/* The descriptors that a worker may have, and how many connections. */
+struct capacity {
+    unsigned long long descriptors;
+    unsigned long long connections;
+};
+
+/*
+ * Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
+ * it is fcgi-app that refuses; as far as the descriptor limit goes.
+ */
+static int find_capacity(const struct rendering *r, struct capacity *capacity)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return fail("RLIMIT_NOFILE");
+    }
+    const rlim_t most = 1 << 20;
+    capacity->descriptors = limit.rlim_max < most ? limit.rlim_max : most;
+    capacity->connections = 2 * r->settings->max_connections + 4096;
+    if (capacity->connections > capacity->descriptors) {
+        capacity->connections = capacity->descriptors;
+    }
+    return 0;
+}
+
+int render_snippets(const struct rendering *r)
+{
+    struct capacity capacity;
+    if (file_make_dir(r->directory, "snippets", 0711) < 0 ||
+        file_make_dir(r->directory, "generated", 0711) < 0) {
+        return fail(r->path);
+    }
+    if (copy(r, "proxy.js") < 0 || copy(r, "token.js") < 0 || copy_snippets(r) < 0 ||
+        generate_sandboxes(r) < 0 || generate_locations(r) < 0 || generate_proxies(r) < 0 ||
+        generate_failed_auth(r) < 0 || generate_metrics(r) < 0 || find_capacity(r, &capacity) < 0) {
+        return -1;
+    }
+    /* Whoever comes through PROXY_PORT takes two connections and needs no token: all of them in one
+     * worker leave it half. */
+    if (generate_text(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
+                      capacity.connections / 4) < 0 ||
+        generate_text(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
+                      (unsigned long long)r->settings->max_body,
+                      (unsigned long long)r->settings->reader_timeout_ms) < 0) {
+        return -1;
+    }
+    return generate_claim(r) < 0 ? -1 : render_secrets(r);
+}
+
+static int generate_access_log(const struct rendering *r, const struct worker_user *worker)
 {
     const char *path = getenv("SANDBOX_ACCESS_LOG");
     if (path != NULL && strcmp(path, "off") == 0) {
-        return generate(r, "access-log.conf", 0644, "access_log off;\n");
+        return generate_text(r, "access-log.conf", 0644, "access_log off;\n");
     }
     if (path == NULL || *path == '\0') {
-        return generate(
-            r, "access-log.conf", 0644,
-            "access_log %s/nginx/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n",
-            r->run->path);
+        return generate_text(r, "access-log.conf", 0644,
+                             "access_log %s/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n",
+                             r->path);
     }
     if (path[0] != '/' || !run_dir_is_plain_path(path)) {
         log_line("SANDBOX_ACCESS_LOG must be off or an absolute path of plain characters");
@@ -142,14 +466,14 @@ static int generate_access_log(const struct rendering *r)
         return -1;
     }
     char at[PATH_MAX];
-    if (!worker_user_may_reach(r->worker, path, at)) {
+    if (worker != NULL && !worker_user_may_reach(worker, path, at)) {
         log_at(LOG_WARNING,
                "SANDBOX_ACCESS_LOG: nginx's workers may not enter %s: after a rotation they could "
                "not open the log again",
                at);
     }
-    return generate(r, "access-log.conf", 0644,
-                    "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);
+    return generate_text(r, "access-log.conf", 0644,
+                         "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);
 }
 
 /* As many workers as the server may use processors, but memory is counted too. */
@@ -160,146 +484,22 @@ static int worker_count(void)
     return count > 4 ? 4 : count;
 }
 
-/*
- * Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
- * it is fcgi-app that refuses; as far as the descriptor limit goes. Whoever comes through
- * PROXY_PORT takes two as well and needs no token: all of them in one worker leave it half.
- */
-static int generate_limits(const struct rendering *r)
+int render_frame(const struct rendering *r, const struct worker_user *worker)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return fail("RLIMIT_NOFILE");
-    }
-    const uint64_t most = 1 << 20;
-    uint64_t descriptors = limit.rlim_max < most ? limit.rlim_max : most;
-    uint64_t connections = 2 * r->settings->max_connections + 4096;
-    if (connections > descriptors) {
-        connections = descriptors;
-    }
-    if (r->with_nginx &&
-        generate(r, "main.conf", 0644,
-                 "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
-                 "worker_rlimit_nofile %llu;\n",
-                 r->layout->stream_module, r->layout->stream_js_module, r->worker->directive,
-                 worker_count(), (unsigned long long)descriptors) < 0) {
+    struct capacity capacity;
+    char lines[256];
+    listen_lines(r, (unsigned)r->settings->port, lines);
+    if (copy(r, "nginx.conf") < 0 || find_capacity(r, &capacity) < 0 ||
+        (worker != NULL &&
+         generate_text(r, "main.conf", 0644,
+                       "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
+                       "worker_rlimit_nofile %llu;\n",
+                       r->layout->stream_module, r->layout->stream_js_module, worker->directive,
+                       worker_count(), capacity.descriptors) < 0) ||
+        generate_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <
+            0 ||
+        generate_access_log(r, worker) < 0) {
         return -1;
     }
-    if (generate(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
-                 (unsigned long long)(connections / 4)) < 0) {
-        return -1;
-    }
-    return generate(r, "events.conf", 0644, "worker_connections %llu;\n",
-                    (unsigned long long)connections);
-}
-
-/*
- * So many 401s at once, and so many more in each second, from one address. 1 MiB is for about 8,000
- * addresses (nginx.org, limit_req_zone); where it is full the one that was quiet for longest makes
- * room.
- */
-static int generate_failed_auth(const struct rendering *r)
-{
-    unsigned long long rate = r->settings->max_failed_auth;
-    if (rate == 0) {
-        return generate(r, "failed-auth-zone.conf", 0644, "%s", "") < 0
-                   ? -1
-                   : generate(r, "failed-auth.conf", 0644, "%s", "");
-    }
-    if (generate(r, "failed-auth-zone.conf", 0644,
-                 "limit_req_zone $nginx_sandbox_stranger zone=nginx_sandbox_failed_auth:4m "
-                 "rate=%llur/s;\n",
-                 rate) < 0) {
-        return -1;
-    }
-    char burst[40] = ""; /* beyond the first; nginx takes no burst of 0 */
-    if (rate > 1) {
-        (void)snprintf(burst, sizeof(burst), " burst=%llu nodelay", rate - 1);
-    }
-    return generate(r, "failed-auth.conf", 0644,
-                    "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n", burst);
-}
-
-/* What an http block includes for Prometheus: nothing, or the server of snippets/metrics.conf. */
-static int generate_metrics(const struct rendering *r)
-{
-    if (r->metrics[0] == '\0') {
-        return generate(r, "metrics.conf", 0644, "%s", "");
-    }
-    bool is_ipv6 = r->metrics[0] == '[';
-    if (render_template(r, "metrics.txt") < 0 ||
-        generate(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
-                 is_ipv6 ? " ipv6only=on" : "") < 0) {
-        return -1;
-    }
-    return generate(r, "metrics.conf", 0644, "include %s/nginx/snippets/metrics.conf;\n",
-                    r->run->path);
-}
-
-int render_nginx(const struct rendering *r)
-{
-    if (render_template(r, "nginx.conf") < 0 || render_template(r, "proxy.js") < 0 ||
-        render_snippets(r) < 0 || generate_metrics(r) < 0 || generate_limits(r) < 0 ||
-        generate_failed_auth(r) < 0 || generate_access_log(r) < 0 ||
-        generate_listen(r, "listen.conf", (unsigned)r->settings->port) < 0 ||
-        generate_listen(r, "proxy-listen.conf", (unsigned)r->settings->proxy_port) < 0 ||
-        generate(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
-                 (unsigned long long)r->settings->max_body,
-                 (unsigned long long)r->settings->reader_timeout_ms) < 0) {
-        return -1;
-    }
-    return generate(r, "token.conf", 0600,
-                    "secure_link \"%s\";\nsecure_link_md5 \"%s$http_authorization\";\n",
-                    r->secret->digest, r->secret->salt);
-}
-
-/* RUN/service/`name`/: one link for each file of tree/service/`name`/. */
-static int link_service(const struct rendering *r, const char *name)
-{
-    char source[PATH_MAX + 100];
-    char target[100];
-    (void)snprintf(source, sizeof(source), "%s/service/%s", r->layout->tree, name);
-    (void)snprintf(target, sizeof(target), "service/%s", name);
-    if (file_make_dir(r->run->fd, target, 0755) < 0) {
-        return fail(target);
-    }
-    struct dirent **entries = NULL;
-    int count = scandir(source, &entries, NULL, alphasort);
-    if (count < 0) {
-        return fail(source);
-    }
-    int result = 0;
-    for (int i = 0; i < count; i++) {
-        char from[PATH_MAX + 400];
-        char to[400];
-        (void)snprintf(from, sizeof(from), "%s/%s", source, entries[i]->d_name);
-        (void)snprintf(to, sizeof(to), "%s/%s", target, entries[i]->d_name);
-        if (result == 0 && entries[i]->d_name[0] != '.' && symlinkat(from, r->run->fd, to) < 0) {
-            result = fail(to);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return result;
-}
-
-int render_services(const struct rendering *r)
-{
-    if (link_service(r, ".s6-svscan") < 0 || link_service(r, "procd") < 0 ||
-        link_service(r, "fcgi-app") < 0 || link_service(r, "guard") < 0 ||
-        (r->with_nginx && link_service(r, "nginx") < 0)) {
-        return -1;
-    }
-    cleanup_free char *cwd = r->cwd == NULL ? getcwd(NULL, 0) : strdup(r->cwd);
-    if (cwd == NULL) {
-        return fail("the working directory");
-    }
-    if (symlinkat(r->layout->fcgi_app, r->run->fd, "bin/fcgi-app") < 0 ||
-        symlinkat(r->layout->procd, r->run->fd, "bin/procd") < 0 ||
-        symlinkat(r->layout->guard, r->run->fd, "bin/guard") < 0 ||
-        (r->with_nginx && symlinkat(r->layout->nginx, r->run->fd, "bin/nginx") < 0) ||
-        symlinkat(cwd, r->run->fd, "cwd") < 0) {
-        return fail(r->run->path);
-    }
-    return 0;
+    return generate_text(r, "listen.conf", 0644, "%s\n", lines);
 }

@@ -21,9 +21,6 @@
 
 #define VARIABLE "SANDBOX_RUN_DIR"
 
-/* A socket's path has at most 107 bytes (unix(7)); the longest of ours adds "/fcgi-app.sock". */
-#define PATH_MOST (107 - 14)
-
 /* Marks a directory that we may empty. */
 #define MARKER ".nginx-sandbox"
 
@@ -82,7 +79,7 @@ static int make_given(struct run_dir *run, const char *path)
     if (!run_dir_is_plain_path(run->path)) {
         return fail(path, "holds characters that mean something to nginx");
     }
-    if (strlen(run->path) > PATH_MOST) {
+    if (strlen(run->path) > RUN_DIR_MOST) {
         return fail(path, "is too long for the sockets in it");
     }
     return 0;
@@ -128,9 +125,8 @@ static int lay_out(const struct run_dir *run)
         const char *name;
         mode_t mode;
     } directories[] = {
-        {RUN_STATE, 0700},   {RUN_SPOOL, 0700},         {RUN_PORT, 0711},
-        {"bin", 0755},       {"nginx", 0711},           {"service", 0711},
-        {"nginx/tmp", 0711}, {"nginx/generated", 0711}, {"nginx/snippets", 0711},
+        {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
+        {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
     if (fchmod(run->fd, RUN_MODE) < 0 || empty(run) < 0 ||
         file_write(run->fd, MARKER, 0600, "", 0) < 0) {

@@ -11,6 +11,9 @@
 
 struct user;
 
+/* A socket's path has at most 107 bytes (unix(7)); the longest of ours adds "/fcgi-app.sock". */
+#define RUN_DIR_MOST (107 - 14)
+
 struct run_dir {
     char path[PATH_MAX]; /* absolute, links resolved, only characters that mean nothing to nginx */
     int fd;              /* the directory, flock'ed; stays open while the server runs */

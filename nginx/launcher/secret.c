@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <md5.h>
+#include <sha2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/logger.h"
@@ -19,8 +22,8 @@
 #define SECRET_VARIABLE "SANDBOX_SECRET"
 #define FILE_VARIABLE   "SANDBOX_SECRET_FILE"
 
-/* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
-#define SECRET_MOST 4096
+/* Before the token in the header Authorization. */
+#define SCHEME "Bearer "
 
 /* RFC 4648, section 5, without padding: 4 characters for 3 bytes. `text` gets a NUL at its end. */
 static void base64url(const uint8_t *data, size_t length, char *text)
@@ -114,23 +117,48 @@ static bool is_good(const char *variable, const char *secret)
     return true;
 }
 
-static int digest_secret(const char *secret, struct secret_digest *result)
+int secret_make_salt(struct secret_salt *salt)
 {
-    uint8_t salt[16];
-    uint8_t digest[MD5_DIGEST_LENGTH];
-    if (random_bytes(salt, sizeof(salt)) < 0) {
+    uint8_t bytes[16];
+    if (random_bytes(bytes, sizeof(bytes)) < 0) {
         return -1;
     }
-    base64url(salt, sizeof(salt), result->salt);
-    MD5_CTX context;
-    MD5Init(&context);
-    MD5Update(&context, (const uint8_t *)result->salt, strlen(result->salt));
-    MD5Update(&context, (const uint8_t *)"Bearer ", strlen("Bearer "));
-    MD5Update(&context, (const uint8_t *)secret, strlen(secret));
-    MD5Final(digest, &context);
-    explicit_bzero(&context, sizeof(context));
-    base64url(digest, sizeof(digest), result->digest);
+    base64url(bytes, sizeof(bytes), salt->text);
     return 0;
+}
+
+void secret_digest(const struct secret_salt *salt, const char *secret, struct secret_digest *result)
+{
+    const uint8_t *salt_bytes = (const uint8_t *)salt->text;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    MD5_CTX md5;
+    MD5Init(&md5);
+    MD5Update(&md5, salt_bytes, strlen(salt->text));
+    MD5Update(&md5, (const uint8_t *)SCHEME, strlen(SCHEME));
+    MD5Update(&md5, (const uint8_t *)secret, strlen(secret));
+    MD5Final(digest, &md5);
+    base64url(digest, MD5_DIGEST_LENGTH, result->md5);
+    explicit_bzero(&md5, sizeof(md5));
+    SHA2_CTX sha256;
+    SHA256Init(&sha256);
+    SHA256Update(&sha256, salt_bytes, strlen(salt->text));
+    SHA256Update(&sha256, (const uint8_t *)SCHEME, strlen(SCHEME));
+    SHA256Update(&sha256, (const uint8_t *)secret, strlen(secret));
+    SHA256Final(digest, &sha256);
+    base64url(digest, SHA256_DIGEST_LENGTH, result->sha256);
+    explicit_bzero(&sha256, sizeof(sha256));
+}
+
+bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
+                    const char *secret)
+{
+    struct secret_digest given;
+    unsigned difference = 0;
+    secret_digest(salt, secret, &given);
+    for (size_t i = 0; i < sizeof(given.sha256); i++) {
+        difference |= (unsigned char)given.sha256[i] ^ (unsigned char)digest->sha256[i];
+    }
+    return difference == 0;
 }
 
 /* An empty variable counts as unset, and so does an empty file beside SANDBOX_SECRET:
@@ -169,14 +197,16 @@ static char *choose_secret(bool generate, const char **source)
     return NULL;
 }
 
-int secret_take(struct secret_digest *digest, bool generate)
+int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate)
 {
     const char *source = NULL;
     char *secret = choose_secret(generate, &source);
     int result = -1;
     if (secret != NULL) {
         if (is_good(source, secret)) {
-            result = digest_secret(secret, digest);
+            secret_digest(salt, secret, &secrets->digests[0]);
+            secrets->count = 1;
+            result = 0;
         }
         explicit_bzero(secret, strlen(secret));
         free(secret);
@@ -187,5 +217,71 @@ int secret_take(struct secret_digest *digest, bool generate)
     }
     unsetenv(SECRET_VARIABLE);
     unsetenv(FILE_VARIABLE);
+    return result;
+}
+
+/* Whether it is nobody's to read but its owner's. */
+static bool is_private(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) < 0) {
+        log_line("%s: %m", path);
+        return false;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        log_line("%s: is no file", path);
+        return false;
+    }
+    if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 077) != 0) {
+        log_line("%s: must be root's, and no one else's to read (chmod 600)", path);
+        return false;
+    }
+    return true;
+}
+
+/* The lines of `text`, which are changed. */
+static int read_lines(const struct secret_salt *salt, const char *path, char *text,
+                      struct secrets *secrets)
+{
+    secrets->count = 0;
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        if (*line == '\0') {
+            continue;
+        }
+        if (secrets->count == SECRETS_MOST) {
+            log_line("%s: holds more than %d secrets", path, SECRETS_MOST);
+            return -1;
+        }
+        if (!is_good(path, line)) {
+            return -1;
+        }
+        secret_digest(salt, line, &secrets->digests[secrets->count++]);
+    }
+    if (secrets->count == 0) {
+        log_line("%s: holds no secret", path);
+        return -1;
+    }
+    return 0;
+}
+
+int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets)
+{
+    size_t length = 0;
+    if (!is_private(path)) {
+        return -1;
+    }
+    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1), &length);
+    if (text == NULL) {
+        log_line("%s: %s", path, errno == EFBIG ? "is too large" : strerror(errno));
+        return -1;
+    }
+    int result = -1;
+    if (strlen(text) != length) {
+        log_line("%s: holds a NUL byte", path);
+    } else {
+        result = read_lines(salt, path, text, secrets);
+    }
+    explicit_bzero(text, length);
+    free(text);
     return result;
 }

@@ -90,7 +90,7 @@ PATHS = {
     "connect": ("fcgi-app.sock", "procd.sock", "state/jobs/JOB/runner.sock"),
     "list": ("", "state", "state/jobs", "state/jobs/JOB", "spool", "port", "nginx", "service"),
     "enter": ("", "state", "state/jobs", "state/jobs/JOB", "spool", "port", "nginx", "service"),
-    "read": ("nginx/generated/token.conf", "nginx/access.log", "supervisor", "service/procd/run", "state/jobs/JOB/record",
+    "read": ("nginx/generated/token.conf", "nginx/generated/secrets.conf", "nginx/access.log", "supervisor", "service/procd/run", "state/jobs/JOB/record",
              "nginx/nginx.conf"),
     "write": ("service/procd/supervise/control", "port/target", "nginx/nginx.conf", "new"),
     "remove": ("fcgi-app.sock", "port/target", "cwd", "service/procd/leader", ""),

@@ -171,11 +171,11 @@ class EventStream:
     """An open event stream. Iterating yields events until the server ends the answer; `cut` if it did not end well."""
 
     def __init__(self, sandbox, method, path, body=None, headers=None, timeout=BIG_TIMEOUT, answer_timeout=TIMEOUT):
-        headers = {"Authorization": sandbox.authorization, **(headers or {})}
-        self.connection = http.client.HTTPConnection(sandbox.host, sandbox.port, timeout=answer_timeout)
+        headers = {"Authorization": sandbox.authorization, **sandbox.headers, **(headers or {})}
+        self.connection = sandbox.connection(answer_timeout)
         self.connection.connect()
         self.socket = self.connection.sock
-        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        self.connection.request(method, sandbox.path + path, None if body is None else json.dumps(body), headers)
         self.response = self.connection.getresponse()  # comes at once, whenever the first event does
         self.socket.settimeout(timeout)
         self.status = self.response.status
@@ -301,9 +301,10 @@ class Sandbox:
     def __init__(self, url, proxy, secret):
         address = urllib.parse.urlsplit(url)
         self.url = url.rstrip("/")
-        self.host, self.port = address.hostname, address.port or 80
+        self.host, self.port, self.path = address.hostname, address.port or 80, address.path.rstrip("/")
         self.proxy_host, self.proxy_port = proxy
         self.secret = secret
+        self.headers = {}  # of every request
         self.started = []
         self._local = threading.local()
 
@@ -323,7 +324,7 @@ class Sandbox:
 
     def call(self, method, path, body=None, *, token=True, headers=None, timeout=TIMEOUT, **options):
         """One request. `body` is bytes or an iterator of bytes as they are, or anything else as JSON."""
-        headers = dict(headers or {})
+        headers = {**self.headers, **(headers or {})}
         if token:
             headers.setdefault("Authorization", self.authorization)
         if body is not None and not isinstance(body, bytes) and not hasattr(body, "__next__"):
@@ -335,6 +336,10 @@ class Sandbox:
 
     def post(self, path, /, **fields):
         return self.call("POST", path, fields)
+
+    def connection(self, timeout):
+        """A connection of http.client, not yet open."""
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
     def raw(self, timeout=TIMEOUT):
         return RawConnection(self.host, self.port, timeout)

@@ -582,6 +582,39 @@ def test_a_reload_after_the_death_of_the_master(server):
     assert [server.shell(f"echo {number}") for number in range(20)] == [f"{number}\n" for number in range(20)]
 
 
+def test_a_reload_with_200_streams_and_a_stop(make_server, tmp_path):
+    """The old workers keep them to their end; and a stop, which ends the old workers too, is as soon as ever."""
+    server = make_server()
+
+    def follow(count, command):
+        job = server.start(command)["id"]
+        streams = in_threads(count, lambda _: EventStream(server, "GET", f"/process_logs_streaming?id={job}", timeout=BIG_TIMEOUT, answer_timeout=BIG_TIMEOUT))
+        assert [stream.next().data["data"] for stream in streams] == ["first"] * count
+        return streams
+
+    def reload():
+        old = set(server.nginx_pids()) - {server.daemon("nginx")}
+        server.supervise("nginx", "h")
+        wait_until(lambda: all(b"shutting down" in proc_file(pid, "cmdline") for pid in old if alive(pid)), "the old workers to take no more")
+        return old
+
+    streams = follow(200, gate(tmp_path / "go", "echo last").replace("while", "echo first; while", 1))
+    old = reload()
+    assert server.shell("echo new") == "new\n"
+    (tmp_path / "go").touch()
+    for stream in streams:
+        assert [event.data.get("data") for event in stream.events()] == ["last", None] and not stream.cut
+        stream.close()
+    wait_until(lambda: not any(map(alive, old)), "the old workers to end")
+
+    streams = follow(200, "echo first; sleep 86400")
+    reload()
+    server.stop()
+    for stream in streams:
+        assert [event.name for event in stream.events()] == ["error"]
+        stream.close()
+
+
 # ---- all die ----
 
 

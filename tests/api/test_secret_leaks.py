@@ -123,8 +123,9 @@ def test_no_file_and_no_output_shows_it(keeper):
 
 
 def salt_lines(server):
-    """{path: the directives that hold digest and salt}"""
-    found = {path: re.findall(rb'^\s*secure_link(?:_md5)? ".*";', path.read_bytes(), re.M) for path in files_under(server.run_dir)}
+    """{path: the lines that hold digest and salt}"""
+    lines = rb'^(?:_default "[\w-]{22}"|secure_link_md5 "[\w-]{22}\$http_authorization");'
+    found = {path: re.findall(lines, path.read_bytes(), re.M) for path in files_under(server.run_dir)}
     return {path: lines for path, lines in found.items() if lines}
 
 

@@ -340,6 +340,8 @@ WRAP_SLOW(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, in
 WRAP(int, connect, (int fd, const struct sockaddr *address, socklen_t length),
      (fd, address, length), -1, ECONNREFUSED)
 WRAP(int, shutdown, (int fd, int how), (fd, how), -1, ENOTCONN)
+WRAP_SLOW(ssize_t, send, (int fd, const void *data, size_t length, int flags),
+          (fd, data, length, flags), -1, ENOBUFS)
 WRAP_SLOW(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
           -1, ENOBUFS)
 WRAP_SLOW(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), -1,

@@ -25,6 +25,7 @@ def start(settings=None, command=None, **options):
     ("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "80 "), ("PROXY_PORT", "x"),
     ("SANDBOX_MAX_BODY", "lots"), ("SANDBOX_LOG_MAX", "1"), ("SANDBOX_MAX_CONNECTIONS", "0"),
     ("SANDBOX_ACCESS_LOG", "relative/path"), ("SANDBOX_ACCESS_LOG", "/tmp/a b;c"), ("SANDBOX_ACCESS_LOG", "/none/such"), ("SANDBOX_ACCESS_LOG", "/tmp"),
+    ("SANDBOX_PREFIX", "relative"), ("SANDBOX_PREFIX", "/a b"), ("SANDBOX_PREFIX", "/a;b"), ("SANDBOX_PREFIX", "/run,/a//b"),
     ("SANDBOX_RUN_DIR", "/proc/self/none"), ("SANDBOX_RUN_DIR", "/dev/null/x"), ("SANDBOX_RUN_DIR", "/tmp/" + "x" * 100),
 ])
 def test_a_bad_value_is_named(name, value, tmp_path):
@@ -112,6 +113,16 @@ def test_where_the_access_log_goes(tmp_path):
             assert ('"uri":"/run"' in text) == (value != "off")
 
 
+def test_a_prefix_beside_the_root():
+    with start({"SANDBOX_PREFIX": "/koyeb-sandbox, /run"}) as server:
+        for prefix in ("", "/koyeb-sandbox", "/run"):
+            sandbox = Sandbox(server.url + prefix, ("127.0.0.1", server.proxy_port), "launcher")
+            assert sandbox.get("/health", token=False).status_code == 200
+            assert sandbox.shell("echo below") == "below\n"
+            assert sandbox.get("/nothing", token=False).status_code == 401 and sandbox.get("/nothing").status_code == 404
+        assert server.end() == 0
+
+
 def test_no_arguments_are_taken():
     with start(command=[*LAUNCHER, "x"]) as server:
         status, _, complaint = server.wait()
@@ -154,7 +165,7 @@ def copy_installation(target):
     return [str(target / "bin/nginx-sandbox")]
 
 
-@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/snippets", "nginx/service/procd"])
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
 def test_a_missing_file_is_named(tmp_path, missing):
     command = copy_installation(tmp_path / "copy")
     path = tmp_path / "copy" / missing

@@ -7,10 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
-
-import pytest
-import requests
 
 from foreground import LAUNCHER, Foreground
 from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, proc_stat, wait_until
@@ -32,7 +28,6 @@ http {{
     fastcgi_intercept_errors on; fastcgi_ignore_client_abort on;
     gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
     include {run}/nginx/snippets/http.conf;
-    include {run}/nginx/generated/metrics.conf;
     server {{
         listen 127.0.0.1:{port};
         error_page 404 /mine.txt;
@@ -54,15 +49,6 @@ def nginx_test(conf):
                           text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "warn" not in done.stdout and "deprecated" not in done.stdout, done.stdout
-
-
-@pytest.fixture
-def home():
-    """A directory that nginx's workers may enter; pytest's own may not be."""
-    path = tempfile.mkdtemp(prefix="nxs-nginx-")
-    os.chmod(path, 0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 def foreign_conf(home, run, port):
@@ -153,10 +139,10 @@ def test_health_does_not_wait_for_ever():
 
 
 def test_the_snippets_know_every_endpoint():
-    """The snippets list paths; fcgi-app's table has the same."""
-    conf = (REPOSITORY / "nginx/snippets/server.conf").read_text()
-    exact = set(re.findall(r"location = (/\w+)", conf + (REPOSITORY / "nginx/snippets/metrics.conf").read_text()))
-    exact -= {"/nginx_sandbox_metrics_app", "/nginx_sandbox_metrics_nginx"}  # internal
-    listed = re.search(r'location ~ "\^/\(([\w|]+)\)\$"', conf).group(1).split("|")
+    """The locations list paths; fcgi-app's table has the same."""
+    conf = (REPOSITORY / "nginx/templates/locations.conf").read_text()
+    exact = set(re.findall(r"location = @PREFIX@(/\w+)", conf))
+    exact |= set(re.findall(r"SCRIPT_NAME (/\w+)", (REPOSITORY / "nginx/snippets/metrics.conf").read_text()))
+    listed = re.search(r'location ~ "\^@PREFIX@/\(([\w|]+)\)\$"', conf).group(1).split("|")
     sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").glob("*.c"))
     assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))

@@ -15,6 +15,7 @@ NOT_IN_COMPOSE = {
     "PORT": "of the host, by `ports`",
     "PROXY_PORT": "the same",
     "SANDBOX_RUN_DIR": "nothing outside of the container sees it",
+    "SANDBOX_ROUTE_BY": "of `nginx-sandbox render`",
 }
 
 
@@ -32,7 +33,7 @@ def in_sources():
     settings = {name: (kind, *map(number, numbers)) for name, kind, *numbers in rows}
     # It may be 0 as well, which is more than a row of the table can tell.
     settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
-    launcher = "".join(path.read_text() for path in (REPOSITORY / "nginx/launcher").glob("*.c"))
+    launcher = "".join(path.read_text() for path in (REPOSITORY / "nginx/launcher").glob("*.[ch]"))
     return settings, set(re.findall(f'"({NAME})"', table + launcher))
 
 
@@ -107,3 +108,13 @@ def test_compose_passes_them_on():
     # Empty is unset, and the image's log is not in its run directory.
     ours = {"SANDBOX_SECRET_FILE": "/run/secrets/sandbox_secret", "SANDBOX_ACCESS_LOG": "${SANDBOX_ACCESS_LOG:-/dev/stdout}"}
     assert passed == {name: ours.get(name, f"${{{name}:-}}") for name in passed}
+
+
+def test_the_manual_page_tells_all():
+    table, names = in_sources()
+    page = (REPOSITORY / "docs/man/nginx-sandbox.conf.5").read_text()
+    entries = re.findall(r"^\.It Ev ([^\n]+)", page, re.M)
+    assert {name for entry in entries for name in re.findall(NAME, entry)} == names
+    defaults = dict(re.findall(rf"^({NAME}) Pq ([0-9]+[a-z]*)", "\n".join(entries), re.M))
+    assert {name: value(table[name][0], text) for name, text in defaults.items()} == {name: table[name][1] for name in defaults}
+    assert len(defaults) > 15

@@ -19,7 +19,10 @@
 
 #include <cmocka.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
+#include "procd/cgroup_place.h"
 #include "procd/client.h"
 #include "tests/unit/procd_fixture.h"
 
@@ -276,6 +279,40 @@ static void hundreds_run_at_once(void **state)
         char up[3];
         await_readable(all[i].out);
         assert_int_equal(read(all[i].out, up, 3), 3);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        hang_up(&all[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        await(process_is_gone, &all[i].pid);
+    }
+}
+
+static bool is_in_cgroup(pid_t pid, const char *name)
+{
+    char path[40];
+    char text[PATH_MAX] = "";
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && io_read_full(fd, text, sizeof(text) - 1) > 0);
+    return strstr(text, name) != NULL;
+}
+
+/* There is no supervisor here whose children procd may look at: no command may begin elsewhere. */
+static void commands_of_a_burst_begin_in_cgroups(void **state)
+{
+    (void)state;
+    enum { COUNT = 40 };
+    struct foreground all[COUNT];
+    struct spawn_error error;
+    char path[PATH_MAX];
+    const struct command command = {.cmd = "sleep 1000"};
+    if (cgroup_find_run(procd.run, "auto", path) < 0 || access(path, F_OK) < 0) {
+        skip();
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(procd_run(&command, &all[i], &error), PROCD_DONE);
+        assert_true(is_in_cgroup(all[i].pid, strrchr(path, '/')));
     }
     for (int i = 0; i < COUNT; i++) {
         hang_up(&all[i]);
@@ -702,6 +739,8 @@ static void lists_oldest_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* first: while few runners wait */
+        cmocka_unit_test(commands_of_a_burst_begin_in_cgroups),
         cmocka_unit_test(runs_and_reports),
         cmocka_unit_test(loses_nothing),
         cmocka_unit_test(gives_a_clean_process),

@@ -1,0 +1,67 @@
+/*
+ * One child at a time.
+ */
+#include "nginx/launcher/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+
+#define EXIT_NOT_EXECUTED 127
+
+static _Noreturn void execute(const char *const arguments[], int output)
+{
+    int nothing = open("/dev/null", O_RDONLY);
+    if (nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
+        dup2(output, STDERR_FILENO) >= 0) {
+        execvp(arguments[0],
+               (char *const *)(uintptr_t)arguments); /* which does not write to them */
+    }
+    _exit(EXIT_NOT_EXECUTED);
+}
+
+/* To the end, whatever room there is: nobody is to wait for a reader. */
+static void read_all(int fd, char *words, size_t size)
+{
+    char rest[512];
+    ssize_t length = words == NULL ? 0 : io_read_full(fd, words, size - 1);
+    if (words != NULL) {
+        words[length < 0 ? 0 : length] = '\0';
+    }
+    while (io_read_some(fd, rest, sizeof(rest)) > 0) {
+    }
+}
+
+int program_run(const char *const arguments[], char *words, size_t size)
+{
+    int ends[2];
+    int status = 0;
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    cleanup_fd int output = ends[0];
+    pid_t child = fork();
+    if (child == 0) {
+        execute(arguments, ends[1]);
+    }
+    close_fd(&ends[1]);
+    if (child < 0) {
+        return -1;
+    }
+    read_all(output, words, size);
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+    if (!WIFEXITED(status)) {
+        errno = ECANCELED;
+        return -1;
+    }
+    return WEXITSTATUS(status);
+}

@@ -1,0 +1,17 @@
+/*
+ * Running another program and reading what it says.
+ */
+#ifndef LAUNCHER_PROGRAM_H
+#define LAUNCHER_PROGRAM_H
+
+#include <stddef.h>
+
+/*
+ * Runs arguments[0] (searched in PATH) without input and waits for it. `words` (may be NULL) gets
+ * the first size - 1 bytes of its standard output and error, NUL-terminated; the rest is thrown
+ * away. Returns its exit status, 127 when it cannot be executed; -1 with errno when it was ended by
+ * a signal or not started.
+ */
+int program_run(const char *const arguments[], char *words, size_t size);
+
+#endif

@@ -1,0 +1,12 @@
+/*
+ * `nginx-sandbox render`: what an nginx that is there already includes, for the sandboxes of the
+ * machine.
+ */
+#ifndef LAUNCHER_RENDER_COMMAND_H
+#define LAUNCHER_RENDER_COMMAND_H
+
+/* The arguments from the word `render` on. The exit status; whatever is wrong is one line on
+ * standard error, and then the files stay as they were. */
+int render_command(int argc, char **argv);
+
+#endif

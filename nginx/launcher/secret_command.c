@@ -1,0 +1,273 @@
+/*
+ * nginx-sandbox secret init|rotate|retire [NAME]: the file of a sandbox's secrets, one a line. The
+ * first is the current one; the others, former ones, are still valid. nginx knows digests of them
+ * only, so each change is rendered, and nginx, if it runs and takes the result, reloads.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "nginx/launcher/file.h"
+#include "nginx/launcher/installation.h"
+#include "nginx/launcher/program.h"
+#include "nginx/launcher/subcommand.h"
+
+#define SECRET_BYTES 32                     /* of chance, in hexadecimal digits */
+#define SECRET_SIZE  (2 * SECRET_BYTES + 2) /* with a newline and a NUL */
+#define FILE_MOST    ((size_t)64 * 1024)
+
+struct secret_file {
+    const char *etc;
+    const char *sandbox;
+    char name[SANDBOX_NAME_MOST + 16]; /* in `etc` */
+    int directory;                     /* that is `etc` */
+    char *content;                     /* NULL: there is no such file */
+};
+
+static int fail(const struct secret_file *file)
+{
+    log_line("%s/%s: %m", file->etc, file->name);
+    return -1;
+}
+
+/* ---- the file ---- */
+
+static int make_secret(char line[SECRET_SIZE])
+{
+    uint8_t bytes[SECRET_BYTES];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) { /* getrandom(2): whole */
+        log_line("no random bytes: %m");
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(line + 2 * i, 3, "%02x", bytes[i]);
+    }
+    line[SECRET_SIZE - 2] = '\n';
+    line[SECRET_SIZE - 1] = '\0';
+    explicit_bzero(bytes, sizeof(bytes));
+    return 0;
+}
+
+/* Puts `content` in the place of the file at once, for root alone. */
+static int replace(const struct secret_file *file, const char *content)
+{
+    char fresh[sizeof(file->name) + 8];
+    (void)snprintf(fresh, sizeof(fresh), ".%s.new", file->name);
+    if (unlinkat(file->directory, fresh, 0) < 0 && errno != ENOENT) {
+        return fail(file);
+    }
+    if (file_write(file->directory, fresh, 0600, content, strlen(content)) < 0 ||
+        renameat(file->directory, fresh, file->directory, file->name) < 0) {
+        int saved = errno;
+        (void)unlinkat(file->directory, fresh, 0);
+        errno = saved;
+        return fail(file);
+    }
+    return fsync(file->directory) < 0 ? fail(file) : 0;
+}
+
+/* The length of the first line with its newline, which the last one may lack. */
+static size_t first_line(const char *content)
+{
+    size_t length = strcspn(content, "\n");
+    return content[length] == '\n' ? length + 1 : length;
+}
+
+static void forget(char **content)
+{
+    if (*content != NULL) {
+        explicit_bzero(*content, strlen(*content));
+        free(*content);
+        *content = NULL;
+    }
+}
+
+/* ---- what the file becomes: a text that the caller frees, or NULL with a line ---- */
+
+static char *with_new_secret(const struct secret_file *file)
+{
+    char fresh[SECRET_SIZE];
+    char *content = NULL;
+    const char *current = file->content == NULL ? "" : file->content;
+    if (make_secret(fresh) < 0) {
+        return NULL;
+    }
+    if (asprintf(&content, "%s%.*s", fresh, (int)first_line(current), current) < 0) {
+        content = NULL;
+        log_line("secret: %m");
+    }
+    explicit_bzero(fresh, sizeof(fresh));
+    return content;
+}
+
+static char *with_current_alone(const struct secret_file *file)
+{
+    char *content = strndup(file->content, first_line(file->content));
+    if (content == NULL) {
+        log_line("secret: %m");
+    }
+    return content;
+}
+
+/* ---- nginx ---- */
+
+static int render(const char *etc)
+{
+    const char *const arguments[] = {"/proc/self/exe", "render", "--etc", etc, NULL};
+    char words[1024];
+    if (program_run(arguments, words, sizeof(words)) == 0) {
+        return 0;
+    }
+    (void)fputs(words, stderr);
+    return -1;
+}
+
+/* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
+static int reload(void)
+{
+    static const char *const is_active[] = {"systemctl", "is-active", "--quiet", "nginx", NULL};
+    static const char *const test[] = {"nginx", "-t", "-q", NULL};
+    static const char *const order[] = {"systemctl", "reload", "nginx", NULL};
+    char words[4096];
+    if (program_run(is_active, NULL, 0) != 0) {
+        return 0;
+    }
+    if (program_run(test, words, sizeof(words)) != 0) {
+        (void)fputs(words, stderr);
+        log_line("nginx does not take its configuration, and goes on with the one that it has");
+        return -1;
+    }
+    if (program_run(order, words, sizeof(words)) != 0) {
+        (void)fputs(words, stderr);
+        log_line("nginx did not reload, and goes on with the configuration that it has");
+        return -1;
+    }
+    return 1;
+}
+
+/* Replaces the content, or leaves it as it was when it cannot be rendered. 1, 0 or -1 as above. */
+static int change(const struct secret_file *file, const char *content)
+{
+    if (replace(file, content) < 0) {
+        return -1;
+    }
+    if (render(file->etc) < 0) {
+        if (file->content != NULL) {
+            (void)replace(file, file->content);
+        } else {
+            (void)unlinkat(file->directory, file->name, 0);
+        }
+        log_line("the secrets of %s are as they were", file->sandbox);
+        return -1;
+    }
+    /* Another directory is included by who knows which nginx. */
+    return strcmp(file->etc, DEFAULT_ETC) == 0 ? reload() : 0;
+}
+
+static const char *when(int reloaded)
+{
+    return reloaded > 0 ? "as of now" : "once nginx has read its configuration again";
+}
+
+/* ---- the actions ---- */
+
+static int init(const struct secret_file *file)
+{
+    if (file->content != NULL) {
+        return 0;
+    }
+    char *content = with_new_secret(file);
+    int result = content == NULL ? -1 : replace(file, content);
+    forget(&content);
+    return result;
+}
+
+static int rotate(const struct secret_file *file)
+{
+    char *content = with_new_secret(file);
+    int result = content == NULL ? -1 : change(file, content);
+    forget(&content);
+    if (result >= 0) {
+        (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
+                     file->sandbox, file->etc, file->name, when(result));
+        if (file->content != NULL) {
+            (void)printf("The former one stays valid until: nginx-sandbox secret retire %s\n",
+                         file->sandbox);
+        }
+    }
+    return result;
+}
+
+static int retire(const struct secret_file *file)
+{
+    if (file->content == NULL) {
+        errno = ENOENT;
+        return fail(file);
+    }
+    char *content = with_current_alone(file);
+    int result = content == NULL ? -1 : change(file, content);
+    forget(&content);
+    if (result >= 0) {
+        (void)printf("Only the current secret of %s is valid, %s.\n", file->sandbox, when(result));
+    }
+    return result;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const struct secret_file *file);
+} actions[] = {{"init", init}, {"rotate", rotate}, {"retire", retire}};
+
+static int act(int (*run)(const struct secret_file *file), struct secret_file *file)
+{
+    cleanup_fd int directory = open(file->etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) {
+        log_line("%s: %m", file->etc);
+        return -1;
+    }
+    file->directory = directory;
+    (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
+    file->content = file_read(directory, file->name, FILE_MOST, NULL);
+    if (file->content == NULL && errno != ENOENT) {
+        return fail(file);
+    }
+    int result = run(file);
+    forget(&file->content);
+    return result;
+}
+
+int secret_main(int count, char **arguments)
+{
+    static const struct option known[] = {{"etc", required_argument, NULL, 'e'}, {0}};
+    struct secret_file file = {.etc = DEFAULT_ETC, .sandbox = DEFAULT_SANDBOX, .directory = -1};
+    bool good = true;
+    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
+        good = good && option == 'e';
+        file.etc = optarg;
+    }
+    int left = count - optind;
+    if (left == 2) {
+        file.sandbox = arguments[optind + 1];
+    }
+    for (size_t i = 0; good && (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]);
+         i++) {
+        if (strcmp(arguments[optind], actions[i].name) == 0) {
+            return subcommand_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
+                       ? EXIT_SUCCESS
+                       : EXIT_FAILURE;
+        }
+    }
+    (void)fputs("usage: nginx-sandbox secret init|rotate|retire [NAME]\n", stderr);
+    return SUBCOMMAND_USAGE;
+}

@@ -1,0 +1,134 @@
+/*
+ * nginx-sandbox status [NAME...]: what procd of each sandbox tells of itself and the others.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/logger.h"
+#include "common/run_files.h"
+#include "nginx/launcher/installation.h"
+#include "nginx/launcher/subcommand.h"
+#include "procd/client.h"
+
+#define ANSWER_TIMEOUT_MS 2000
+
+#define EXIT_NOT_RUNNING 3 /* as systemctl(1) */
+
+static const char *state = DEFAULT_STATE;
+
+static void print_daemon(const struct procd_status *status, const char *name)
+{
+    for (size_t i = 0; i < status->daemon_count; i++) {
+        const struct daemon_status *daemon = &status->daemons[i];
+        if (strcmp(daemon->name, name) == 0 && daemon->pid > 0) {
+            (void)printf("  %-9s pid %lld, restarts %lld, descriptors %lld, memory %lld KiB\n",
+                         name, (long long)daemon->pid, (long long)daemon->restarts,
+                         (long long)daemon->descriptors, (long long)daemon->rss_kb);
+            return;
+        }
+    }
+    (void)printf("  %-9s is not running\n", name);
+}
+
+/* In a process of its own: a client of procd is one's for life. */
+static int print_sandbox(const char *name)
+{
+    char path[PATH_MAX];
+    struct procd_status status;
+    (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
+    if (procd_client_init(path) < 0) {
+        (void)printf("%s: %s\n", name,
+                     errno == ENOENT ? "does not run (systemctl start it)" : strerror(errno));
+        return EXIT_NOT_RUNNING;
+    }
+    if (procd_status(&status, ANSWER_TIMEOUT_MS) != PROCD_DONE) {
+        (void)printf("%s: procd does not answer\n", name);
+        return EXIT_NOT_RUNNING;
+    }
+    (void)printf("%s: running\n", name);
+    print_daemon(&status, "procd");
+    print_daemon(&status, "fcgi-app");
+    print_daemon(&status, "guard");
+    (void)printf("  jobs      %lld running; runners %lld, of which %lld wait for a command\n",
+                 (long long)status.running, (long long)status.runners,
+                 (long long)status.idle_runners);
+    (void)printf("  disk      %lld of %lld MiB free\n", (long long)(status.disk_free >> 20),
+                 (long long)(status.disk_total >> 20));
+    return EXIT_SUCCESS;
+}
+
+/* The exit status, the worse of this and `before`. */
+static int ask(const char *name, int before)
+{
+    int status = 0;
+    (void)fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int result = print_sandbox(name);
+        (void)fflush(stdout);
+        _exit(result);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+        log_line("%s: cannot ask: %m", name);
+        return EXIT_FAILURE;
+    }
+    return WEXITSTATUS(status) > before ? WEXITSTATUS(status) : before;
+}
+
+static int is_sandbox(const struct dirent *entry)
+{
+    return installation_is_name(entry->d_name);
+}
+
+static int ask_all(void)
+{
+    struct dirent **entries = NULL;
+    int result = EXIT_SUCCESS;
+    int count = scandir(state, &entries, is_sandbox, alphasort);
+    if (count < 0) {
+        log_line("%s: %m", state);
+        return EXIT_FAILURE;
+    }
+    for (int i = 0; i < count; i++) {
+        result = ask(entries[i]->d_name, result);
+        free(entries[i]);
+    }
+    free(entries);
+    if (count == 0) {
+        (void)puts("No sandbox has been started.");
+        return EXIT_NOT_RUNNING;
+    }
+    return result;
+}
+
+int status_main(int count, char **arguments)
+{
+    static const struct option known[] = {{"state", required_argument, NULL, 's'}, {0}};
+    int result = EXIT_SUCCESS;
+    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
+        if (option != 's') {
+            (void)fputs("usage: nginx-sandbox status [NAME...]\n", stderr);
+            return SUBCOMMAND_USAGE;
+        }
+        state = optarg;
+    }
+    if (optind == count) {
+        return ask_all();
+    }
+    for (int i = optind; i < count; i++) {
+        if (!subcommand_check_name(arguments[i])) {
+            return SUBCOMMAND_USAGE;
+        }
+        result = ask(arguments[i], result);
+    }
+    return result;
+}

@@ -1,0 +1,232 @@
+"""Pool mode: a sandbox without a secret, and the first token that gets it."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+
+import pytest
+
+from sandbox import BIN, DEADLINE, http_request, in_threads, proc_file, wait_until
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def place(tmp_path_factory):
+    """Where the claim is kept: the server's own."""
+    return tmp_path_factory.mktemp("claim") / "claim"
+
+
+@pytest.fixture
+def start(make_server, place):
+    """A function that starts servers of a pool; what they are told of a secret is that of the client."""
+    def start(**settings):
+        return make_server({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place), "SANDBOX_SECRET": None, **settings})
+
+    return start
+
+
+def ask(server, token, path="/list_processes", method="GET", body=None):
+    headers = {} if token is None else {"Authorization": token}
+    return server.call(method, path, body, token=False, headers=headers)
+
+
+def in_force(server):
+    """Waits until nginx compares by itself."""
+    def look():
+        return "secure_link_md5" in (server.run_dir / "nginx/generated/token.conf").read_text()
+
+    wait_until(look, "the digest in nginx's configuration")
+    server.healthy()
+
+
+def test_the_first_token_gets_it(start, place, tmp_path):
+    server = start()
+    for _ in range(3):
+        assert server.get("/health", token=False).json() == {"status": "ok"}
+        assert ask(server, "Bearer health", "/health").status_code == 200
+        assert ask(server, "Bearer health", "/health?full=1").status_code == 401
+    for nothing in (None, "", "Bearer", "Bearer ", "bearer x", "Basic x", "x", "Bearer  x"):
+        answer = ask(server, nothing)
+        assert answer.status_code == 401 and answer.json()["error"] and answer.headers["WWW-Authenticate"]
+    assert ask(server, None, "/nginx_sandbox_claim").status_code == 401
+    assert not place.exists()
+
+    first = "Bearer " + server.secret
+    answer = ask(server, first, "/run", "POST", {"cmd": f"touch {tmp_path}/ran; echo first"})
+    assert (answer.status_code, answer.json()["stdout"]) == (200, "first\n")
+    assert ask(server, "Bearer second").status_code == 401
+    for _ in range(2):
+        assert ask(server, first).status_code == 200
+        for other in ("Bearer second", first + "x", first[:-1], first.swapcase(), None):
+            assert ask(server, other).status_code == 401
+        assert ask(server, first, "/health?full=1").status_code in (200, 401)
+        in_force(server)
+    wait_until(lambda: ask(server, first, "/health?full=1").status_code == 200, "nginx to know the token by itself")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600 and re.fullmatch(r"1 \S{22} \S{22} \S{43}\n", place.read_text())
+    assert server.secret not in place.read_text() and os.listdir(place.parent) == [place.name]
+    for pid in server.launch.tree():
+        assert server.secret.encode() not in proc_file(pid, "cmdline") + proc_file(pid, "environ")
+
+
+def test_it_stays_whose_it_is(start, place):
+    """Over a stop and a start, and over kills of everything."""
+    server = start()
+    assert ask(server, "Bearer mine").status_code == 200
+    server.stop()
+    claim = place.read_text()
+    server.boot()
+    assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200
+    assert not (server.run_dir / "service/claim").exists()
+    old = server.kill_daemon("nginx")
+    server.back("nginx", old)
+    assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200
+    assert place.read_text() == claim
+
+
+def test_hundreds_at_once(start, place):
+    """Exactly one of them wins, with all of its requests; and what the others asked for is not done."""
+    server = start(SANDBOX_MAX_FAILED_AUTH="1000000")
+    os.chmod(server.home, 0o777)  # for the commands
+    count = 300
+
+    def one(number):
+        with server.raw(12 * DEADLINE) as raw:
+            body = b'{"cmd":"echo %d >>%s/ran"}' % (number, str(server.home).encode())
+            return raw.exchange(http_request("POST", "/run", [("Host", "x"), ("Authorization", f"Bearer token-{number // 2}"),
+                                                              ("Content-Length", str(len(body)))], body))[0]
+
+    statuses = in_threads(count, one)
+    winners = {number // 2 for number in range(count) if statuses[number] == 200}
+    assert len(winners) == 1 and set(statuses) == {200, 401}
+    winner, = winners
+    assert [statuses[2 * winner], statuses[2 * winner + 1]] == [200, 200]
+    assert sorted(map(int, pathlib.Path(server.home, "ran").read_text().split())) == [2 * winner, 2 * winner + 1]
+    in_force(server)
+    for number in range(count // 2):
+        assert ask(server, f"Bearer token-{number}").status_code == (200 if number == winner else 401)
+
+
+@pytest.mark.parametrize("token", ["x", "y" * 4096, 'a"b\\c$d;{}#', "pässwörd-✓", "two  words"])
+def test_any_token(start, token):
+    server = start()
+
+    def status(value):
+        with server.raw() as raw:
+            return raw.exchange(http_request("GET", "/list_processes", [("Host", "x"), ("Authorization", b"Bearer " + value)]))[0]
+
+    right = token.encode()
+    for _ in range(2):
+        assert status(right) == 200
+        assert status(right + b"x") == 401 and (len(right) == 1 or status(right[:-1]) == 401)
+        in_force(server)
+
+
+def test_a_token_that_is_too_long_claims_nothing(start, place):
+    server = start()
+    with server.raw() as raw:
+        assert raw.exchange(http_request("GET", "/list_processes", [("Host", "x"), ("Authorization", "Bearer " + "x" * 4097)]))[0] == 401
+    assert not place.exists()
+    assert ask(server, "Bearer good").status_code == 200
+
+
+def test_the_check_comes_before_the_body(start):
+    """Who is late is told so before a byte of the body, and takes nothing of fcgi-app."""
+    server = start()
+    assert ask(server, "Bearer mine").status_code == 200
+    in_force(server)
+    with server.raw() as raw:
+        raw.send(http_request("POST", "/write_file", [("Host", "x"), ("Authorization", "Bearer late"), ("Content-Length", "1000000")]))
+        assert raw.reader.readline().startswith(b"HTTP/1.1 401 ")
+
+
+def claimer(server):
+    found = [pid for pid in server.launch.tree() if proc_file(pid, "cmdline").split(b"\0")[1:2] == [b"claim"]]
+    return found[0] if found else None
+
+
+def test_a_service_that_dies(start, place):
+    """Before the claim, and right after it, when nginx does not know yet."""
+    server = start()
+    old = wait_until(lambda: claimer(server), "the service")
+    os.kill(old, signal.SIGKILL)
+    assert ask(server, "Bearer mine").status_code == 200  # (it waits for the next one)
+    assert claimer(server) != old
+    in_force(server)
+    # As if it had died between the two: nginx's files are those of before.
+    generated = server.run_dir / "nginx/generated"
+    (generated / "token.conf").write_text("")
+    (generated / "secrets.conf").write_text('map "" $nginx_sandbox_known { }\n')
+    old = claimer(server)
+    os.kill(old, signal.SIGKILL)
+    in_force(server)
+    wait_until(lambda: ask(server, "Bearer mine").status_code == 200, "the token to be right")
+    assert ask(server, "Bearer other").status_code == 401
+
+
+def test_a_claim_that_cannot_be_kept(start, place, tmp_path):
+    """Nobody gets the sandbox, and nothing is run."""
+    server = start()
+    place.parent.rename(place.parent.with_name("away"))
+    answer = ask(server, "Bearer mine", "/run", "POST", {"cmd": f"touch {tmp_path}/ran"})
+    assert answer.status_code == 500 and answer.json()["error"]
+    place.parent.with_name("away").rename(place.parent)
+    assert not (tmp_path / "ran").exists() and not place.exists()
+    assert ask(server, "Bearer other").status_code == 200
+
+
+GOOD = f"1 {'s' * 22} {'m' * 22} {'h' * 43}\n"
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"SANDBOX_SECRET": "x"}, "SANDBOX_SECRET"), ({"SANDBOX_SECRET_FILE": "/etc/hostname"}, "SANDBOX_SECRET_FILE"),
+    ({"SANDBOX_AUTH_MODE": "pond"}, "SANDBOX_AUTH_MODE"), ({"SANDBOX_SECRET_PATH": None}, "SANDBOX_SECRET_PATH"),
+    ({"SANDBOX_SECRET_PATH": "relative"}, "SANDBOX_SECRET_PATH"), ({"SANDBOX_SECRET_PATH": "/none/such"}, "SANDBOX_SECRET_PATH"),
+    ({"SANDBOX_SECRET_PATH": "/proc/x"}, "SANDBOX_SECRET_PATH"), ({"SANDBOX_SECRET_PATH": "{run}/claim"}, "run directory"),
+])
+def test_what_is_refused_at_the_start(place, home, settings, words):
+    assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place), **settings}, home, words)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "garbage", GOOD[:-1], GOOD + "\n", GOOD + GOOD, GOOD.replace("1", "2", 1), GOOD.replace("m", "", 1),
+                                     GOOD.replace("h", "!", 1), GOOD[:40], "x" * 10000, GOOD.replace(" ", "\0")])
+def test_a_damaged_claim(place, home, content):
+    """Refused, and left as it is: it may be somebody's."""
+    place.write_text(content)
+    place.chmod(0o600)
+    assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place)}, home, "damaged")
+    assert place.read_text() == content
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o644), lambda path: (path.unlink(), path.mkdir()),
+                                   lambda path: (path.rename(path.with_name("other")), path.symlink_to("other"))],
+                         ids=["readable", "a directory", "a link"])
+def test_a_claim_that_is_not_ours_alone(place, home, spoil):
+    place.write_text(GOOD)
+    place.chmod(0o600)
+    spoil(place)
+    assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place)}, home, "SANDBOX_SECRET_PATH")
+
+
+@pytest.fixture
+def home():
+    """A directory that nginx's workers may enter."""
+    path = tempfile.mkdtemp(prefix="nxs-pool-")
+    os.chmod(path, 0o755)
+    yield pathlib.Path(path)
+    shutil.rmtree(path)
+
+
+def assert_refused(settings, home, words):
+    run = home / "run"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX_")}
+    environment.update({"SANDBOX_RUN_DIR": str(run), **settings})
+    environment = {name: value.replace("{run}", str(run)) for name, value in environment.items() if value is not None}
+    run.mkdir()
+    done = subprocess.run([BIN / "nginx-sandbox", "--without-nginx"], env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert done.returncode != 0 and done.stdout == "" and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr

@@ -1,0 +1,116 @@
+"""The subcommands of a machine with the package, as far as they need none (tests/deb has the rest)."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+from sandbox import BIN
+
+PROGRAM = str(BIN / "nginx-sandbox")
+
+
+def run(*arguments):
+    """(exit status, standard output, standard error)"""
+    done = subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def etc(tmp_path):
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+def secret(etc, action, *name):
+    return run("secret", "--etc", str(etc), action, *name)
+
+
+def test_a_wrong_subcommand_lists_those_there_are():
+    status, output, error = run("nonsense")
+    assert status == 2 and output == ""
+    assert all(f"\n  {name} " in error for name in ("render", "check", "status", "secret", "hold"))
+
+
+@pytest.mark.parametrize("arguments", [["secret"], ["secret", "nonsense"], ["secret", "init", "a", "b"], ["secret", "--none", "init"],
+                                       ["hold"], ["hold", "a", "b"], ["status", "--none"], ["check", "more"]])
+def test_a_wrong_command_line(arguments):
+    status, output, error = run(*arguments)
+    assert status == 2 and output == "" and f"usage: nginx-sandbox {arguments[0]}" in error
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a_b", "../a", "a" * 33, "map", "nginx-sandbox"])
+def test_names_that_are_none(etc, name):
+    assert run("secret", "--etc", str(etc), "--", "init", name)[0] == 1
+    assert not list(etc.iterdir())
+
+
+def test_init_makes_a_secret_once(etc):
+    assert secret(etc, "init") == (0, "", "")
+    file = etc / "default.secret"
+    text = file.read_text()
+    assert len(text) == 65 and text.endswith("\n") and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert secret(etc, "init") == (0, "", "") and file.read_text() == text
+    assert secret(etc, "init", "box")[0] == 0 and (etc / "box.secret").read_text() != text
+
+
+def test_rotate_and_retire(etc):
+    file = etc / "default.secret"
+    secret(etc, "init")
+    seen = file.read_text().splitlines()
+    for _ in range(2):
+        status, output, error = secret(etc, "rotate")
+        assert (status, error) == (0, "") and "secret retire default" in output
+        lines = file.read_text().splitlines()
+        assert len(lines) == 2 and lines[1] == seen[-1] and lines[0] not in seen
+        assert not any(line in output for line in lines)
+        seen.append(lines[0])
+    assert (etc / "nginx" / "http.conf").exists()
+    assert secret(etc, "retire")[0] == 0 and file.read_text() == seen[-1] + "\n"
+    assert secret(etc, "retire")[0] == 0 and file.read_text() == seen[-1] + "\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert sorted(path.name for path in etc.iterdir()) == ["default.secret", "nginx"]
+
+
+def test_a_last_line_without_an_end(etc):
+    (etc / "default.secret").write_text("given")
+    (etc / "default.secret").chmod(0o600)
+    assert secret(etc, "rotate")[0] == 0
+    assert (etc / "default.secret").read_text().splitlines()[1:] == ["given"]
+
+
+def test_what_cannot_be_rendered_leaves_the_secrets(etc):
+    secret(etc, "init")
+    before = (etc / "default.secret").read_text()
+    (etc / "nginx-sandbox.conf").write_text("PORT=none\n")
+    status, _, error = secret(etc, "rotate")
+    assert status == 1 and "PORT must be a number" in error and "secrets of default are as they were" in error
+    assert (etc / "default.secret").read_text() == before
+
+
+def test_retire_without_a_secret(etc):
+    status, _, error = secret(etc, "retire")
+    assert status == 1 and "default.secret: No such file or directory" in error
+
+
+def test_status_where_nothing_runs(tmp_path):
+    assert run("status", "--state", str(tmp_path)) == (3, "No sandbox has been started.\n", "")
+    (tmp_path / "box").mkdir()
+    status, output, _ = run("status", "--state", str(tmp_path))
+    assert status == 3 and output.startswith("box: does not run")
+    assert run("status", "--state", str(tmp_path), "box")[0] == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can see all that check looks at")
+def test_check_without_an_installation(etc):
+    status, output, error = run("check", "--etc", str(etc), "--state", str(etc))
+    assert status == 1 and "there is no sandbox" in error
+    assert "- The settings cannot be used" in output
+
+
+def test_hold_without_a_delegated_cgroup(tmp_path):
+    """What the unit gives it is a must."""
+    environment = {"PATH": os.environ["PATH"], "SANDBOX_CGROUP": "off"}
+    done = subprocess.run([PROGRAM, "hold", "--state", str(tmp_path), "box"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "SANDBOX_CGROUP must not be off under systemd" in done.stderr

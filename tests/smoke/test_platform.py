@@ -1,0 +1,521 @@
+"""Sandboxes in an nginx that is there already: `nginx-sandbox render`, two include lines, and all that may be behind them."""
+
+import contextlib
+import http.client
+import http.server
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import threading
+import uuid
+
+import pytest
+import requests
+
+from platform_nginx import MODULES, Platform, Site
+from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, wait_until
+
+NEEDS_HTTP_JS = pytest.mark.skipif(not os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="needs libnginx-mod-http-js")
+
+
+@pytest.fixture
+def platform(home):
+    with Platform(home) as platform:
+        yield platform
+
+
+def assert_error(answer, status):
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json"), answer.text
+    assert answer.json()["error"] and answer.headers["X-Request-ID"]
+    assert "X-Site" not in answer.headers
+
+
+def told_to_wait(site):
+    """Guesses until it is a 429, which is the value."""
+    def guess():
+        answer = site.get("/list_processes", headers={"Authorization": "Bearer wrong"})
+        assert answer.status_code in (401, 429)
+        return [answer] if answer.status_code == 429 else None  # (an answer with an error is not true)
+
+    return wait_until(guess, "a 429")[0]
+
+
+# ---- the operator's own sites ----
+
+PROBES = [
+    ("GET", "/", {}, b""), ("GET", "/hello", {"Authorization": "Bearer x"}, b""), ("HEAD", "/hello", {}, b""),
+    ("GET", "/none", {}, b""), ("GET", "/run", {}, b""), ("GET", "/health", {}, b""), ("GET", "/x.php", {}, b""), ("GET", "/sandboxes", {}, b""),
+    ("GET", "/sandbox", {}, b""), ("POST", "/", {}, b"x"), ("POST", "/", {}, b"x" * 2000), ("GET", "/static/page.html", {}, b""),
+    ("GET", "/static/", {}, b""), ("GET", "/index.html", {"Accept-Encoding": "gzip"}, b""), ("GET", "/", {"Range": "bytes=0-3"}, b""),
+    ("GET", "/", {"Host": "other.example.org"}, b""), ("GET", "/none", {"Host": "other.example.org"}, b""),
+    ("GET", "/sandbox/run", {"Host": "other.example.org"}, b""), ("GET", "/limited.html", {}, b""), ("GET", "/limited.html", {}, b""),
+]
+
+
+def describe(platform):
+    """What its own sites answer and log."""
+    mark = f"/{uuid.uuid4()}"
+    requests.get(f"http://127.0.0.1:{platform.plain}{mark}", timeout=TIMEOUT)
+    answers = []
+    for method, target, headers, body in PROBES:
+        for tls in (True, False):
+            connection = Site(platform, "", tls=tls).connection(TIMEOUT)
+            connection.request(method, target, body or None, headers)
+            response = connection.getresponse()
+            kept = sorted(item for item in response.getheaders() if item[0] not in ("Date", "Expires", "ETag", "Last-Modified"))
+            answers.append((method, target, headers, response.status, kept, response.read()))
+            connection.close()
+    with socket.create_connection(("127.0.0.1", platform.tcp), timeout=TIMEOUT) as connection:
+        answers.append(connection.recv(100))
+
+    def lines():
+        found = (platform.home / "access.log").read_text().partition(mark)[2].splitlines()[1:]
+        return found if len(found) == 2 * len(PROBES) else None
+
+    return answers, wait_until(lines, "a line for each request")
+
+
+def test_nothing_else_changes(platform):
+    """Other sites, their error pages, limits and logs are the same before, with two include lines and a third, and after."""
+    platform.settings(SANDBOX_PREFIX="/sandbox", SANDBOX_MAX_FAILED_AUTH=1)
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.configure()
+    platform.start_nginx()
+    before = describe(platform)
+    platform.stop_nginx(signal.SIGTERM)  # with it goes what the limits remember
+    assert {answer[3] for answer in before[0][:-1]} == {200, 206, 403, 404, 405, 413, 429}
+
+    platform.include_all()
+    platform.start_nginx()
+    site = Site(platform, "secret", "/sandbox")
+    assert site.shell("echo inside") == "inside\n"
+    told_to_wait(site)
+    ours = (platform.home / "access.log").read_text().count(" /sandbox/")
+    assert ours >= 3
+    during = describe(platform)
+    assert during == before
+    errors = (platform.home / "error.log").read_text()
+    assert "secret" not in errors and "[error]" not in re.sub(r".*limiting requests.*|.*intended to send too large body.*|.*No such file.*|"
+                                                              r".*is forbidden.*", "", errors)
+
+
+# ---- below a prefix, and as a host of its own ----
+
+
+@pytest.mark.parametrize("setting, prefix", [("/koyeb-sandbox", "/koyeb-sandbox"), ("/a, /a/b-c/", "/a/b-c"), ("/a,/a/b-c", "/a"), (None, "")],
+                         ids=["prefix", "prefix in a prefix", "prefix around a prefix", "host"])
+def test_the_api_over_tls(platform, setting, prefix):
+    """Each endpoint kind and each error, below a prefix that fcgi-app does not see."""
+    platform.settings(**({"SANDBOX_PREFIX": f'"{setting}"'} if setting else {}), SANDBOX_MAX_BODY="1k", SANDBOX_MAX_FAILED_AUTH=1000000)
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    site = Site(platform, "secret", prefix)
+    answer = site.get("/health", token=False)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert set(site.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "guard"}
+    assert site.get("/health?full=1", token=False).status_code == 401
+    assert site.run("echo $0; echo >&2 two; exit 3")["code"] == 3
+    with site.stream("echo one; echo two") as stream:
+        assert [event.data.get("data") for event in stream.events()] == ["one", "two", None]
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+    job = site.start("echo logged")["id"]
+    assert site.lines(job) == ["logged"]
+    assert site.get(f"/get_process?id={job}").json()["id"] == job
+
+    for path in ("/run", "//run", "/%72un", "/x/../run", "/list_processes", "/process_logs_streaming?id=x"):
+        assert_error(site.call("POST", path, {"cmd": "true"}, token=False), 401)
+        if prefix:
+            assert_error(site.call("POST", path, {"cmd": "true"}, token=False, headers={"Authorization": "Bearer secre"}), 401)
+    assert_error(site.call("POST", "/run", {"cmd": "x" * 2000}), 413)
+    assert_error(site.call("POST", "/run", {"cmd": "x" * 2000}, token=False), 401)
+    assert_error(site.get("/run"), 405)
+    if prefix:  # all below is the sandbox's
+        for path in ("/nothing", "/run/", "/x.php", "/"):
+            assert_error(site.get(path), 404)
+            assert_error(site.get(path, token=False), 401)
+        answer = Site(platform, "secret").call("POST", "/run", {"cmd": "true"})
+        assert answer.status_code == 404 and "404, the site's own" in answer.text
+    else:
+        assert "404, the site's own" in site.get("/nothing").text
+
+
+def test_too_many_wrong_tokens_below_a_prefix(platform):
+    platform.settings(SANDBOX_PREFIX="/sandbox", SANDBOX_MAX_FAILED_AUTH=1)
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    site = Site(platform, "secret", "/sandbox")
+    answer = told_to_wait(site)
+    assert_error(answer, 429)
+    assert answer.headers["Retry-After"] == "1"
+    assert site.shell("echo fine") == "fine\n"
+
+
+def test_nginx_starts_without_the_daemons(platform):
+    """And says 503 for them."""
+    platform.settings(SANDBOX_PREFIX="/sandbox")
+    platform.add("default", "secret", run=False)
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    site = Site(platform, "secret", "/sandbox")
+    for answer in (site.get("/health", token=False), site.post("/run", cmd="true")):
+        assert_error(answer, 503)
+        assert answer.headers["Retry-After"]
+
+
+# ---- several sandboxes ----
+
+NAMES = ("default", "include", "x" * 32)  # the first two mean something to a map
+HOSTS = ("hostnames;", "one.example.org default;", "# a comment", "  *.two.example.org\tinclude ;", f'"~^three[.-]" {NAMES[2]};')
+KEYS = ("one default;", "two include;", f"three {NAMES[2]};")
+
+
+@pytest.mark.parametrize("by", ["host", "header"])
+def test_sandboxes_behind_one_nginx(platform, by):
+    """Each with its own secret, sockets, port and failures; who is nobody's gets nowhere."""
+    names = NAMES
+    if by == "host":
+        platform.map(*HOSTS)
+        headers = [{"Host": host} for host in ("one.example.org", "x.two.example.org", "three-4")]
+        nobody = {"Host": "www.example.org"}
+    else:
+        platform.map(*KEYS)
+        platform.settings(SANDBOX_ROUTE_BY="http_x_routing_key", SANDBOX_MAX_FAILED_AUTH=1)
+        headers = [{"X-Routing-Key": key} for key in ("one", "two", "three")]
+        nobody = {"X-Routing-Key": "four"}
+    proxies = [platform.add(name, f"secret of {name}") for name in names]
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    sites = [Site(platform, f"secret of {name}", headers=headers[i], proxy_port=proxies[i]) for i, name in enumerate(names)]
+
+    for i, site in enumerate(sites):
+        assert site.get("/health", token=False).status_code == 200
+        site.start(f"echo I am {names[i]}")
+    for i, site in enumerate(sites):
+        assert [process["command"] for process in site.processes()] == [f"echo I am {names[i]}"]
+        for j, other in enumerate(sites):
+            if j != i:
+                answer = site.get("/list_processes", headers={"Authorization": f"Bearer {other.secret}"})
+                assert answer.status_code in (401, 429)
+
+    for secret in (None, *(site.secret for site in sites)):
+        stranger = Site(platform, secret or "", headers=nobody)
+        for path in ("/health", "/list_processes", "/health?full=1"):
+            assert stranger.get(path, token=secret is not None).status_code in (401, 429)
+    assert Site(platform, sites[0].secret).get("/list_processes").status_code in (401, 429)
+
+    if by == "header":
+        told_to_wait(sites[0])
+        wait_until(lambda: sites[1].get("/list_processes", token=False).status_code == 401, "a guess at another sandbox")
+        assert sites[0].shell("echo fine") == "fine\n"
+
+    with contextlib.ExitStack() as stack:
+        targets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in sites]
+        for site, target in zip(sites, targets):
+            assert site.post("/bind_port", port=target.getsockname()[1]).status_code == 200
+        for site, target in zip(sites, targets):
+            target.settimeout(TIMEOUT)
+            with socket.create_connection((site.proxy_host, site.proxy_port), timeout=TIMEOUT) as client:
+                accepted, _ = target.accept()
+                accepted.sendall(b"there")
+                assert client.recv(10) == b"there"
+                accepted.close()
+        # A proxy that leads to a proxy might go in circles.
+        sites[0].post("/unbind_port")
+        assert sites[0].post("/bind_port", port=proxies[1]).status_code == 200
+        with socket.create_connection((sites[0].proxy_host, sites[0].proxy_port), timeout=TIMEOUT) as client:
+            assert client.recv(1) == b""
+
+
+def accepted_connections(path):
+    """The inodes of the connections that a listening unix socket has accepted (proc_pid_net(5))."""
+    rows = [line.split() for line in pathlib.Path("/proc/net/unix").read_text().splitlines()]
+    return {row[6] for row in rows if row[-1] == str(path) and row[5] == "03" and row[6] != "0"}
+
+
+def test_connections_are_kept(platform):
+    """Though the upstream is chosen by a variable: one worker, one client, one connection to each fcgi-app."""
+    platform.map("one one;", "default two;")
+    for name in ("one", "two"):
+        platform.add(name, name)
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    sites = [Site(platform, "one", headers={"Host": "one"}), Site(platform, "two")]
+
+    def ask(count):
+        for _ in range(count):
+            for site in sites:
+                assert site.get("/list_processes").status_code == 200
+
+    def connections():
+        return [accepted_connections(platform.state / site.secret / "fcgi-app.sock") for site in sites]
+
+    before = connections()  # (guard has one, too)
+    ask(1)
+    kept = [after - others for after, others in zip(connections(), before)]
+    assert all(kept)
+    ask(50)
+    assert all(after & found for after, found in zip(connections(), kept))
+
+
+# ---- a secret takes the place of another ----
+
+SECRETS = ["plain-old-secret", 'a"b\'c$d\\e;f{g}h#i ${http_host} %41~*^.*$', "pässwörd-✓-😀-日本", "x" * 4096, "y", b"\xff\xfe not UTF-8 \x80"]
+
+
+def status(platform, *values):
+    """Of a request with these Authorization headers."""
+    with Site(platform, "", tls=False).raw() as raw:
+        headers = [("Host", "x"), *(("Authorization", value) for value in values)]
+        return raw.exchange(http_request("GET", "/list_processes", headers))[0]
+
+
+@NEEDS_HTTP_JS
+def test_several_secrets_at_once(platform):
+    """Each of them is right, exactly; nothing near it is, and no two headers are."""
+    platform.settings(SANDBOX_MAX_FAILED_AUTH=1000000)
+    platform.add("default", *SECRETS)
+    platform.rendered()
+    platform.include_all(js=True)
+    platform.start_nginx()
+    for secret in SECRETS:
+        secret = secret if isinstance(secret, bytes) else secret.encode()
+        right = b"Bearer " + secret
+        assert status(platform, right) == 200, secret
+        for wrong in (right[:-1], right + b"x", b"bearer " + secret, b"Bearer  " + secret, secret, b"Bearer " + secret.swapcase(),
+                      b"Bearer " + secret + b" " + secret, b"Bearer " + secret[1:], b"Bearer " + secret.replace(b"\\", b"")):
+            if wrong.rstrip() not in (b"Bearer " + (other if isinstance(other, bytes) else other.encode()) for other in SECRETS):
+                assert status(platform, wrong) in (400, 401), wrong
+        for pair in ((right, right), (right, b"Bearer wrong"), (b"Bearer wrong", right), (b"", right)):
+            assert status(platform, *pair) in (400, 401), pair
+    for wrong in ((), (b"",), (b"Bearer",), (b"Bearer \xc3\xbf\xc3\xbe not UTF-8 \xc2\x80",),
+                  ("Bearer \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} not UTF-8 \N{REPLACEMENT CHARACTER}".encode(),)):
+        assert status(platform, *wrong) == 401, wrong
+    assert "js" not in (platform.home / "error.log").read_text()
+
+
+def open_streams(site, job, count):
+    """So many log streams, each of which has shown its first line."""
+    streams = in_threads(count, lambda _: EventStream(site, "GET", f"/process_logs_streaming?id={job}", timeout=BIG_TIMEOUT, answer_timeout=BIG_TIMEOUT))
+    for stream in streams:
+        assert stream.next().data["data"] == "first"
+    return streams
+
+
+def assert_whole(streams):
+    for stream in streams:
+        assert [(event.name, event.data.get("data")) for event in stream.events()] == [("log", "last"), ("complete", None)]
+        assert not stream.cut
+        stream.close()
+
+
+def gated(platform, name="go"):
+    return f"echo first; while [ ! -e {platform.home}/{name} ]; do sleep 0.05; done; echo last"
+
+
+@NEEDS_HTTP_JS
+def test_a_rotation_ends_nothing(platform):
+    """old, then new and old, then new: each by a reload, and what is open lives on."""
+    platform.add("default", "old")
+    platform.rendered()
+    platform.include_all(js=True)
+    platform.start_nginx()
+    old, new = Site(platform, "old"), Site(platform, "new")
+    daemons = sorted(platform.daemons["default"].tree())
+    job = old.start(gated(platform))["id"]
+    streams = open_streams(old, job, 5)
+    assert new.get("/list_processes").status_code == 401
+    assert "secure_link_md5" in (platform.etc / "nginx/generated/token.conf").read_text()
+
+    platform.secrets("default", "new", "old")
+    platform.rendered()
+    platform.reload()
+    assert old.status(job) == new.status(job) == "running"
+    streams += open_streams(new, job, 5)
+    assert old.get("/health?full=1").status_code == new.get("/health?full=1").status_code == 200
+
+    platform.secrets("default", "new")
+    platform.rendered()
+    platform.reload()
+    assert old.get("/list_processes").status_code == 401 and new.status(job) == "running"
+    assert "secure_link_md5" in (platform.etc / "nginx/generated/token.conf").read_text()
+    with old.stream("true") as stream:
+        assert stream.status == 401
+
+    (platform.home / "go").touch()
+    assert_whole(streams)
+    assert set(platform.daemons["default"].tree()) >= {pid for pid in daemons if alive(pid)} and new.ended(job) == "completed"
+
+
+def test_no_secret_is_written(platform):
+    """The files of nginx hold digests, and these are nobody else's to read."""
+    for count in (1, 2):
+        platform.secrets("default", *("tell-tale-one", "tell-tale-two")[:count])
+        platform.rendered()
+        paths = [path for path in (platform.etc / "nginx").rglob("*") if path.is_file()]
+        assert len(paths) > 15
+        salted = []
+        for path in paths:
+            text = path.read_text()
+            assert "tell-tale" not in text, path
+            if re.search(r'(?m)^_default "|^secure_link_md5', text):
+                assert path.stat().st_mode & 0o077 == 0, path
+                salted.append(text)
+        assert len(salted) == (2 if count == 1 else 1)
+        platform.rendered()
+        assert all(path.read_text() not in salted for path in paths), "the same salt again"
+
+
+# ---- reload and stop ----
+
+
+def test_a_reload_loses_no_stream(platform):
+    """200 streams, two reloads; new requests go to new workers meanwhile. And with as many open a stop is a stop."""
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.include_all(workers=2)
+    platform.start_nginx()
+    site = Site(platform, "secret", tls=False)
+    job = site.start(gated(platform))["id"]
+    streams = open_streams(site, job, 200)
+    old = platform.reload()
+    assert site.shell("echo new") == "new\n"
+    platform.reload()
+    assert site.shell("echo newer") == "newer\n"
+    (platform.home / "go").touch()
+    assert_whole(streams)
+    wait_until(lambda: not any(map(alive, old)), "the old workers to end")
+
+    job = site.start(gated(platform, "never"))["id"]
+    streams = open_streams(site, job, 200)
+    old = platform.reload()
+    workers = [pid for pid in {*old, *platform.workers()} if alive(pid)]
+    assert len(workers) > 2
+    platform.stop_nginx(signal.SIGTERM)
+    wait_until(lambda: not any(map(alive, workers)), "the workers to end")
+    for stream in streams:
+        stream.close()
+
+
+# ---- who may come at all ----
+
+
+def documented(word):
+    """The nginx configuration in docs/nginx.md that holds `word`."""
+    blocks = re.findall(r"```nginx\n(.*?)```", (REPOSITORY / "docs/nginx.md").read_text(), re.S)
+    found = [block for block in blocks if word in block]
+    assert len(found) == 1
+    return found[0]
+
+
+def ask_with_certificate(platform, port, name, headers=None, path="/list_processes"):
+    """(status, body) of a request with the client certificate of that name, or none."""
+    context = ssl.create_default_context(cafile=platform.home / "cert.pem")
+    if name:
+        context.load_cert_chain(platform.home / f"{name}.pem", platform.home / f"{name}-key.pem")
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT, context=context)
+    connection.request("GET", path, headers=headers or {})
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, body
+
+
+def inner_server():
+    """The documented one that only nginx talks to."""
+    block = documented("listen unix:")
+    return block[:block.index("\n}\n") + 3]
+
+
+def configure_as_documented(platform, text):
+    """These servers of docs/nginx.md, with the paths and ports of this test; the port of TLS."""
+    port = Port()
+    platform.ports.append(port)
+    front = platform.home / "sandbox-front.conf"
+    front.write_text(documented("proxy_buffering off").replace("/run/nginx-sandbox.sock", f"{platform.home}/inner.sock")
+                     .replace("your-secret-here", "secret"))
+    front.chmod(0o600)
+    for written, here in (("listen 443 ssl", f"listen 127.0.0.1:{port.number} ssl"), ("/etc/ssl/sandbox.pem", f"{platform.home}/cert.pem"),
+                          ("/etc/ssl/sandbox-key.pem", f"{platform.home}/key.pem"), ("/etc/ssl/clients.pem", f"{platform.home}/friend.pem"),
+                          ("/run/nginx-sandbox.sock", f"{platform.home}/inner.sock"), ("/etc/nginx-sandbox/", f"{platform.etc}/"),
+                          ("/etc/nginx/sandbox-front.conf", str(front))):
+        text = text.replace(written, here)
+    platform.configure(http=platform.include("http"), servers=text)
+    return port.number
+
+
+@pytest.fixture
+def guarded(platform):
+    """A sandbox, and certificates of a friend and of a stranger."""
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.certify("friend", "friend")
+    platform.certify("stranger", "stranger")
+    return platform
+
+
+def test_a_certificate_besides_the_token(guarded):
+    port = configure_as_documented(guarded, documented("without a certificate of theirs"))
+    guarded.start_nginx()
+    right, wrong = {"Authorization": "Bearer secret"}, {"Authorization": "Bearer wrong"}
+    assert ask_with_certificate(guarded, port, "friend", right) == (200, b'{"processes":[]}')
+    assert ask_with_certificate(guarded, port, "friend", wrong)[0] == 401
+    for name in ("stranger", None):
+        for path in ("/list_processes", "/health"):
+            assert ask_with_certificate(guarded, port, name, right, path)[0] == 400
+
+
+def test_a_certificate_in_the_place_of_the_token(guarded):
+    port = configure_as_documented(guarded, documented("listen unix:"))
+    guarded.start_nginx()
+    assert ask_with_certificate(guarded, port, "friend") == (200, b'{"processes":[]}')
+    assert ask_with_certificate(guarded, port, "friend", {"Authorization": "Bearer wrong"})[0] == 200
+    for name in ("stranger", None):
+        assert ask_with_certificate(guarded, port, name, {"Authorization": "Bearer secret"})[0] == 400
+
+    class Friend(Site):
+        """A client with the certificate of a friend and no token."""
+
+        def connection(self, timeout):
+            context = ssl.create_default_context(cafile=guarded.home / "cert.pem")
+            context.load_cert_chain(guarded.home / "friend.pem", guarded.home / "friend-key.pem")
+            return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context)
+
+    with Friend(guarded, "none").stream(f"echo one; while [ ! -e {guarded.home}/go ]; do sleep 0.05; done; echo two") as stream:
+        assert stream.next().data["data"] == "one"  # not held back
+        (guarded.home / "go").touch()
+        assert [event.data.get("data") for event in stream.events()] == ["two", None]
+
+
+class Judge(http.server.BaseHTTPRequestHandler):
+    """Lets one token through, as a service does that reads JWTs."""
+
+    def do_GET(self):
+        self.send_response(204 if self.headers["Authorization"] == "Bearer a.good.jwt" and not self.headers["Content-Length"] else 401)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_service_that_judges(guarded):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge) as judge:
+        threading.Thread(target=judge.serve_forever, daemon=True).start()
+        servers = documented("auth_request").replace("127.0.0.1:9999", "127.0.0.1:%d" % judge.server_address[1])
+        port = configure_as_documented(guarded, inner_server() + servers)
+        guarded.start_nginx()
+        assert ask_with_certificate(guarded, port, None, {"Authorization": "Bearer a.good.jwt"}) == (200, b'{"processes":[]}')
+        for token in ("a.bad.jwt", "secret"):
+            assert ask_with_certificate(guarded, port, None, {"Authorization": f"Bearer {token}"})[0] == 401
+        assert ask_with_certificate(guarded, port, None)[0] == 401
+        judge.shutdown()

@@ -1,0 +1,169 @@
+"""`nginx-sandbox render` alone: what it refuses, and that the files of nginx are all new or all old."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from foreground import LAUNCHER
+from platform_nginx import MODULES, Platform
+from sandbox import in_threads, wait_until
+
+
+@pytest.fixture
+def platform(tmp_path):
+    with Platform(tmp_path) as platform:
+        platform.add("default", "secret", run=False)
+        yield platform
+
+
+def tree(platform):
+    """{path: (mode, content)} of what is in the directory of settings."""
+    return {str(path.relative_to(platform.etc)): (path.lstat().st_mode, path.read_bytes() if path.is_file() else None)
+            for path in platform.etc.rglob("*")}
+
+
+def write(name, text, mode=0o644):
+    def change(platform):
+        path = platform.etc / name
+        path.unlink(missing_ok=True)
+        path.touch(mode)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return change
+
+
+def several(*changes):
+    return lambda platform: [change(platform) for change in changes]
+
+
+SECRET = write("two.secret", "x\n", 0o600)
+
+WRONG = {
+    "no sandbox": (lambda platform: [(platform.etc / name).unlink() for name in ("default.secret", "default.conf")], "no NAME.secret"),
+    "no secret": (write("default.secret", "\n", 0o600), "holds no secret"),
+    "too many secrets": (write("default.secret", "x\n" * 17, 0o600), "more than 16"),
+    "a secret that is too long": (write("default.secret", "x" * 4097, 0o600), "longer than 4096"),
+    "a secret with a control character": (write("default.secret", "a\tb\n", 0o600), "control character"),
+    "a secret with a NUL": (write("default.secret", b"a\0b\n", 0o600), "NUL"),
+    "a secret with a space at its end": (write("default.secret", "a \n", 0o600), "space"),
+    "a secret that others may read": (write("default.secret", "a\n", 0o644), "chmod 600"),
+    "a secret that is a directory": (several(lambda p: (p.etc / "default.secret").unlink(), lambda p: (p.etc / "default.secret").mkdir()), "no file"),
+    "settings without a secret": (write("two.conf", ""), "two.secret"),
+    "a bad name": (write("Two.secret", "x\n", 0o600), "name"),
+    "a name that means something": (write("map.secret", "x\n", 0o600), "name"),
+    "a name that is too long": (write("x" * 33 + ".secret", "x\n", 0o600), "at most 32"),
+    "a bad line": (write("nginx-sandbox.conf", "#\nexport A=b\n"), "line 2"),
+    "a quote": (write("nginx-sandbox.conf", 'A="b\n'), "line 1"),
+    "an escape": (write("nginx-sandbox.conf", "A=b\\\n"), "line 1"),
+    "a bad value": (write("nginx-sandbox.conf", "SANDBOX_MAX_BODY=x\n"), "SANDBOX_MAX_BODY"),
+    "a bad value of one": (write("default.conf", "PROXY_PORT=0\n"), "default.conf: PROXY_PORT"),
+    "one's own of what is for all": (write("default.conf", "SANDBOX_MAX_BODY=1k\n"), "SANDBOX_MAX_BODY"),
+    "a pool": (write("default.conf", "SANDBOX_AUTH_MODE=pool\n"), "SANDBOX_AUTH_MODE"),
+    "a bad prefix": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=sandbox\n"), "SANDBOX_PREFIX"),
+    "a prefix that nginx reads otherwise": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=/a.b\n"), "SANDBOX_PREFIX"),
+    "two slashes": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=/a//b\n"), "SANDBOX_PREFIX"),
+    "many prefixes": (write("nginx-sandbox.conf", f"SANDBOX_PREFIX={','.join(f'/{number}' for number in range(17))}\n"), "16"),
+    "a bad variable": (write("nginx-sandbox.conf", "SANDBOX_ROUTE_BY=$host\n"), "SANDBOX_ROUTE_BY"),
+    "one port for two": (several(SECRET, write("two.conf", "PROXY_PORT=4000\n"), write("default.conf", "PROXY_PORT=4000\n")), "4000"),
+    "a map to nobody": (write("map.conf", "x three;\n"), "three"),
+    "a map without a semicolon": (write("map.conf", "x default\n"), "map.conf"),
+    "a map with more on a line": (write("map.conf", "x y default;\n"), "map.conf"),
+    "a map with a block": (write("map.conf", "x} default;\n"), "map.conf"),
+    "a map with a quote": (write("map.conf", '"x default;\n'), "map.conf"),
+    "a map that includes": (write("map.conf", "include /etc/hosts;\n"), "map.conf"),
+    "nobody to be for": (several(write("two.secret", "x\n", 0o600), lambda p: (p.etc / "default.secret").unlink(),
+                                 lambda p: (p.etc / "default.conf").unlink()), "all requests are for default"),
+}
+
+
+@pytest.mark.parametrize("change, words", WRONG.values(), ids=WRONG.keys())
+def test_what_is_refused(platform, change, words):
+    """One line says what, and nginx's files stay as they were."""
+    platform.rendered()
+    change(platform)
+    before = tree(platform)
+    done = platform.render()
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+    assert tree(platform) == before
+
+
+def test_what_is_taken(platform):
+    platform.secrets("two", "y")
+    write("nginx-sandbox.conf", ' # a comment\n;another\n\nPROXY_PORT = 4001\n'.replace(" = ", "=") + "SANDBOX_MAX_BODY=' 2k'\nSANDBOX_MAX_BODY=\"1k\" \r\n"
+          "SANDBOX_PREFIX=/a, /b\nSANDBOX_FUTURE=unknown\n")(platform)
+    write("two.conf", "PROXY_PORT=4002")(platform)
+    write("default.conf", "")(platform)
+    platform.map("hostnames;", "", ".example.org two;", '"~^x{2} y" two;', "default default;")
+    platform.rendered()
+    generated = platform.etc / "nginx/generated"
+    assert "client_max_body_size 1024;" in (generated / "limits.conf").read_text()
+    proxies = (generated / "proxies.conf").read_text()
+    assert "listen 4001 " in proxies and "listen 4002 " in proxies
+    sandboxes = (generated / "sandboxes.conf").read_text()
+    assert 'hostnames;\n.example.org two;\n"~^x{2} y" two;\ndefault default;\n' in sandboxes
+    assert (generated / "locations.conf").read_text().count("location ^~ /") == 2
+    assert f"server unix:{platform.state}/two/fcgi-app.sock;" in sandboxes
+    platform.include_all()
+
+
+@pytest.mark.parametrize("arguments", [["--nothing"], ["word"], ["--etc", "relative"], ["--etc", "/nowhere"], ["--state", "/a b"]])
+def test_bad_arguments(platform, arguments):
+    done = subprocess.run([*LAUNCHER, "render", "--etc", platform.etc, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2) and done.stderr and not (platform.etc / "nginx").exists()
+
+
+def test_its_help():
+    done = subprocess.run([*LAUNCHER, "render", "--help"], capture_output=True, text=True, check=True)
+    assert "--state" in done.stdout and not done.stderr
+
+
+def test_the_environment_is_not_asked(platform):
+    environment = {**os.environ, "SANDBOX_MAX_BODY": "1", "SANDBOX_SECRET": "other"}
+    subprocess.run([*LAUNCHER, "render", "--etc", platform.etc, "--state", platform.state], check=True, env=environment)
+    assert "client_max_body_size 268435456;" in (platform.etc / "nginx/generated/limits.conf").read_text()
+
+
+def test_several_at_once_and_one_that_was_killed(platform):
+    """Each leaves one whole set, and nothing else."""
+    platform.rendered()
+    names = {path for path in tree(platform) if path.startswith("nginx")}
+    stage = platform.etc / ".nginx.new"
+    shutil.copytree(platform.etc / "nginx", stage)  # as one that was killed would leave it
+    (stage / "generated/more.conf").touch()
+    assert all(done.returncode == 0 for done in in_threads(8, lambda _: platform.render()))
+    assert {path for path in tree(platform) if path.startswith("nginx")} == names and not stage.exists()
+    salts = set()
+    for name in ("secrets.conf", "token.conf"):
+        salts.add((platform.etc / "nginx/generated" / name).stat().st_mode & 0o777)
+    assert salts == {0o600}
+
+
+def test_it_takes_the_place_in_one_step(platform):
+    """While it is written again and again there is no moment without the directory."""
+    platform.rendered()
+    writers = subprocess.Popen(["sh", "-c", 'while "$@"; do :; done', "sh", *LAUNCHER, "render", "--etc", platform.etc, "--state", platform.state],
+                               start_new_session=True)
+    try:
+        seen = []
+
+        def look():
+            for _ in range(1000):
+                found = (platform.etc / "nginx").stat().st_ino
+                if found not in seen[-1:]:
+                    seen.append(found)
+            return len(seen) > 10
+
+        wait_until(look, "it to be replaced")
+    finally:
+        os.killpg(writers.pid, signal.SIGKILL)
+        writers.wait()
+
+
+@pytest.mark.skipif(os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="libnginx-mod-http-js is there")
+def test_several_secrets_need_njs(platform):
+    platform.secrets("default", "one", "two")
+    done = platform.render()
+    assert done.returncode == 1 and "libnginx-mod-http-js" in done.stderr
