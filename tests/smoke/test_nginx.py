@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 
+import requests
+
 from foreground import LAUNCHER, Foreground
 from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, proc_stat, wait_until
 
