@@ -410,9 +410,10 @@ def test_an_fcgi_app_that_hangs(server, tmp_path):
 @pytest.mark.slow
 def test_a_procd_that_hangs(server, tmp_path):
     """It is ended, too, which no command notices."""
-    job = server.start(gate(tmp_path / "go", "echo last"))["id"]
-    foreground = background(patient_run, server, gate(tmp_path / "go", "echo whole"))
-    wait_until(lambda: len(server.find(f"{tmp_path}/go")) == 2, "the commands")
+    commands = [gate(tmp_path / "go", f"echo {word}") for word in ("last", "whole")]
+    job = server.start(commands[0])["id"]
+    foreground = background(patient_run, server, commands[1])
+    wait_until(lambda: all(map(server.find, commands)), "the commands")
     old = server.daemon("procd")
     freeze(old)
     assert server.get("/health", token=False).status_code == 503
