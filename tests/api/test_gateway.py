@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from conftest import Marker, end
+from marker import Marker, end
 from sandbox import BIG_TIMEOUT, DEADLINE, REPOSITORY, EventStream, Port, Sandbox, Server, alive, http_request, refused, wait_until
 
 pytestmark = pytest.mark.host
