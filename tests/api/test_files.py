@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import threading
 
 import pytest

@@ -14,7 +14,6 @@ import stat
 import struct
 import subprocess
 import sys
-import uuid
 
 import pytest
 import requests
