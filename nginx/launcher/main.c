@@ -171,18 +171,6 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
     return status == 0 ? 0 : -1;
 }
 
-/* Tells procd who is the supervisor, which this process becomes. */
-static int note_supervisor(const struct run_dir *run)
-{
-    char text[16];
-    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
-        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
-        return -1;
-    }
-    return 0;
-}
-
 /* What a start is made of. */
 struct start {
     const struct run_dir *run;
@@ -198,6 +186,31 @@ struct start {
     bool pool;               /* the first token is the secret */
     bool has_ipv6;
 };
+
+/* Can nginx have its ports? 0, or -1 after one line. */
+static int check_ports(const struct start *start)
+{
+    unsigned port = (unsigned)start->settings->port;
+    unsigned proxy_port = (unsigned)start->settings->proxy_port;
+    return !start->with_nginx ||
+                   (listener_check_port("PORT", port, start->has_ipv6) == 0 &&
+                    listener_check_port("PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
+                    metrics_address_check(start->metrics) == 0)
+               ? 0
+               : -1;
+}
+
+/* Tells procd who is the supervisor, which this process becomes. */
+static int note_supervisor(const struct run_dir *run)
+{
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
+        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
+        return -1;
+    }
+    return 0;
+}
 
 /* RUN/nginx/: one sandbox, which every request is for. */
 static int render(const struct start *start)
@@ -394,13 +407,7 @@ int main(int argc, char **argv)
     }
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
-        clean_process() < 0 || clean_environment() < 0) {
-        return 1;
-    }
-    if (start.with_nginx &&
-        (listener_check_port("PORT", (unsigned)settings.port, start.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, start.has_ipv6) < 0 ||
-         metrics_address_check(metrics) < 0)) {
+        clean_process() < 0 || clean_environment() < 0 || check_ports(&start) < 0) {
         return 1;
     }
     mode_t mask = umask(077);

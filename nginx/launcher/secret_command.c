@@ -258,6 +258,7 @@ int secret_main(int count, char **arguments)
                        : EXIT_FAILURE;
         }
     }
-    (void)fputs("usage: nginx-sandbox secret init|rotate|retire [NAME]\n", stderr);
+    (void)fputs("usage: nginx-sandbox secret [--etc DIRECTORY] init|rotate|retire [NAME]\n",
+                stderr);
     return SUBCOMMAND_USAGE;
 }
