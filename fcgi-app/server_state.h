@@ -12,14 +12,14 @@
 
 /* -1: not known. */
 struct server_state {
-    bool has_procd; /* it answered. Otherwise nothing in here is known: */
+    bool has_procd; /* it answered. Otherwise the next three are not known: */
     struct procd_status procd;
     int64_t zombies;   /* of the server and of commands */
+    int64_t log_bytes; /* of background processes, on disk */
     int64_t requests;  /* in progress */
     int64_t backlog;   /* connections that wait for fcgi-app */
     int64_t runs;      /* foreground commands */
     int64_t streams;   /* of logs */
-    int64_t log_bytes; /* of background processes, on disk */
 };
 
 /* Looks, and asks procd, which may take `timeout_ms` to answer the first time. What is not

@@ -248,11 +248,11 @@ static void check_machine(void)
 }
 
 /* In a process of its own: a client of procd is one's for life. */
-static bool procd_answers(const char *run)
+static bool procd_answers(const char *state, const char *name)
 {
     char path[PATH_MAX + 32];
     int status = 0;
-    (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run);
+    (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
     (void)fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
@@ -275,10 +275,10 @@ static void check_unit(const char *sandbox, const char *daemon, const char *unit
     }
 }
 
-static void check_daemons(const struct installed_sandbox *sandbox)
+/* Of the sandbox nothing but the name is known for sure: its settings may be wrong. */
+static void check_daemons(const char *state, const char *name)
 {
     static const char *const daemons[] = {"procd", "fcgi-app", "guard"};
-    const char *name = sandbox->name;
     char whole[128];
     char unit[128];
     (void)snprintf(whole, sizeof(whole), "nginx-sandbox@%s.service", name);
@@ -296,7 +296,7 @@ static void check_daemons(const struct installed_sandbox *sandbox)
         (void)snprintf(text, sizeof(text), "%s does", daemons[i]);
         check_unit(name, text, unit);
     }
-    if (!procd_answers(sandbox->run)) {
+    if (!procd_answers(state, name)) {
         problem("%s: procd does not answer.", name);
         remedy("systemctl restart nginx-sandbox-procd@%s", name);
     }
@@ -320,7 +320,7 @@ static void check_all(const char *etc, const char *state)
     (void)setenv("PATH", SEARCH_PATH, 1);
     check_nginx(etc);
     for (size_t i = 0; i < installation.count; i++) {
-        check_daemons(&installation.sandboxes[i]);
+        check_daemons(state, installation.sandboxes[i].name);
     }
     installation_free(&installation);
 }

@@ -6,9 +6,8 @@
 #ifndef LAUNCHER_CLAIM_SERVICE_H
 #define LAUNCHER_CLAIM_SERVICE_H
 
-/* The arguments from the word `claim` on: -r and the run directory. Its listening
- * socket is standard input. Ends by a signal, or with an
- * exit status after one line to standard error. */
+/* The arguments from the word `claim` on: -r and the run directory. Its listening socket is
+ * standard input. Ends by a signal, or with an exit status after one line to standard error. */
 int claim_service(int argc, char **argv);
 
 #endif

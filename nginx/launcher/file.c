@@ -57,11 +57,17 @@ int file_replace(int directory, const char *path, mode_t mode, const char *data,
         errno = ENAMETOOLONG;
         return -1;
     }
-    if ((unlinkat(directory, draft, 0) < 0 && errno != ENOENT) ||
-        file_write(directory, draft, mode, data, length) < 0) {
+    if (unlinkat(directory, draft, 0) < 0 && errno != ENOENT) {
         return -1;
     }
-    return renameat(directory, draft, directory, path);
+    if (file_write(directory, draft, mode, data, length) < 0 ||
+        renameat(directory, draft, directory, path) < 0) {
+        int saved = errno;
+        (void)unlinkat(directory, draft, 0);
+        errno = saved;
+        return -1;
+    }
+    return 0;
 }
 
 int file_make_dir(int directory, const char *path, mode_t mode)

@@ -15,7 +15,7 @@ char *file_read(int directory, const char *path, size_t most, size_t *length);
 /* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
 int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);
 
-/* The same in the place of what is there, which is never seen half. */
+/* The same in the place of what is there, which is never seen half. (Before, it is PATH.new.) */
 int file_replace(int directory, const char *path, mode_t mode, const char *data, size_t length);
 
 /* Makes a directory with exactly this mode. 0, or -1 with errno. */

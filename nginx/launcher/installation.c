@@ -206,7 +206,8 @@ static int read_shared(struct installation *installation, const char *etc)
 /* What is nginx's is for all alike. */
 static int refuse_shared(const char *etc, const char *name)
 {
-    static const char *const shared[] = {PREFIX_VARIABLE, ROUTE_BY, "SANDBOX_MAX_BODY",
+    static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
+                                         METRICS_VARIABLE,          "SANDBOX_MAX_BODY",
                                          "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT"};
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
         if (getenv(shared[i]) != NULL) {
@@ -222,6 +223,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
                         const char *etc, const char *state, const char *credentials)
 {
     char path[PATH_MAX];
+    char metrics[METRICS_ADDRESS_SIZE]; /* that of all, held against this PROXY_PORT */
     if (credentials == NULL ||
         snprintf(path, sizeof(path), "%s/%s.secret", credentials, sandbox->name) < 0 ||
         access(path, F_OK) < 0) {
@@ -231,6 +233,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
+        metrics_address_read(metrics, &sandbox->settings) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }

@@ -28,9 +28,7 @@
 #define DEFAULT_ETC   "/etc/nginx-sandbox"
 #define DEFAULT_STATE "/var/lib/nginx-sandbox"
 
-/* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not like a file with a meaning of its
- * own?
- */
+/* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not as a file that means something? */
 bool installation_is_name(const char *name);
 
 struct installed_sandbox {

@@ -1,7 +1,8 @@
 /*
  * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
- * and becomes s6-svscan, which runs nginx, fcgi-app, procd and guard in the foreground. Whatever is
- * wrong is told in one line, before anything runs.
+ * and becomes s6-svscan, which runs nginx, fcgi-app, procd and guard in the foreground, and the
+ * service of a claim in a pool. Whatever is wrong is told in one line, before anything runs. With a
+ * subcommand it is something else: subcommand.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,8 +60,8 @@ static const char usage[] =
     "           nginx-sandbox(8)\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
-    "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required), PORT (3030), PROXY_PORT "
-    "(3031),\n"
+    "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required, but not in a pool),\n"
+    "PORT (3030), PROXY_PORT (3031),\n"
     "SANDBOX_MAX_BODY (256m), SANDBOX_LOG_MAX (64m), SANDBOX_MAX_CONNECTIONS (4096),\n"
     "SANDBOX_MAX_RUNS (1024), SANDBOX_MAX_JOBS (1024), SANDBOX_MAX_STREAMS (0: no limit),\n"
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
@@ -71,9 +72,8 @@ static const char usage[] =
     "SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
-    "render writes what an nginx includes that serves several sandboxes, and has settings in "
-    "files;\n"
-    "there SANDBOX_ROUTE_BY (host) is what a request's sandbox is chosen by.\n"
+    "The subcommand render writes what an nginx includes that serves several sandboxes, and has\n"
+    "its settings in files; there SANDBOX_ROUTE_BY (host) is what a sandbox is chosen by.\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
@@ -171,18 +171,6 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
     return status == 0 ? 0 : -1;
 }
 
-/* Tells procd who is the supervisor, which this process becomes. */
-static int note_supervisor(const struct run_dir *run)
-{
-    char text[16];
-    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
-        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
-        return -1;
-    }
-    return 0;
-}
-
 /* What a start is made of. */
 struct start {
     const struct run_dir *run;
@@ -198,6 +186,31 @@ struct start {
     bool pool;               /* the first token is the secret */
     bool has_ipv6;
 };
+
+/* Can nginx have its ports? 0, or -1 after one line. */
+static int check_ports(const struct start *start)
+{
+    unsigned port = (unsigned)start->settings->port;
+    unsigned proxy_port = (unsigned)start->settings->proxy_port;
+    return !start->with_nginx ||
+                   (listener_check_port("PORT", port, start->has_ipv6) == 0 &&
+                    listener_check_port("PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
+                    metrics_address_check(start->metrics) == 0)
+               ? 0
+               : -1;
+}
+
+/* Tells procd who is the supervisor, which this process becomes. */
+static int note_supervisor(const struct run_dir *run)
+{
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
+        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
+        return -1;
+    }
+    return 0;
+}
 
 /* RUN/nginx/: one sandbox, which every request is for. */
 static int render(const struct start *start)
@@ -394,13 +407,7 @@ int main(int argc, char **argv)
     }
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
-        clean_process() < 0 || clean_environment() < 0) {
-        return 1;
-    }
-    if (start.with_nginx &&
-        (listener_check_port("PORT", (unsigned)settings.port, start.has_ipv6) < 0 ||
-         listener_check_port("PROXY_PORT", (unsigned)settings.proxy_port, start.has_ipv6) < 0 ||
-         metrics_address_check(metrics) < 0)) {
+        clean_process() < 0 || clean_environment() < 0 || check_ports(&start) < 0) {
         return 1;
     }
     mode_t mask = umask(077);

@@ -15,7 +15,6 @@
 #include "common/logger.h"
 #include "nginx/launcher/listener.h"
 
-#define VARIABLE "SANDBOX_METRICS_LISTEN"
 #define PORT_MAX 65535
 
 union address {
@@ -78,20 +77,21 @@ static void format(const union address *address, char text[METRICS_ADDRESS_SIZE]
 
 int metrics_address_read(char address[METRICS_ADDRESS_SIZE], const struct settings *settings)
 {
-    const char *text = getenv(VARIABLE);
+    const char *text = getenv(METRICS_VARIABLE);
     union address parsed;
     address[0] = '\0';
     if (text == NULL || *text == '\0' || strcmp(text, "off") == 0) {
         return 0;
     }
     if (!parse(text, &parsed)) {
-        log_line(VARIABLE " must be off or a numeric address and a port: 127.0.0.1:3032 or "
-                          "[::1]:3032");
+        log_line(METRICS_VARIABLE " must be off or a numeric address and a port: 127.0.0.1:3032 or "
+                                  "[::1]:3032");
         return -1;
     }
     unsigned port = port_of(&parsed);
     if (port == settings->port || port == settings->proxy_port) {
-        log_line(VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)", port);
+        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
+                 port);
         return -1;
     }
     format(&parsed, address);
@@ -106,7 +106,7 @@ int metrics_address_check(const char *address)
     }
     bool is_ipv6 = parsed.any.sa_family == AF_INET6;
     if (listener_try(&parsed.any, is_ipv6 ? sizeof(parsed.ipv6) : sizeof(parsed.ipv4)) < 0) {
-        log_line(VARIABLE ": cannot listen on %s: %m", address);
+        log_line(METRICS_VARIABLE ": cannot listen on %s: %m", address);
         return -1;
     }
     return 0;

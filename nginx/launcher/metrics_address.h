@@ -9,6 +9,8 @@
 
 #include "common/settings.h"
 
+#define METRICS_VARIABLE "SANDBOX_METRICS_LISTEN"
+
 /* An address as nginx takes it, 127.0.0.1:3032 or [::1]:3032; "" is nowhere. */
 #define METRICS_ADDRESS_SIZE 64
 

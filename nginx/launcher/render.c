@@ -291,10 +291,7 @@ static int generate_secure_link(const struct rendering *r)
         }
         (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
     }
-    if (generated_write(r, &file, name, 0600) < 0) {
-        return -1;
-    }
-    if (generate_refusal(r) < 0) {
+    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
         return -1;
     }
     return generate_text(r, "token.conf", 0600,
@@ -367,17 +364,20 @@ static int generate_failed_auth(const struct rendering *r)
                          burst);
 }
 
-/* The listener for Prometheus, if there is to be one: which path is for which sandbox, and the
- * server.
- */
+/* The listener for Prometheus, if there is to be one: its server, and whose a path is. */
 static int generate_metrics(const struct rendering *r)
 {
     static const char name[] = "generated/metrics.conf";
     struct generated file;
-    generated_begin(&file, name);
     if (r->metrics[0] == '\0') {
-        return generated_write(r, &file, name, 0644);
+        return generate_text(r, "metrics.conf", 0644, "%s", "");
     }
+    if (copy(r, "metrics.txt") < 0 ||
+        generate_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
+                      r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
+        return -1;
+    }
+    generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fprintf(file.stream, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
         (void)fprintf(file.stream, "/metrics %s;\n", r->sandboxes[0].name);
@@ -386,11 +386,6 @@ static int generate_metrics(const struct rendering *r)
                           r->sandboxes[i].name);
         }
         (void)fprintf(file.stream, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
-    }
-    if (copy(r, "metrics.txt") < 0 ||
-        generate_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
-                      r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
-        return -1;
     }
     return generated_write(r, &file, name, 0644);
 }

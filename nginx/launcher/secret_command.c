@@ -6,14 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -59,22 +57,14 @@ static int make_secret(char line[SECRET_SIZE])
     return 0;
 }
 
-/* Puts `content` in the place of the file at once, for root alone. */
+/* Puts `content` in the place of the file at once, for root alone, and on the disk. */
 static int replace(const struct secret_file *file, const char *content)
 {
-    char fresh[sizeof(file->name) + 8];
-    (void)snprintf(fresh, sizeof(fresh), ".%s.new", file->name);
-    if (unlinkat(file->directory, fresh, 0) < 0 && errno != ENOENT) {
+    if (file_replace(file->directory, file->name, 0600, content, strlen(content)) < 0 ||
+        syncfs(file->directory) < 0) {
         return fail(file);
     }
-    if (file_write(file->directory, fresh, 0600, content, strlen(content)) < 0 ||
-        renameat(file->directory, fresh, file->directory, file->name) < 0) {
-        int saved = errno;
-        (void)unlinkat(file->directory, fresh, 0);
-        errno = saved;
-        return fail(file);
-    }
-    return fsync(file->directory) < 0 ? fail(file) : 0;
+    return 0;
 }
 
 /* The length of the first line with its newline, which the last one may lack. */
@@ -268,6 +258,7 @@ int secret_main(int count, char **arguments)
                        : EXIT_FAILURE;
         }
     }
-    (void)fputs("usage: nginx-sandbox secret init|rotate|retire [NAME]\n", stderr);
+    (void)fputs("usage: nginx-sandbox secret [--etc DIRECTORY] init|rotate|retire [NAME]\n",
+                stderr);
     return SUBCOMMAND_USAGE;
 }

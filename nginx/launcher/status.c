@@ -116,7 +116,7 @@ int status_main(int count, char **arguments)
     int result = EXIT_SUCCESS;
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
         if (option != 's') {
-            (void)fputs("usage: nginx-sandbox status [NAME...]\n", stderr);
+            (void)fputs("usage: nginx-sandbox status [--state DIRECTORY] [NAME...]\n", stderr);
             return SUBCOMMAND_USAGE;
         }
         state = optarg;

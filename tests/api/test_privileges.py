@@ -464,6 +464,19 @@ def test_an_access_log_that_the_user_may_replace(make_server, make):
         shutil.rmtree(place)
 
 
+def test_a_claim_that_the_user_may_replace(make_server):
+    """The file of a pool's secret: who may make it may claim the sandbox, or give it to another."""
+    place = make_directory(USER)
+    os.chmod(place, 0o755)
+    settings = {"SANDBOX_USER": USER, "SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": f"{place}/claim"}
+    try:
+        assert "may change" in start_fails({**settings, "SANDBOX_SECRET": ""})
+        os.chown(place, 0, 0)
+        make_server({**settings, "SANDBOX_SECRET": None}).healthy()
+    finally:
+        shutil.rmtree(place)
+
+
 def test_a_link_as_access_log(make_server, tmp_path):
     """Which the user may turn to another file: root would write to that."""
     place = make_directory(USER)

@@ -256,6 +256,7 @@ def test_check_says_what_is_wrong():
     settings = ETC / "nginx-sandbox.conf"
     with changed(settings, lambda text: text + "PORT=none\n"):
         says("PORT must be a number")
+        assert "does not answer" not in check()[1]  # the daemons were not looked for elsewhere because of it
     with changed(settings, lambda text: text.replace("=nginx-sandbox", "=nobody-there")):
         says("nobody-there", "Correct SANDBOX_USER")
     with changed(settings, lambda text: text.replace("=nginx-sandbox", "=www-data")):
