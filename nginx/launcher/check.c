@@ -36,7 +36,7 @@
 
 #define CLOCK_SLACK_MS 1000 /* whole seconds are compared */
 
-#define RENDER "nginx-sandbox render && systemctl reload nginx"
+#define RENDER "nginx-sandbox render && nginx -t && systemctl reload nginx"
 
 static unsigned problems;
 

@@ -549,7 +549,7 @@ def test_a_secret_that_is_a_credential():
 
 def test_a_second_sandbox():
     follow("nginx-sandbox secret init box")
-    follow("echo PROXY_PORT=3032 >/etc/nginx-sandbox/box.conf")
+    follow("echo PROXY_PORT=3033 >/etc/nginx-sandbox/box.conf")
     follow(r"printf '%s\n' 'box.example box;' 'default default;' >>/etc/nginx-sandbox/map.conf")
     follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
     follow("systemctl enable --now nginx-sandbox@box.service")
