@@ -186,7 +186,8 @@ def test_the_endpoint(make_server):
         identifier = "of" + path.replace("/", "-")
         server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier})
         assert line_of(server, identifier)["endpoint"] == path
-    for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", "")]):
+    for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", ""),
+                                                  ("/run%0a", "")]):
         with server.raw() as raw:
             raw.exchange(http_request("GET", target, [("Host", "x"), server.bearer(), ("X-Request-ID", f"spelled-{number}")]))
         assert line_of(server, f"spelled-{number}")["endpoint"] == endpoint, target
