@@ -77,10 +77,13 @@ static void draft_of(const char *path, char draft[PATH_MAX])
     (void)snprintf(draft, PATH_MAX, "%.*s.new", PATH_MAX - (int)sizeof(".new"), path);
 }
 
-/* The draft, on the disk. */
+/* The draft, on the disk: a file of our own, whatever had its name. */
 static int write_draft(const char *path, const struct claim *claim)
 {
-    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (unlink(path) < 0 && errno != ENOENT) {
+        return -1;
+    }
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || fchmod(fd, 0600) < 0 ||
         dprintf(fd, "1 %s %s %s\n", claim->salt.text, claim->digest.md5, claim->digest.sha256) <
             0) {

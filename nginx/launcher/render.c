@@ -256,6 +256,7 @@ static int generate_unclaimed(const struct rendering *r)
     }
     return generate_text(r, "refuse.conf", 0644, "%s",
                          "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
+                         "satisfy all;\n" /* whatever the server around it has */
                          "auth_request /nginx_sandbox_claim;\n");
 }
 

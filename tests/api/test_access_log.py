@@ -115,19 +115,22 @@ def test_what_no_limit_refuses_is_logged_ten_times_a_second(make_server, failure
 
 
 def test_a_stranger_writes_nothing_into_the_error_log(make_server):
-    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "1"})
-    free = Port()
+    free, metrics = Port(), Port()
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "1", "SANDBOX_METRICS_LISTEN": f"127.0.0.1:{metrics.number}"})
     assert server.post("/bind_port", port=str(free.number)).status_code == 200
     for path in ("/run", "/health", "/nothing", "/nginx_sandbox_refused"):
         for framing in (("Content-Length", str(1 << 40)), ("Transfer-Encoding", "chunked")):
             with server.raw() as raw:
                 request = http_request("POST", f"{path}?{QUERY}", [("Host", "x"), ("Referer", QUERY), framing], b"x\r\n")
                 assert raw.exchange(request)[0] in (400, 401, 429)
+            with RawConnection("127.0.0.1", metrics.number) as raw:
+                assert raw.exchange(request)[0] in (400, 404, 413)
     for _ in range(10):
         with RawConnection(server.proxy_host, server.proxy_port) as raw:
             raw.drain()
     server.stop()
     free.free()
+    metrics.free()
     assert QUERY not in server.launch.stderr.text and "127.0.0.1" not in server.launch.stderr.text, server.launch.output()
 
 
@@ -183,7 +186,8 @@ def test_the_endpoint(make_server):
         identifier = "of" + path.replace("/", "-")
         server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier})
         assert line_of(server, identifier)["endpoint"] == path
-    for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", "")]):
+    for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", ""),
+                                                  ("/run%0a", "")]):
         with server.raw() as raw:
             raw.exchange(http_request("GET", target, [("Host", "x"), server.bearer(), ("X-Request-ID", f"spelled-{number}")]))
         assert line_of(server, f"spelled-{number}")["endpoint"] == endpoint, target

@@ -213,6 +213,17 @@ def test_a_claim_that_is_not_ours_alone(place, home, spoil):
     assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place)}, home, "SANDBOX_SECRET_PATH")
 
 
+@pytest.mark.parametrize("precious", [lambda path: os.link(path.with_name("precious"), path), lambda path: path.symlink_to("precious"), os.mkfifo],
+                         ids=["a link", "a symbolic link", "a pipe"])
+def test_what_has_the_name_of_the_draft(start, place, precious):
+    """Is taken away, and neither written to nor waited for."""
+    place.with_name("precious").write_text("precious")
+    precious(place.with_name("claim.new"))
+    server = start()
+    assert ask(server, "Bearer mine").status_code == 200
+    assert place.with_name("precious").read_text() == "precious" and sorted(os.listdir(place.parent)) == ["claim", "precious"]
+
+
 @pytest.fixture
 def home():
     """A directory that nginx's workers may enter."""

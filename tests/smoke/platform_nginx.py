@@ -3,6 +3,7 @@
 import http.client
 import os
 import pathlib
+import re
 import shutil
 import signal
 import ssl
@@ -67,6 +68,11 @@ stream {{
     {stream}
 }}
 """
+
+
+def nginx_version():
+    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(map(int, re.search(r"nginx/([0-9.]+)", said)[1].split(".")))
 
 
 class Site(Sandbox):

@@ -29,10 +29,13 @@ http {{
     scgi_temp_path {home}/scgi; uwsgi_temp_path {home}/uwsgi;
     fastcgi_intercept_errors on; fastcgi_ignore_client_abort on;
     gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;
+    ssi on; ssi_types *;
     include {run}/nginx/snippets/http.conf;
     server {{
         listen 127.0.0.1:{port};
         error_page 404 /mine.txt;
+        satisfy any; allow all;
+        location = /internal {{ internal; return 200 "for the site alone"; }}
         location / {{ return 404; }}
         location = /mine.txt {{ return 200 "the site's own"; }}
         location /site/ {{ return 200 "the site $http_authorization"; }}
@@ -93,18 +96,43 @@ def test_a_foreign_nginx_serves_the_api_beside_its_site(home):
     metrics.free()
 
 
+def test_a_pool_behind_a_foreign_nginx(home):
+    """Whom the site lets in by his address has not got the sandbox yet."""
+    port = Port()
+    settings = {"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": os.path.join(home, "claim")}
+    with Foreground([*LAUNCHER, "--without-nginx"], settings) as daemons:
+        wait_until(lambda: "ready for nginx" in daemons.stdout.text, "the ready line")
+        conf = foreign_conf(home, daemons.run_dir, port.number)
+        nginx_test(conf)
+        with subprocess.Popen([NGINX, "-e", "stderr", "-c", conf]) as nginx:
+            try:
+                url = f"http://127.0.0.1:{port.number}"
+                mine, other = (Sandbox(url, ("127.0.0.1", daemons.proxy_port), secret) for secret in ("mine", "other"))
+                wait_until(lambda: answers(mine), "the foreign nginx to answer")
+                assert mine.shell("echo claimed") == "claimed\n"
+                assert other.post("/run", cmd="true").status_code == 401
+            finally:
+                nginx.send_signal(signal.SIGTERM)
+                nginx.wait(10)
+        assert daemons.end() == 0
+    port.free()
+
+
+def answers(sandbox):
+    try:
+        return sandbox.get("/health", token=False).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
 def check_foreign(port, proxy_port):
     url = f"http://127.0.0.1:{port}"
     sandbox = Sandbox(url, ("127.0.0.1", proxy_port), "foreign")
 
-    def healthy():
-        try:
-            return sandbox.get("/health", token=False).status_code == 200
-        except requests.ConnectionError:
-            return False
-
-    wait_until(healthy, "the foreign nginx to answer")
+    wait_until(lambda: answers(sandbox), "the foreign nginx to answer")
     assert sandbox.shell("echo through") == "through\n"
+    include = "<!--# include virtual='/internal' -->"
+    assert sandbox.shell(f"echo \"{include}\"") == include + "\n"
     assert set(sandbox.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "guard"}
     for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
         with sandbox.raw() as raw:

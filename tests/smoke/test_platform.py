@@ -9,13 +9,14 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import uuid
 
 import pytest
 import requests
 
-from platform_nginx import MODULES, Platform, Site
+from platform_nginx import MODULES, Platform, Site, nginx_version
 from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, wait_until
 
 NEEDS_HTTP_JS = pytest.mark.skipif(not os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="needs libnginx-mod-http-js")
@@ -156,6 +157,41 @@ def test_too_many_wrong_tokens_below_a_prefix(platform):
     assert_error(answer, 429)
     assert answer.headers["Retry-After"] == "1"
     assert site.shell("echo fine") == "fine\n"
+
+
+HTTP2 = "listen 127.0.0.1:{port}; http2 on;" if nginx_version() >= (1, 25, 1) else "listen 127.0.0.1:{port} http2;"
+
+
+def test_health_takes_no_body_by_http2(platform):
+    """Where no header tells of one. Without the token none reaches fcgi-app, which would wait for its end."""
+    platform.add("default", "secret")
+    platform.rendered()
+    port = Port()
+    platform.ports.append(port)
+    platform.configure(http=platform.include("http"), stream=platform.include("stream"),
+                       servers=f"server {{ {HTTP2.format(port=port.number)} {platform.include('server')} }}")
+    platform.start_nginx()
+
+    def curl(path, *options, **given):
+        return subprocess.Popen(["curl", "-sS", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", *options,
+                                 f"http://127.0.0.1:{port.number}{path}"], stdout=subprocess.PIPE, **given)
+
+    token = ("-H", "Authorization: Bearer secret")
+    for options in ((), token):
+        with curl("/health", *options) as plain:
+            assert plain.communicate()[0] == b"2 200"
+        with curl("/health", *options, "-X", "GET", "-T", "-", stdin=subprocess.PIPE) as sender:
+            assert sender.communicate(b"x" * 1000)[0] == b"2 200"
+    for options, status in (((), 401), (token, 413)):
+        with curl(f"/health?too-large={status}", *options, "-X", "GET", "-T", "-", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as sender:
+            sender.communicate(b"x" * (1 << 20))  # (some versions of curl do not show the answer to half a body)
+        wait_until(lambda: f"GET /health?too-large={status} {status} " in (platform.home / "access.log").read_text(), status)
+    with curl("/health", "-X", "GET", "-T", "-", stdin=subprocess.PIPE) as sender:
+        sender.stdin.write(b"x")
+        sender.stdin.flush()
+        with curl("/run", *token, "-X", "POST", "-T", "-", stdin=subprocess.PIPE) as runner:  # such bodies are taken elsewhere
+            assert runner.communicate(b'{"cmd":"true"}')[0] == b"2 200"
+        assert sender.communicate(b"x")[0] == b"2 200"
 
 
 def test_nginx_starts_without_the_daemons(platform):
