@@ -291,6 +291,12 @@ def test_the_log_is_json_without_a_secret(gateway, two):
         assert text not in gateway.read("access.log") + gateway.read("error.log")
 
 
+def test_a_sandbox_gives_no_orders(make_gateway, make_listener):
+    listener = make_listener(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Accel-Redirect: /gateway_refused\r\nConnection: close\r\n\r\nok")
+    gateway = make_gateway(f"a 127.0.0.1:{listener.port};\n")
+    assert ask(gateway, "any", X_Routing_Key="a").text == "ok"
+
+
 def test_headers_of_one_hop_are_not_passed_on(make_gateway, make_listener):
     listener = make_listener(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     gateway = make_gateway(f"a 127.0.0.1:{listener.port};")
