@@ -15,7 +15,6 @@
 #include "common/logger.h"
 #include "nginx/launcher/listener.h"
 
-#define VARIABLE "SANDBOX_METRICS_LISTEN"
 #define PORT_MAX 65535
 
 union address {
@@ -76,26 +75,44 @@ static void format(const union address *address, char text[METRICS_ADDRESS_SIZE]
                    port_of(address));
 }
 
-int metrics_address_read(char address[METRICS_ADDRESS_SIZE], const struct settings *settings)
+int metrics_address_read(char address[METRICS_ADDRESS_SIZE], char *error, size_t size)
 {
-    const char *text = getenv(VARIABLE);
+    const char *text = getenv(METRICS_VARIABLE);
     union address parsed;
     address[0] = '\0';
     if (text == NULL || *text == '\0' || strcmp(text, "off") == 0) {
         return 0;
     }
     if (!parse(text, &parsed)) {
-        log_line(VARIABLE " must be off or a numeric address and a port: 127.0.0.1:3032 or "
-                          "[::1]:3032");
-        return -1;
-    }
-    unsigned port = port_of(&parsed);
-    if (port == settings->port || port == settings->proxy_port) {
-        log_line(VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)", port);
+        (void)snprintf(error, size,
+                       METRICS_VARIABLE " must be off or a numeric address and a port: "
+                                        "127.0.0.1:3032 or [::1]:3032");
         return -1;
     }
     format(&parsed, address);
     return 0;
+}
+
+int metrics_address_take(char address[METRICS_ADDRESS_SIZE], const struct settings *settings)
+{
+    char error[256];
+    if (metrics_address_read(address, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    unsigned port = metrics_address_port(address);
+    if (port != 0 && (port == settings->port || port == settings->proxy_port)) {
+        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
+                 port);
+        return -1;
+    }
+    return 0;
+}
+
+unsigned metrics_address_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return colon == NULL ? 0 : parse_port(colon + 1);
 }
 
 int metrics_address_check(const char *address)
@@ -106,7 +123,7 @@ int metrics_address_check(const char *address)
     }
     bool is_ipv6 = parsed.any.sa_family == AF_INET6;
     if (listener_try(&parsed.any, is_ipv6 ? sizeof(parsed.ipv6) : sizeof(parsed.ipv4)) < 0) {
-        log_line(VARIABLE ": cannot listen on %s: %m", address);
+        log_line(METRICS_VARIABLE ": cannot listen on %s: %m", address);
         return -1;
     }
     return 0;
