@@ -276,7 +276,7 @@ static void read_daemon_number(struct daemon_status *daemon, const struct field 
 static void read_status(const struct incoming *message, struct procd_status *status)
 {
     *status = (struct procd_status){
-        .supervisor = (pid_t)message_number(message, FIELD_PID, 0),
+        .supervisor = -1, /* a FIELD_PID that comes after a FIELD_ID is a daemon's */
         .uptime_ms = message_number(message, FIELD_UPTIME_MS, -1),
         .running = message_number(message, FIELD_RUNNING, -1),
         .runners = message_number(message, FIELD_RUNNERS, -1),
@@ -292,11 +292,13 @@ static void read_status(const struct incoming *message, struct procd_status *sta
         }
         if (field.tag == FIELD_ID) {
             daemon = &status->daemons[status->daemon_count++];
-            *daemon =
-                (struct daemon_status){.pid = -1, .descriptors = -1, .threads = -1, .rss_kb = -1};
+            *daemon = (struct daemon_status){
+                .pid = -1, .restarts = -1, .descriptors = -1, .threads = -1, .rss_kb = -1};
             (void)snprintf(daemon->name, sizeof(daemon->name), "%s", field.text);
         } else if (daemon != NULL) {
             read_daemon_number(daemon, &field);
+        } else if (field.tag == FIELD_PID) {
+            status->supervisor = (pid_t)field.number;
         }
     }
 }

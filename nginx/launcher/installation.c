@@ -179,12 +179,22 @@ static int read_file(const char *etc, const char *name)
     return environment_file_read(path);
 }
 
+static int take_metrics(struct installation *installation, const char *etc)
+{
+    char error[256];
+    if (metrics_address_read(installation->metrics, error, sizeof(error)) < 0) {
+        log_line("%s/" SHARED_NAME ".conf: %s", etc, error);
+        return -1;
+    }
+    return 0;
+}
+
 static int read_shared(struct installation *installation, const char *etc)
 {
     (void)clearenv();
     if (read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&installation->settings, etc, SHARED_NAME) < 0 ||
-        metrics_address_read(installation->metrics, &installation->settings) < 0 ||
+        take_metrics(installation, etc) < 0 ||
         prefixes_read(&installation->prefixes, getenv(PREFIX_VARIABLE), false) < 0) {
         return -1;
     }
@@ -223,7 +233,6 @@ static int read_sandbox(struct installation *installation, struct installed_sand
                         const char *etc, const char *state, const char *credentials)
 {
     char path[PATH_MAX];
-    char metrics[METRICS_ADDRESS_SIZE]; /* that of all, held against this PROXY_PORT */
     if (credentials == NULL ||
         snprintf(path, sizeof(path), "%s/%s.secret", credentials, sandbox->name) < 0 ||
         access(path, F_OK) < 0) {
@@ -233,7 +242,6 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
-        metrics_address_read(metrics, &sandbox->settings) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }
@@ -253,8 +261,14 @@ static int read_sandbox(struct installation *installation, struct installed_sand
 
 static int check_ports(const struct installation *installation)
 {
+    unsigned metrics = metrics_address_port(installation->metrics);
     for (size_t i = 0; i < installation->count; i++) {
         const struct installed_sandbox *one = &installation->sandboxes[i];
+        if (one->settings.proxy_port == metrics) {
+            log_line(METRICS_VARIABLE " has the PROXY_PORT of %s, %u: it needs a port of its own",
+                     one->name, metrics);
+            return -1;
+        }
         for (size_t j = 0; j < i; j++) {
             const struct installed_sandbox *other = &installation->sandboxes[j];
             if (one->settings.proxy_port == other->settings.proxy_port) {

@@ -397,7 +397,7 @@ int main(int argc, char **argv)
                           .metrics = metrics,
                           .with_nginx = !options.without_nginx,
                           .has_ipv6 = listener_has_ipv6()};
-    if (settings_take(&settings) < 0 || metrics_address_read(metrics, &settings) < 0) {
+    if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0) {
         return 1;
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);

@@ -75,7 +75,7 @@ static void format(const union address *address, char text[METRICS_ADDRESS_SIZE]
                    port_of(address));
 }
 
-int metrics_address_read(char address[METRICS_ADDRESS_SIZE], const struct settings *settings)
+int metrics_address_read(char address[METRICS_ADDRESS_SIZE], char *error, size_t size)
 {
     const char *text = getenv(METRICS_VARIABLE);
     union address parsed;
@@ -84,18 +84,35 @@ int metrics_address_read(char address[METRICS_ADDRESS_SIZE], const struct settin
         return 0;
     }
     if (!parse(text, &parsed)) {
-        log_line(METRICS_VARIABLE " must be off or a numeric address and a port: 127.0.0.1:3032 or "
-                                  "[::1]:3032");
-        return -1;
-    }
-    unsigned port = port_of(&parsed);
-    if (port == settings->port || port == settings->proxy_port) {
-        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
-                 port);
+        (void)snprintf(error, size,
+                       METRICS_VARIABLE " must be off or a numeric address and a port: "
+                                        "127.0.0.1:3032 or [::1]:3032");
         return -1;
     }
     format(&parsed, address);
     return 0;
+}
+
+int metrics_address_take(char address[METRICS_ADDRESS_SIZE], const struct settings *settings)
+{
+    char error[256];
+    if (metrics_address_read(address, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    unsigned port = metrics_address_port(address);
+    if (port != 0 && (port == settings->port || port == settings->proxy_port)) {
+        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
+                 port);
+        return -1;
+    }
+    return 0;
+}
+
+unsigned metrics_address_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return colon == NULL ? 0 : parse_port(colon + 1);
 }
 
 int metrics_address_check(const char *address)

@@ -147,7 +147,8 @@ static void listen_lines(const struct rendering *r, unsigned port, char lines[25
     }
 }
 
-/* Which sandbox a request is for, its path there, and the upstreams. */
+/* Which sandbox a request is for, its path there (none outside of the prefixes), and the upstreams.
+ */
 static int generate_sandboxes(const struct rendering *r)
 {
     static const char name[] = "generated/sandboxes.conf";
@@ -155,12 +156,13 @@ static int generate_sandboxes(const struct rendering *r)
     generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fprintf(file.stream,
-                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n"
-                      "default $uri;\n",
-                      r->map_key, r->map_entries);
+                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n", r->map_key,
+                      r->map_entries);
         for (size_t i = 0; i < r->prefixes->count; i++) {
             const char *prefix = r->prefixes->path[i];
-            if (*prefix != '\0') {
+            if (*prefix == '\0') {
+                (void)fputs("default $uri;\n", file.stream);
+            } else {
                 (void)fprintf(file.stream, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
             }
         }

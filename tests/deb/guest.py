@@ -4,6 +4,7 @@ build on each other, in their order: the first that fails ends the run.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -16,7 +17,7 @@ import time
 import pytest
 import requests
 
-from sandbox import DEADLINE, EventStream, Sandbox, alive, proc_file, proc_stat, wait_until
+from sandbox import DEADLINE, Sandbox, alive, all_pids, descriptors, proc_file, proc_stat, wait_until
 
 pytestmark = pytest.mark.skipif("IN_MACHINE" not in os.environ, reason="only in a machine that it may change: make test-deb")
 
@@ -26,6 +27,7 @@ STATE = pathlib.Path("/var/lib/nginx-sandbox")
 SECRET = ETC / "default.secret"
 SITE = pathlib.Path("/etc/nginx/sites-enabled/site")
 STREAM = pathlib.Path("/etc/nginx/modules-enabled/99-stream.conf")  # Debian includes that directory at main level
+LOG = pathlib.Path("/var/log/nginx/sandbox.log")
 PLAIN_SITE = 'server {{ listen 8080 default_server; location / {{ return 200 "site"; }} {} }}\n'
 WHOLE = "nginx-sandbox@default.service"
 
@@ -39,10 +41,13 @@ def run(*command, check=True, **options):
     return done.stdout
 
 
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", pathlib.Path("/repository/docs/operating.md").read_text(), re.M | re.S)
+
+
 def documented():
     """The commands of docs/operating.md, without their comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", pathlib.Path("/repository/docs/operating.md").read_text(), re.M | re.S)
-    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for block in blocks("sh") for line in block.splitlines()]
 
 
 followed = set()
@@ -73,6 +78,11 @@ def secret(path=SECRET):
 
 def sandbox(token=None):
     return Sandbox("http://127.0.0.1:8080", ("127.0.0.1", 3031), token or secret())
+
+
+def run_status(server):
+    """Of a /run on a connection of its own: a reload closes one that is kept, perhaps just when a request comes."""
+    return requests.post(f"{server.url}/run", headers={"Authorization": server.authorization}, json={"cmd": "true"}, timeout=DEADLINE).status_code
 
 
 def site():
@@ -473,13 +483,174 @@ def test_a_killed_holder_begins_anew(job):
     assert sandbox().processes() == []
 
 
-def test_a_stop_and_a_start():
-    run("systemctl", "stop", WHOLE)
+def test_a_reload_of_nginx_cuts_no_stream(job):
+    follow("nginx -t && systemctl reload nginx")
+    with sandbox().stream("echo new") as stream:
+        assert stream.next().data["data"] == "new"
+    job.check()
+    assert job.cuts == 0
+
+
+def test_a_stop_and_a_start(job):
+    """Though a client reads, and a command does not want to end."""
+    stubborn = sandbox().start("trap '' TERM; echo begun; while :; do sleep 0.1; done")
+    with sandbox().logs(stubborn["id"]) as stream:
+        assert stream.next().data["data"] == "begun"
+        follow("systemctl stop nginx-sandbox@default")
+        list(stream.events())  # to its end
+    assert not alive(stubborn["pid"]) and not alive(job.pid)
     assert requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE).status_code == 503
     assert run("nginx-sandbox", "status", check=False)[0] == 3
     assert site() == "site"
+    follow("systemctl start nginx-sandbox@default")
+    await_health()
+    assert not run("systemctl", "list-units", "--plain", "--no-legend", "--state=failed", "nginx-sandbox*").strip()
+
+
+# ---- metrics, logs ----
+
+DAEMONS = ("procd", "fcgi-app", "guard")
+
+
+@pytest.fixture
+def settings():
+    """The file of those of all, which is as it was afterwards."""
+    path = ETC / "nginx-sandbox.conf"
+    with changed(path, lambda text: text):
+        yield path
+    run("nginx-sandbox", "render")
+    run("systemctl", "reload", "nginx")
+
+
+def figures(text):
+    """{name with labels: number} of what Prometheus gets."""
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))}
+
+
+def restarts():
+    """As three tell it, who must agree."""
+    full = sandbox().get("/health?full=1").json()["daemons"]
+    scraped = figures(follow("curl -fsS http://127.0.0.1:3033/metrics/default"))
+    assert set(full) == set(DAEMONS)
+    by_full = {name: full[name]["restarts"] for name in DAEMONS}
+    assert by_full == {name: scraped[f'nginx_sandbox_daemon_restarts_total{{daemon="{name}"}}'] for name in DAEMONS}
+    assert by_full == {name: int(count) for name, count in re.findall(r"^  (\S+) +pid \d+, restarts (\d+),", run("nginx-sandbox", "status"), re.M)}
+    return by_full
+
+
+def test_metrics_tell_the_truth(settings):
+    """What systemd's daemons are: their starts, memory and descriptors. What nobody can know here is not there."""
+    follow("echo SANDBOX_METRICS_LISTEN=127.0.0.1:3033 >>/etc/nginx-sandbox/nginx-sandbox.conf")
+    follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
+    wait_until(lambda: run("curl", "-fsS", "http://127.0.0.1:3033/metrics", check=False)[0] == 0, "the listener")
+    run("systemctl", "restart", WHOLE)
+    await_health()
+    wait_until(lambda: is_active(unit("guard")) == "active", "guard")
+    count = dict.fromkeys(DAEMONS, 0)
+    assert restarts() == count
+    for name in DAEMONS:
+        before = main_pid(unit(name))
+        os.kill(before, signal.SIGKILL)
+        count[name] += 1
+        wait_until(lambda: main_pid(unit(name)) not in (0, before) and is_active(unit(name)) == "active", f"another {name}")
+        run("systemctl", "restart", unit(name))
+        count[name] += 1
+        await_health()
+        wait_until(lambda: restarts() == count, f"two restarts of {name}")
+    sandbox().run("true")
+    job = sandbox().start("sleep 86400")
+    full = sandbox().get("/health?full=1").json()
+    scraped = figures(follow("curl -fsS http://127.0.0.1:3033/metrics/default"))
+    assert (full["uptime_ms"], full["zombies"]) == (None, None)
+    assert not [name for name in scraped if "uptime" in name or "zombies" in name or '"nginx"' in name]
+    assert scraped["nginx_sandbox_up"] == scraped["nginx_sandbox_procd_up"] == scraped["nginx_sandbox_running_jobs"] == full["queue"]["jobs"] == 1
+    assert scraped['nginx_sandbox_runs_total{outcome="exit"}'] >= 1 and scraped["nginx_sandbox_nginx_connections_active"] >= 1
+    assert 0 <= full["queue"]["backlog"] <= 2 and 0 <= scraped["nginx_sandbox_backlog_connections"] <= 2
+    for name in DAEMONS:
+        pid = main_pid(unit(name))
+        told = full["daemons"][name]
+        memory = int(re.search(r"^VmRSS:\s+(\d+) kB$", proc_file(pid, "status").decode(), re.M)[1])
+        opened = len(os.listdir(f"/proc/{pid}/fd"))
+        assert told["pid"] == pid and 0.5 < told["rss_kb"] / memory < 2 and abs(told["descriptors"] - opened) <= 10 and told["threads"] >= 1, (name, told, memory, opened)
+        label = f'{{daemon="{name}"}}'
+        assert 0.5 < scraped["nginx_sandbox_daemon_resident_memory_bytes" + label] / 1024 / memory < 2
+        assert abs(scraped["nginx_sandbox_daemon_open_fds" + label] - opened) <= 10 and scraped["nginx_sandbox_daemon_threads" + label] >= 1
+    sandbox().kill(job["id"])
+    run("systemctl", "stop", unit("guard"))
+    assert set(sandbox().get("/health?full=1").json()["daemons"]["guard"].values()) == {None, 2}
+    run("systemctl", "start", unit("guard"))
+    run("systemctl", "stop", WHOLE)
+    assert figures(run("curl", "-fsS", "http://127.0.0.1:3033/metrics/default"))["nginx_sandbox_up"] == 0
     run("systemctl", "start", WHOLE)
     await_health()
+
+
+def test_a_full_disk_stops_no_daemon():
+    """There is no room for the byte that counts a start. What was not counted is not known."""
+    files = [STATE / f"default/service/{name}/starts" for name in DAEMONS]
+    for name, starts in zip(DAEMONS, files):
+        starts.unlink()
+        starts.symlink_to("/dev/full")
+        run("systemctl", "restart", unit(name))
+        assert is_active(unit(name)) == "active"
+    for starts in files:
+        starts.unlink()
+    await_health()
+    told = sandbox().get("/health?full=1").json()["daemons"]
+    assert {name: (daemon["pid"], daemon["restarts"]) for name, daemon in told.items()} == {name: (main_pid(unit(name)), None) for name in DAEMONS}
+
+
+def test_logs(settings, job):
+    """One request id from the client to both logs; and a rotation that loses no line."""
+    (line,) = [block for block in blocks("nginx") if "access_log" in block]
+    site_before = SITE.read_text()
+    SITE.write_text(PLAIN_SITE.format(f"{line} include snippets/nginx-sandbox.conf;"))
+    follow("echo LOG_LEVEL=info >>/etc/nginx-sandbox/nginx-sandbox.conf")
+    follow("nginx-sandbox render")
+    follow("nginx -t && systemctl reload nginx")
+    follow("systemctl restart nginx-sandbox-procd@default nginx-sandbox-fcgi-app@default")
+    job.check()
+    wait_until(LOG.exists, "the log")
+    query = next(command for command in documented() if command.startswith("jq "))
+
+    def ask(identifier):
+        """A /run, when its line is there."""
+        answer = sandbox().call("POST", "/run", {"cmd": "exit 7"}, headers={"X-Request-ID": identifier})
+        assert answer.status_code == 200
+
+        def look():
+            status, output = follow(query, check=False)  # a line may not be there as a whole yet
+            return status == 0 and [line for line in map(json.loads, output.splitlines()) if line[1] == identifier]
+
+        return wait_until(look, identifier)
+
+    wait_until(lambda: site() == "site" and "/" in LOG.read_text(), "the new workers")
+    ((_, _, status, seconds, code, memory),) = ask("told-by-the-client")
+    assert (status, code) == (200, 7) and seconds >= 0 and memory > 0
+    find = next(command for command in documented() if "REQUEST_ID" in command)
+    environment = {**os.environ, "REQUEST_ID": "told-by-the-client"}
+    wait_until(lambda: run("sh", "-c", find, check=False, env=environment)[0] == 0, "the line of fcgi-app")
+    assert "/run ended: reason=exit code=7" in follow(find, env=environment)
+    journal = next(command for command in documented() if command.endswith("-p info"))
+    assert "[told-by-the-client] /run ended" in follow(journal)
+    assert "/run ended" not in run("sh", "-c", journal.replace("-p info", "-p notice"))
+
+    identifiers = [f"before-{number}" for number in range(5)]
+    for identifier in identifiers:
+        ask(identifier)
+    follow("logrotate --force /etc/logrotate.d/nginx")
+    old = LOG.with_name("sandbox.log.1")
+    assert old.exists()
+
+    def reopened():
+        links = [link for pid in all_pids() if (stat := proc_stat(pid)) and stat[1] == nginx() for link in descriptors(pid)]
+        return str(LOG) in links and str(old) not in links
+
+    wait_until(reopened, "the workers to open it anew")
+    ask("after")
+    assert all(f'"request_id":"{identifier}"' in old.read_text() for identifier in identifiers)
+    SITE.write_text(site_before)
+    run("systemctl", "reload", "nginx")
 
 
 # ---- upgrade ----
@@ -505,12 +676,12 @@ def test_a_rotation_of_the_secret(job, life):
     new = sandbox()
     assert new.secret != old.secret and SECRET.read_text().splitlines() == [new.secret, old.secret]
     assert stat.S_IMODE(SECRET.stat().st_mode) == 0o600 and new.secret not in output
-    wait_until(lambda: new.post("/run", cmd="true").status_code == 200, "the new secret")
-    assert old.post("/run", cmd="true").status_code == 200
+    wait_until(lambda: run_status(new) == 200, "the new secret")
+    assert run_status(old) == 200
     follow("nginx-sandbox secret retire")
     assert SECRET.read_text().splitlines() == [new.secret]
-    wait_until(lambda: old.post("/run", cmd="true").status_code == 401, "the end of the former secret")
-    assert new.post("/run", cmd="true").status_code == 200
+    wait_until(lambda: run_status(old) == 401, "the end of the former secret")
+    assert run_status(new) == 200
     job.server = new
     job.check()
     assert job.cuts == 0 and nginx() == life["nginx"]
@@ -589,7 +760,7 @@ def test_it_can_come_back():
 def test_a_purge_leaves_what_the_operator_made(life):
     output = run("dpkg", "-P", "nginx-sandbox")
     assert str(SITE) in output  # its include line must go
-    left = {path for path in files() - life["files"] if not path.startswith(("/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/"))}
+    left = {path for path in files() - life["files"] if not path.startswith(("/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/", "/var/lib/logrotate/"))}
     operators = {"/etc/systemd/system.control", "/etc/nginx-sandbox", "/etc/nginx-sandbox/box.secret", "/etc/nginx-sandbox/box.conf", str(STREAM),
                  "/etc/systemd/system/nginx-sandbox.target.wants", "/etc/systemd/system/nginx-sandbox.target.wants/nginx-sandbox@box.service"}
     accounts = {"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}

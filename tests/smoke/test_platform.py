@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import re
@@ -270,6 +271,98 @@ def test_sandboxes_behind_one_nginx(platform, by):
         assert sites[0].post("/bind_port", port=proxies[1]).status_code == 200
         with socket.create_connection((sites[0].proxy_host, sites[0].proxy_port), timeout=TIMEOUT) as client:
             assert client.recv(1) == b""
+
+
+# ---- metrics, logs ----
+
+
+@pytest.fixture
+def scrape(platform):
+    """A function that gets a path of the listener for Prometheus, whose address is in the settings, with nothing that says who asks."""
+    port = Port()
+    platform.ports.append(port)
+    platform.settings(SANDBOX_METRICS_LISTEN=f"127.0.0.1:{port.number}")
+    return lambda path="/metrics": requests.get(f"http://127.0.0.1:{port.number}{path}", timeout=TIMEOUT)
+
+
+def figures(answer):
+    """{name with labels: number} of a 200."""
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8"), answer.text
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in answer.text.splitlines() if line and not line.startswith("#"))}
+
+
+ENDED = 'nginx_sandbox_runs_total{outcome="exit"}'
+DAEMONS = {"fcgi-app", "procd", "guard"}
+
+
+def test_each_sandbox_has_its_metrics(platform, scrape):
+    """At /metrics/NAME, with names that mean something to a map and the longest; one of them does not run."""
+    first, second, away = "a", "include", "x" * 32
+    platform.map(f"second {second};", f"default {first};")
+    platform.add(first, first)
+    platform.add(second, second)
+    platform.add(away, away, run=False)
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    site = Site(platform, second, headers={"Host": "second"})
+    for _ in range(2):
+        site.run("true")
+    job = site.start("sleep 86400")
+    Site(platform, first).run("true")
+    for _ in range(2):  # connections are kept
+        for path, runs, jobs in (("/metrics", 1, 0), ("/metrics/a", 1, 0), ("/metrics/include", 2, 1)):
+            found = figures(scrape(path))
+            assert (found["nginx_sandbox_up"], found[ENDED], found["nginx_sandbox_running_jobs"]) == (1, runs, jobs), path
+            assert {name for name in found if "restarts" in name} == {f'nginx_sandbox_daemon_restarts_total{{daemon="{daemon}"}}' for daemon in DAEMONS}
+            assert found["nginx_sandbox_nginx_requests_total"] >= 4
+    found = figures(scrape(f"/metrics/{away}"))
+    assert found.pop("nginx_sandbox_up") == 0 and found and all(name.startswith("nginx_sandbox_nginx_") for name in found)
+    for path in ("/metrics/none", "/metrics/", "/metrics/a/", "/metrics/a%0a", "/metricsa", "/", "/run", "/metrics.txt", "/nginx_sandbox_metrics_app",
+                 "/nginx_sandbox_metrics_nginx"):
+        assert scrape(path).status_code == 404, path
+    site.kill(job["id"])
+    assert "[error]" not in re.sub(r".*No such file or directory\) while connecting to upstream.*", "", (platform.home / "error.log").read_text())
+
+
+def test_metrics_while_daemons_come_and_go(platform, scrape):
+    """Those of one sandbox; the other's go on."""
+    for name in ("a", "b"):
+        platform.add(name, name)
+    platform.map("default a;")
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    assert figures(scrape("/metrics/a"))["nginx_sandbox_up"] == figures(scrape("/metrics/b"))["nginx_sandbox_up"] == 1
+    platform.daemons.pop("b").__exit__()
+    assert figures(scrape("/metrics/b"))["nginx_sandbox_up"] == 0
+    assert figures(scrape("/metrics/a"))["nginx_sandbox_up"] == 1
+
+
+def test_the_endpoint_in_the_log_has_no_prefix(platform):
+    """What requests are grouped by is the same below each prefix; `uri` is what the client asked for."""
+    platform.settings(SANDBOX_PREFIX="/sandbox,/sandbox/b")
+    platform.add("default", "secret")
+    platform.rendered()
+    log = platform.home / "sandbox.log"
+    platform.configure(http=platform.include("http"),
+                       server=f"access_log {log} nginx_sandbox if=$nginx_sandbox_loggable; location = /run {{ return 200; }} {platform.include('server')}")
+    platform.start_nginx()
+    expected = {}
+    for number, (path, endpoint) in enumerate((("/sandbox/run", "/run"), ("/sandbox/b/run", "/run"), ("/sandbox//x/../%72un", "/run"),
+                                               ("/sandbox/none", ""), ("/sandbox/", ""), ("/run", ""), ("/sandbox/sandbox/run", ""), ("/hello", ""))):
+        headers = [("Host", "x"), ("Authorization", "Bearer secret"), ("X-Request-ID", str(number)), ("Content-Length", "14")]
+        with Site(platform, "secret", tls=False).raw() as raw:
+            raw.exchange(http_request("POST", path, headers, b'{"cmd":"true"}'))
+        expected[str(number)] = (path.replace("//x/../%72", "/r"), endpoint, 0 if endpoint else None)
+
+    def logged():
+        lines = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+        found = {line["request_id"]: (line["uri"], line["endpoint"], line["exit_code"]) for line in lines}
+        return found if found.keys() >= expected.keys() else None
+
+    found = wait_until(logged, "a line for each request")
+    assert {number: found[number] for number in expected} == expected
 
 
 def accepted_connections(path):

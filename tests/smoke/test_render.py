@@ -60,16 +60,18 @@ WRONG = {
     "a bad value": (write("nginx-sandbox.conf", "SANDBOX_MAX_BODY=x\n"), "SANDBOX_MAX_BODY"),
     "a bad value of one": (write("default.conf", "PROXY_PORT=0\n"), "default.conf: PROXY_PORT"),
     "one's own of what is for all": (write("default.conf", "SANDBOX_MAX_BODY=1k\n"), "SANDBOX_MAX_BODY"),
-    "one's own listener": (write("default.conf", "SANDBOX_METRICS_LISTEN=127.0.0.1:4000\n"), "SANDBOX_METRICS_LISTEN"),
     "a pool": (write("default.conf", "SANDBOX_AUTH_MODE=pool\n"), "SANDBOX_AUTH_MODE"),
     "a bad prefix": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=sandbox\n"), "SANDBOX_PREFIX"),
     "a prefix that nginx reads otherwise": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=/a.b\n"), "SANDBOX_PREFIX"),
     "two slashes": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=/a//b\n"), "SANDBOX_PREFIX"),
     "many prefixes": (write("nginx-sandbox.conf", f"SANDBOX_PREFIX={','.join(f'/{number}' for number in range(17))}\n"), "16"),
     "a bad variable": (write("nginx-sandbox.conf", "SANDBOX_ROUTE_BY=$host\n"), "SANDBOX_ROUTE_BY"),
+    "no address": (write("nginx-sandbox.conf", "SANDBOX_METRICS_LISTEN=localhost:3032\n"), "nginx-sandbox.conf: SANDBOX_METRICS_LISTEN"),
+    "an address that ends nginx's line": (write("nginx-sandbox.conf", "SANDBOX_METRICS_LISTEN=127.0.0.1:3032;\n"), "nginx-sandbox.conf: SANDBOX_METRICS_LISTEN"),
+    "one's own listener for metrics": (write("default.conf", "SANDBOX_METRICS_LISTEN=127.0.0.1:3032\n"), "default.conf: nginx has one SANDBOX_METRICS_LISTEN"),
+    "metrics at the port of another": (several(SECRET, write("two.conf", "PROXY_PORT=4000\n"), write("nginx-sandbox.conf", "SANDBOX_METRICS_LISTEN=127.0.0.1:4000\n")),
+                                       "PROXY_PORT of two, 4000"),
     "one port for two": (several(SECRET, write("two.conf", "PROXY_PORT=4000\n"), write("default.conf", "PROXY_PORT=4000\n")), "4000"),
-    "one port for a sandbox and the metrics": (several(write("nginx-sandbox.conf", "SANDBOX_METRICS_LISTEN=127.0.0.1:4000\n"),
-                                                       write("default.conf", "PROXY_PORT=4000\n")), "SANDBOX_METRICS_LISTEN"),
     "a map to nobody": (write("map.conf", "x three;\n"), "three"),
     "a map without a semicolon": (write("map.conf", "x default\n"), "map.conf"),
     "a map with more on a line": (write("map.conf", "x y default;\n"), "map.conf"),
@@ -110,6 +112,20 @@ def test_what_is_taken(platform):
     assert (generated / "locations.conf").read_text().count("location ^~ /") == 2
     assert f"server unix:{platform.state}/two/fcgi-app.sock;" in sandboxes
     platform.include_all()
+
+
+@pytest.mark.parametrize("written, listen", [("127.0.0.1:3030", "listen 127.0.0.1:3030;\n"), ("[0:0::1]:4000", "listen [::1]:4000 ipv6only=on;\n"),
+                                             ("off", None), ("", None)])
+def test_the_listener_for_metrics(platform, written, listen):
+    """PORT is not that nginx's, and nobody has 3031 here: so they may be its port."""
+    platform.settings(SANDBOX_METRICS_LISTEN=written)
+    platform.rendered()
+    generated = platform.etc / "nginx/generated"
+    if listen is None:
+        assert not (generated / "metrics.conf").read_text()
+    else:
+        assert (generated / "metrics-listen.conf").read_text() == listen
+        assert "/metrics default;\n/metrics/default default;\n" in (generated / "metrics.conf").read_text()
 
 
 @pytest.mark.parametrize("arguments", [["--nothing"], ["word"], ["--etc", "relative"], ["--etc", "/nowhere"], ["--state", "/a b"]])
