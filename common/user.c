@@ -93,6 +93,10 @@ static int list_groups(struct user *user)
         count = 0;
         (void)getgrouplist(user->name, user->gid, NULL, &count); /* tells how many there are */
     }
+    if (count < 1) { /* or cannot, without memory */
+        errno = ENOMEM;
+        return -1;
+    }
     user->groups = calloc((size_t)count, sizeof(*user->groups));
     if (user->groups == NULL) {
         return -1;

@@ -17,6 +17,7 @@
 #include <link.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -245,6 +246,19 @@ static size_t shortened(const char *name, const void *caller, int fd, size_t len
     WRAP_(false, FAULT_CALL, type, name, parameters, arguments, result, error)
 #define WRAP_MEMORY(name, parameters, arguments)                                                   \
     WRAP_(false, FAULT_MEMORY, void *, name, parameters, arguments, NULL, ENOMEM)
+/* A question to the databases of users. It fails as a whole: where an allocation in it fails, the C
+ * library itself reads through NULL (nss_database_check_reload_and_get() of glibc 2.36). */
+#define WRAP_NSS(type, name, parameters, arguments, result)                                        \
+    type name parameters                                                                           \
+    {                                                                                              \
+        if (FAILS(name, FAULT_MEMORY, false, ENOMEM)) {                                            \
+            return result;                                                                         \
+        }                                                                                          \
+        spared = true;                                                                             \
+        type answer_ = REAL(name) arguments;                                                       \
+        spared = false;                                                                            \
+        return answer_;                                                                            \
+    }
 /* A call that a signal may interrupt. */
 #define WRAP_SLOW(type, name, parameters, arguments, result, error)                                \
     WRAP_(true, FAULT_CALL, type, name, parameters, arguments, result, error)
@@ -382,6 +396,11 @@ WRAP(int, timer_settime,
      (timer_t timer, int flags, const struct itimerspec *restrict time,
       struct itimerspec *restrict old),
      (timer, flags, time, old), -1, EINVAL)
+WRAP_NSS(struct passwd *, getpwnam, (const char *name), (name), NULL)
+WRAP_NSS(struct passwd *, getpwuid, (uid_t id), (id), NULL)
+WRAP_NSS(struct group *, getgrnam, (const char *name), (name), NULL)
+WRAP_NSS(int, getgrouplist, (const char *name, gid_t group, gid_t *groups, int *count),
+         (name, group, groups, count), -1)
 WRAP(int, setgroups, (size_t count, const gid_t *groups), (count, groups), -1, EPERM)
 WRAP(int, setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved), -1,
      EPERM)

@@ -25,6 +25,7 @@
 #include "common/cleanup.h"
 #include "common/line_reader.h"
 #include "common/spool.h"
+#include "common/user.h"
 #include "fcgi-app/endpoint.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
@@ -74,6 +75,15 @@ static enum outcome spools(void)
         return FAILED;
     }
     return told(true, whole && (size_t)status.st_size == LARGE + 80);
+}
+
+static enum outcome finds_a_user(void)
+{
+    cleanup_user struct user user = {0};
+    char error[256];
+    int found = user_find("games", &user, error, sizeof(error));
+    return told(found > 0, user.name != NULL && strcmp(user.name, "games") == 0 &&
+                               user.group_count > 0 && user.groups[0] == user.gid);
 }
 
 static int count_line(void *context, const struct line *line)
@@ -349,6 +359,7 @@ static const struct scenario {
     void (*check)(enum outcome outcome);
 } scenarios[] = {
     {"spools", NULL, spools, NULL},
+    {"finds a user", NULL, finds_a_user, NULL},
     {"reads lines", NULL, reads_lines, NULL},
     {"reads json", NULL, reads_json, NULL},
     {"writes a file", make_file, writes_a_file, check_file},
