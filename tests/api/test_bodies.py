@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, http_request, in_threads
+from sandbox import BIG_TIMEOUT, descriptors, http_request, in_threads
 
 
 def bad_request(answer):
@@ -314,3 +314,18 @@ def test_a_body_that_nobody_reads_costs_no_connection(sandbox):
             assert sandbox.shell("echo next") == "next\n"
 
     in_threads(8, ask)
+
+
+@pytest.mark.host
+def test_a_body_of_a_question_for_the_health_costs_no_connection(server):
+    """It stays in nginx, so fcgi-app must not wait for it, and drop the connection of the next request."""
+    server.supervise("guard", "d")  # whose questions come and go
+    server.healthy()
+
+    def connections():
+        return {link for link in descriptors(server.daemon("fcgi-app")) if link.startswith("socket:")}
+
+    before = connections()
+    for body in (b"x" * 29, iter([b"x" * 10, b"y" * 20])) * 5:
+        assert server.call("GET", "/health?full=1", body).status_code in (200, 400)
+    assert before <= connections()

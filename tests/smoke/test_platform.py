@@ -430,7 +430,8 @@ def test_several_secrets_at_once(platform):
     for wrong in ((), (b"",), (b"Bearer",), (b"Bearer \xc3\xbf\xc3\xbe not UTF-8 \xc2\x80",),
                   ("Bearer \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} not UTF-8 \N{REPLACEMENT CHARACTER}".encode(),)):
         assert status(platform, *wrong) == 401, wrong
-    assert "js" not in (platform.home / "error.log").read_text()
+    complaints = [line for line in (platform.home / "error.log").read_text().splitlines() if "[notice]" not in line]
+    assert not [line for line in complaints if "js" in line]
 
 
 def open_streams(site, job, count):
