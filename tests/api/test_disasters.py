@@ -20,7 +20,7 @@ from sandbox import DEADLINE, Server, alive, proc_file, proc_stat, wait_until
 pytestmark = [pytest.mark.host, pytest.mark.cgroup]
 
 # Seconds after the end of the cause. On a machine with nothing else to do five are enough (docs/development.md).
-RECOVERY = float(os.environ.get("SANDBOX_TEST_RECOVERY", max(15, DEADLINE)))
+RECOVERY = float(os.environ.get("SANDBOX_TEST_RECOVERY", 2.25 * DEADLINE))
 MOUNTS = pathlib.Path("/proc/self/mountinfo")
 
 

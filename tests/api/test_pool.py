@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 
 import pytest
+import requests
 
 from sandbox import BIN, DEADLINE, http_request, in_threads, proc_file, wait_until
 
@@ -33,7 +34,17 @@ def start(make_server, place):
 
 def ask(server, token, path="/list_processes", method="GET", body=None):
     headers = {} if token is None else {"Authorization": token}
-    return server.call(method, path, body, token=False, headers=headers)
+
+    def look():
+        try:
+            return [server.call(method, path, body, token=False, headers=headers)]
+        except requests.ConnectionError:  # nginx's, for a connection that has just come when a claim makes it reload
+            if method != "GET":
+                raise
+            return None
+
+    answer, = wait_until(look, "an answer")
+    return answer
 
 
 def in_force(server):
