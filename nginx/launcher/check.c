@@ -203,7 +203,6 @@ static void check_reload(const char *etc)
 static void check_nginx(const char *etc)
 {
     static const char *const dump[] = {"nginx", "-T", NULL};
-    static const char *const is_active[] = {"systemctl", "is-active", "--quiet", "nginx", NULL};
     cleanup_free char *configuration = malloc(CONFIGURATION_MAX);
     if (configuration == NULL) {
         log_line("nginx -T: %m");
@@ -224,7 +223,7 @@ static void check_nginx(const char *etc)
         remedy("In the server block of your choice: include snippets/nginx-sandbox.conf;");
     }
     check_worker(configuration);
-    if (program_run(is_active, NULL, 0) != 0) {
+    if (!program_unit_is("is-active", "nginx")) {
         problem("nginx does not run.");
         remedy("systemctl start nginx");
     } else {
@@ -261,15 +260,9 @@ static bool procd_answers(const char *state, const char *name)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
-static bool unit_is(const char *state, const char *unit)
-{
-    const char *const arguments[] = {"systemctl", state, "--quiet", unit, NULL};
-    return program_run(arguments, NULL, 0) == 0;
-}
-
 static void check_unit(const char *sandbox, const char *daemon, const char *unit)
 {
-    if (!unit_is("is-active", unit)) {
+    if (!program_unit_is("is-active", unit)) {
         problem("%s: %s not run.", sandbox, daemon);
         remedy("systemctl start %s; journalctl -e -u %s", unit, unit);
     }
@@ -282,12 +275,12 @@ static void check_daemons(const char *state, const char *name)
     char whole[128];
     char unit[128];
     (void)snprintf(whole, sizeof(whole), "nginx-sandbox@%s.service", name);
-    if (!unit_is("is-enabled", whole)) {
+    if (!program_unit_is("is-enabled", whole)) {
         problem("%s: is not started at boot.", name);
         remedy("systemctl enable %s", whole);
     }
     check_unit(name, "does", whole);
-    if (!unit_is("is-active", whole)) {
+    if (!program_unit_is("is-active", whole)) {
         return;
     }
     for (size_t i = 0; i < sizeof(daemons) / sizeof(daemons[0]); i++) {

@@ -65,3 +65,9 @@ int program_run(const char *const arguments[], char *words, size_t size)
     }
     return WEXITSTATUS(status);
 }
+
+bool program_unit_is(const char *question, const char *unit)
+{
+    const char *const arguments[] = {"systemctl", question, "--quiet", unit, NULL};
+    return program_run(arguments, NULL, 0) == 0;
+}

@@ -4,6 +4,7 @@
 #ifndef LAUNCHER_PROGRAM_H
 #define LAUNCHER_PROGRAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -13,5 +14,8 @@
  * a signal or not started.
  */
 int program_run(const char *const arguments[], char *words, size_t size);
+
+/* Whether systemctl(1) affirms this of the unit: `question` is is-active or is-enabled. */
+bool program_unit_is(const char *question, const char *unit);
 
 #endif

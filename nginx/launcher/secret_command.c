@@ -126,11 +126,10 @@ static int render(const char *etc)
 /* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
 static int reload(void)
 {
-    static const char *const is_active[] = {"systemctl", "is-active", "--quiet", "nginx", NULL};
     static const char *const test[] = {"nginx", "-t", "-q", NULL};
     static const char *const order[] = {"systemctl", "reload", "nginx", NULL};
     char words[4096];
-    if (program_run(is_active, NULL, 0) != 0) {
+    if (!program_unit_is("is-active", "nginx")) {
         return 0;
     }
     if (program_run(test, words, sizeof(words)) != 0) {
