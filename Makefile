@@ -130,6 +130,7 @@ $(addprefix $(BUILD)/tests/unit/test_,faults json files metrics port pump sse): 
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
+$(BUILD)/tests/unit/test_remover: LDFLAGS += -Wl,--wrap=tree_remove
 # The fallbacks for file systems without O_TMPFILE are tried where it works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat

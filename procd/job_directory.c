@@ -21,8 +21,10 @@
 #include "common/tree.h"
 #include "procd/job_files.h"
 #include "procd/protocol.h"
+#include "procd/remover.h"
 
-static int jobs = -1; /* RUN/state/jobs */
+static int jobs = -1;    /* RUN/state/jobs */
+static int removed = -1; /* RUN/state/removed: those that are no more, until the remover comes */
 
 /* Makes a directory below `parent` if need be and opens it. */
 static int enter_directory(int parent, const char *name)
@@ -38,11 +40,14 @@ int job_directories_open(const char *run_directory)
     cleanup_fd int run = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cleanup_fd int state = run < 0 ? -1 : enter_directory(run, RUN_STATE);
     jobs = state < 0 ? -1 : enter_directory(state, "jobs");
-    return jobs < 0 ? -1 : 0;
+    removed = jobs < 0 ? -1 : enter_directory(state, "removed");
+    return removed < 0 ? -1 : remover_open(removed);
 }
 
 void job_directories_close(void)
 {
+    remover_close();
+    close_fd(&removed);
     close_fd(&jobs);
 }
 
@@ -113,7 +118,9 @@ bool job_directory_is_free(int directory)
 
 void job_directory_remove(const char *id)
 {
-    if (tree_remove(jobs, id) < 0) {
+    if (renameat(jobs, id, removed, id) == 0) {
+        remover_wake();
+    } else if (tree_remove(jobs, id) < 0) {
         log_at(LOG_WARNING, "job %s: cannot remove its files: %m", id);
     }
 }

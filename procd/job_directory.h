@@ -35,7 +35,8 @@ int job_directory_open(const char *id);
 /* Whether nobody holds the directory's lock: its runner is dead or has never been. */
 bool job_directory_is_free(int directory);
 
-/* Removes a job's directory and all its files. */
+/* Removes a job's directory and all its files: it is gone when this returns, its space is free soon
+ * after. */
 void job_directory_remove(const char *id);
 
 /* A connection (CLOEXEC, non-blocking) to the job's runner, or -1 with errno. */
