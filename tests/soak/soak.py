@@ -109,8 +109,7 @@ class Soak:
         world = types.SimpleNamespace(server=server)
         fresh = sample(world)
         daemons = self.daemons(server)
-        # fcgi-app keeps what a burst has made of threads, up to a number, to wait for the next one: it comes first.
-        in_threads(PINGERS + MIXED, lambda _: server.run("sleep 1"))
+        self.burst(server, home)
         self.tally = Tally()
         self.begin = time.monotonic() + START
         processes = self.start_load(server, home)
@@ -134,6 +133,20 @@ class Soak:
         if self.daemons(server) != daemons:
             self.faults.append(f"daemons have died: {daemons}, {self.daemons(server)}")
         self.out(f"fresh: {fresh}\nquiet: {sample(world, fresh)}")  # or an assertion fails
+
+    def burst(self, server, home):
+        """
+        All clients at the same time, which comes about later only by chance: fcgi-app keeps threads that a burst has made, up
+        to a number, and the allocators of fcgi-app and nginx what the most large bodies at the same time took.
+        """
+        def write_and_read(number):
+            path, content = str(home / f"burst.{number}"), "x" * max(load.CONTENTS)
+            assert server.post("/write_file", path=path, content=content).json() == {"success": True}
+            assert server.post("/read_file", path=path).json() == {"content": content}
+
+        in_threads(PINGERS + MIXED, lambda _: server.run("sleep 1"))
+        for _ in range(3):
+            in_threads(PINGERS + MIXED, write_and_read)
 
     def daemons(self, server):
         return {**{name: server.daemon(name) for name in ("fcgi-app", "procd")}, "nginx": sorted(server.nginx_pids())}
