@@ -144,6 +144,9 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json*.c) $(addprefix fcgi-app/,log_cursor.c query.c record_filter.c request.c \
     spools.c sse.c writer.c) $(addprefix procd/,event_id.c job_log.c job_position.c job_record.c job_segment.c protocol.c) \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
+$(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,nginx/launcher/%.c,claim environment_file file prefix sandbox_map scgi_request secret trim))
+$(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_line,--wrap=setenv
+$(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(FUZZ_LIBS)
 .PHONY: fuzz-targets

@@ -56,9 +56,9 @@ int claim_read(const char *path, struct claim *claim)
         return fail(path, "must be a file of who starts the server, and no one else's to read");
     }
     char version[2];
-    cleanup_free char *text = file_read(AT_FDCWD, path, 200, NULL);
+    cleanup_free char *text = file_read(AT_FDCWD, path, 200);
     char *rest = text;
-    if (text == NULL && errno != EFBIG) {
+    if (text == NULL && errno != EFBIG && errno != EILSEQ) {
         return fail(path, strerror(errno));
     }
     if (text == NULL || !next_word(&rest, version, sizeof(version)) || version[0] != '1' ||

@@ -19,6 +19,7 @@
 #include "nginx/launcher/claim.h"
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/render.h"
+#include "nginx/launcher/scgi_request.h"
 
 #define REQUEST_MOST     16384 /* bytes: nginx's own bound for a header, twice */
 #define PATIENCE_SECONDS 5     /* with nginx, which has the whole request before it connects */
@@ -77,30 +78,6 @@ static int decide(struct service *service, const char *token)
     return secret_matches(&service->claim.salt, &service->claim.digest, token) ? 200 : 401;
 }
 
-/* The value of a header in an SCGI request, which is "LENGTH:NAME\0VALUE\0...,"; NULL for none, and
- * for what is no whole request. `text` has a NUL behind its end. */
-static const char *find_header(const char *text, size_t length, const char *wanted)
-{
-    char *colon = NULL;
-    unsigned long size = strtoul(text, &colon, 10);
-    size_t begin = (size_t)(colon - text) + 1;
-    if (*colon != ':' || size > length || begin + size >= length || text[begin + size] != ',') {
-        return NULL;
-    }
-    const char *end = text + begin + size;
-    for (const char *name = text + begin; name < end;) {
-        const char *value = name + strlen(name) + 1;
-        if (value >= end) {
-            return NULL;
-        }
-        if (strcmp(name, wanted) == 0) {
-            return value;
-        }
-        name = value + strlen(value) + 1;
-    }
-    return NULL;
-}
-
 /* Reads until the request is whole. The header's value in `text`, or NULL. */
 static const char *read_request(int fd, char text[REQUEST_MOST + 1])
 {
@@ -115,7 +92,7 @@ static const char *read_request(int fd, char text[REQUEST_MOST + 1])
         }
         length += (size_t)got;
         text[length] = '\0';
-        const char *value = find_header(text, length, "AUTHORIZATION");
+        const char *value = scgi_header(text, length, "AUTHORIZATION");
         if (value != NULL) {
             return value;
         }

@@ -52,13 +52,12 @@ static const char *read_line(char *line)
 
 int environment_file_read(const char *path)
 {
-    size_t length = 0;
-    cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST, &length);
+    cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno == ENOENT) {
         return 0;
     }
     if (text == NULL) {
-        log_line("%s: %m", path);
+        log_line("%s: %s", path, file_reason(errno));
         return -1;
     }
     int number = 1;

@@ -15,7 +15,7 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 
-char *file_read(int directory, const char *path, size_t most, size_t *length)
+char *file_read(int directory, const char *path, size_t most)
 {
     cleanup_fd int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -29,16 +29,20 @@ char *file_read(int directory, const char *path, size_t most, size_t *length)
     if (got < 0) {
         return NULL;
     }
-    if ((size_t)got > most) {
-        explicit_bzero(data, most + 1); /* it may be a secret */
-        errno = EFBIG;
+    data[got] = '\0';
+    if ((size_t)got > most || strlen(data) != (size_t)got) {
+        explicit_bzero(data, (size_t)got); /* it may be a secret */
+        errno = (size_t)got > most ? EFBIG : EILSEQ;
         return NULL;
     }
-    data[got] = '\0';
-    if (length != NULL) {
-        *length = (size_t)got;
-    }
     return steal_pointer(data);
+}
+
+const char *file_reason(int number)
+{
+    return number == EFBIG    ? "is too large"
+           : number == EILSEQ ? "holds a NUL byte"
+                              : strerror(number);
 }
 
 int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length)

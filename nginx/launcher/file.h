@@ -8,9 +8,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Reads at most `most` bytes of a file into a new NUL-terminated buffer that the caller frees;
- * EFBIG if there are more. `length` may be NULL. NULL with errno on error. */
-char *file_read(int directory, const char *path, size_t most, size_t *length);
+/* Reads a text of at most `most` bytes into a new NUL-terminated buffer that the caller frees. NULL
+ * with errno on error: EFBIG if there are more, EILSEQ if there is a NUL in it. */
+char *file_read(int directory, const char *path, size_t most);
+
+/* What such an errno says of a file. Not thread-safe (strerror). */
+const char *file_reason(int number);
 
 /* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
 int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);

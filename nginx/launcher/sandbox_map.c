@@ -86,9 +86,9 @@ static int read_line(FILE *out, const char *path, char *line,
 
 char *sandbox_map_read(const char *path, const struct installation *installation)
 {
-    cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST, NULL);
+    cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno != ENOENT) {
-        log_line("%s: %m", path);
+        log_line("%s: %s", path, file_reason(errno));
         return NULL;
     }
     char *entries = NULL;

@@ -73,19 +73,13 @@ static char *generate_secret(void)
 /* The file's content without the line end that editors and echo leave. The caller frees. */
 static char *read_secret_file(const char *path)
 {
-    size_t length = 0;
-    char *secret = file_read(AT_FDCWD, path, SECRET_MOST + 2, &length);
+    char *secret = file_read(AT_FDCWD, path, SECRET_MOST + 2);
     if (secret == NULL) {
         log_line(FILE_VARIABLE ": %s: %s", path,
-                 errno == EFBIG ? "longer than 4096 bytes" : strerror(errno));
+                 errno == EFBIG ? "longer than 4096 bytes" : file_reason(errno));
         return NULL;
     }
-    if (strlen(secret) != length) {
-        explicit_bzero(secret, length);
-        free(secret);
-        log_line(FILE_VARIABLE ": %s: holds a NUL byte", path);
-        return NULL;
-    }
+    size_t length = strlen(secret);
     if (length > 0 && secret[length - 1] == '\n') {
         secret[--length] = '\0';
     }
@@ -266,21 +260,16 @@ static int read_lines(const struct secret_salt *salt, const char *path, char *te
 
 int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets)
 {
-    size_t length = 0;
     if (!is_private(path)) {
         return -1;
     }
-    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1), &length);
+    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1));
     if (text == NULL) {
-        log_line("%s: %s", path, errno == EFBIG ? "is too large" : strerror(errno));
+        log_line("%s: %s", path, file_reason(errno));
         return -1;
     }
-    int result = -1;
-    if (strlen(text) != length) {
-        log_line("%s: holds a NUL byte", path);
-    } else {
-        result = read_lines(salt, path, text, secrets);
-    }
+    size_t length = strlen(text);
+    int result = read_lines(salt, path, text, secrets);
     explicit_bzero(text, length);
     free(text);
     return result;

@@ -35,7 +35,7 @@ struct secret_file {
 
 static int fail(const struct secret_file *file)
 {
-    log_line("%s/%s: %m", file->etc, file->name);
+    log_line("%s/%s: %s", file->etc, file->name, file_reason(errno));
     return -1;
 }
 
@@ -227,7 +227,7 @@ static int act(int (*run)(const struct secret_file *file), struct secret_file *f
     }
     file->directory = directory;
     (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
-    file->content = file_read(directory, file->name, FILE_MOST, NULL);
+    file->content = file_read(directory, file->name, FILE_MOST);
     if (file->content == NULL && errno != ENOENT) {
         return fail(file);
     }

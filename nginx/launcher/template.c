@@ -24,7 +24,7 @@ static const struct template_word *word_at(const char *text, const struct templa
 
 int template_write(FILE *out, const char *path, const struct template_word *words, size_t count)
 {
-    cleanup_free char *text = file_read(AT_FDCWD, path, TEMPLATE_MOST, NULL);
+    cleanup_free char *text = file_read(AT_FDCWD, path, TEMPLATE_MOST);
     if (text == NULL) {
         return -1;
     }

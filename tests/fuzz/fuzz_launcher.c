@@ -1,0 +1,186 @@
+/*
+ * What the launcher reads: a file of settings, a request for the claim of a pool, the file of the
+ * claim, a file of secrets, and the map of several sandboxes. The first byte tells which, the rest
+ * is its content. What it says of damage goes nowhere, but is put together.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "nginx/launcher/claim.h"
+#include "nginx/launcher/environment_file.h"
+#include "nginx/launcher/installation.h"
+#include "nginx/launcher/prefix.h"
+#include "nginx/launcher/sandbox_map.h"
+#include "nginx/launcher/scgi_request.h"
+#include "nginx/launcher/secret.h"
+#include "tests/fuzz/fuzz.h"
+
+/* For log_line() and setenv(), by the linker's --wrap. */
+void __wrap_log_line(const char *format, ...);
+int __wrap_setenv(const char *name, const char *value, int overwrite);
+
+__attribute__((format(printf, 1, 2))) void __wrap_log_line(const char *format, ...)
+{
+    char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    assert(vsnprintf(line, sizeof(line), format, arguments) > 0);
+    va_end(arguments);
+}
+
+/* glibc keeps every value that it was ever given. */
+int __wrap_setenv(const char *name, const char *value, int overwrite)
+{
+    assert(*name != '\0' && strpbrk(name, "= \n") == NULL);
+    assert(strpbrk(value, "\"'\\\n") == NULL && overwrite == 0);
+    return 0;
+}
+
+/* The content as a file, by its path. */
+static const char *as_file(const struct input *input)
+{
+    static char path[PATH_MAX];
+    char link[64];
+    int directory = scratch_directory();
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", directory);
+    ssize_t length = readlink(link, path, sizeof(path) - sizeof("/file"));
+    assert(length > 0);
+    (void)strcpy(path + length, "/file");
+    scratch_file("file", input->data, input->left);
+    return path;
+}
+
+/* ---- a request ---- */
+
+/* A value lies in the request whole, and one that is there is found. */
+static void check_request(const struct input *input)
+{
+    cleanup_free char *text = malloc(input->left + 1);
+    assert(text != NULL);
+    memcpy(text, input->data, input->left);
+    text[input->left] = '\0';
+    const char *value = scgi_header(text, input->left, "AUTHORIZATION");
+    assert(value == NULL || (value > text && value + strlen(value) + 1 < text + input->left));
+}
+
+static void check_made_request(const struct input *input)
+{
+    cleanup_free char *value = strndup((const char *)input->data, input->left);
+    cleanup_free char *text = NULL;
+    assert(value != NULL);
+    size_t size =
+        sizeof("CONTENT_LENGTH") + sizeof("0") + sizeof("AUTHORIZATION") + strlen(value) + 1;
+    int length =
+        asprintf(&text, "%zu:CONTENT_LENGTH%c0%cAUTHORIZATION%c%s%c,", size, 0, 0, 0, value, 0);
+    assert(length > 0);
+    const char *found = scgi_header(text, (size_t)length, "AUTHORIZATION");
+    assert(found != NULL && strcmp(found, value) == 0);
+    assert(scgi_header(text, (size_t)length - 1, "AUTHORIZATION") == NULL);
+}
+
+/* ---- files ---- */
+
+static void check_claim(const char *path)
+{
+    struct claim claim;
+    struct claim again;
+    if (claim_read(path, &claim) < 0) {
+        return;
+    }
+    assert(strlen(claim.salt.text) == sizeof(claim.salt.text) - 1);
+    assert(unlink(path) == 0 && claim_write(path, &claim) == 1 && claim_write(path, &claim) == 0);
+    assert(claim_read(path, &again) == 1 && memcmp(&claim, &again, sizeof(claim)) == 0);
+}
+
+static void check_secrets(const char *path)
+{
+    static const struct secret_salt salt = {"0123456789012345678901"};
+    struct secrets secrets;
+    if (secret_read_file(&salt, path, &secrets) == 0) {
+        assert(secrets.count >= 1 && secrets.count <= SECRETS_MOST);
+    }
+}
+
+/* As nginx reads it: "KEY NAME;" in each line, where nothing else ends or opens anything. */
+static void check_entry(const char *line, size_t length)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        quoted = quoted != (line[i] == '"');
+        assert(quoted || i == length - 1 || strchr(";{}#'\\", line[i]) == NULL);
+    }
+    assert(!quoted && line[length - 1] == ';');
+}
+
+static void check_map(const char *path)
+{
+    struct installed_sandbox sandboxes[] = {{.name = "one"}, {.name = DEFAULT_SANDBOX}};
+    const struct installation installation = {.sandboxes = sandboxes, .count = 2};
+    cleanup_free char *entries = sandbox_map_read(path, &installation);
+    const char *end;
+    for (const char *line = entries; line != NULL && *line != '\0'; line = end + 1) {
+        end = strchr(line, '\n');
+        assert(end != NULL && end > line);
+        check_entry(line, (size_t)(end - line));
+    }
+}
+
+/* "" or "/a/b", and the longer ones first. */
+static void check_prefixes(const struct input *input)
+{
+    cleanup_free char *setting = strndup((const char *)input->data, input->left);
+    struct prefixes prefixes;
+    assert(setting != NULL);
+    if (prefixes_read(&prefixes, setting, true) < 0) {
+        return;
+    }
+    assert(prefixes.count >= 1 && prefixes.count <= PREFIXES_MOST);
+    for (size_t i = 0; i < prefixes.count; i++) {
+        const char *path = prefixes.path[i];
+        size_t length = strlen(path);
+        assert(length == 0 || (path[0] == '/' && path[length - 1] != '/'));
+        assert(strpbrk(path, " ;{}$\"'\\#") == NULL);
+        assert(i == 0 || length <= strlen(prefixes.path[i - 1]));
+    }
+    assert(prefixes.path[prefixes.count - 1][0] == '\0');
+    prefixes_free(&prefixes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input input = {data, size};
+    unsigned which = (unsigned)input_number(&input, 1) % 6;
+    (void)scratch_directory(); /* which keeps a descriptor */
+    int lowest = lowest_descriptor();
+    switch (which) {
+    case 0:
+        check_request(&input);
+        check_made_request(&input);
+        break;
+    case 1:
+        (void)environment_file_read(as_file(&input));
+        break;
+    case 2:
+        check_claim(as_file(&input));
+        break;
+    case 3:
+        check_secrets(as_file(&input));
+        break;
+    case 4:
+        check_map(as_file(&input));
+        break;
+    default:
+        check_prefixes(&input);
+        break;
+    }
+    assert(lowest_descriptor() == lowest);
+    return 0;
+}
