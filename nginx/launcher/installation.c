@@ -5,10 +5,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -18,6 +20,8 @@
 #include "nginx/launcher/environment_file.h"
 #include "nginx/launcher/run_dir.h"
 #include "nginx/launcher/sandbox_map.h"
+
+#define LOCK_FILE ".lock" /* in `etc` */
 
 #define SHARED_NAME "nginx-sandbox" /* of the file with the settings of all */
 #define MAP_NAME    "map"
@@ -279,6 +283,17 @@ static int check_ports(const struct installation *installation)
         }
     }
     return 0;
+}
+
+int installation_lock(int directory, const char *etc)
+{
+    cleanup_fd int lock =
+        openat(directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0) {
+        log_line("%s/" LOCK_FILE ": %m", etc);
+        return -1;
+    }
+    return steal_fd(&lock);
 }
 
 int installation_read(struct installation *installation, const char *etc, const char *state)

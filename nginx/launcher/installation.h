@@ -50,6 +50,14 @@ struct installation {
 };
 
 /*
+ * Waits to be the only one who changes what is in `etc`, of which `directory` is a descriptor. A
+ * descriptor (CLOEXEC) that holds the lock, or -1 after one line to standard error. The lock is a
+ * file that only root can open: whoever can read the directory could lock that, and keep the
+ * operator out.
+ */
+int installation_lock(int directory, const char *etc);
+
+/*
  * Reads `etc`; the run directories lie in `state`, an absolute path. It empties the environment,
  * and leaves what it read last in there. 0, or -1 after one line to standard error. Free with
  * installation_free() either way. Not thread-safe.

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,22 +187,28 @@ static int write_all(int directory, const struct installation *installation, con
     return result;
 }
 
+int render_installation(int directory, const char *etc, const char *state)
+{
+    struct installation installation;
+    if (check_path("--etc", etc) < 0 || check_path("--state", state) < 0) {
+        return -1;
+    }
+    int result = installation_read(&installation, etc, state);
+    if (result == 0) {
+        result = write_all(directory, &installation, etc);
+    }
+    installation_free(&installation);
+    return result;
+}
+
 int render_command(int argc, char **argv)
 {
     struct options options = read_options(argc, argv);
-    if (check_path("--etc", options.etc) < 0 || check_path("--state", options.state) < 0) {
-        return 1;
-    }
     cleanup_fd int directory = open(options.etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0 || flock(directory, LOCK_EX) < 0) { /* one after the other */
+    if (directory < 0) {
         log_line("%s: %m", options.etc);
         return 1;
     }
-    struct installation installation;
-    int result = installation_read(&installation, options.etc, options.state);
-    if (result == 0) {
-        result = write_all(directory, &installation, options.etc);
-    }
-    installation_free(&installation);
-    return result == 0 ? 0 : 1;
+    cleanup_fd int lock = installation_lock(directory, options.etc);
+    return lock >= 0 && render_installation(directory, options.etc, options.state) == 0 ? 0 : 1;
 }

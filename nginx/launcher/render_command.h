@@ -9,4 +9,10 @@
  * standard error, and then the files stay as they were. */
 int render_command(int argc, char **argv);
 
+/*
+ * The same for who holds installation_lock() of `etc`, which `directory` is. 0, or -1 after one
+ * line to standard error. It empties the environment.
+ */
+int render_installation(int directory, const char *etc, const char *state);
+
 #endif

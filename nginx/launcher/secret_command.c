@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -19,6 +20,7 @@
 #include "nginx/launcher/file.h"
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/program.h"
+#include "nginx/launcher/render_command.h"
 #include "nginx/launcher/subcommand.h"
 
 #define SECRET_BYTES 32                     /* of chance, in hexadecimal digits */
@@ -112,15 +114,19 @@ static char *with_current_alone(const struct secret_file *file)
 
 /* ---- nginx ---- */
 
-static int render(const char *etc)
+/* In a process of its own, since it empties the environment. */
+static int render(const struct secret_file *file)
 {
-    const char *const arguments[] = {"/proc/self/exe", "render", "--etc", etc, NULL};
-    char words[1024];
-    if (program_run(arguments, words, sizeof(words)) == 0) {
-        return 0;
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(render_installation(file->directory, file->etc, DEFAULT_STATE) == 0 ? 0 : 1);
     }
-    (void)fputs(words, stderr);
-    return -1;
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        log_line("cannot render: %m");
+        return -1;
+    }
+    return status == 0 ? 0 : -1;
 }
 
 /* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
@@ -151,7 +157,7 @@ static int change(const struct secret_file *file, const char *content)
     if (replace(file, content) < 0) {
         return -1;
     }
-    if (render(file->etc) < 0) {
+    if (render(file) < 0) {
         if (file->content != NULL) {
             (void)replace(file, file->content);
         } else {
@@ -223,6 +229,10 @@ static int act(int (*run)(const struct secret_file *file), struct secret_file *f
     cleanup_fd int directory = open(file->etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
         log_line("%s: %m", file->etc);
+        return -1;
+    }
+    cleanup_fd int lock = installation_lock(directory, file->etc);
+    if (lock < 0) {
         return -1;
     }
     file->directory = directory;

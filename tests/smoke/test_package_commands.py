@@ -1,12 +1,17 @@
 """The subcommands of a machine with the package, as far as they need none (tests/deb has the rest)."""
 
+import base64
+import contextlib
+import fcntl
+import hashlib
 import os
+import re
 import stat
 import subprocess
 
 import pytest
 
-from sandbox import BIN
+from sandbox import BIN, in_threads
 
 PROGRAM = str(BIN / "nginx-sandbox")
 
@@ -21,6 +26,15 @@ def run(*arguments):
 def etc(tmp_path):
     tmp_path.chmod(0o755)
     return tmp_path
+
+
+@contextlib.contextmanager
+def opened(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def secret(etc, action, *name):
@@ -70,7 +84,28 @@ def test_rotate_and_retire(etc):
     assert secret(etc, "retire")[0] == 0 and file.read_text() == seen[-1] + "\n"
     assert secret(etc, "retire")[0] == 0 and file.read_text() == seen[-1] + "\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert sorted(path.name for path in etc.iterdir()) == ["default.secret", "nginx"]
+    assert sorted(path.name for path in etc.iterdir()) == [".lock", "default.secret", "nginx"]
+
+
+def test_rotations_at_once(etc):
+    """One after the other: nginx is told of the two secrets that the file has in the end."""
+    secret(etc, "init")
+    done = in_threads(8, lambda _: secret(etc, "rotate"))
+    assert all(status == 0 and not error for status, _, error in done)
+    tokens = (etc / "default.secret").read_text().splitlines()
+    salt, *digests = re.search(r'_default "(.*)"', (etc / "nginx/generated/secrets.conf").read_text())[1].split()
+    assert digests == [base64.urlsafe_b64encode(hashlib.sha256(f"{salt}Bearer {token}".encode()).digest()).decode().rstrip("=") for token in tokens]
+    assert len(digests) == 2
+
+
+def test_who_can_read_the_settings_keeps_nobody_out(etc):
+    """A command that runs on the machine of the package could lock what it can open."""
+    secret(etc, "init")
+    with contextlib.ExitStack() as files:
+        for path in (etc, *etc.iterdir()):
+            if stat.S_IMODE(path.stat().st_mode) & 0o004:
+                fcntl.flock(files.enter_context(opened(path)), fcntl.LOCK_EX)
+        assert secret(etc, "rotate")[0] == 0
 
 
 def test_a_last_line_without_an_end(etc):
