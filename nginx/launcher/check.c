@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -246,18 +245,17 @@ static void check_machine(void)
     }
 }
 
-/* In a process of its own: a client of procd is one's for life. */
+/* A client of procd is one's for life. */
+static int ping(const void *path)
+{
+    return procd_client_init(path) == 0 && procd_ping(ANSWER_TIMEOUT_MS) == PROCD_DONE ? 0 : 1;
+}
+
 static bool procd_answers(const char *state, const char *name)
 {
     char path[PATH_MAX + 32];
-    int status = 0;
     (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
-    (void)fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(procd_client_init(path) == 0 && procd_ping(ANSWER_TIMEOUT_MS) == PROCD_DONE ? 0 : 1);
-    }
-    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+    return program_call(ping, path) == 0;
 }
 
 static void check_unit(const char *sandbox, const char *daemon, const char *unit)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,10 +38,25 @@ static void read_all(int fd, char *words, size_t size)
     }
 }
 
+/* Its exit status, or -1 with errno. */
+static int await_exit(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+    if (!WIFEXITED(status)) {
+        errno = ECANCELED;
+        return -1;
+    }
+    return WEXITSTATUS(status);
+}
+
 int program_run(const char *const arguments[], char *words, size_t size)
 {
     int ends[2];
-    int status = 0;
     if (pipe2(ends, O_CLOEXEC) < 0) {
         return -1;
     }
@@ -54,16 +70,19 @@ int program_run(const char *const arguments[], char *words, size_t size)
         return -1;
     }
     read_all(output, words, size);
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -1;
-        }
+    return await_exit(child);
+}
+
+int program_call(int (*function)(const void *argument), const void *argument)
+{
+    (void)fflush(stdout); /* or both would write it */
+    pid_t child = fork();
+    if (child == 0) {
+        int result = function(argument);
+        (void)fflush(stdout);
+        _exit(result);
     }
-    if (!WIFEXITED(status)) {
-        errno = ECANCELED;
-        return -1;
-    }
-    return WEXITSTATUS(status);
+    return child < 0 ? -1 : await_exit(child);
 }
 
 bool program_unit_is(const char *question, const char *unit)

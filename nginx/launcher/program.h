@@ -1,5 +1,5 @@
 /*
- * Running another program and reading what it says.
+ * Running another program and reading what it says, or a part of this one apart.
  */
 #ifndef LAUNCHER_PROGRAM_H
 #define LAUNCHER_PROGRAM_H
@@ -14,6 +14,12 @@
  * a signal or not started.
  */
 int program_run(const char *const arguments[], char *words, size_t size);
+
+/*
+ * Calls a function in a process of its own, for what cannot be undone or done twice in one. Returns
+ * what it returned, at most 255; -1 with errno as above.
+ */
+int program_call(int (*function)(const void *argument), const void *argument);
 
 /* Whether systemctl(1) affirms this of the unit: `question` is is-active or is-enabled. */
 bool program_unit_is(const char *question, const char *unit);

@@ -54,17 +54,14 @@ static int random_bytes(uint8_t *data, size_t length)
     return 0;
 }
 
-/* 32 random bytes, printed once. The caller frees. */
+/* Printed once. The caller frees. */
 static char *generate_secret(void)
 {
-    uint8_t bytes[32];
-    char *secret = malloc(44);
-    if (secret == NULL || random_bytes(bytes, sizeof(bytes)) < 0) {
+    char *secret = malloc(SECRET_MADE);
+    if (secret == NULL || secret_make(secret) < 0) {
         free(secret);
         return NULL;
     }
-    base64url(bytes, sizeof(bytes), secret);
-    explicit_bzero(bytes, sizeof(bytes));
     (void)printf("nginx-sandbox: generated secret: %s\n", secret);
     (void)fflush(stdout);
     return secret;
@@ -118,6 +115,19 @@ int secret_make_salt(struct secret_salt *salt)
         return -1;
     }
     base64url(bytes, sizeof(bytes), salt->text);
+    return 0;
+}
+
+int secret_make(char secret[SECRET_MADE])
+{
+    uint8_t bytes[SECRET_MADE / 2];
+    if (random_bytes(bytes, sizeof(bytes)) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(secret + 2 * i, 3, "%02x", bytes[i]);
+    }
+    explicit_bzero(bytes, sizeof(bytes));
     return 0;
 }
 

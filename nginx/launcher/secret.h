@@ -15,6 +15,8 @@
 /* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
 #define SECRET_MOST 4096 /* bytes */
 
+#define SECRET_MADE 65 /* the size of a token that is made here, with its NUL */
+
 /* 16 random bytes in base64url, NUL-terminated; for all digests of one configuration. */
 struct secret_salt {
     char text[23];
@@ -34,6 +36,9 @@ struct secrets {
 
 /* 0, or -1 after one line to standard error. */
 int secret_make_salt(struct secret_salt *salt);
+
+/* A new token: 32 random bytes in hexadecimal digits, NUL-terminated. 0 or -1, likewise. */
+int secret_make(char secret[SECRET_MADE]);
 
 /* Digests a token. */
 void secret_digest(const struct secret_salt *salt, const char *secret,

@@ -7,12 +7,9 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -21,11 +18,10 @@
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/program.h"
 #include "nginx/launcher/render_command.h"
+#include "nginx/launcher/secret.h"
 #include "nginx/launcher/subcommand.h"
 
-#define SECRET_BYTES 32                     /* of chance, in hexadecimal digits */
-#define SECRET_SIZE  (2 * SECRET_BYTES + 2) /* with a newline and a NUL */
-#define FILE_MOST    ((size_t)64 * 1024)
+#define FILE_MOST ((size_t)64 * 1024)
 
 struct secret_file {
     const char *etc;
@@ -42,22 +38,6 @@ static int fail(const struct secret_file *file)
 }
 
 /* ---- the file ---- */
-
-static int make_secret(char line[SECRET_SIZE])
-{
-    uint8_t bytes[SECRET_BYTES];
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) { /* getrandom(2): whole */
-        log_line("no random bytes: %m");
-        return -1;
-    }
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        (void)snprintf(line + 2 * i, 3, "%02x", bytes[i]);
-    }
-    line[SECRET_SIZE - 2] = '\n';
-    line[SECRET_SIZE - 1] = '\0';
-    explicit_bzero(bytes, sizeof(bytes));
-    return 0;
-}
 
 /* Puts `content` in the place of the file at once, for root alone, and on the disk. */
 static int replace(const struct secret_file *file, const char *content)
@@ -89,13 +69,13 @@ static void forget(char **content)
 
 static char *with_new_secret(const struct secret_file *file)
 {
-    char fresh[SECRET_SIZE];
+    char fresh[SECRET_MADE];
     char *content = NULL;
     const char *current = file->content == NULL ? "" : file->content;
-    if (make_secret(fresh) < 0) {
+    if (secret_make(fresh) < 0) {
         return NULL;
     }
-    if (asprintf(&content, "%s%.*s", fresh, (int)first_line(current), current) < 0) {
+    if (asprintf(&content, "%s\n%.*s", fresh, (int)first_line(current), current) < 0) {
         content = NULL;
         log_line("secret: %m");
     }
@@ -114,19 +94,11 @@ static char *with_current_alone(const struct secret_file *file)
 
 /* ---- nginx ---- */
 
-/* In a process of its own, since it empties the environment. */
-static int render(const struct secret_file *file)
+/* It empties the environment. */
+static int render(const void *argument)
 {
-    int status = 0;
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(render_installation(file->directory, file->etc, DEFAULT_STATE) == 0 ? 0 : 1);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child) {
-        log_line("cannot render: %m");
-        return -1;
-    }
-    return status == 0 ? 0 : -1;
+    const struct secret_file *file = argument;
+    return render_installation(file->directory, file->etc, DEFAULT_STATE) == 0 ? 0 : 1;
 }
 
 /* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
@@ -157,7 +129,11 @@ static int change(const struct secret_file *file, const char *content)
     if (replace(file, content) < 0) {
         return -1;
     }
-    if (render(file) < 0) {
+    int rendered = program_call(render, file);
+    if (rendered < 0) {
+        log_line("cannot render: %m");
+    }
+    if (rendered != 0) {
         if (file->content != NULL) {
             (void)replace(file, file->content);
         } else {

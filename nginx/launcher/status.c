@@ -10,12 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "nginx/launcher/installation.h"
+#include "nginx/launcher/program.h"
 #include "nginx/launcher/subcommand.h"
 #include "procd/client.h"
 
@@ -39,9 +38,10 @@ static void print_daemon(const struct procd_status *status, const char *name)
     (void)printf("  %-9s is not running\n", name);
 }
 
-/* In a process of its own: a client of procd is one's for life. */
-static int print_sandbox(const char *name)
+/* A client of procd is one's for life. */
+static int print_sandbox(const void *argument)
 {
+    const char *name = argument;
     char path[PATH_MAX];
     struct procd_status status;
     (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
@@ -69,19 +69,12 @@ static int print_sandbox(const char *name)
 /* The exit status, the worse of this and `before`. */
 static int ask(const char *name, int before)
 {
-    int status = 0;
-    (void)fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        int result = print_sandbox(name);
-        (void)fflush(stdout);
-        _exit(result);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+    int status = program_call(print_sandbox, name);
+    if (status < 0) {
         log_line("%s: cannot ask: %m", name);
         return EXIT_FAILURE;
     }
-    return WEXITSTATUS(status) > before ? WEXITSTATUS(status) : before;
+    return status > before ? status : before;
 }
 
 static int is_sandbox(const struct dirent *entry)
