@@ -1,5 +1,5 @@
 /*
- * Rendering the configuration. A file that is written by name goes through generate_text(); one
+ * Rendering the configuration. A file that is written by name goes through generated_text(); one
  * that is put together piece by piece is a struct generated.
  */
 #include "nginx/launcher/render.h"
@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,82 +17,13 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "nginx/launcher/file.h"
+#include "nginx/launcher/generated.h"
 #include "nginx/launcher/run_dir.h"
-#include "nginx/launcher/template.h"
-
-/* What stands in the files of nginx/ for the directory of the configuration, and for that of a
- * sandbox. */
-#define DEFAULT_RUN_DIR  "/run/nginx-sandbox"
-#define DEFAULT_CONF_DIR DEFAULT_RUN_DIR "/nginx"
 
 static int fail(const char *path)
 {
     log_line("%s: %m", path);
     return -1;
-}
-
-/* A file that is being put together in memory. */
-struct generated {
-    FILE *stream; /* NULL: something went wrong, and was told */
-    char *text;
-    size_t length;
-};
-
-static void generated_begin(struct generated *file, const char *name)
-{
-    *file = (struct generated){0};
-    file->stream = open_memstream(&file->text, &file->length);
-    if (file->stream == NULL) {
-        (void)fail(name);
-    }
-}
-
-/* Appends tree/`template`. */
-static void generated_append(const struct rendering *r, struct generated *file,
-                             const char *template, const struct template_word *words, size_t count)
-{
-    char path[PATH_MAX + 300];
-    (void)snprintf(path, sizeof(path), "%s/%s", r->layout->tree, template);
-    if (file->stream != NULL && template_write(file->stream, path, words, count) < 0) {
-        (void)fail(path);
-        (void)fclose(file->stream);
-        file->stream = NULL;
-    }
-}
-
-/* Only a file that nothing went wrong with is written. */
-static int generated_write(const struct rendering *r, struct generated *file, const char *name,
-                           mode_t mode)
-{
-    int result = -1;
-    if (file->stream != NULL) {
-        result = fclose(file->stream);
-        if (result == 0) {
-            result = file_replace(r->directory, name, mode, file->text, file->length);
-        }
-        if (result != 0) {
-            (void)fail(name);
-        }
-    }
-    free(file->text);
-    return result == 0 ? 0 : -1;
-}
-
-/* Writes generated/`name`. */
-__attribute__((format(printf, 4, 5))) static int
-generate_text(const struct rendering *r, const char *name, mode_t mode, const char *format, ...)
-{
-    char path[300];
-    (void)snprintf(path, sizeof(path), "generated/%s", name);
-    struct generated file;
-    generated_begin(&file, path);
-    if (file.stream != NULL) {
-        va_list arguments;
-        va_start(arguments, format);
-        (void)vfprintf(file.stream, format, arguments);
-        va_end(arguments);
-    }
-    return generated_write(r, &file, path, mode);
 }
 
 /* Copies tree/`name`. */
@@ -232,113 +161,6 @@ static int generate_proxies(const struct rendering *r)
     return generated_write(r, &file, name, 0644);
 }
 
-bool render_needs_http_js(const struct rendering *r)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->sandboxes[i].secrets->count > 1) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* For who has no token of the sandbox; in a location, after token.conf. */
-static int generate_refusal(const struct rendering *r)
-{
-    return generate_text(r, "refuse.conf", 0644, "%s",
-                         "if ($nginx_sandbox_known = \"\") { return 401; }\n");
-}
-
-/* Nobody is known yet. Whoever brings a token asks for the sandbox. */
-static int generate_unclaimed(const struct rendering *r)
-{
-    if (generate_text(r, "secrets.conf", 0600, "map \"\" $nginx_sandbox_known {\n}\n") < 0 ||
-        generate_text(r, "token.conf", 0600, "%s", "") < 0) {
-        return -1;
-    }
-    return generate_text(r, "refuse.conf", 0644, "%s",
-                         "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
-                         "satisfy all;\n" /* whatever the server around it has */
-                         "auth_request /nginx_sandbox_claim;\n");
-}
-
-/* The location that is asked then. */
-static int generate_claim(const struct rendering *r)
-{
-    static const char name[] = "generated/claim.conf";
-    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
-                                          {DEFAULT_RUN_DIR, r->sandboxes[0].run}};
-    struct generated file;
-    generated_begin(&file, name);
-    if (r->sandboxes[0].secrets->count == 0) {
-        generated_append(r, &file, "templates/claim.conf", words, 2);
-    }
-    return generated_write(r, &file, name, 0644);
-}
-
-/*
- * $nginx_sandbox_known by secure_link, whose variable is about one digest and is the same for the
- * whole request, however often it is asked. A sandbox that is none has no digest, and so no token.
- * (A name of `default` alone would mean something to a map.)
- */
-static int generate_secure_link(const struct rendering *r)
-{
-    static const char name[] = "generated/secrets.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fputs("map _$nginx_sandbox $nginx_sandbox_digest {\n", file.stream);
-        for (size_t i = 0; i < r->count; i++) {
-            (void)fprintf(file.stream, "_%s \"%s\";\n", r->sandboxes[i].name,
-                          r->sandboxes[i].secrets->digests[0].md5);
-        }
-        (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
-    }
-    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
-        return -1;
-    }
-    return generate_text(r, "token.conf", 0600,
-                         "secure_link $nginx_sandbox_digest;\n"
-                         "secure_link_md5 \"%s$http_authorization\";\n",
-                         r->salt->text);
-}
-
-/* The same by njs, for several secrets: the words that nginx/token.js takes. */
-static int generate_digests(const struct rendering *r)
-{
-    static const char name[] = "generated/secrets.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fprintf(file.stream,
-                      "js_import nginx_sandbox_token from %s/token.js;\n"
-                      "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
-                      "map _$nginx_sandbox $nginx_sandbox_digests {\n",
-                      r->path);
-        for (size_t i = 0; i < r->count; i++) {
-            const struct secrets *secrets = r->sandboxes[i].secrets;
-            (void)fprintf(file.stream, "_%s \"%s", r->sandboxes[i].name, r->salt->text);
-            for (size_t j = 0; j < secrets->count; j++) {
-                (void)fprintf(file.stream, " %s", secrets->digests[j].sha256);
-            }
-            (void)fputs("\";\n", file.stream);
-        }
-        (void)fputs("}\n", file.stream);
-    }
-    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
-        return -1;
-    }
-    return generate_text(r, "token.conf", 0600, "%s", "");
-}
-
-int render_secrets(const struct rendering *r)
-{
-    if (r->sandboxes[0].secrets->count == 0) {
-        return generate_unclaimed(r);
-    }
-    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
-}
-
 /*
  * So many 401s at once, and so many more in each second, from one address. 1 MiB is for about 8,000
  * addresses (nginx.org, limit_req_zone); where it is full the one that was quiet for longest makes
@@ -348,23 +170,23 @@ static int generate_failed_auth(const struct rendering *r)
 {
     unsigned long long rate = r->settings->max_failed_auth;
     if (rate == 0) {
-        return generate_text(r, "failed-auth-zone.conf", 0644, "%s", "") < 0
+        return generated_text(r, "failed-auth-zone.conf", 0644, "%s", "") < 0
                    ? -1
-                   : generate_text(r, "failed-auth.conf", 0644, "%s", "");
+                   : generated_text(r, "failed-auth.conf", 0644, "%s", "");
     }
-    if (generate_text(r, "failed-auth-zone.conf", 0644,
-                      "limit_req_zone $nginx_sandbox_stranger zone=nginx_sandbox_failed_auth:4m "
-                      "rate=%llur/s;\n",
-                      rate) < 0) {
+    if (generated_text(r, "failed-auth-zone.conf", 0644,
+                       "limit_req_zone $nginx_sandbox_stranger zone=nginx_sandbox_failed_auth:4m "
+                       "rate=%llur/s;\n",
+                       rate) < 0) {
         return -1;
     }
     char burst[40] = ""; /* beyond the first; nginx takes no burst of 0 */
     if (rate > 1) {
         (void)snprintf(burst, sizeof(burst), " burst=%llu nodelay", rate - 1);
     }
-    return generate_text(r, "failed-auth.conf", 0644,
-                         "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n",
-                         burst);
+    return generated_text(r, "failed-auth.conf", 0644,
+                          "limit_req zone=nginx_sandbox_failed_auth%s;\nlimit_req_dry_run off;\n",
+                          burst);
 }
 
 /* The listener for Prometheus, if there is to be one: its server, and whose a path is. */
@@ -373,11 +195,11 @@ static int generate_metrics(const struct rendering *r)
     static const char name[] = "generated/metrics.conf";
     struct generated file;
     if (r->metrics[0] == '\0') {
-        return generate_text(r, "metrics.conf", 0644, "%s", "");
+        return generated_text(r, "metrics.conf", 0644, "%s", "");
     }
     if (copy(r, "metrics.txt") < 0 ||
-        generate_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
-                      r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
+        generated_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
+                       r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
         return -1;
     }
     generated_begin(&file, name);
@@ -432,26 +254,26 @@ int render_snippets(const struct rendering *r)
     }
     /* Whoever comes through PROXY_PORT takes two connections and needs no token: all of them in one
      * worker leave it half. */
-    if (generate_text(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
-                      capacity.connections / 4) < 0 ||
-        generate_text(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
-                      (unsigned long long)r->settings->max_body,
-                      (unsigned long long)r->settings->reader_timeout_ms) < 0) {
+    if (generated_text(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
+                       capacity.connections / 4) < 0 ||
+        generated_text(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
+                       (unsigned long long)r->settings->max_body,
+                       (unsigned long long)r->settings->reader_timeout_ms) < 0) {
         return -1;
     }
-    return generate_claim(r) < 0 ? -1 : render_secrets(r);
+    return render_claim(r) < 0 ? -1 : render_secrets(r);
 }
 
 static int generate_access_log(const struct rendering *r, const struct worker_user *worker)
 {
     const char *path = getenv("SANDBOX_ACCESS_LOG");
     if (path != NULL && strcmp(path, "off") == 0) {
-        return generate_text(r, "access-log.conf", 0644, "access_log off;\n");
+        return generated_text(r, "access-log.conf", 0644, "access_log off;\n");
     }
     if (path == NULL || *path == '\0') {
-        return generate_text(r, "access-log.conf", 0644,
-                             "access_log %s/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n",
-                             r->path);
+        return generated_text(
+            r, "access-log.conf", 0644,
+            "access_log %s/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n", r->path);
     }
     if (path[0] != '/' || !run_dir_is_plain_path(path)) {
         log_line("SANDBOX_ACCESS_LOG must be off or an absolute path of plain characters");
@@ -470,8 +292,8 @@ static int generate_access_log(const struct rendering *r, const struct worker_us
                "not open the log again",
                at);
     }
-    return generate_text(r, "access-log.conf", 0644,
-                         "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);
+    return generated_text(r, "access-log.conf", 0644,
+                          "access_log %s nginx_sandbox if=$nginx_sandbox_loggable;\n", path);
 }
 
 /* As many workers as the server may use processors, but memory is counted too. */
@@ -489,15 +311,15 @@ int render_frame(const struct rendering *r, const struct worker_user *worker)
     listen_lines(r, (unsigned)r->settings->port, lines);
     if (copy(r, "nginx.conf") < 0 || find_capacity(r, &capacity) < 0 ||
         (worker != NULL &&
-         generate_text(r, "main.conf", 0644,
-                       "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
-                       "worker_rlimit_nofile %llu;\n",
-                       r->layout->stream_module, r->layout->stream_js_module, worker->directive,
-                       worker_count(), capacity.descriptors) < 0) ||
-        generate_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <
+         generated_text(r, "main.conf", 0644,
+                        "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
+                        "worker_rlimit_nofile %llu;\n",
+                        r->layout->stream_module, r->layout->stream_js_module, worker->directive,
+                        worker_count(), capacity.descriptors) < 0) ||
+        generated_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <
             0 ||
         generate_access_log(r, worker) < 0) {
         return -1;
     }
-    return generate_text(r, "listen.conf", 0644, "%s\n", lines);
+    return generated_text(r, "listen.conf", 0644, "%s\n", lines);
 }

@@ -50,6 +50,10 @@ int render_snippets(const struct rendering *rendering);
  * sandboxes and the salt. */
 int render_secrets(const struct rendering *rendering);
 
+/* The location that asks who claims a sandbox of a pool; part of render_snippets(). 0 or -1 after
+ * one line. */
+int render_claim(const struct rendering *rendering);
+
 /* nginx.conf and what it needs besides; load_module and who the workers are, unless `worker` is
  * NULL, since another nginx runs. 0, or -1 after one line to standard error. */
 int render_frame(const struct rendering *rendering, const struct worker_user *worker);
