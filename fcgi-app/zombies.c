@@ -4,6 +4,7 @@
 #include "fcgi-app/zombies.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -63,6 +64,9 @@ static int read_all(struct processes *processes)
             add(processes, pid, stat.parent, stat.state == 'Z') < 0) {
             return -1;
         }
+    }
+    if (errno != 0) {
+        return -1;
     }
     if (processes->count > 0) {
         qsort(processes->all, processes->count, sizeof(processes->all[0]), by_pid);

@@ -33,11 +33,8 @@ int loop_add(struct watch *watch)
     return epoll_ctl(loop.epoll, EPOLL_CTL_ADD, watch->fd, &event);
 }
 
-void loop_close(struct watch *watch)
+void loop_remove(struct watch *watch)
 {
-    if (watch->fd < 0) {
-        return;
-    }
     for (int i = 0; i < loop.count; i++) {
         if (loop.events[i].data.ptr == watch) {
             loop.events[i].data.ptr = NULL;
@@ -46,7 +43,14 @@ void loop_close(struct watch *watch)
     /* Explicitly, because a copy of the descriptor that a child holds for a moment would keep it
      * in. */
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, watch->fd, NULL);
-    close_fd(&watch->fd);
+}
+
+void loop_close(struct watch *watch)
+{
+    if (watch->fd >= 0) {
+        loop_remove(watch);
+        close_fd(&watch->fd);
+    }
 }
 
 void loop_add_timer(struct timer *timer)

@@ -30,8 +30,11 @@ int loop_open(void);
  */
 int loop_add(struct watch *watch);
 
-/* Takes the watch out and closes its descriptor; an event of it that is still to be served is
- * forgotten. */
+/* Takes the watch out and leaves its descriptor open; an event of it that is still to be served is
+ * forgotten. It may be added again. */
+void loop_remove(struct watch *watch);
+
+/* The same, and closes the descriptor, if there is one. */
 void loop_close(struct watch *watch);
 
 /* The timer must live as long as the loop. */

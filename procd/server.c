@@ -432,12 +432,11 @@ static void accept_client(struct watch *watch);
 static void accept_again(struct timer *timer);
 static struct watch listener = {.fd = -1, .ready = accept_client};
 static struct timer accept_timer = {.due = accept_again};
-static int paused_listener = -1;
+static bool refused; /* the last client; that was told */
 
 static void accept_again(struct timer *timer)
 {
     (void)timer;
-    listener.fd = steal_fd(&paused_listener);
     if (loop_add(&listener) < 0) {
         log_line("cannot listen: %m");
         loop_stop(); /* the supervisor starts another */
@@ -447,12 +446,12 @@ static void accept_again(struct timer *timer)
 /* Without descriptors the listener would be ready for ever: it is left alone for a while. */
 static void pause_accepting(void)
 {
-    log_line("cannot accept: %m");
-    paused_listener = fcntl(listener.fd, F_DUPFD_CLOEXEC, 0);
-    if (paused_listener >= 0) {
-        loop_close(&listener);
-        accept_timer.at = clock_monotonic_ms() + ACCEPT_PAUSE_MS;
+    if (!refused) {
+        log_line("cannot accept: %m");
+        refused = true;
     }
+    loop_remove(&listener);
+    accept_timer.at = clock_monotonic_ms() + ACCEPT_PAUSE_MS;
 }
 
 static void accept_client(struct watch *watch)
@@ -465,6 +464,7 @@ static void accept_client(struct watch *watch)
         }
         return; /* anything else is a client that did not stay */
     }
+    refused = false;
     struct client *client = calloc(1, sizeof(*client));
     if (client == NULL) {
         return;
@@ -496,5 +496,4 @@ void server_close(void)
         client_drop(clients);
     }
     loop_close(&listener);
-    close_fd(&paused_listener);
 }

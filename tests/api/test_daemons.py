@@ -539,6 +539,28 @@ def test_no_descriptors_left(server, tmp_path):
     assert server.shell("echo again") == "again\n" and server.daemon("fcgi-app") == pid
 
 
+def test_no_descriptors_left_in_procd(server):
+    """It sleeps and tries again, instead of being told again and again that somebody waits."""
+    pid = server.daemon("procd")
+
+    def rested():
+        return int(re.search(rb"^voluntary_ctxt_switches:\s*(\d+)", proc_file(pid, "status"), re.M)[1])
+
+    said = server.launch.stderr.text.count("procd: cannot accept")
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={len(os.listdir(f'/proc/{pid}/fd'))}:"], check=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(str(server.run_dir / "procd.sock"))
+        wait_until(lambda: server.launch.stderr.text.count("procd: cannot accept") > said, "procd to meet the limit")
+        before = rested()
+        wait_until(lambda: rested() >= before + 5, "procd to rest")
+        subprocess.run(["prlimit", f"--pid={pid}", "--nofile=4096:"], check=True)
+        client.settimeout(TIMEOUT)
+        assert client.recv(1000), "it greets whom it accepts"
+    server.healthy()
+    assert server.shell("echo again") == "again\n" and server.daemon("procd") == pid
+    assert server.launch.stderr.text.count("procd: cannot accept") == said + 1
+
+
 # ---- nginx dies ----
 
 
