@@ -3,7 +3,6 @@
  * thing that is wrong what it is and what to do. It changes nothing.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdarg.h>
@@ -159,7 +158,7 @@ static void check_worker(const char *configuration)
     problem("nginx's workers are %s, who cannot reach the "
             "daemons: the sockets are %s's.",
             name, worker->pw_name);
-    remedy("Let nginx.conf say: user www-data;");
+    remedy("Let nginx.conf say: user %s;", worker->pw_name);
 }
 
 /* How long ago the youngest worker was started; -1 when there is none. */
@@ -318,25 +317,15 @@ static void check_all(const char *etc, const char *state)
 
 int check_main(int count, char **arguments)
 {
-    static const struct option known[] = {
-        {"etc", required_argument, NULL, 'e'}, {"state", required_argument, NULL, 's'}, {0}};
-    const char *etc = DEFAULT_ETC;
-    const char *state = DEFAULT_STATE;
-    bool good = true;
-    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
-        good = good && option != '?';
-        etc = option == 'e' ? optarg : etc;
-        state = option == 's' ? optarg : state;
-    }
-    if (!good || optind < count) {
-        (void)fputs("usage: nginx-sandbox check [--etc DIRECTORY] [--state DIRECTORY]\n", stderr);
-        return SUBCOMMAND_USAGE;
+    struct subcommand_places places;
+    if (subcommand_places(count, arguments, "es", &places) != count) {
+        return subcommand_misused(arguments[0]);
     }
     if (geteuid() != 0) {
         log_line("only root can see all that check looks at");
         return EXIT_FAILURE;
     }
-    check_all(etc, state);
+    check_all(places.etc, places.state);
     if (problems == 0) {
         (void)puts("Nothing is wrong.");
     }

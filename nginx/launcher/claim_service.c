@@ -20,6 +20,7 @@
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/render.h"
 #include "nginx/launcher/scgi_request.h"
+#include "nginx/launcher/subcommand.h"
 
 #define REQUEST_MOST     16384 /* bytes: nginx's own bound for a header, twice */
 #define PATIENCE_SECONDS 5     /* with nginx, which has the whole request before it connects */
@@ -130,9 +131,7 @@ static void serve(struct service *service, int fd)
 int claim_service(int argc, char **argv)
 {
     if (argc != 3 || strcmp(argv[1], "-r") != 0 || getenv(CLAIM_PATH_VARIABLE) == NULL) {
-        (void)fputs("usage: nginx-sandbox claim -r RUN_DIRECTORY (started by the server)\n",
-                    stderr);
-        return 2;
+        return subcommand_misused(argv[0]);
     }
     struct service service = {.run = argv[2], .path = getenv(CLAIM_PATH_VARIABLE)};
     int found = claim_read(service.path, &service.claim);

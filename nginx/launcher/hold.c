@@ -5,7 +5,6 @@
  * What procd needs to know of it is left in RUN/environment.
  */
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,12 +30,6 @@
 #include "procd/cgroup_place.h"
 
 #define CGROUP_VARIABLE "SANDBOX_CGROUP"
-
-static int usage(void)
-{
-    (void)fputs("usage: nginx-sandbox hold [--state DIRECTORY] NAME\n", stderr);
-    return SUBCOMMAND_USAGE;
-}
 
 /* The setting becomes the path of our own cgroup, if it is not another one. */
 static int choose_cgroup(struct settings *settings)
@@ -139,20 +132,15 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
 
 int hold_main(int count, char **arguments)
 {
-    static const struct option known[] = {{"state", required_argument, NULL, 's'}, {0}};
-    const char *state = DEFAULT_STATE;
-    notify_open();
-    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
-        if (option != 's') {
-            return usage();
-        }
-        state = optarg;
-    }
-    if (count - optind != 1) {
-        return usage();
-    }
     static struct run_dir run;
-    if (!subcommand_check_name(arguments[optind]) || prepare(&run, state, arguments[optind]) < 0) {
+    struct subcommand_places places;
+    notify_open();
+    int first = subcommand_places(count, arguments, "s", &places);
+    if (first == 0 || first != count - 1) {
+        return subcommand_misused(arguments[0]);
+    }
+    if (!subcommand_check_name(arguments[first]) ||
+        prepare(&run, places.state, arguments[first]) < 0) {
         return EXIT_FAILURE;
     }
     notify_ready();

@@ -4,7 +4,6 @@
  * service of a claim in a pool. Whatever is wrong is told in one line, before anything runs. With a
  * subcommand it is something else: subcommand.h.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/keyctl.h>
@@ -16,7 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -56,8 +54,7 @@ enum {
 
 static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
-    "       nginx-sandbox SUBCOMMAND [ARGUMENT...], on a machine with the package:\n"
-    "           nginx-sandbox(8)\n"
+    "       nginx-sandbox SUBCOMMAND [ARGUMENT...]\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
     "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required, but not in a pool),\n"
@@ -76,7 +73,16 @@ static const char usage[] =
     "its settings in files; there SANDBOX_ROUTE_BY (host) is what a sandbox is chosen by.\n"
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
-    "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n";
+    "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n"
+    "\n"
+    "Subcommands, most of them for a machine with the package (SUBCOMMAND --help, "
+    "nginx-sandbox(8)):\n";
+
+static void print_usage(FILE *out)
+{
+    (void)fputs(usage, out);
+    subcommand_list(out);
+}
 
 struct options {
     bool generate_secret;
@@ -100,15 +106,15 @@ static struct options read_options(int argc, char **argv)
             options.without_nginx = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            print_usage(stdout);
             exit(0);
         default:
-            (void)fputs(usage, stderr);
+            print_usage(stderr);
             exit(2);
         }
     }
     if (optind < argc) {
-        (void)fputs(usage, stderr);
+        print_usage(stderr);
         exit(2);
     }
     return options;
@@ -250,7 +256,8 @@ static int render(const struct start *start)
     return result;
 }
 
-/* What nginx is to compare tokens with; nothing yet in a `pool` that nobody has taken it from. */
+/* What nginx is to compare tokens with, by this salt or that of a claim; nothing yet in a `pool`
+ * that nobody has taken it from. */
 static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool generate, bool *pool)
 {
     int found = claim_take(salt, secrets);
@@ -258,7 +265,7 @@ static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool g
     if (found != 0) {
         return found < 0 ? -1 : 0;
     }
-    return secret_make_salt(salt) < 0 ? -1 : secret_take(salt, secrets, generate);
+    return secret_take(salt, secrets, generate);
 }
 
 /* The file of a claim: where it lasts, and where commands cannot get at it. */

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,55 +21,11 @@
 #include "nginx/launcher/listener.h"
 #include "nginx/launcher/render.h"
 #include "nginx/launcher/run_dir.h"
+#include "nginx/launcher/subcommand.h"
 
 /* In ETC: what nginx includes, and what is to become that. */
 #define TARGET "nginx"
 #define STAGE  ".nginx.new"
-
-static const char usage[] =
-    "usage: nginx-sandbox render [--etc DIRECTORY] [--state DIRECTORY]\n"
-    "\n"
-    "Writes DIRECTORY/nginx, which an nginx includes, from the settings, the secrets and the map\n"
-    "in DIRECTORY. Reload that nginx afterwards.\n"
-    "\n"
-    "  --etc     the settings (" DEFAULT_ETC ")\n"
-    "  --state   where each sandbox has its run directory (" DEFAULT_STATE ")\n";
-
-struct options {
-    const char *etc;
-    const char *state;
-};
-
-/* Ends the program on --help and on errors. */
-static struct options read_options(int argc, char **argv)
-{
-    static const struct option known[] = {{"etc", required_argument, NULL, 'e'},
-                                          {"state", required_argument, NULL, 's'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    struct options options = {.etc = DEFAULT_ETC, .state = DEFAULT_STATE};
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        switch (option) {
-        case 'e':
-            options.etc = optarg;
-            break;
-        case 's':
-            options.state = optarg;
-            break;
-        case 'h':
-            (void)fputs(usage, stdout);
-            exit(0);
-        default:
-            (void)fputs(usage, stderr);
-            exit(2);
-        }
-    }
-    if (optind < argc) {
-        (void)fputs(usage, stderr);
-        exit(2);
-    }
-    return options;
-}
 
 /* Nginx is to find it from wherever it is started, and read every character as it is. */
 static int check_path(const char *option, const char *path)
@@ -203,12 +158,15 @@ int render_installation(int directory, const char *etc, const char *state)
 
 int render_command(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
-    cleanup_fd int directory = open(options.etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct subcommand_places places;
+    if (subcommand_places(argc, argv, "es", &places) != argc) {
+        return subcommand_misused(argv[0]);
+    }
+    cleanup_fd int directory = open(places.etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
-        log_line("%s: %m", options.etc);
+        log_line("%s: %m", places.etc);
         return 1;
     }
-    cleanup_fd int lock = installation_lock(directory, options.etc);
-    return lock >= 0 && render_installation(directory, options.etc, options.state) == 0 ? 0 : 1;
+    cleanup_fd int lock = installation_lock(directory, places.etc);
+    return lock >= 0 && render_installation(directory, places.etc, places.state) == 0 ? 0 : 1;
 }

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,26 +223,19 @@ static int act(int (*run)(const struct secret_file *file), struct secret_file *f
 
 int secret_main(int count, char **arguments)
 {
-    static const struct option known[] = {{"etc", required_argument, NULL, 'e'}, {0}};
-    struct secret_file file = {.etc = DEFAULT_ETC, .sandbox = DEFAULT_SANDBOX, .directory = -1};
-    bool good = true;
-    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
-        good = good && option == 'e';
-        file.etc = optarg;
-    }
-    int left = count - optind;
+    struct subcommand_places places;
+    int first = subcommand_places(count, arguments, "e", &places);
+    int left = first == 0 ? 0 : count - first;
+    struct secret_file file = {.etc = places.etc, .sandbox = DEFAULT_SANDBOX, .directory = -1};
     if (left == 2) {
-        file.sandbox = arguments[optind + 1];
+        file.sandbox = arguments[first + 1];
     }
-    for (size_t i = 0; good && (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]);
-         i++) {
-        if (strcmp(arguments[optind], actions[i].name) == 0) {
+    for (size_t i = 0; (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (strcmp(arguments[first], actions[i].name) == 0) {
             return subcommand_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
                        ? EXIT_SUCCESS
                        : EXIT_FAILURE;
         }
     }
-    (void)fputs("usage: nginx-sandbox secret [--etc DIRECTORY] init|rotate|retire [NAME]\n",
-                stderr);
-    return SUBCOMMAND_USAGE;
+    return subcommand_misused(arguments[0]);
 }

@@ -3,7 +3,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,7 +21,7 @@
 
 #define EXIT_NOT_RUNNING 3 /* as systemctl(1) */
 
-static const char *state = DEFAULT_STATE;
+static const char *state;
 
 static void print_daemon(const struct procd_status *status, const char *name)
 {
@@ -105,19 +104,17 @@ static int ask_all(void)
 
 int status_main(int count, char **arguments)
 {
-    static const struct option known[] = {{"state", required_argument, NULL, 's'}, {0}};
+    struct subcommand_places places;
+    int first = subcommand_places(count, arguments, "s", &places);
     int result = EXIT_SUCCESS;
-    for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
-        if (option != 's') {
-            (void)fputs("usage: nginx-sandbox status [--state DIRECTORY] [NAME...]\n", stderr);
-            return SUBCOMMAND_USAGE;
-        }
-        state = optarg;
+    if (first == 0) {
+        return subcommand_misused(arguments[0]);
     }
-    if (optind == count) {
+    state = places.state;
+    if (first == count) {
         return ask_all();
     }
-    for (int i = optind; i < count; i++) {
+    for (int i = first; i < count; i++) {
         if (!subcommand_check_name(arguments[i])) {
             return SUBCOMMAND_USAGE;
         }

@@ -3,6 +3,7 @@
  */
 #include "nginx/launcher/subcommand.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,18 +12,22 @@
 #include "nginx/launcher/installation.h"
 #include "nginx/launcher/render_command.h"
 
+#define ETC   "[--etc DIRECTORY] "
+#define STATE "[--state DIRECTORY] "
+
 static const struct {
     const char *name;
     int (*run)(int count, char **arguments);
     const char *arguments;
     const char *meaning;
 } subcommands[] = {
-    {"render", render_command, "", "write what nginx includes, /etc/nginx-sandbox/nginx"},
-    {"check", check_main, "", "say in plain words what is wrong with the installation"},
-    {"status", status_main, "[NAME...]", "the daemons and jobs of the sandboxes"},
-    {"secret", secret_main, "init|rotate|retire [NAME]", "make, replace, or end the former secret"},
+    {"render", render_command, ETC STATE, "write what nginx includes, ETC/nginx"},
+    {"check", check_main, ETC STATE, "say in plain words what is wrong with the installation"},
+    {"status", status_main, STATE "[NAME...]", "the daemons and jobs of the sandboxes"},
+    {"secret", secret_main, ETC "init|rotate|retire [NAME]",
+     "make, replace, or end the former secret"},
     {"claim", claim_service, "-r RUN", "claims a sandbox of a pool (a service of the server)"},
-    {"hold", hold_main, "NAME", "lay out a run directory and keep it (what its unit does)"},
+    {"hold", hold_main, STATE "NAME", "lay out a run directory and keep it (what its unit does)"},
 };
 
 #define COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
@@ -37,17 +42,63 @@ bool subcommand_check_name(const char *name)
     return is_good;
 }
 
-int subcommand_run(int count, char **arguments)
+int subcommand_places(int count, char **arguments, const char *known,
+                      struct subcommand_places *places)
+{
+    static const struct option options[] = {
+        {"etc", required_argument, NULL, 'e'}, {"state", required_argument, NULL, 's'}, {0}};
+    *places = (struct subcommand_places){.etc = DEFAULT_ETC, .state = DEFAULT_STATE};
+    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
+        if (strchr(known, option) == NULL) {
+            return 0;
+        }
+        *(option == 'e' ? &places->etc : &places->state) = optarg;
+    }
+    return optind;
+}
+
+/* COUNT for none. */
+static size_t find(const char *name)
+{
+    size_t i = 0;
+    while (i < COUNT && strcmp(name, subcommands[i].name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static void print_usage(FILE *out, const char *name)
+{
+    size_t i = find(name);
+    (void)fprintf(out, "usage: nginx-sandbox %s %s\n  %s\n", name, subcommands[i].arguments,
+                  subcommands[i].meaning);
+}
+
+int subcommand_misused(const char *name)
+{
+    print_usage(stderr, name);
+    return SUBCOMMAND_USAGE;
+}
+
+void subcommand_list(FILE *out)
 {
     for (size_t i = 0; i < COUNT; i++) {
-        if (strcmp(arguments[0], subcommands[i].name) == 0) {
-            return subcommands[i].run(count, arguments);
-        }
+        (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].meaning);
     }
-    (void)fprintf(stderr, "usage: nginx-sandbox SUBCOMMAND, of which %s is none:\n", arguments[0]);
-    for (size_t i = 0; i < COUNT; i++) {
-        (void)fprintf(stderr, "  %-8s %-26s %s\n", subcommands[i].name, subcommands[i].arguments,
-                      subcommands[i].meaning);
+}
+
+int subcommand_run(int count, char **arguments)
+{
+    size_t i = find(arguments[0]);
+    if (i == COUNT) {
+        (void)fprintf(stderr, "usage: nginx-sandbox SUBCOMMAND, of which %s is none:\n",
+                      arguments[0]);
+        subcommand_list(stderr);
+        return SUBCOMMAND_USAGE;
     }
-    return SUBCOMMAND_USAGE;
+    if (count == 2 && strcmp(arguments[1], "--help") == 0) {
+        print_usage(stdout, arguments[0]);
+        return 0;
+    }
+    return subcommands[i].run(count, arguments);
 }

@@ -530,7 +530,7 @@ def figures(text):
 def restarts():
     """As three tell it, who must agree."""
     full = sandbox().get("/health?full=1").json()["daemons"]
-    scraped = figures(follow("curl -fsS http://127.0.0.1:3033/metrics/default"))
+    scraped = figures(follow("curl -fsS http://127.0.0.1:3032/metrics/default"))
     assert set(full) == set(DAEMONS)
     by_full = {name: full[name]["restarts"] for name in DAEMONS}
     assert by_full == {name: scraped[f'nginx_sandbox_daemon_restarts_total{{daemon="{name}"}}'] for name in DAEMONS}
@@ -540,9 +540,9 @@ def restarts():
 
 def test_metrics_tell_the_truth(settings):
     """What systemd's daemons are: their starts, memory and descriptors. What nobody can know here is not there."""
-    follow("echo SANDBOX_METRICS_LISTEN=127.0.0.1:3033 >>/etc/nginx-sandbox/nginx-sandbox.conf")
+    follow("echo SANDBOX_METRICS_LISTEN=127.0.0.1:3032 >>/etc/nginx-sandbox/nginx-sandbox.conf")
     follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
-    wait_until(lambda: run("curl", "-fsS", "http://127.0.0.1:3033/metrics", check=False)[0] == 0, "the listener")
+    wait_until(lambda: run("curl", "-fsS", "http://127.0.0.1:3032/metrics", check=False)[0] == 0, "the listener")
     run("systemctl", "restart", WHOLE)
     await_health()
     wait_until(lambda: is_active(unit("guard")) == "active", "guard")
@@ -560,7 +560,7 @@ def test_metrics_tell_the_truth(settings):
     sandbox().run("true")
     job = sandbox().start("sleep 86400")
     full = sandbox().get("/health?full=1").json()
-    scraped = figures(follow("curl -fsS http://127.0.0.1:3033/metrics/default"))
+    scraped = figures(follow("curl -fsS http://127.0.0.1:3032/metrics/default"))
     assert (full["uptime_ms"], full["zombies"]) == (None, None)
     assert not [name for name in scraped if "uptime" in name or "zombies" in name or '"nginx"' in name]
     assert scraped["nginx_sandbox_up"] == scraped["nginx_sandbox_procd_up"] == scraped["nginx_sandbox_running_jobs"] == full["queue"]["jobs"] == 1
@@ -580,7 +580,7 @@ def test_metrics_tell_the_truth(settings):
     assert set(sandbox().get("/health?full=1").json()["daemons"]["guard"].values()) == {None, 2}
     run("systemctl", "start", unit("guard"))
     run("systemctl", "stop", WHOLE)
-    assert figures(run("curl", "-fsS", "http://127.0.0.1:3033/metrics/default"))["nginx_sandbox_up"] == 0
+    assert figures(run("curl", "-fsS", "http://127.0.0.1:3032/metrics/default"))["nginx_sandbox_up"] == 0
     run("systemctl", "start", WHOLE)
     await_health()
 

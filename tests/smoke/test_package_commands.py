@@ -54,6 +54,13 @@ def test_a_wrong_command_line(arguments):
     assert status == 2 and output == "" and f"usage: nginx-sandbox {arguments[0]}" in error
 
 
+@pytest.mark.parametrize("name", ["render", "check", "status", "secret", "claim", "hold"])
+def test_help(name):
+    status, output, error = run(name, "--help")
+    assert status == 0 and output.startswith(f"usage: nginx-sandbox {name} ") and not error
+    assert f"\n  {name} " in run("--help")[1]
+
+
 @pytest.mark.parametrize("name", ["", "-a", "A", "a_b", "../a", "a" * 33, "map", "nginx-sandbox"])
 def test_names_that_are_none(etc, name):
     assert run("secret", "--etc", str(etc), "--", "init", name)[0] == 1

@@ -87,18 +87,22 @@ def test_defaults():
         assert defaults["SANDBOX_CGROUP"] == "auto" and defaults["LOG_LEVEL"] == "notice", place
 
 
-def test_bounds():
-    """Those that the README tells: `16 to 65536`, `up to 20d`, `at least 1m`."""
-    table, _ = in_sources()
+def bounds(what):
+    """Those that a text tells: `16 to 65536`, `up to 20d`, `at least 1m`."""
     number = "([0-9]+[a-z]*)"
-    bounds = 0
+    return re.findall(f"{number} to {number}|up to {number}|at least {number}", what)
+
+
+def test_bounds():
+    table, _ = in_sources()
+    count = 0
     for names, _, what in readme_rows():
-        for from_, to, up_to, at_least in re.findall(f"{number} to {number}|up to {number}|at least {number}", what):
+        for from_, to, up_to, at_least in bounds(what):
             kind, _, least, most = table[names.strip("`")]
             assert [value(kind, text) for text in (from_, at_least) if text] in ([], [least]), (names, from_, at_least)
             assert [value(kind, text) for text in (to, up_to) if text] in ([], [most]), (names, to, up_to)
-            bounds += 1
-    assert bounds >= 12
+            count += 1
+    assert count >= 12
 
 
 def test_compose_passes_them_on():
@@ -118,3 +122,6 @@ def test_the_manual_page_tells_all():
     defaults = dict(re.findall(rf"^({NAME}) Pq ([0-9]+[a-z]*)", "\n".join(entries), re.M))
     assert {name: value(table[name][0], text) for name, text in defaults.items()} == {name: table[name][1] for name in defaults}
     assert len(defaults) > 15
+    texts = dict(re.findall(rf"^\.It Ev ({NAME})\b[^\n]*\n(.*?)(?=^\.It|^\.El)", page, re.M | re.S))
+    for name, _, what in readme_rows():
+        assert bounds(what) == bounds(texts.get(name.strip("`"), "")), name
