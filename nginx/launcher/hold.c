@@ -93,11 +93,11 @@ static int set_up(struct settings *settings, const struct run_dir *run, const st
     struct worker_user worker;
     worker_user_choose(&worker, run->path);
     if (user != NULL &&
-        (layout_find_daemons(&layout) < 0 || sandbox_user_check(user, &worker, run, &layout) < 0 ||
-         run_dir_close_to(run, user, worker.group) < 0)) {
+        (layout_find_daemons(&layout) < 0 || sandbox_user_check(user, &worker, run, &layout) < 0)) {
         return -1;
     }
-    if (choose_cgroup(settings) < 0 || run_cgroup_make(settings, run, user) < 0) {
+    if (run_dir_admit(run, user, worker.group) < 0 || choose_cgroup(settings) < 0 ||
+        run_cgroup_make(settings, run, user) < 0) {
         return -1;
     }
     if (cgroup_path() == NULL) {

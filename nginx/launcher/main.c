@@ -327,9 +327,9 @@ static int hand_down(const struct start *start)
 /* Everything between the run directory and the supervisor. 0, or -1 after one line. */
 static int set_up(const struct start *start)
 {
-    if (start->user != NULL &&
-        (sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0 ||
-         run_dir_close_to(start->run, start->user, start->worker->group) < 0)) {
+    if ((start->user != NULL &&
+         sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0) ||
+        run_dir_admit(start->run, start->user, start->worker->group) < 0) {
         return -1;
     }
     if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||

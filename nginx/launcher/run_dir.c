@@ -24,8 +24,8 @@
 /* Marks a directory that we may empty. */
 #define MARKER ".nginx-sandbox"
 
-/* nginx's workers pass through as another user but list nothing. */
-#define RUN_MODE        0711
+#define RUN_MODE_OWN    0700 /* while it is emptied and laid out */
+#define RUN_MODE        0711 /* nginx's workers pass through as another user but list nothing */
 #define RUN_MODE_CLOSED 0710 /* to all but root and the workers' group */
 
 bool run_dir_is_plain_path(const char *path)
@@ -56,7 +56,7 @@ static int make_path(const char *path)
         }
         *slash = '/';
     }
-    return mkdir(copy, RUN_MODE) < 0 && errno != EEXIST ? -1 : 0;
+    return mkdir(copy, RUN_MODE_OWN) < 0 && errno != EEXIST ? -1 : 0;
 }
 
 /* A fresh directory lies in /tmp and neither in XDG_RUNTIME_DIR nor in TMPDIR: logs and spooled
@@ -107,10 +107,11 @@ static int claim(const struct run_dir *run)
     return 0;
 }
 
-/* What stays when it fails is still ours, and so for the next start to empty. */
+/* Nobody else comes in meanwhile: a command's user, whose directories are among them, could put in
+ * more for ever. What stays when it fails is still ours, and so for the next start to empty. */
 static int empty(const struct run_dir *run)
 {
-    if (directory_empty(run->fd) == 0) {
+    if (fchmod(run->fd, RUN_MODE_OWN) == 0 && directory_empty(run->fd) == 0) {
         return 0;
     }
     int saved = errno;
@@ -128,8 +129,7 @@ static int lay_out(const struct run_dir *run)
         {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
         {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
-    if (fchmod(run->fd, RUN_MODE) < 0 || empty(run) < 0 ||
-        file_write(run->fd, MARKER, 0600, "", 0) < 0) {
+    if (empty(run) < 0 || file_write(run->fd, MARKER, 0600, "", 0) < 0) {
         return fail(run->path, strerror(errno));
     }
     for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
@@ -166,8 +166,11 @@ int run_dir_open(struct run_dir *run)
     return 0;
 }
 
-int run_dir_close_to(const struct run_dir *run, const struct user *user, gid_t workers)
+int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers)
 {
+    if (user == NULL) {
+        return fchmod(run->fd, RUN_MODE) < 0 ? fail(run->path, strerror(errno)) : 0;
+    }
     if (fchown(run->fd, (uid_t)-1, workers) < 0 || fchmod(run->fd, RUN_MODE_CLOSED) < 0 ||
         fchownat(run->fd, RUN_SPOOL, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
         fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {

@@ -28,11 +28,11 @@ struct run_dir {
 int run_dir_open(struct run_dir *run);
 
 /*
- * With SANDBOX_USER: only we and nginx's workers, by their group, come into the directory, and what
- * fcgi-app writes in there becomes the user's, since it has no other rights to files. 0, or -1
- * after one line to standard error.
+ * Until then only we come into the directory; from now on nginx's workers do. With SANDBOX_USER
+ * (`user` is not NULL) they alone, by their group, and what fcgi-app writes in there becomes the
+ * user's, since it has no other rights to files. 0, or -1 after one line to standard error.
  */
-int run_dir_close_to(const struct run_dir *run, const struct user *user, gid_t workers);
+int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers);
 
 /* After a failed start: leaves nothing behind. */
 void run_dir_discard(struct run_dir *run);

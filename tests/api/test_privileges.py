@@ -447,6 +447,44 @@ def test_a_run_directory_that_the_user_may_replace():
         shutil.rmtree(place)
 
 
+PEEP = """
+import os, sys
+names = [f"{sys.argv[1]}/{name}" for name in ("spool", "port", "nginx")]
+print("begun", flush=True)
+while True:
+    for name in names:
+        try:
+            os.open(name, os.O_PATH)
+        except OSError:
+            continue
+        print(name, flush=True)
+        sys.exit()
+"""
+
+
+def test_no_moment_of_a_start_opens_the_run_directory():
+    """A process of that user which outlived the server, or another sandbox's, tries all the while. In a directory of its own it
+    could put more than is removed, so that the server never starts."""
+    place = make_directory("root")
+    os.chmod(place, 0o755)
+    run = pathlib.Path(place, "run")
+    with Server({"SANDBOX_USER": USER}, run_dir=run) as server:
+        server.healthy()
+        for number in range(3000):  # what is to be removed takes its time
+            (run / f"spool/{number}").touch()
+    user, group = user_ids(USER)
+    with subprocess.Popen(["/usr/bin/python3", "-I", "-c", PEEP, run], user=user, group=group, extra_groups=[], stdout=subprocess.PIPE, text=True) as peep:
+        try:
+            assert peep.stdout.readline() == "begun\n"
+            for _ in range(3):
+                with Server({"SANDBOX_USER": USER}, run_dir=run) as server:
+                    server.healthy()
+            assert peep.poll() is None, peep.stdout.read()
+        finally:
+            peep.kill()
+    shutil.rmtree(place)
+
+
 @pytest.mark.parametrize("make", [True, False], ids=["there", "not there"])
 def test_an_access_log_that_the_user_may_replace(make_server, make):
     place = make_directory(USER)
