@@ -29,7 +29,8 @@ static void remove_all(void)
         log_at(LOG_WARNING, "cannot list what is to be removed: %m");
         return;
     }
-    for (const char *name; (name = directory_next(entries)) != NULL;) {
+    for (const char *name;
+         !atomic_load(&remover.ending) && (name = directory_next(entries)) != NULL;) {
         if (tree_remove(remover.directory, name) < 0) {
             log_at(LOG_WARNING, "%s: cannot remove its files: %m", name);
         }
@@ -38,13 +39,11 @@ static void remove_all(void)
 
 static void *work(void *unused)
 {
-    bool last;
-    do {
-        while (sem_wait(&remover.wanted) < 0) { /* a signal */
+    while (!atomic_load(&remover.ending)) {
+        if (sem_wait(&remover.wanted) == 0) { /* or a signal came */
+            remove_all();
         }
-        last = atomic_load(&remover.ending);
-        remove_all();
-    } while (!last);
+    }
     return unused;
 }
 

@@ -16,7 +16,8 @@ int remover_open(int directory);
 /* Something has been put there. */
 void remover_wake(void);
 
-/* Returns when all is removed. None of these is thread-safe. */
+/* Waits for what is being removed just now; the rest is the next remover's. None of these is
+ * thread-safe. */
 void remover_close(void);
 
 #endif

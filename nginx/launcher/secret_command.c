@@ -27,6 +27,7 @@ struct secret_file {
     const char *sandbox;
     char name[SANDBOX_NAME_MOST + 16]; /* in `etc` */
     int directory;                     /* that is `etc` */
+    int lock;                          /* of `etc`, until nginx is asked to reload */
     char *content;                     /* NULL: there is no such file */
 };
 
@@ -123,7 +124,7 @@ static int reload(void)
 }
 
 /* Replaces the content, or leaves it as it was when it cannot be rendered. 1, 0 or -1 as above. */
-static int change(const struct secret_file *file, const char *content)
+static int change(struct secret_file *file, const char *content)
 {
     if (replace(file, content) < 0) {
         return -1;
@@ -141,6 +142,7 @@ static int change(const struct secret_file *file, const char *content)
         log_line("the secrets of %s are as they were", file->sandbox);
         return -1;
     }
+    close_fd(&file->lock); /* the operator may have made `render` a part of a reload */
     /* Another directory is included by who knows which nginx. */
     return strcmp(file->etc, DEFAULT_ETC) == 0 ? reload() : 0;
 }
@@ -152,7 +154,7 @@ static const char *when(int reloaded)
 
 /* ---- the actions ---- */
 
-static int init(const struct secret_file *file)
+static int init(struct secret_file *file)
 {
     if (file->content != NULL) {
         return 0;
@@ -163,7 +165,7 @@ static int init(const struct secret_file *file)
     return result;
 }
 
-static int rotate(const struct secret_file *file)
+static int rotate(struct secret_file *file)
 {
     char *content = with_new_secret(file);
     int result = content == NULL ? -1 : change(file, content);
@@ -171,7 +173,7 @@ static int rotate(const struct secret_file *file)
     if (result >= 0) {
         (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
                      file->sandbox, file->etc, file->name, when(result));
-        if (file->content != NULL) {
+        if (file->content != NULL && *file->content != '\0') {
             (void)printf("The former one stays valid until: nginx-sandbox secret retire %s\n",
                          file->sandbox);
         }
@@ -179,7 +181,7 @@ static int rotate(const struct secret_file *file)
     return result;
 }
 
-static int retire(const struct secret_file *file)
+static int retire(struct secret_file *file)
 {
     if (file->content == NULL) {
         errno = ENOENT;
@@ -196,28 +198,30 @@ static int retire(const struct secret_file *file)
 
 static const struct {
     const char *name;
-    int (*run)(const struct secret_file *file);
+    int (*run)(struct secret_file *file);
 } actions[] = {{"init", init}, {"rotate", rotate}, {"retire", retire}};
 
-static int act(int (*run)(const struct secret_file *file), struct secret_file *file)
+static int act(int (*run)(struct secret_file *file), struct secret_file *file)
 {
     cleanup_fd int directory = open(file->etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
         log_line("%s: %m", file->etc);
         return -1;
     }
-    cleanup_fd int lock = installation_lock(directory, file->etc);
-    if (lock < 0) {
+    file->lock = installation_lock(directory, file->etc);
+    if (file->lock < 0) {
         return -1;
     }
     file->directory = directory;
     (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
     file->content = file_read(directory, file->name, FILE_MOST);
     if (file->content == NULL && errno != ENOENT) {
+        close_fd(&file->lock);
         return fail(file);
     }
     int result = run(file);
     forget(&file->content);
+    close_fd(&file->lock);
     return result;
 }
 

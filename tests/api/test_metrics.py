@@ -14,7 +14,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from figures import PREFIX, Measured, parse
-from sandbox import REPOSITORY, TIMEOUT, has_ipv6, http_request, refused, wait_until
+from sandbox import REPOSITORY, TIMEOUT, freeze, has_ipv6, http_request, in_threads, refused, wait_until
 from test_runners import runner_of
 
 pytestmark = pytest.mark.host
@@ -433,6 +433,17 @@ def test_when_all_places_are_taken(make_measured):
         wait_until(one_more_is_refused, "all places to be taken")
         figures = server.figures()
         assert figures["up"] == figures["procd_up"] == 1 and figures["requests_in_progress"] >= 16
+
+
+def test_few_scrapes_at_once(measured):
+    """Each costs the daemons something, and who asks has no token."""
+    fcgi_app = measured.daemon("fcgi-app")
+    freeze(fcgi_app)
+    answers = in_threads(12, lambda _: requests.get(f"{measured.metrics_url}/metrics", timeout=TIMEOUT).status_code)
+    with contextlib.suppress(ProcessLookupError):  # guard may have ended it by now
+        os.kill(fcgi_app, signal.SIGCONT)
+    assert set(answers) == {200, 503} and answers.count(200) >= 4, answers
+    wait_until(lambda: requests.get(f"{measured.metrics_url}/metrics", timeout=TIMEOUT).ok and measured.figures()["up"] == 1, "scrapes to be answered again")
 
 
 # ---- nginx ----

@@ -64,6 +64,7 @@ static void removes_what_is_there_and_what_comes_while_nobody_waits(void **state
     assert_int_equal(faccessat(directory, "before", F_OK, 0),
                      0); /* it is held up, and we are not */
     close_fd(&gate[1]);
+    assert_int_equal(await_byte(begun[0]), 0);
     remover_close();
     assert_int_equal(directory_is_empty(directory), 1);
     assert_int_equal(rmdir(path), 0);
