@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
@@ -20,10 +21,19 @@
 #include "procd/job_log.h"
 #include "procd/job_position.h"
 #include "procd/job_record.h"
+#include "procd/tree_kill.h"
 
 /* How soon a runner that is alive but does not answer (it begins, or it ends, or its socket is
  * full) is looked at again. */
 #define LOOK_AGAIN_MS 10
+
+/* How long a runner has to end its tree, after the grace of the order, before procd does it; and
+ * how soon that is done again while something is left. A command that stands still while the kernel
+ * copies its memory into a pipe (a page of it may be a file of its own FUSE, which never answers)
+ * holds up whoever else uses that pipe: pipe_write() has a lock meanwhile. */
+#define RUNNER_PATIENCE_MS 5000
+#define KILL_AGAIN_MS      500
+#define GRACE_MOST_MS      86400000 /* of a client of ours it is less */
 
 /* The list of jobs goes in messages of about this size, so that a client who takes his time over a
  * long one holds no more than that in memory. */
@@ -39,6 +49,7 @@ struct registered_job {
     bool has_position;      /* of an ended one; a running one has it on the disk */
     struct job_position position;
     bool undecided;       /* to be looked at again */
+    int64_t overdue_at;   /* when its end, which was ordered, is overdue; 0: none was */
     struct order *orders; /* the first first */
 };
 
@@ -57,6 +68,8 @@ static struct {
 
 static void look_again(struct timer *timer);
 static void expire(struct timer *timer);
+static void kill_overdue(struct timer *timer);
+static struct timer overdue_timer = {.due = kill_overdue};
 static struct timer look_timer = {.due = look_again};
 static struct timer expiry_timer = {.due = expire};
 
@@ -203,14 +216,65 @@ static bool needs_no_word(const struct registered_job *job, const struct order *
     return order->kind == ORDER_WAIT || (is_plain_kill(order) && is_told_to_kill(job));
 }
 
-/* A command may have stopped its runner, which then could not take the order to end it. */
-static void wake_runner(const struct registered_job *job)
+/* 0 when it is not known. */
+static pid_t pid_of_runner(const struct registered_job *job)
 {
     struct ucred runner;
     socklen_t size = sizeof(runner);
-    if (getsockopt(job->runner.fd, SOL_SOCKET, SO_PEERCRED, &runner, &size) == 0 &&
-        runner.pid > 0) {
-        (void)kill(runner.pid, SIGCONT); /* does nothing to one that runs */
+    return getsockopt(job->runner.fd, SOL_SOCKET, SO_PEERCRED, &runner, &size) == 0 ? runner.pid
+                                                                                    : 0;
+}
+
+/* A command may have stopped its runner, which then could not take the order to end it. */
+static void wake_runner(const struct registered_job *job)
+{
+    pid_t runner = pid_of_runner(job);
+    if (runner > 0) {
+        (void)kill(runner, SIGCONT); /* does nothing to one that runs */
+    }
+}
+
+/* Kills what is below the runner, which then goes on and tells of the end. */
+static void kill_for_runner(const struct registered_job *job)
+{
+    pid_t runner = pid_of_runner(job);
+    cleanup_fd int pidfd = runner > 0 ? pidfd_open(runner, 0) : -1;
+    cleanup_fd int directory = job_directory_open(job->record.id);
+    /* It has its lock, so it is alive, and the number was its own when the pidfd was opened. */
+    if (pidfd >= 0 && directory >= 0 && !job_directory_is_free(directory)) {
+        log_request(LOG_WARNING, job->record.request_id,
+                    "job %s: its runner does not end it, so procd does", job->record.id);
+        (void)tree_kill_round(runner, pidfd, NULL);
+    }
+}
+
+static void kill_overdue(struct timer *timer)
+{
+    int64_t now = clock_monotonic_ms();
+    for (size_t i = 0; i < registry.count; i++) {
+        struct registered_job *job = registry.jobs[i];
+        if (job->ending.status != JOB_RUNNING || job->overdue_at == 0) {
+            continue;
+        }
+        if (job->overdue_at <= now) {
+            kill_for_runner(job);
+            job->overdue_at = now + KILL_AGAIN_MS;
+        }
+        if (timer->at == 0 || job->overdue_at < timer->at) {
+            timer->at = job->overdue_at;
+        }
+    }
+}
+
+static void expect_end(struct registered_job *job, int64_t grace_ms)
+{
+    int64_t grace = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? GRACE_MOST_MS : grace_ms;
+    int64_t at = clock_monotonic_ms() + grace + RUNNER_PATIENCE_MS;
+    if (job->overdue_at == 0 || at < job->overdue_at) {
+        job->overdue_at = at;
+    }
+    if (overdue_timer.at == 0 || at < overdue_timer.at) {
+        overdue_timer.at = at;
     }
 }
 
@@ -253,6 +317,9 @@ bool registry_order(struct registered_job *job, struct order *order)
     order->next = NULL;
     order->job = job;
     order->sent = false;
+    if (order->kind == ORDER_KILL) {
+        expect_end(job, order->grace_ms);
+    }
     send_orders(job);
     return true;
 }
@@ -638,6 +705,7 @@ int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep
     registry.keep = keep_finished;
     registry.keep_ms = keep_finished_ms;
     loop_add_timer(&look_timer);
+    loop_add_timer(&overdue_timer);
     loop_add_timer(&expiry_timer);
     int result = find_jobs();
     registry.opened = true;

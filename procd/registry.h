@@ -48,6 +48,7 @@ struct order {
     enum order_kind kind;
     struct message message; /* to the runner; cleared by the registry. Not of ORDER_WAIT */
     uint64_t serial;        /* of ORDER_WRITE: who gives it up may be followed by another */
+    int64_t grace_ms;       /* of ORDER_KILL: how long the tree has from its signal on */
     void (*done)(struct order *order, enum order_result result, const struct registered_job *job,
                  size_t written);
     struct order *next;         /* the registry's */

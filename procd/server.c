@@ -326,6 +326,7 @@ static bool handle_kill(struct client *client, struct incoming *request)
     pass_number(client, request, FIELD_GRACE_MS);
     bool is_signal = message_number(request, FIELD_SIGNAL, 0) > 0 &&
                      message_number(request, FIELD_GRACE_MS, -1) < 0;
+    client->order.grace_ms = message_number(request, FIELD_GRACE_MS, 0);
     return give_order(client, job, is_signal ? ORDER_SIGNAL : ORDER_KILL);
 }
 

@@ -18,7 +18,8 @@ import time
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, SANITIZED, TIMEOUT, Launch, RawConnection, freeze, http_request, in_threads, proc_file, user_ids, wait_until
+from sandbox import BIG_TIMEOUT, SANITIZED, TIMEOUT, Launch, RawConnection, alive, freeze, http_request, in_threads, proc_file, proc_stat, user_ids, wait_until
+from test_runners import runner_of
 
 pytestmark = pytest.mark.host
 
@@ -191,6 +192,42 @@ def test_writes_against_a_kill(server):
         answers = in_threads(7, lambda number, job=job: server.kill(job) if number == 3 else server.post("/write_stdin", id=job, data="x" * 100))
         assert {answer.status_code for answer in answers} <= {200, 400}, [answer.text for answer in answers]
         assert server.status(job) == "killed"
+
+
+HOLD_THE_PIPES = """
+import ctypes, fcntl, mmap, os, platform, struct, sys, threading
+
+libc = ctypes.CDLL(None, use_errno=True)
+faults = libc.syscall({"x86_64": 323, "aarch64": 282}[platform.machine()], os.O_CLOEXEC)  # userfaultfd(2)
+if faults < 0:
+    sys.exit("cannot")
+memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+fcntl.ioctl(faults, 0xc018aa3f, struct.pack("QQQ", 0xAA, 0, 0))  # UFFDIO_API
+fcntl.ioctl(faults, 0xc020aa00, struct.pack("QQQQ", address, 4096, 1, 0))  # UFFDIO_REGISTER, of missing pages
+threading.Thread(target=lambda: libc.write(1, ctypes.c_void_p(address), 4096)).start()
+while not any(open(f"/proc/self/task/{thread}/wchan").read().startswith("handle_userfault") for thread in os.listdir("/proc/self/task")):
+    pass
+os.write(2, b"now\\n")
+"""
+
+
+def test_a_command_that_holds_up_its_runner(server, tmp_path):
+    """
+    pipe_write() copies with the pipe's lock, and here stands still at a page that nobody provides. (An ordinary user has FUSE for that.)
+    The runner, which reads the pipe, waits for the lock and hears nothing; procd does what it was to do.
+    """
+    script = tmp_path / "hold.py"
+    script.write_text(HOLD_THE_PIPES)
+    job = server.start(f"exec /usr/bin/python3 -I {script}")
+    runner = runner_of(job["pid"])
+    wait_until(lambda: server.status(job["id"]) != "running" or (proc_stat(runner) or "?")[0] == "D", "the runner to be held up")
+    if server.status(job["id"]) != "running":
+        pytest.skip("the commands of this machine have no userfaultfd(2)")
+    answer = server.kill(job["id"])
+    assert answer.status_code == 200 and answer.json()["success"] is True, answer.text
+    assert server.status(job["id"]) == "killed" and not alive(job["pid"])
+    assert "its runner does not end it, so procd does" in server.launch.stderr.text
 
 
 def test_a_stopped_runner_can_be_told_to_kill(server, marker, tmp_path):
