@@ -202,7 +202,13 @@ static void take_kill(struct background *job, const struct incoming *order)
 {
     int signal = (int)message_number(order, FIELD_SIGNAL, SIGKILL);
     int64_t grace_ms = message_number(order, FIELD_GRACE_MS, -1);
+    bool had_ended = job->shell.ended;
     job->children = reap_children(&job->shell);
+    if (job->shell.ended && !had_ended && signal == SIGKILL &&
+        shell_reason(&job->shell) == END_SIGNAL && shell_signal(&job->shell) == SIGKILL) {
+        /* By just what was ordered, while we did nothing: procd lost its patience. */
+        job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
+    }
     if (job->shell.ended || signal <= 0 || signal >= NSIG) {
         return;
     }
@@ -353,6 +359,12 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
 
 static void serve(struct background *job, const struct pollfd polled[POLLED])
 {
+    /* Orders first: an end that came after one may be its doing. */
+    for (int i = 0; i < PEERS_MAX; i++) {
+        if (polled[PEERS + i].revents != 0) {
+            hear_peer(job, &job->peers[i]);
+        }
+    }
     if (polled[SIGNALS].revents != 0) {
         struct signalfd_siginfo signal;
         (void)io_read_some(job->signals, &signal, sizeof(signal));
@@ -360,11 +372,6 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
     }
     if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
         read_streams(job);
-    }
-    for (int i = 0; i < PEERS_MAX; i++) {
-        if (polled[PEERS + i].revents != 0) {
-            hear_peer(job, &job->peers[i]);
-        }
     }
     if (polled[LISTENER].revents != 0) {
         (void)accept_peer(job);

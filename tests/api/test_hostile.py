@@ -225,9 +225,19 @@ def test_a_command_that_holds_up_its_runner(server, tmp_path):
     if server.status(job["id"]) != "running":
         pytest.skip("the commands of this machine have no userfaultfd(2)")
     answer = server.kill(job["id"])
-    assert answer.status_code == 200 and answer.json()["success"] is True, answer.text
+    assert answer.status_code == 200 and answer.json()["success"] is True, (answer.text, server.lines(job["id"]))
     assert server.status(job["id"]) == "killed" and not alive(job["pid"])
     assert "its runner does not end it, so procd does" in server.launch.stderr.text
+
+
+def test_a_command_that_holds_up_its_reader(server, tmp_path):
+    """The same of a /run: fcgi-app reads the pipe, and the runner does what was asked of it."""
+    script = tmp_path / "hold.py"
+    script.write_text(HOLD_THE_PIPES)
+    answer = server.post("/run", cmd=f"exec /usr/bin/python3 -I {script}", timeout_ms=3000).json()
+    if "cannot" in answer["stderr"]:
+        pytest.skip("the commands of this machine have no userfaultfd(2)")
+    assert (answer["reason"], answer["stderr"]) == ("timeout", "now\n"), answer
 
 
 def test_a_stopped_runner_can_be_told_to_kill(server, marker, tmp_path):
