@@ -1,5 +1,7 @@
 /*
  * A background job in its runner.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_BACKGROUND_H
 #define PROCD_BACKGROUND_H

@@ -12,6 +12,8 @@
  * from then on is born there. So a directory in which there are processes, but not that of its
  * name, is a dead runner's. The numbers in the names of directories that are left may come again: a
  * runner uses none that is there (but <pid>-<n> then).
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_CGROUP_H
 #define PROCD_CGROUP_H

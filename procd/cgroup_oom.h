@@ -1,5 +1,7 @@
 /*
  * Whether it was the kernel, for want of memory, that ended a command.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_CGROUP_OOM_H
 #define PROCD_CGROUP_OOM_H

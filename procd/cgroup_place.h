@@ -1,5 +1,7 @@
 /*
  * The paths of cgroups: our own, and the one of a run (cgroup.h). Each: 0, or -1 with errno.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_CGROUP_PLACE_H
 #define PROCD_CGROUP_PLACE_H

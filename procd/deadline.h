@@ -2,6 +2,8 @@
  * The end that a command is to have: a timeout, an order, or both. First it is told (by SIGTERM to
  * the tree, or the order's signal to the group), and after a time of grace the tree is killed. In
  * the runner; the shell that ends by itself before comes to its end as if there were none of this.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_DEADLINE_H
 #define PROCD_DEADLINE_H

@@ -1,5 +1,7 @@
 /*
  * Descriptor 0 as the way to hand a socket to a program (FastCGI's and inetd's convention).
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_DESCRIPTOR_H
 #define PROCD_DESCRIPTOR_H

@@ -1,5 +1,7 @@
 /*
  * The environment of a command: ours, overridden by name.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_ENVIRONMENT_H
 #define PROCD_ENVIRONMENT_H

@@ -1,6 +1,8 @@
 /*
  * The ids of the events in a job's log (job_files.h tells their form), and what else the beginning
  * of an event says.
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_EVENT_ID_H
 #define PROCD_EVENT_ID_H

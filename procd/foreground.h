@@ -1,5 +1,7 @@
 /*
  * A foreground command in its runner.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_FOREGROUND_H
 #define PROCD_FOREGROUND_H

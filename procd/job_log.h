@@ -9,6 +9,8 @@
  *   data: {"missed_lines":12}\n
  *
  * Dropped lines have their numbers, too. Timestamps of one log never repeat and never go back.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_JOB_LOG_H
 #define PROCD_JOB_LOG_H

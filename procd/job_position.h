@@ -2,6 +2,8 @@
  * The position file of a background job (job_files.h): where its log begins and ends on the disk,
  * and how many lines it has lost, for whoever wants to know it without reading the log. The runner
  * writes it right after each change of the log; a reader may be one change behind.
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_JOB_POSITION_H
 #define PROCD_JOB_POSITION_H

@@ -1,6 +1,8 @@
 /*
  * The record and the exit record of a background job (job_files.h): written by its runner, read by
  * procd. Both appear whole or not at all, by rename.
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_JOB_RECORD_H
 #define PROCD_JOB_RECORD_H

@@ -1,5 +1,7 @@
 /*
  * The segments of a job's log on the disk (job_files.h): finding and opening them.
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_JOB_SEGMENT_H
 #define PROCD_JOB_SEGMENT_H

@@ -1,5 +1,7 @@
 /*
  * One output stream of a background job on its way from the pipe to the log.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_JOB_STREAM_H
 #define PROCD_JOB_STREAM_H

@@ -2,6 +2,8 @@
  * What a command left running on purpose lives on: its runner stays as its reaper, and reads and
  * throws away what it writes to the old pipes, because a write to a pipe without a reader kills the
  * writer.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_LINGER_H
 #define PROCD_LINGER_H

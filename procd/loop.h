@@ -1,5 +1,7 @@
 /*
  * procd's event loop: one epoll, watches that are part of the object they wake, and a few timers.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_LOOP_H
 #define PROCD_LOOP_H

@@ -6,6 +6,8 @@
  *
  * The hard limit goes down with it. Only a command that is root can put it up again, and is not
  * known any more then; it has no reason to.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_MARK_H
 #define PROCD_MARK_H

@@ -1,5 +1,7 @@
 /*
  * Files in memory.
+ *
+ * Thread-safe.
  */
 #ifndef PROCD_MEMORY_FILE_H
 #define PROCD_MEMORY_FILE_H

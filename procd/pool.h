@@ -4,6 +4,8 @@
  * A few idle ones are kept ready. When there is none, another is started at once and given the
  * command before it has woken up: its socket holds it. What a burst has left too many of is let go
  * a few seconds later.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_POOL_H
 #define PROCD_POOL_H

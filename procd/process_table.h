@@ -1,5 +1,7 @@
 /*
  * What /proc tells about processes: who is whose child, what their files say; and lists of pids.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_PROCESS_TABLE_H
 #define PROCD_PROCESS_TABLE_H

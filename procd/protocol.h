@@ -26,9 +26,10 @@
  *   START cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
  *         [stdin]
  *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
- *   LIST [started_at]           JOBS with the fields of each job that was started later, of which
- * id is the first; with `more` when they do not all fit one message: id pid status started_at cwd
- * command first_offset first_line next_offset next_line lines_dropped, and of one that has ended
+ *   LIST [started_at]           JOBS with the fields of each job that was started later, and `more`
+ *                               when they do not all fit one message: id (the first) pid status
+ *                               started_at cwd command first_offset first_line next_offset
+ *                               next_line lines_dropped, and of one that has ended
  *                               ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb
  *   GET id                      JOBS with that one, or NOT_FOUND
  *   WAIT id                     the same, once it has ended
@@ -36,9 +37,9 @@
  *   DELETE id                   DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
  *   WRITE id data [eof]         WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
  *   OPEN id                     DONE with the descriptor of the directory, or NOT_FOUND
- *   STATUS                      STATUS pid uptime_ms running runners idle disk_free disk_total, of
- * the supervisor and of procd; then of each daemon id (its name) starts [pid descriptors threads
- * rss_kb], less what is not known
+ *   STATUS                      STATUS pid (the supervisor's) uptime_ms running runners idle
+ *                               disk_free disk_total; then of each daemon id (its name) starts
+ *                               [pid descriptors threads rss_kb], less what is not known
  *
  * runner to client, over the lease (a socket pair; closing it before EXIT kills the tree):
  *   BEGIN                       the runner has the command; without it it has never run

@@ -1,6 +1,8 @@
 /*
  * The children of a runner: its shell, and what was orphaned below it and came to it, because a
  * runner is the subreaper of its tree.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_REAP_H
 #define PROCD_REAP_H

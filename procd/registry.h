@@ -5,6 +5,8 @@
  *
  * Of the jobs that have ended those that ended last are kept, as many and as long as the settings
  * say; others are removed with their files. Running ones never are.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_REGISTRY_H
 #define PROCD_REGISTRY_H

@@ -1,6 +1,8 @@
 /*
  * A runner: a small process that has one command at a time and owns its process tree. See
  * protocol.h for what it is told and tells.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_RUNNER_H
 #define PROCD_RUNNER_H

@@ -1,5 +1,7 @@
 /*
  * procd's clients: who they are and what each asks for.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_SERVER_H
 #define PROCD_SERVER_H

@@ -34,9 +34,8 @@ typedef int spawn_begin_function(const void *context);
  * Starts `sh -c cmd` with the fields cmd, cwd and env of an opened message: in a session of its
  * own, with `input` as standard input (-1: ours, which is /dev/null), the pipes' write ends, no
  * other descriptor, default signals and our own environment overridden by env, where the last of a
- * name wins. The child calls `begin`
- * first, unless it is NULL. Returns when the shell is executing. 0 with *pid, or -1 with *error.
- * Single-threaded callers only, with all signals blocked.
+ * name wins. The child calls `begin` first, unless it is NULL. Returns when the shell is executing.
+ * 0 with *pid, or -1 with *error. Single-threaded callers only, with all signals blocked.
  */
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, pid_t *pid,

@@ -1,6 +1,8 @@
 /*
  * What the server is like now, for an operator: procd answers because it is who may look at all the
  * daemons.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_STATUS_H
 #define PROCD_STATUS_H

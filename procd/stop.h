@@ -1,6 +1,8 @@
 /*
  * The end of the whole server, in the process that was its supervisor (and is the subreaper of
  * all).
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_STOP_H
 #define PROCD_STOP_H

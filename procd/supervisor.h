@@ -1,6 +1,8 @@
 /*
  * The process above procd, which is the supervisor of the services (s6-svscan) and the subreaper of
  * them all: the runners of a procd that has died are its children, and so is what these leave.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_SUPERVISOR_H
 #define PROCD_SUPERVISOR_H

@@ -13,6 +13,8 @@
  * command there before it is in its own.
  *
  * What an ended command has left running on purpose has a runner that lives (linger.h).
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_SWEEP_H
 #define PROCD_SWEEP_H

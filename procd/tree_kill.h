@@ -2,6 +2,8 @@
  * Killing everything below a process, or signalling it, whatever sessions, groups and names it has
  * given itself. It works for the subreaper of a tree without any privilege: what loses its parent
  * comes to the subreaper.
+ *
+ * Not thread-safe, as all of procd and its runners.
  */
 #ifndef PROCD_TREE_KILL_H
 #define PROCD_TREE_KILL_H

@@ -4,6 +4,7 @@
  * which is delegated to us: procd's runners make theirs in there, and so outlive procd's own unit.
  * What procd needs to know of it is left in RUN/environment.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ static int write_environment(const struct run_dir *run)
 {
     char text[PATH_MAX + 32];
     int length = snprintf(text, sizeof(text), CGROUP_VARIABLE "='%s'\n", getenv(CGROUP_VARIABLE));
+    errno = ENAMETOOLONG; /* or what else it is */
     if (length >= (int)sizeof(text) ||
         file_write(run->fd, RUN_ENVIRONMENT, 0600, text, (size_t)length) < 0) {
         log_line("%s/" RUN_ENVIRONMENT ": %m", run->path);
@@ -114,6 +116,7 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
     struct settings settings;
     cleanup_user struct user user = {0};
     bool can_enter_home;
+    errno = ENAMETOOLONG; /* likewise */
     if (snprintf(path, sizeof(path), "%s/%s", state, name) >= (int)sizeof(path) ||
         setenv("SANDBOX_RUN_DIR", path, 1) < 0) {
         log_line("%s: %m", path);

@@ -59,9 +59,12 @@ int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owne
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     int type = sequenced ? SOCK_SEQPACKET : SOCK_STREAM;
+    if (length >= (int)sizeof(address.sun_path)) {
+        log_line("%s: %s", path, strerror(ENAMETOOLONG));
+        return -1;
+    }
     cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    if (fd < 0 || length >= (int)sizeof(address.sun_path) ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         ((owner != (uid_t)-1 || group != (gid_t)-1) && chown(path, owner, group) < 0) ||
         chmod(path, mode) < 0 || listen(fd, BACKLOG) < 0) {
         log_line("%s: %m", path);

@@ -393,11 +393,13 @@ def test_limits_of_commands():
 
 
 def test_a_restart_of_procd_touches_no_job(job):
-    with sandbox().stream("echo begun; sleep 3; echo ended") as command:
+    go = pathlib.Path("/tmp/procd-has-restarted")
+    with sandbox().stream(f"echo begun; until [ -e {go} ]; do sleep 0.05; done; echo ended") as command:
         assert command.next().data["data"] == "begun"
         before = main_pid(unit("procd"))
         run("systemctl", "restart", unit("procd"))
         assert main_pid(unit("procd")) not in (0, before)
+        go.touch()
         assert command.next().data["data"] == "ended"
     job.check()
     assert job.cuts == 0

@@ -4,7 +4,7 @@
 # base is made with debootstrap (SUITE, default trixie).
 
 fail() { echo "$name: $*" >&2; exit 1; }
-skip() { echo "$name: SKIPPED: $*"; exit 0; }
+skip() { echo "$name: SKIPPED: $*"; [ -z "${REQUIRE:-}" ] || exit 77; exit 0; }
 
 # Polls a command for at most $1 seconds.
 wait_for() {

@@ -1,6 +1,8 @@
 """`nginx-sandbox render` alone: what it refuses, and that the files of nginx are all new or all old."""
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,7 +11,7 @@ import pytest
 
 from foreground import LAUNCHER
 from platform_nginx import MODULES, Platform
-from sandbox import in_threads, wait_until
+from sandbox import REPOSITORY, in_threads, wait_until
 
 
 @pytest.fixture
@@ -114,6 +116,20 @@ def test_what_is_taken(platform):
     assert (generated / "locations.conf").read_text().count("location ^~ /") == 2
     assert f"server unix:{platform.state}/two/fcgi-app.sock;" in sandboxes
     platform.include_all()
+
+
+def test_the_settings_of_the_tour(platform):
+    """What docs/operating.md writes, from its first line to its last: each is taken beside those before."""
+    writes = re.compile(r"^(nginx-sandbox secret init .*|(?:echo|printf) .*>/etc/nginx-sandbox/\S+\.conf)$", re.M)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (REPOSITORY / "docs/operating.md").read_text(), re.M | re.S)
+    blocks = [found for found in map(writes.findall, blocks) if found]
+    assert len(blocks) >= 3
+    (platform.etc / "default.conf").unlink()
+    for block in blocks:
+        for command in block:
+            command = command.replace("nginx-sandbox secret", f"{shlex.join(map(str, LAUNCHER))} secret --etc {platform.etc}", 1)
+            subprocess.run(["sh", "-c", command.replace("/etc/nginx-sandbox/", f"{platform.etc}/")], check=True)
+        platform.rendered()
 
 
 @pytest.mark.parametrize("written, listen", [("127.0.0.1:3030", "listen 127.0.0.1:3030;\n"), ("[0:0::1]:4000", "listen [::1]:4000 ipv6only=on;\n"),
