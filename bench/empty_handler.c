@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "common/logger.h"
+#include "fcgi-app/fcgi.h"
 #include "fcgi-app/request.h"
-#include "fcgi-app/server.h"
 
 #define REQUESTS_MAX 4096
 
@@ -26,7 +26,7 @@ int main(void)
     int caught;
     (void)sigfillset(&signals);
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
-    if (server_open() < 0 || server_start(REQUESTS_MAX, answer) < 0) {
+    if (fcgi_open() < 0 || fcgi_start(REQUESTS_MAX, answer) < 0) {
         perror("empty_handler");
         return 1;
     }

@@ -1,7 +1,7 @@
 /*
  * The table of endpoints, and what is answered where it has no row.
  */
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 
 #include <stdbool.h>
 #include <stddef.h>

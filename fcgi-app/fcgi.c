@@ -37,12 +37,12 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/backlog.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/fcgi.h"
 #include "fcgi-app/metrics.h"
 #include "fcgi-app/outlet.h"
 #include "fcgi-app/record_filter.h"
 #include "fcgi-app/request.h"
-#include "fcgi-app/server.h"
 
 /* Only touched pages of a stack cost memory; the deepest handlers need about 30 KiB. */
 #define STACK_SIZE ((size_t)256 * 1024)
@@ -537,7 +537,7 @@ static void serve_request(struct request *request, bool refuse)
     if (request->detached) {
         FCGX_Free(&request->fcgi, 0); /* and do not close */
         request->fcgi.ipcFd = -1;
-        return; /* counted until server_take_back() */
+        return; /* counted until fcgi_take_back() */
     }
     if (refuse || !drain_body(request)) {
         request->fcgi.keepConnection = 0;
@@ -703,7 +703,7 @@ static void *serve_on(void *argument)
     return NULL;
 }
 
-void server_take_back(int fd, bool reuse)
+void fcgi_take_back(int fd, bool reuse)
 {
     atomic_fetch_sub(&server.lasting, 1); /* only such a request is detached */
     atomic_fetch_sub(&server.others, 1);
@@ -745,7 +745,7 @@ static int raise_descriptor_limit(void)
     return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int server_open(void)
+int fcgi_open(void)
 {
     if (take_listener() < 0 || raise_descriptor_limit() < 0) {
         return -1;
@@ -761,7 +761,7 @@ int server_open(void)
     return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0;
 }
 
-int server_start(unsigned requests_max, void (*handle)(struct request *request))
+int fcgi_start(unsigned requests_max, void (*handle)(struct request *request))
 {
     unsigned kept_free = requests_max / SHORT_ONE_IN;
     kept_free = kept_free < SHORT_LEAST ? SHORT_LEAST : kept_free;
@@ -779,24 +779,24 @@ int server_start(unsigned requests_max, void (*handle)(struct request *request))
     return any ? 0 : -1;
 }
 
-unsigned server_requests(void)
+unsigned fcgi_requests(void)
 {
     return atomic_load(&server.watchers) + atomic_load(&server.others);
 }
 
-int64_t server_backlog(void)
+int64_t fcgi_backlog(void)
 {
     return backlog_length(server.listener);
 }
 
-int server_stop(int timeout_ms)
+int fcgi_stop(int timeout_ms)
 {
     const int step_ms = 5;
     atomic_store(&server.stopping, true);
     if (eventfd_write(server.stop_fd, 1) < 0) {
         log_line("cannot tell the streams to stop: %m");
     }
-    for (int waited = 0; server_requests() > 0; waited += step_ms) {
+    for (int waited = 0; fcgi_requests() > 0; waited += step_ms) {
         if (waited >= timeout_ms) {
             return -1;
         }

@@ -15,7 +15,7 @@
 #include "common/json_text.h"
 #include "common/name_list.h"
 #include "common/spool.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/request.h"

@@ -10,7 +10,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/health_full.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/server_state.h"

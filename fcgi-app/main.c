@@ -16,14 +16,14 @@
 #include "common/settings.h"
 #include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/fcgi.h"
 #include "fcgi-app/health.h"
 #include "fcgi-app/identity.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/log_stream.h"
-#include "fcgi-app/port.h"
+#include "fcgi-app/ports.h"
 #include "fcgi-app/run.h"
-#include "fcgi-app/server.h"
 #include "fcgi-app/spools.h"
 #include "procd/client.h"
 
@@ -145,21 +145,21 @@ int main(int count, char **arguments)
     sigset_t signals;
     block_signals(&signals);
     set_up_malloc();
-    if (server_open() < 0) {
+    if (fcgi_open() < 0) {
         log_line("descriptor 0 is no listening socket that can be served: %m");
         return EXIT_FAILURE;
     }
     set_up_parts(&places, &settings);
     if (log_streams_start() < 0 ||
-        server_start((unsigned)settings.max_connections, endpoint_dispatch) < 0) {
+        fcgi_start((unsigned)settings.max_connections, endpoint_dispatch) < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
     notify_ready();
     log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
-    log_at(LOG_INFO, "stopping with %u requests open", server_requests());
-    if (server_stop(STOP_TIMEOUT_MS) < 0) {
+    log_at(LOG_INFO, "stopping with %u requests open", fcgi_requests());
+    if (fcgi_stop(STOP_TIMEOUT_MS) < 0) {
         log_at(LOG_WARNING, "stopped with requests open");
     }
     return EXIT_SUCCESS;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 
 #define METRICS_ENDPOINTS (ENDPOINT_COUNT + 1) /* the last is whatever has no row in the table */
 

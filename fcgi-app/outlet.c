@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "fcgi-app/server.h"
+#include "fcgi-app/fcgi.h"
 
 void outlet_init(struct outlet *outlet, int fd, int request_id)
 {
@@ -85,6 +85,6 @@ int outlet_end(struct outlet *outlet)
 void outlet_close(struct outlet *outlet, bool reuse)
 {
     metrics_end(&outlet->measured);
-    server_take_back(outlet->fd, reuse);
+    fcgi_take_back(outlet->fd, reuse);
     outlet->fd = -1;
 }

@@ -20,9 +20,9 @@
 #include "common/error_text.h"
 #include "common/io.h"
 #include "common/tree.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/json.h"
-#include "fcgi-app/port.h"
+#include "fcgi-app/ports.h"
 #include "fcgi-app/request.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */

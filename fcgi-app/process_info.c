@@ -13,7 +13,7 @@
 #include "common/logger.h"
 #include "common/signal_name.h"
 #include "fcgi-app/command.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/query.h"
 #include "fcgi-app/request.h"

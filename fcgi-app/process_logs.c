@@ -12,7 +12,7 @@
 #include "common/logger.h"
 #include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/log_cursor.h"
 #include "fcgi-app/log_stream.h"
 #include "fcgi-app/query.h"

@@ -10,7 +10,7 @@
 #include "common/cleanup.h"
 #include "common/signal_name.h"
 #include "fcgi-app/command.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/request.h"
 #include "procd/client.h"

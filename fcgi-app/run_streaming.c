@@ -17,7 +17,7 @@
 #include "common/signal_name.h"
 #include "fcgi-app/admission.h"
 #include "fcgi-app/command.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/pump.h"
 #include "fcgi-app/request.h"
 #include "fcgi-app/run.h"

@@ -2,7 +2,7 @@
  * GET /metrics: what is counted and what is so now, for Prometheus. Who may ask is nginx's affair
  * (nginx/snippets/metrics.conf), which adds its own figures.
  */
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/metrics.h"
 #include "fcgi-app/metrics_text.h"
 #include "fcgi-app/request.h"

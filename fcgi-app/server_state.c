@@ -4,7 +4,7 @@
 #include "fcgi-app/server_state.h"
 
 #include "fcgi-app/admission.h"
-#include "fcgi-app/server.h"
+#include "fcgi-app/fcgi.h"
 #include "fcgi-app/zombies.h"
 
 static void add_log(void *context, const struct job *job)
@@ -31,8 +31,8 @@ static const struct procd_status unknown = {.supervisor = -1,
 enum procd_result server_state_take(struct server_state *state, int timeout_ms)
 {
     *state = (struct server_state){.zombies = -1,
-                                   .requests = server_requests(),
-                                   .backlog = server_backlog(),
+                                   .requests = fcgi_requests(),
+                                   .backlog = fcgi_backlog(),
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
                                    .log_bytes = -1};

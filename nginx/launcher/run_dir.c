@@ -88,7 +88,7 @@ static int make_given(struct run_dir *run, const char *path)
 /* The directory is emptied at every start, so it must be ours: locked by nobody, of the user who
  * starts the server, and either empty or marked by an earlier start. The lock also keeps
  * systemd-tmpfiles from clearing the directory as old (tmpfiles.d(5)). */
-static int claim(const struct run_dir *run)
+static int take(const struct run_dir *run)
 {
     struct stat status;
     if (flock(run->fd, LOCK_EX | LOCK_NB) < 0) {
@@ -155,7 +155,7 @@ int run_dir_open(struct run_dir *run)
     if (run->fd < 0) {
         return fail(run->path, strerror(errno));
     }
-    if (claim(run) < 0) {
+    if (take(run) < 0) {
         close_fd(&run->fd);
         return -1;
     }

@@ -26,7 +26,7 @@
 #include "common/line_reader.h"
 #include "common/spool.h"
 #include "common/user.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/log_cursor.h"

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
 #include "fcgi-app/spools.h"

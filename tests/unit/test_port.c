@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/endpoint.h"
+#include "fcgi-app/endpoints.h"
 #include "fcgi-app/fs.h"
 #include "fcgi-app/json.h"
-#include "fcgi-app/port.h"
+#include "fcgi-app/ports.h"
 #include "tests/unit/fake_request.h"
 
 #define PROXY_PORT 3031

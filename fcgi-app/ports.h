@@ -3,8 +3,8 @@
  * with link(2), so that of concurrent binds exactly one wins and no daemon has to remember
  * anything.
  */
-#ifndef FCGI_APP_PORT_H
-#define FCGI_APP_PORT_H
+#ifndef FCGI_APP_PORTS_H
+#define FCGI_APP_PORTS_H
 
 /* Remembers the directory that holds the target file (borrowed descriptor). Call once, before
  * threads. */

@@ -2,8 +2,8 @@
  * The table of endpoints: what main.c serves, by path and method. Each entry is defined in the file
  * of its family, next to its handler.
  */
-#ifndef FCGI_APP_ENDPOINT_H
-#define FCGI_APP_ENDPOINT_H
+#ifndef FCGI_APP_ENDPOINTS_H
+#define FCGI_APP_ENDPOINTS_H
 
 struct request;
 
