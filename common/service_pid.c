@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -27,8 +28,14 @@ static int is_service(long pid, const char *service)
 {
     char path[40];
     char line[PATH_MAX];
+    struct stat owner;
     (void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* A command of another user that has got the number may call itself what it likes, and let
+     * who reads that wait. (A process that may not be traced is root's here: proc_pid(5).) */
+    if (fd >= 0 && fstat(fd, &owner) == 0 && owner.st_uid != 0 && owner.st_uid != geteuid()) {
+        return 0;
+    }
     ssize_t length = fd < 0 ? -1 : io_read_full(fd, line, sizeof(line) - 1);
     if (length < 0) {
         return errno == ENOENT || errno == ESRCH ? 0 : -1;

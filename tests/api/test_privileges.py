@@ -447,6 +447,21 @@ def test_a_run_directory_that_the_user_may_replace():
         shutil.rmtree(place)
 
 
+def test_who_calls_itself_a_daemon(make_server):
+    """While fcgi-app is away a command may get the number that it had, and it may take any name."""
+    server = make_server({"SANDBOX_USER": USER})
+    job = server.start("exec bash -c 'exec -a x/fcgi-app sleep 86400'")
+    wait_until(lambda: proc_file(job["pid"], "cmdline").startswith(b"x/fcgi-app\0"), "it to have its name")
+    server.supervise("fcgi-app", "d")
+    leader = server.run_dir / "service/fcgi-app/leader"
+    leader.unlink(missing_ok=True)
+    leader.symlink_to(str(job["pid"]))
+    assert server.get("/list_processes", timeout=BIG_TIMEOUT).status_code == 503
+    server.supervise("fcgi-app", "u")
+    server.healthy()
+    assert server.status(job["id"]) == "running"
+
+
 PEEP = """
 import os, sys
 names = [f"{sys.argv[1]}/{name}" for name in ("spool", "port", "nginx")]
