@@ -172,11 +172,20 @@ def peak_pss(server, stop):
     return thread, peak
 
 
-table = []
+
+
+def judged(target, figure):
+    """The target, marked if the figure misses it: by its first number where more is better, else by its last, the worst."""
+    bound = re.match(r"([≥≤]) ([\d.,]+)", target)
+    if not bound:
+        return target
+    most, *rest = [float(number.replace(",", "")) for number in (bound[2].rstrip(","), *re.findall(r"\d[\d,.]*", figure))]
+    good = rest[0] >= most if bound[1] == "≥" else rest[-1] <= most
+    return target if good else f"{target} **missed**"
 
 
 def row(name, figure, target="", floor="", ratio=""):
-    table.append((name, figure, floor, ratio, target))
+    target = judged(target, ratio or figure)
     print(f"| {name} | {figure} | {floor} | {ratio} | {target} |", flush=True)
 
 
@@ -193,7 +202,7 @@ def run_output(server):
         os.chmod(text.name, 0o644)
         started = time.monotonic()
         subprocess.run(f"cat {text.name} | cat >/dev/null", shell=True, check=True)
-        floor = 100 / (time.monotonic() - started)
+        floor = 100 * MIB / 1e6 / (time.monotonic() - started)
         stop = threading.Event()
         thread, peak = peak_pss(server, stop)
         rates = []
@@ -205,7 +214,7 @@ def run_output(server):
             rates.append(100 * MIB / 1e6 / (time.monotonic() - started))
         stop.set()
         thread.join()
-    row("`/run` of 100 MiB stdout", f"{statistics.median(rates):,.0f} MB/s", "≥ 250 MB/s", f"{floor:,.0f} MiB/s `cat \\| cat`", "")
+    row("`/run` of 100 MiB stdout", f"{statistics.median(rates):,.0f} MB/s", "≥ 250 MB/s", f"{floor:,.0f} MB/s `cat \\| cat`")
     if peak[0]:
         row("peak PSS of fcgi-app + procd + runners meanwhile", f"{peak[0] / 1024:.1f} MiB", "≤ 64 MiB")
 
