@@ -172,8 +172,6 @@ def peak_pss(server, stop):
     return thread, peak
 
 
-
-
 def judged(target, figure):
     """The target, marked if the figure misses it: by its first number where more is better, else by its last, the worst."""
     bound = re.match(r"([≥≤]) ([\d.,]+)", target)
