@@ -23,7 +23,8 @@
 #include "nginx/launcher/secret.h"
 #include "tests/fuzz/fuzz.h"
 
-/* For log_line() and setenv(), by the linker's --wrap. */
+/* For log_line() and setenv(). NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (ld
+ * --wrap) */
 void __wrap_log_line(const char *format, ...);
 int __wrap_setenv(const char *name, const char *value, int overwrite);
 
@@ -44,6 +45,8 @@ int __wrap_setenv(const char *name, const char *value, int overwrite)
     return 0;
 }
 
+/* NOLINTEND(bugprone-reserved-identifier) */
+
 /* The content as a file, by its path. */
 static const char *as_file(const struct input *input)
 {
@@ -53,7 +56,7 @@ static const char *as_file(const struct input *input)
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", directory);
     ssize_t length = readlink(link, path, sizeof(path) - sizeof("/file"));
     assert(length > 0);
-    (void)strcpy(path + length, "/file");
+    (void)snprintf(path + length, sizeof("/file"), "/file");
     scratch_file("file", input->data, input->left);
     return path;
 }
