@@ -32,7 +32,7 @@ static bool is_one_word(const char *key)
 {
     size_t length = strlen(key);
     if (*key == '"') {
-        return length > 2 && strcspn(key + 1, "\"\\") == length - 2;
+        return length > 2 && strcspn(key + 1, "\"\\") == length - 2 && key[length - 1] == '"';
     }
     return length > 0 && key[strcspn(key, SPACES "\"'\\;{}#$")] == '\0';
 }

@@ -76,6 +76,7 @@ WRONG = {
     "one port for two": (several(SECRET, write("two.conf", "PROXY_PORT=4000\n"), write("default.conf", "PROXY_PORT=4000\n")), "4000"),
     "settings behind a NUL": (write("nginx-sandbox.conf", b"A=b\0\nSANDBOX_MAX_BODY=1k\n"), "nginx-sandbox.conf: holds a NUL byte"),
     "a map behind a NUL": (write("map.conf", b"x default;\n\0y two;\n"), "map.conf: holds a NUL byte"),
+    "a key that ends otherwise than it begins": (write("map.conf", '"x\\ default;\n'), "lines must be such as"),
     "a map to nobody": (write("map.conf", "x three;\n"), "three"),
     "a map without a semicolon": (write("map.conf", "x default\n"), "map.conf"),
     "a map with more on a line": (write("map.conf", "x y default;\n"), "map.conf"),
