@@ -692,8 +692,15 @@ static void look_again(struct timer *timer)
             look_again_soon();
         }
     }
+    static bool failed; /* the last time, which was told */
     if (registry.unborn > 0 && find_jobs() < 0) {
-        log_line("cannot read the jobs' directory: %m");
+        if (!failed) {
+            log_line("cannot read the jobs' directory: %m");
+        }
+        failed = true;
+        look_again_soon(); /* no descriptor, no memory: somebody is still to be found */
+    } else {
+        failed = false;
     }
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -291,6 +292,47 @@ static bool is_listed(const void *id)
     return find_job(id).id[0] != '\0';
 }
 
+/* How often procd has gone to sleep. */
+static long rests(void)
+{
+    char path[64];
+    char line[128];
+    long count = -1;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)procd.pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (count < 0 && fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "voluntary_ctxt_switches: %ld", &count); /* NOLINT(cert-err34-c) */
+    }
+    fclose(file);
+    return count;
+}
+
+static bool rests_more_than(const void *count)
+{
+    return rests() > *(const long *)count;
+}
+
+/* Lets procd look so many times for who is not born yet, without a descriptor left to do it. */
+static void looks_without_descriptors(long times)
+{
+    char path[64];
+    rlim_t lowest = 0; /* that is free */
+    struct rlimit before;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)procd.pid);
+    cleanup_fd int descriptors = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(descriptors >= 0);
+    do {
+        snprintf(path, sizeof(path), "%llu", (unsigned long long)lowest);
+    } while (faccessat(descriptors, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && lowest++ < 1000);
+    assert_int_equal(prlimit(procd.pid, RLIMIT_NOFILE, NULL, &before), 0);
+    const struct rlimit none = {.rlim_cur = lowest, .rlim_max = before.rlim_max};
+    assert_int_equal(prlimit(procd.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    const long until = rests() + times;
+    await(rests_more_than, &until);
+    assert_int_equal(prlimit(procd.pid, RLIMIT_NOFILE, &before, NULL), 0);
+}
+
 static void tells_the_lost_from_the_unborn(void **state)
 {
     (void)state;
@@ -321,6 +363,7 @@ static void tells_the_lost_from_the_unborn(void **state)
     assert_int_equal(procd_open_job(strange, &directory), PROCD_NOT_FOUND);
     assert_false(is_listed(unborn));
     assert_int_equal(faccessat(jobs, unborn, F_OK, 0), 0);
+    looks_without_descriptors(5);
     char command[] = "born";
     struct job_record record = {.pid = 5, .started_at = 4, .command = command, .cwd = command};
     snprintf(record.id, sizeof(record.id), "%s", unborn);
