@@ -50,6 +50,7 @@ struct registered_job {
     struct job_position position;
     bool undecided;       /* to be looked at again */
     int64_t overdue_at;   /* when its end, which was ordered, is overdue; 0: none was */
+    bool overdue;         /* it was, and that was told */
     struct order *orders; /* the first first */
 };
 
@@ -235,15 +236,18 @@ static void wake_runner(const struct registered_job *job)
 }
 
 /* Kills what is below the runner, which then goes on and tells of the end. */
-static void kill_for_runner(const struct registered_job *job)
+static void kill_for_runner(struct registered_job *job)
 {
     pid_t runner = pid_of_runner(job);
     cleanup_fd int pidfd = runner > 0 ? pidfd_open(runner, 0) : -1;
     cleanup_fd int directory = job_directory_open(job->record.id);
     /* It has its lock, so it is alive, and the number was its own when the pidfd was opened. */
     if (pidfd >= 0 && directory >= 0 && !job_directory_is_free(directory)) {
-        log_request(LOG_WARNING, job->record.request_id,
-                    "job %s: its runner does not end it, so procd does", job->record.id);
+        if (!job->overdue) {
+            log_request(LOG_WARNING, job->record.request_id,
+                        "job %s: its runner does not end it, so procd does", job->record.id);
+            job->overdue = true;
+        }
         (void)tree_kill_round(runner, pidfd, NULL);
     }
 }
