@@ -252,6 +252,14 @@ static void kill_for_runner(struct registered_job *job)
     }
 }
 
+/* Of two times the earlier one, where 0 is none. */
+static void make_earlier(int64_t *at, int64_t other)
+{
+    if (*at == 0 || other < *at) {
+        *at = other;
+    }
+}
+
 static void kill_overdue(struct timer *timer)
 {
     int64_t now = clock_monotonic_ms();
@@ -264,9 +272,7 @@ static void kill_overdue(struct timer *timer)
             kill_for_runner(job);
             job->overdue_at = now + KILL_AGAIN_MS;
         }
-        if (timer->at == 0 || job->overdue_at < timer->at) {
-            timer->at = job->overdue_at;
-        }
+        make_earlier(&timer->at, job->overdue_at);
     }
 }
 
@@ -274,12 +280,8 @@ static void expect_end(struct registered_job *job, int64_t grace_ms)
 {
     int64_t grace = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? GRACE_MOST_MS : grace_ms;
     int64_t at = clock_monotonic_ms() + grace + RUNNER_PATIENCE_MS;
-    if (job->overdue_at == 0 || at < job->overdue_at) {
-        job->overdue_at = at;
-    }
-    if (overdue_timer.at == 0 || at < overdue_timer.at) {
-        overdue_timer.at = at;
-    }
+    make_earlier(&job->overdue_at, at);
+    make_earlier(&overdue_timer.at, at);
 }
 
 /* Passes on what has not been. What does not go through now is tried again. */

@@ -215,11 +215,7 @@ static int act(int (*run)(struct secret_file *file), struct secret_file *file)
     file->directory = directory;
     (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
     file->content = file_read(directory, file->name, FILE_MOST);
-    if (file->content == NULL && errno != ENOENT) {
-        close_fd(&file->lock);
-        return fail(file);
-    }
-    int result = run(file);
+    int result = file->content == NULL && errno != ENOENT ? fail(file) : run(file);
     forget(&file->content);
     close_fd(&file->lock);
     return result;

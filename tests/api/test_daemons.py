@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -553,7 +554,8 @@ def test_no_descriptors_left_in_procd(server):
         return int(re.search(rb"^voluntary_ctxt_switches:\s*(\d+)", proc_file(pid, "status"), re.M)[1])
 
     said = server.launch.stderr.text.count("procd: cannot accept")
-    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={len(os.listdir(f'/proc/{pid}/fd'))}:"], check=True)
+    lowest_free = next(number for number in itertools.count() if not os.path.lexists(f"/proc/{pid}/fd/{number}"))
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={lowest_free}:"], check=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.connect(str(server.run_dir / "procd.sock"))
         wait_until(lambda: server.launch.stderr.text.count("procd: cannot accept") > said, "procd to meet the limit")
