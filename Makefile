@@ -32,11 +32,12 @@ FUZZ_LIBS    = $(shell $(PKG_CONFIG) --libs fcgi libcjson jansson)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 COMMON   := $(call objects,$(wildcard common/*.c))
-PROCD    := $(call objects,$(filter-out procd/client.c,$(wildcard procd/*.c)))
-CLIENT   := $(call objects,$(addprefix procd/,cgroup_limits.c client.c event_id.c job_segment.c protocol.c))
-FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c)) $(CLIENT)
+PROCD    := $(call objects,$(filter-out procd/wire/client.c,$(wildcard procd/*.c procd/*/*.c)))
+# What other programs link of procd: the protocol and its client, with what these need of logs and limits.
+CLIENT   := $(call objects,$(wildcard procd/wire/*.c) $(addprefix procd/,log/event_id.c log/job_segment.c cgroup/cgroup_limits.c))
+FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c fcgi-app/*/*.c)) $(CLIENT)
 GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
-LAUNCHER := $(sort $(call objects,$(wildcard nginx/launcher/*.c procd/cgroup*.c) procd/process_table.c) $(CLIENT))
+LAUNCHER := $(sort $(call objects,$(wildcard launcher/*.c launcher/*/*.c procd/cgroup/*.c) procd/process/process_table.c) $(CLIENT))
 FAULT    := $(BUILD)/tests/faults/libfault.so
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -118,7 +119,7 @@ $(BIN)/nginx-sandbox: $(LAUNCHER) $(COMMON)
 	$(CC) $(LDFLAGS) -o $@ $^ $(MD_LIBS)
 
 $(BUILD)/fcgi-app/%.o: CPPFLAGS += $(FCGI_CFLAGS)
-$(BUILD)/nginx/launcher/%.o: CPPFLAGS += $(MD_CFLAGS)
+$(BUILD)/launcher/%.o: CPPFLAGS += $(MD_CFLAGS)
 $(BUILD)/%.o: %.c | build-deps
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -141,10 +142,12 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(sort $^)
 
 # A fuzz target links what it reads with, and nothing that runs. Without libFuzzer replay.c is its main.
-FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json*.c) $(addprefix fcgi-app/,log_cursor.c query.c record_filter.c request.c \
-    spools.c sse.c writer.c) $(addprefix procd/,event_id.c job_log.c job_position.c job_record.c job_segment.c protocol.c) \
+FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json/*.c) fcgi-app/processes/log_cursor.c \
+    $(patsubst %,fcgi-app/http/%.c,answer json query record_filter spools sse writer) \
+    $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
-$(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,nginx/launcher/%.c,claim environment_file file prefix sandbox_map scgi_request secret trim))
+$(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
+    machine/sandbox_map base/file base/trim render/prefix secrets/secret))
 $(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_line,--wrap=setenv
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
@@ -270,7 +273,7 @@ define run-sanitized
 endef
 
 # gcc writes the counters out before execve(2) and counts no more after that: wrong where a child borrows the memory.
-$(BUILD)/procd/spawn.o: CFLAGS += $(if $(COVERAGE),-fno-builtin-execve)
+$(BUILD)/procd/runner/spawn.o: CFLAGS += $(if $(COVERAGE),-fno-builtin-execve)
 
 # Preloaded by the daemons in tests of failing calls. Its wrappers run where neither a sanitizer nor _FORTIFY_SOURCE may.
 $(BUILD)/tests/faults/fault.o: tests/faults/fault.c
@@ -312,7 +315,7 @@ uninstall:
 clean:
 	rm -rf build bin
 
-C_FILES = $(shell find bench common fcgi-app guard nginx procd tests -name '*.[ch]')
+C_FILES = $(shell find bench common fcgi-app guard launcher procd tests -name '*.[ch]')
 ## format: clang-format on every C file
 format:
 	clang-format -i $(C_FILES)

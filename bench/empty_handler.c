@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "common/logger.h"
-#include "fcgi-app/fcgi.h"
-#include "fcgi-app/request.h"
+#include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/request.h"
 
 #define REQUESTS_MAX 4096
 

@@ -1,7 +1,7 @@
 /*
  * The configuration table: every variable that is a number, a size or a time, and what else the
  * daemons go by, with its default, its range and its parser. (What the launcher alone reads is in
- * nginx/launcher/: the secret, paths, prefixes, the listener for metrics.) Sizes are bytes with a
+ * launcher/: the secret, paths, prefixes, the listener for metrics.) Sizes are bytes with a
  * suffix k, m or g, times seconds with a suffix ms, s, m, h or d. The daemons inherit the
  * environment of the launcher, less the secrets, and each reads what concerns it from here.
  */

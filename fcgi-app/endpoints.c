@@ -9,7 +9,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "fcgi-app/request.h"
+#include "fcgi-app/http/request.h"
 
 static const struct endpoint *const endpoints[] = {
     &run_endpoint,

@@ -34,13 +34,13 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fastcgi_record.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
 #include "common/settings.h"
-#include "fcgi-app/record.h"
 #include "guard/service.h"
-#include "procd/client.h"
+#include "procd/wire/client.h"
 
 #define TICK_MS    1000
 #define PING_MS    200

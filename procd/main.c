@@ -13,21 +13,21 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/settings.h"
 #include "common/user.h"
-#include "procd/cgroup.h"
-#include "procd/descriptor.h"
-#include "procd/environment.h"
-#include "procd/loop.h"
-#include "procd/pool.h"
-#include "procd/registry.h"
-#include "procd/runner.h"
-#include "procd/server.h"
-#include "procd/stop.h"
-#include "procd/sweep.h"
+#include "procd/cgroup/cgroup.h"
+#include "procd/daemon/loop.h"
+#include "procd/daemon/pool.h"
+#include "procd/daemon/registry.h"
+#include "procd/daemon/server.h"
+#include "procd/daemon/stop.h"
+#include "procd/daemon/sweep.h"
+#include "procd/runner/environment.h"
+#include "procd/runner/runner.h"
 
 #define EXIT_USAGE 100 /* as s6's programs */
 

@@ -20,7 +20,7 @@ FIELDS = ("first_offset", "first_line", "next_offset", "next_line", "lines_dropp
 
 
 def position(server, identifier):
-    """The numbers of the position file (procd/job_position.h): a header, then fields of tag, length and value."""
+    """The numbers of the position file (procd/log/job_position.h): a header, then fields of tag, length and value."""
     (path,) = server.run_dir.rglob(f"{identifier}/position")
     raw = path.read_bytes()
     assert raw[:4] == b"pcd1" and len(raw) == 16 + 16 * len(FIELDS)

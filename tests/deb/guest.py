@@ -441,7 +441,7 @@ def test_a_connection_starts_a_stopped_fcgi_app():
 
 def test_what_dead_runners_leave_ends_and_nothing_else(job):
     """Runners die whose procd has died before: what they leave comes to process 1, among the services of the machine. One of
-    these bears the mark of commands (procd/mark.h), another is named like a runner."""
+    these bears the mark of commands (procd/process/mark.h), another is named like a runner."""
     service = ["systemd-run", "--quiet", "--collect", "-p", "Restart=no", "-p", "KillMode=process"]
     run(*service, "--unit=marked", "-p", "LimitLOCKS=1000", "sh", "-c", "(setsid sleep 86400.5 &) ; exec sleep 86400.4")
     run(*service, "--unit=named", "-p", "LimitLOCKS=1000", "bash", "-c", "exec -a procd sleep 86400.6")

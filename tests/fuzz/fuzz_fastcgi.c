@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/record_filter.h"
+#include "fcgi-app/http/record_filter.h"
 #include "tests/fuzz/fuzz.h"
 
 static struct record_filter filter;
 static size_t read_max;
 
-/* As in fcgi-app/fcgi.c. */
+/* As in fcgi-app/http/fcgi.c. */
 int OS_Read(int fd, char *buffer, size_t length);
 int OS_Read(int fd, char *buffer, size_t length)
 {

@@ -13,9 +13,9 @@
 
 #include "common/cleanup.h"
 #include "common/json_text.h"
-#include "fcgi-app/json.h"
-#include "fcgi-app/json_scan.h"
-#include "fcgi-app/spools.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/spools.h"
+#include "fcgi-app/json/json_scan.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fake_request.h"
 

@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "nginx/launcher/claim.h"
-#include "nginx/launcher/environment_file.h"
-#include "nginx/launcher/installation.h"
-#include "nginx/launcher/prefix.h"
-#include "nginx/launcher/sandbox_map.h"
-#include "nginx/launcher/scgi_request.h"
-#include "nginx/launcher/secret.h"
+#include "launcher/machine/environment_file.h"
+#include "launcher/machine/installation.h"
+#include "launcher/machine/sandbox_map.h"
+#include "launcher/pool/claim.h"
+#include "launcher/pool/scgi_request.h"
+#include "launcher/render/prefix.h"
+#include "launcher/secrets/secret.h"
 #include "tests/fuzz/fuzz.h"
 
 /* For log_line() and setenv(). NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (ld

@@ -16,11 +16,11 @@
 
 #include "common/cleanup.h"
 #include "common/line_reader.h"
-#include "fcgi-app/log_cursor.h"
-#include "procd/event_id.h"
-#include "procd/job_files.h"
-#include "procd/job_log.h"
-#include "procd/job_segment.h"
+#include "fcgi-app/processes/log_cursor.h"
+#include "procd/log/event_id.h"
+#include "procd/log/job_files.h"
+#include "procd/log/job_log.h"
+#include "procd/log/job_segment.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/text.h"
 

@@ -15,8 +15,8 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "procd/memory_file.h"
-#include "procd/protocol.h"
+#include "procd/wire/memory_file.h"
+#include "procd/wire/protocol.h"
 #include "tests/fuzz/fuzz.h"
 
 #define PACKETS_MAX 16

@@ -1,7 +1,7 @@
 /*
- * The records of a job on the disk (procd/job_record.h, procd/job_position.h), which a command of
- * the same user can damage: what is read is whole and within its ranges, and is the same when it is
- * written and read again.
+ * The records of a job on the disk (procd/jobs/job_record.h, procd/log/job_position.h), which a
+ * command of the same user can damage: what is read is whole and within its ranges, and is the same
+ * when it is written and read again.
  */
 #include <assert.h>
 #include <errno.h>
@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "procd/job_files.h"
-#include "procd/job_position.h"
-#include "procd/job_record.h"
+#include "procd/jobs/job_record.h"
+#include "procd/log/job_files.h"
+#include "procd/log/job_position.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char id[] = "550e8400-e29b-41d4-a716-446655440000";

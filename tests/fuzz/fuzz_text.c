@@ -11,8 +11,8 @@
 
 #include "common/cleanup.h"
 #include "common/settings.h"
-#include "fcgi-app/query.h"
-#include "procd/event_id.h"
+#include "fcgi-app/http/query.h"
+#include "procd/log/event_id.h"
 #include "tests/fuzz/fuzz.h"
 
 /* ---- event ids ---- */

@@ -33,7 +33,7 @@ def in_sources():
     settings = {name: (kind, *map(number, numbers)) for name, kind, *numbers in rows}
     # It may be 0 as well, which is more than a row of the table can tell.
     settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
-    launcher = "".join(path.read_text() for path in (REPOSITORY / "nginx/launcher").glob("*.[ch]"))
+    launcher = "".join(path.read_text() for path in (REPOSITORY / "launcher").rglob("*.[ch]"))
     return settings, set(re.findall(f'"({NAME})"', table + launcher))
 
 

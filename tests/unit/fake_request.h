@@ -1,6 +1,6 @@
 /*
  * A request without a server: its body comes from memory, its answer goes into memory. Stands in
- * for fcgi-app/fcgi.c in the unit tests of endpoints.
+ * for fcgi-app/http/fcgi.c in the unit tests of endpoints.
  */
 #ifndef TESTS_UNIT_FAKE_REQUEST_H
 #define TESTS_UNIT_FAKE_REQUEST_H
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fcgi-app/request.h"
+#include "fcgi-app/http/request.h"
 
 struct request {
     const char *body;

@@ -27,9 +27,9 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/io.h"
-#include "procd/cgroup.h"
-#include "procd/job_files.h"
-#include "procd/tree_kill.h"
+#include "procd/cgroup/cgroup.h"
+#include "procd/log/job_files.h"
+#include "procd/process/tree_kill.h"
 
 struct procd_fixture procd;
 

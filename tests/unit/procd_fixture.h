@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "procd/client.h"
+#include "procd/wire/client.h"
 
 #define DEADLINE_MS 20000
 

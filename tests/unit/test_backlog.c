@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "fcgi-app/backlog.h"
+#include "fcgi-app/http/backlog.h"
 
 static int open_socket(void)
 {

@@ -18,7 +18,7 @@
 #include "common/directory.h"
 #include "common/io.h"
 #include "common/settings.h"
-#include "procd/cgroup_limits.h"
+#include "procd/cgroup/cgroup_limits.h"
 
 struct fake {
     char path[64];

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/decimal.h"
-#include "procd/event_id.h"
+#include "procd/log/event_id.h"
 
 static void reads_ids(void **state)
 {

@@ -18,9 +18,9 @@
 
 #include "common/cleanup.h"
 #include "fcgi-app/endpoints.h"
-#include "fcgi-app/fs.h"
-#include "fcgi-app/json.h"
-#include "fcgi-app/spools.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/spools.h"
 #include "tests/unit/fake_request.h"
 
 static char top[] = "/tmp/test_files.XXXXXX";

@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/fs.h"
-#include "fcgi-app/fs_path.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/fs_path.h"
 #include "tests/unit/no_tmpfile.h"
 
 #define NOBODY 65534

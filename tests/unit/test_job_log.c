@@ -22,9 +22,9 @@
 
 #include "common/cleanup.h"
 #include "common/spool.h"
-#include "procd/job_files.h"
-#include "procd/job_log.h"
-#include "procd/job_stream.h"
+#include "procd/log/job_files.h"
+#include "procd/log/job_log.h"
+#include "procd/runner/job_stream.h"
 
 #define MIB    ((uint64_t)1 << 20)
 #define JOB_ID "550e8400-e29b-41d4-a716-446655440000"

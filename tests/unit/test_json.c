@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/json.h"
-#include "fcgi-app/json_scan.h"
-#include "fcgi-app/spools.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/spools.h"
+#include "fcgi-app/json/json_scan.h"
 #include "tests/unit/fake_request.h"
 
 #define BODY_MAX (100 << 20)

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "common/io.h"
-#include "fcgi-app/log_cursor.h"
-#include "procd/event_id.h"
-#include "procd/job_files.h"
+#include "fcgi-app/processes/log_cursor.h"
+#include "procd/log/event_id.h"
+#include "procd/log/job_files.h"
 
 struct log {
     char path[64];

@@ -12,10 +12,10 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/metrics.h"
-#include "fcgi-app/metrics_text.h"
-#include "fcgi-app/server_state.h"
-#include "fcgi-app/writer.h"
+#include "fcgi-app/http/metrics.h"
+#include "fcgi-app/http/writer.h"
+#include "fcgi-app/status/metrics_text.h"
+#include "fcgi-app/status/server_state.h"
 #include "tests/unit/fake_request.h"
 
 #define WRITER_MIN 512

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/outlet.h"
+#include "fcgi-app/http/outlet.h"
 
 #define REQUEST_ID 0x102
 

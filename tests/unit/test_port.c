@@ -19,9 +19,9 @@
 
 #include "common/cleanup.h"
 #include "fcgi-app/endpoints.h"
-#include "fcgi-app/fs.h"
-#include "fcgi-app/json.h"
-#include "fcgi-app/ports.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/ports/ports.h"
 #include "tests/unit/fake_request.h"
 
 #define PROXY_PORT 3031

@@ -22,8 +22,8 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/io.h"
-#include "procd/cgroup_place.h"
-#include "procd/client.h"
+#include "procd/cgroup/cgroup_place.h"
+#include "procd/wire/client.h"
 #include "tests/unit/procd_fixture.h"
 
 /* ---- foreground ---- */

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
-#include "procd/protocol.h"
+#include "procd/wire/protocol.h"
 
 static int pair[2];
 static char packet[MESSAGE_PACKET_MAX];

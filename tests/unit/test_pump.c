@@ -18,8 +18,8 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "fcgi-app/pump.h"
-#include "procd/protocol.h"
+#include "fcgi-app/commands/pump.h"
+#include "procd/wire/protocol.h"
 #include "tests/unit/fake_request.h"
 
 /* A command that the test plays: its ends of the pipes and of the lease. */

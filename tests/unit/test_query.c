@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fcgi-app/query.h"
+#include "fcgi-app/http/query.h"
 
 static void assert_value(const char *query, const char *expected)
 {

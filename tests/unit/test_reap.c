@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "procd/cgroup_oom.h"
-#include "procd/reap.h"
+#include "procd/cgroup/cgroup_oom.h"
+#include "procd/process/reap.h"
 
 static int64_t oom_kills_now;
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "fcgi-app/record_filter.h"
+#include "fcgi-app/http/record_filter.h"
 
 #define BEGIN "\1\1\0\1\0\10\0\0\0\1\1\0\0\0\0\0"
 #define PAIRS "\4\3PATH/xy\0\0\1\200\0\0\2Aab"

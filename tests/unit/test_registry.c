@@ -21,11 +21,11 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "procd/client.h"
-#include "procd/job_files.h"
-#include "procd/job_record.h"
-#include "procd/protocol.h"
-#include "procd/registry.h"
+#include "procd/daemon/registry.h"
+#include "procd/jobs/job_record.h"
+#include "procd/log/job_files.h"
+#include "procd/wire/client.h"
+#include "procd/wire/protocol.h"
 #include "tests/unit/procd_fixture.h"
 
 static int open_jobs(void)

@@ -15,7 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/directory.h"
-#include "procd/remover.h"
+#include "procd/jobs/remover.h"
 
 #define DEADLINE_MS 20000
 

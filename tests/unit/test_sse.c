@@ -16,8 +16,8 @@
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
-#include "fcgi-app/sse.h"
-#include "fcgi-app/writer.h"
+#include "fcgi-app/http/sse.h"
+#include "fcgi-app/http/writer.h"
 #include "tests/unit/fake_request.h"
 
 #define WRITER_MIN 512

@@ -16,9 +16,9 @@
 
 #include <cmocka.h>
 
-#include "procd/mark.h"
-#include "procd/process_table.h"
-#include "procd/tree_kill.h"
+#include "procd/process/mark.h"
+#include "procd/process/process_table.h"
+#include "procd/process/tree_kill.h"
 
 #define TIMEOUT_MS 5000
 

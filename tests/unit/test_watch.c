@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "fcgi-app/watch.h"
+#include "fcgi-app/streams/watch.h"
 
 /* inotify tells of a change before the system call that made it returns: nothing here waits. */
 

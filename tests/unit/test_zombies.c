@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "fcgi-app/zombies.h"
+#include "fcgi-app/status/zombies.h"
 
 static pid_t fork_child(void)
 {

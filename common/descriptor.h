@@ -1,0 +1,15 @@
+/*
+ * Descriptor 0 as the way to hand a socket to a program (FastCGI's and inetd's convention).
+ *
+ * Thread-safe.
+ */
+#ifndef COMMON_DESCRIPTOR_H
+#define COMMON_DESCRIPTOR_H
+
+/*
+ * Takes the socket from descriptor 0 to a close-on-exec one above 2, puts /dev/null in its place,
+ * and sees to it that 1 and 2 are open. The socket, or -1 with errno.
+ */
+int descriptor_take_stdin(void);
+
+#endif

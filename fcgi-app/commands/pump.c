@@ -1,0 +1,252 @@
+/*
+ * One poll(2) over everything that can happen to a foreground command.
+ */
+#include "fcgi-app/commands/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/error_text.h"
+#include "common/io.h"
+#include "fcgi-app/http/metrics.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/sse.h"
+
+#define CHUNK     ((size_t)65536) /* the capacity of a pipe at first */
+#define PIPE_SIZE 1048576 /* for a pipe that was found full; what an ordinary user may have */
+#define LINGER_MS 100     /* how long to wait for pipes that a descendant holds */
+
+enum { OUT, ERR, LEASE, CLIENT, STOP, POLLED };
+
+struct pump {
+    const struct pump_sink *sink;
+    void *context;
+    char *buffer;      /* CHUNK bytes */
+    bool refused;      /* by the sink */
+    int64_t last_sent; /* ms */
+    struct pollfd polled[POLLED];
+    int *pipes[2];   /* in the foreground; -1 when closed */
+    bool widened[2]; /* the pipe was found full and made larger */
+};
+
+void foreground_close(struct foreground *foreground)
+{
+    close_fd(&foreground->lease);
+    close_fd(&foreground->out);
+    close_fd(&foreground->err);
+}
+
+static void close_pipe(struct pump *pump, int stream)
+{
+    close_fd(pump->pipes[stream]);
+    pump->polled[stream].fd = -1; /* which poll(2) passes over */
+}
+
+/* Reads at most `length` (<= CHUNK) bytes of one pipe into the sink. The bytes, 0 at the end, or -1
+ * when the sink refused or (with errno) the pipe failed. */
+static ssize_t pass_on(struct pump *pump, int stream, size_t length)
+{
+    ssize_t count = io_read_some(*pump->pipes[stream], pump->buffer, length);
+    if (count == 0) {
+        close_pipe(pump, stream);
+    }
+    if (count <= 0) {
+        return count;
+    }
+    if (count == (ssize_t)CHUNK && !pump->widened[stream]) {
+        pump->widened[stream] = true;
+        /* The command writes faster than we read: fewer, larger pieces. A refusal does no harm. */
+        (void)fcntl(*pump->pipes[stream], F_SETPIPE_SZ, PIPE_SIZE);
+    }
+    const struct pump_sink *sink = pump->sink;
+    pump->refused =
+        sink->data(pump->context, (enum pump_stream)stream, pump->buffer, (size_t)count) < 0;
+    return pump->refused ? -1 : count;
+}
+
+/* Whatever the last poll(2) found in the pipes. 0 or -1, as pass_on. */
+static int read_pipes(struct pump *pump)
+{
+    for (int stream = OUT; stream <= ERR; stream++) {
+        int events = pump->polled[stream].fd < 0 ? 0 : pump->polled[stream].revents;
+        if ((events & POLLIN) != 0) {
+            if (pass_on(pump, stream, CHUNK) < 0) {
+                return -1;
+            }
+        } else if (events != 0) {
+            close_pipe(pump, stream);
+        }
+    }
+    return 0;
+}
+
+/* A descendant keeps the pipe: what is in it now was written before the end, or soon after. */
+static int take_what_is_there(struct pump *pump, int stream)
+{
+    int left = 0;
+    if (ioctl(*pump->pipes[stream], FIONREAD, &left) < 0) {
+        return -1;
+    }
+    while (left > 0 && *pump->pipes[stream] >= 0) {
+        ssize_t count = pass_on(pump, stream, (size_t)left < CHUNK ? (size_t)left : CHUNK);
+        if (count < 0) {
+            return -1;
+        }
+        left -= (int)count;
+    }
+    return 0;
+}
+
+/* After the command's end: all that it has written. 0 or -1, as pass_on. */
+static int drain(struct pump *pump)
+{
+    int64_t deadline = clock_monotonic_ms() + LINGER_MS;
+    while (pump->polled[OUT].fd >= 0 || pump->polled[ERR].fd >= 0) {
+        int64_t left = deadline - clock_monotonic_ms();
+        if (left <= 0 || io_poll(pump->polled, LEASE, (int)left) == 0) {
+            break;
+        }
+        if (read_pipes(pump) < 0) {
+            return -1;
+        }
+    }
+    for (int stream = OUT; stream <= ERR; stream++) {
+        if (pump->polled[stream].fd >= 0 && take_what_is_there(pump, stream) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static enum pump_result failure(const struct pump *pump)
+{
+    return pump->refused ? PUMP_REFUSED : PUMP_FAILED;
+}
+
+/* Waits for anything; while nothing is sent the client gets a sign of life now and then. False when
+ * it does not take that. */
+static bool wait_for_events(struct pump *pump)
+{
+    const struct pump_sink *sink = pump->sink;
+    while (sink->silence != NULL) {
+        int64_t left = pump->last_sent + SSE_KEEPALIVE_MS - clock_monotonic_ms();
+        if (left <= 0) {
+            pump->last_sent = clock_monotonic_ms();
+            left = SSE_KEEPALIVE_MS;
+            pump->refused = sink->silence(pump->context) < 0;
+            if (pump->refused) {
+                return false;
+            }
+        }
+        if (io_poll(pump->polled, POLLED, (int)left) > 0) {
+            return true;
+        }
+    }
+    (void)io_poll(pump->polled, POLLED, -1);
+    return true;
+}
+
+/* Passes on that for now this is all. */
+static int rest(struct pump *pump)
+{
+    int sent = pump->sink->rest == NULL ? 0 : pump->sink->rest(pump->context);
+    if (sent > 0) {
+        pump->last_sent = clock_monotonic_ms();
+    }
+    pump->refused = sent < 0;
+    return sent;
+}
+
+/* One round. True to go on, false with *result. */
+static bool turn(struct pump *pump, struct ending *ending, enum pump_result *result)
+{
+    if (!wait_for_events(pump)) {
+        *result = failure(pump);
+        return false;
+    }
+    if (pump->polled[CLIENT].revents != 0 || pump->polled[STOP].revents != 0) {
+        *result = pump->polled[CLIENT].revents != 0 ? PUMP_GONE : PUMP_STOPPING;
+        return false;
+    }
+    bool ended =
+        pump->polled[LEASE].revents != 0 && foreground_ending(pump->polled[LEASE].fd, ending) == 1;
+    if ((ended ? drain(pump) : read_pipes(pump)) < 0 || rest(pump) < 0) {
+        *result = failure(pump);
+        return false;
+    }
+    *result = PUMP_ENDED;
+    return !ended;
+}
+
+static enum run_outcome outcome_of(enum pump_result result, const struct ending *ending,
+                                   struct request *request)
+{
+    if (result != PUMP_ENDED) {
+        bool ours = result == PUMP_FAILED || (result == PUMP_REFUSED && !request_gone(request));
+        return ours ? RUN_FAILED : RUN_CANCELLED;
+    }
+    if (ending->lost) {
+        return RUN_RUNNER_LOST;
+    }
+    switch (ending->reason) {
+    case END_SIGNAL:
+        return RUN_SIGNALLED;
+    case END_TIMEOUT:
+        return RUN_TIMED_OUT;
+    case END_OOM:
+        return RUN_OUT_OF_MEMORY;
+    default:
+        return RUN_EXITED;
+    }
+}
+
+enum pump_result pump_run(struct foreground *foreground, struct request *request,
+                          const struct pump_sink *sink, void *context, struct ending *ending)
+{
+    cleanup_free char *buffer = malloc(CHUNK);
+    if (buffer == NULL) {
+        metrics_run(RUN_FAILED);
+        return PUMP_FAILED;
+    }
+    struct pump pump = {
+        .sink = sink,
+        .context = context,
+        .buffer = buffer,
+        .last_sent = clock_monotonic_ms(),
+        .polled = {[OUT] = {.fd = foreground->out, .events = POLLIN},
+                   [ERR] = {.fd = foreground->err, .events = POLLIN},
+                   [LEASE] = {.fd = foreground->lease, .events = POLLIN},
+                   [CLIENT] = {.fd = request_fd(request), .events = POLLRDHUP},
+                   [STOP] = {.fd = request_stop_fd(), .events = POLLIN}},
+        .pipes = {&foreground->out, &foreground->err},
+    };
+    enum pump_result result;
+    while (turn(&pump, ending, &result)) {
+    }
+    int error = errno;
+    metrics_run(outcome_of(result, ending, request));
+    errno = error;
+    return result;
+}
+
+const char *pump_failure(enum pump_result result, int sink_error)
+{
+    switch (result) {
+    case PUMP_STOPPING:
+        return "The server is stopping; the command was ended";
+    case PUMP_REFUSED:
+        return sink_error == 0 ? NULL : error_text(sink_error);
+    case PUMP_FAILED:
+        return error_text(errno);
+    default:
+        return NULL;
+    }
+}

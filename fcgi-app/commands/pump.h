@@ -1,0 +1,47 @@
+/*
+ * The pump of a foreground command: waits for its output, its end, its client and the server's stop
+ * together, so that none of them can hold up another.
+ */
+#ifndef FCGI_APP_COMMANDS_PUMP_H
+#define FCGI_APP_COMMANDS_PUMP_H
+
+#include <stddef.h>
+
+#include "procd/wire/client.h"
+
+struct request;
+
+enum pump_stream { PUMP_STDOUT, PUMP_STDERR };
+
+/* Where the output goes. What returns -1 stops the pump with PUMP_REFUSED. */
+struct pump_sink {
+    int (*data)(void *context, enum pump_stream stream, const char *data, size_t length);
+    int (*rest)(void *context);    /* for now that is all; 1 when it sent something; may be NULL */
+    int (*silence)(void *context); /* nothing was sent for SSE_KEEPALIVE_MS; may be NULL */
+};
+
+enum pump_result {
+    PUMP_ENDED,    /* the command has, and all its output is in the sink */
+    PUMP_GONE,     /* the client left */
+    PUMP_STOPPING, /* the server stops */
+    PUMP_REFUSED,  /* the sink did */
+    PUMP_FAILED,   /* errno tells why */
+};
+
+/*
+ * Runs until one of these. The end of a command is its exit: what a descendant writes to the pipes
+ * later is not waited for, beyond 100 ms. Output written before the exit is never lost.
+ */
+enum pump_result pump_run(struct foreground *foreground, struct request *request,
+                          const struct pump_sink *sink, void *context, struct ending *ending);
+
+/*
+ * What to tell the client after a result other than PUMP_ENDED; NULL: nothing, it has left.
+ * `sink_error`: errno of what failed in the sink, 0 when it was the client that left.
+ */
+const char *pump_failure(enum pump_result result, int sink_error);
+
+/* Closes what is open of it: before the end that kills the command. For cleanup_(). */
+void foreground_close(struct foreground *foreground);
+
+#endif

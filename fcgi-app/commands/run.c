@@ -1,0 +1,226 @@
+/*
+ * POST /run: standard output is escaped straight into the answer, standard error is kept aside
+ * until the end. What fits the writer's buffer leaves as one answer with its length.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/cleanup.h"
+#include "common/error_text.h"
+#include "common/logger.h"
+#include "common/signal_name.h"
+#include "common/spool.h"
+#include "fcgi-app/commands/command.h"
+#include "fcgi-app/commands/pump.h"
+#include "fcgi-app/commands/run.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/admission.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/spools.h"
+#include "fcgi-app/http/writer.h"
+
+#define ANSWER_BUFFER ((size_t)262144)
+#define STDERR_MEMORY ((size_t)65536)
+
+/* Of the most output of an answer one part in so many is for standard error alone. */
+#define STDERR_SHARE 4
+
+static uint64_t output_max = UINT64_MAX; /* bytes of both streams together */
+
+void run_init(uint64_t max_output)
+{
+    output_max = max_output == 0 ? UINT64_MAX : max_output;
+}
+
+struct run {
+    struct request *request;
+    struct writer writer;
+    struct spool *errors;
+    uint64_t out_size; /* bytes of standard output in the answer */
+    bool cut[2];       /* by enum pump_stream: there was more */
+    int error;         /* errno of what failed here; 0 when it was the client that left */
+};
+
+static void run_clear(struct run *run)
+{
+    writer_clear(&run->writer);
+    spool_freep(&run->errors);
+}
+#define cleanup_run cleanup_(run_clear)
+
+/*
+ * How many more bytes of a stream are taken. Standard output leaves as it comes, so that it cannot
+ * be cut afterwards: it may not take the part of standard error, which may take what it leaves.
+ */
+static uint64_t room_for(const struct run *run, enum pump_stream stream)
+{
+    return stream == PUMP_STDOUT ? output_max - output_max / STDERR_SHARE - run->out_size
+                                 : output_max - spool_size(run->errors);
+}
+
+/* What is too much is thrown away, and the command runs on. */
+static int take_output(void *context, enum pump_stream stream, const char *data, size_t length)
+{
+    struct run *run = context;
+    uint64_t room = room_for(run, stream);
+    if (length > room) {
+        length = (size_t)room;
+        run->cut[stream] = true;
+    }
+    if (stream == PUMP_STDOUT) {
+        run->out_size += length;
+        return writer_piece(&run->writer, data, length);
+    }
+    if (spool_write(run->errors, data, length) < 0) {
+        run->error = errno;
+        return -1;
+    }
+    return 0;
+}
+
+/* Ends the answer with an error if it has not begun, otherwise by cutting it. */
+static void fail(struct run *run, const char *message)
+{
+    log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(run->request), "/run: %s",
+                message);
+    if (run->writer.begun) {
+        request_abort(run->request);
+    } else {
+        answer_error(run->request, 500, "%s", message);
+    }
+}
+
+static int end_text(struct run *run, enum pump_stream stream)
+{
+    if (run->cut[stream]) {
+        writer_piece_cut(&run->writer);
+        return 0;
+    }
+    return writer_piece_end(&run->writer);
+}
+
+static int write_errors(struct run *run)
+{
+    const size_t piece_max = (size_t)1 << 20;
+    uint64_t size = spool_size(run->errors);
+    if (size > output_max - run->out_size) {
+        size = output_max - run->out_size;
+        run->cut[PUMP_STDERR] = true;
+    }
+    const char *text = spool_view(run->errors);
+    if (text == NULL) {
+        run->error = errno;
+        return -1;
+    }
+    for (uint64_t at = 0; at < size;) {
+        size_t piece = size - at < piece_max ? (size_t)(size - at) : piece_max;
+        if (writer_piece(&run->writer, text + at, piece) < 0) {
+            return -1;
+        }
+        at += piece;
+        spool_relax_view(run->errors);
+    }
+    return end_text(run, PUMP_STDERR);
+}
+
+static int write_ending(struct writer *writer, const struct ending *ending, bool truncated)
+{
+    char name[SIGNAL_NAME_SIZE];
+    if (writer_format(writer, "\",\"code\":%d", ending->code) < 0 ||
+        (ending->code != 0 && writer_string(writer, ",\"error\":\"Non-zero exit code\"") < 0) ||
+        (ending->signal != 0 &&
+         writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name)) < 0) ||
+        (truncated && writer_string(writer, ",\"truncated\":true") < 0)) {
+        return -1;
+    }
+    return writer_format(writer, ",\"reason\":\"%s\",\"duration_ms\":%llu,\"max_rss_kb\":%llu}",
+                         end_reason_name(ending->reason), (unsigned long long)ending->duration_ms,
+                         (unsigned long long)ending->max_rss_kb);
+}
+
+/*
+ * For nginx's access log, which hides them from the client (nginx/snippets/fastcgi.conf). An answer
+ * that has begun has no more headers: then the end is in our own log alone.
+ */
+static void tell_ending(struct writer *writer, const struct ending *ending)
+{
+    char name[SIGNAL_NAME_SIZE];
+    (void)snprintf(writer->headers, sizeof(writer->headers),
+                   "X-Sandbox-Exit-Code: %d\r\nX-Sandbox-Signal: %s\r\nX-Sandbox-Reason: %s\r\n"
+                   "X-Sandbox-Max-Rss-Kb: %llu\r\n",
+                   ending->code, ending->signal == 0 ? "" : signal_name(ending->signal, name),
+                   end_reason_name(ending->reason), (unsigned long long)ending->max_rss_kb);
+}
+
+static void finish(struct run *run, const struct ending *ending)
+{
+    if (ending->lost) {
+        fail(run, RUN_LOST);
+        return;
+    }
+    if (end_text(run, PUMP_STDOUT) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
+        write_errors(run) < 0) {
+        if (run->error != 0) {
+            fail(run, error_text(run->error));
+        }
+        return;
+    }
+    bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
+    tell_ending(&run->writer, ending);
+    if (write_ending(&run->writer, ending, truncated) == 0) {
+        (void)writer_finish(&run->writer);
+    }
+}
+
+static void run_foreground(struct run *run, struct foreground *foreground)
+{
+    static const struct pump_sink sink = {.data = take_output};
+    struct ending ending = {.lost = true};
+    enum pump_result result = pump_run(foreground, run->request, &sink, run, &ending);
+    const char *failure = pump_failure(result, run->error);
+    command_log_end(run->request, result, &ending);
+    if (result == PUMP_ENDED) {
+        finish(run, &ending);
+    } else if (failure != NULL) {
+        fail(run, failure);
+    }
+}
+
+static void run_command(struct request *request)
+{
+    struct command command;
+    if (!request_may_last(request)) {
+        return;
+    }
+    cleanup_(json_freep) struct json_body *body =
+        command_read(request, COMMAND_FOREGROUND, &command);
+    if (body == NULL) {
+        return;
+    }
+    cleanup_fd int input = command.input;
+    cleanup_(admission_leave) struct admission admission = {0};
+    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
+        return;
+    }
+    cleanup_run struct run run = {.request = request,
+                                  .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};
+    if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
+        answer_error(request, 500, "Out of memory");
+        return;
+    }
+    (void)writer_string(&run.writer, "{\"stdout\":\"");
+    cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
+    struct spawn_error error;
+    enum procd_result result = procd_run(&command, &foreground, &error);
+    close_fd(&input);
+    if (result != PROCD_DONE) {
+        answer_command_failure(request, &command, result, &error, false);
+        return;
+    }
+    run_foreground(&run, &foreground);
+}
+
+const struct endpoint run_endpoint = {"/run", METHOD_POST, run_command};

@@ -1,0 +1,361 @@
+/*
+ * The file endpoints. What the file system refuses is an answer with status 200 and "error" in it,
+ * in the system's own words, as clients of this API expect.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/error_text.h"
+#include "common/io.h"
+#include "common/json_text.h"
+#include "common/name_list.h"
+#include "common/spool.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/spools.h"
+
+#define PIECE_SIZE      (64 << 10) /* of a file being read */
+#define NAME_PIECE_SIZE 256        /* of a file name being written */
+#define NAMES_MEMORY    (64 << 10) /* for the names of a directory while they are sent */
+#define LISTINGS_MAX    4          /* directories that are being read */
+
+/* Seconds. A directory that is no disk's may take any time. */
+#define LISTING_PATIENCE 10
+
+static const struct json_member path_member[] = {
+    {.name = "path", .kind = JSON_TEXT, .required = true},
+};
+
+/* {"success": false, "error": ...} */
+static void answer_fs_failure(struct request *request, const struct fs_error *error)
+{
+    answer_failure(request, 200, "%s", error->message);
+}
+
+/* {"error": ...}, of the endpoints that have no "success". */
+static void answer_fs_error(struct request *request, const struct fs_error *error)
+{
+    answer_error(request, 200, "%s", error->message);
+}
+
+static int write_text(struct request *request, const char *text)
+{
+    return request_write(request, text, strlen(text));
+}
+
+/* ---- write_file ---- */
+
+struct writing {
+    struct fs_writer *writer;
+    struct fs_error error;
+};
+
+static int write_piece(void *context, const char *data, size_t length)
+{
+    struct writing *writing = context;
+    return fs_write_data(writing->writer, data, length, &writing->error);
+}
+
+static void handle_write_file(struct request *request)
+{
+    static const struct json_member members[] = {
+        {.name = "path", .kind = JSON_TEXT, .required = true},
+        {.name = "content", .kind = JSON_CONTENT, .required = true},
+    };
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, members, 2, JSON_ANSWER_FAILURE);
+    if (body == NULL) {
+        return;
+    }
+    struct writing writing;
+    writing.writer = fs_write_begin(json_text(body, "path"), &writing.error);
+    if (writing.writer == NULL) {
+        answer_fs_failure(request, &writing.error);
+        return;
+    }
+    if (json_content(body, "content", write_piece, &writing) != 0) {
+        fs_write_cancel(writing.writer);
+        answer_fs_failure(request, &writing.error);
+        return;
+    }
+    if (fs_write_commit(writing.writer, &writing.error) != 0) {
+        answer_fs_failure(request, &writing.error);
+        return;
+    }
+    answer_success(request);
+}
+
+const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file};
+
+/* ---- read_file ---- */
+
+/* A file on its way into an answer. */
+struct reading {
+    int fd;
+    uint64_t left; /* bytes still to be read at most */
+    bool begun;    /* a piece was read already */
+    /* Bytes in `input`: at the beginning, what the last piece left of a UTF-8 sequence. */
+    size_t held;
+    size_t room;
+    char *input;  /* room bytes */
+    char *output; /* JSON_ESCAPED_MAX(room) bytes */
+};
+
+/*
+ * A regular file is read up to the size that it had when it was opened: one that grows all the time
+ * must not become an answer without end. A file of size 0 may be one of /proc, which has no size.
+ */
+static int reading_init(struct reading *reading, int fd, uint64_t size)
+{
+    *reading = (struct reading){.fd = fd, .left = size == 0 ? UINT64_MAX : size};
+    reading->room = size == 0 || size > PIECE_SIZE ? PIECE_SIZE : (size_t)size;
+    reading->input = malloc(reading->room);
+    reading->output = malloc(JSON_ESCAPED_MAX(reading->room));
+    return reading->input == NULL || reading->output == NULL ? -1 : 0;
+}
+
+static void reading_clear(struct reading *reading)
+{
+    free(reading->input);
+    free(reading->output);
+}
+
+/* Reads the next piece into `input`. 1; 0 when that was the last one; -1 with errno. */
+static int read_piece(struct reading *reading)
+{
+    size_t wanted = reading->room - reading->held;
+    wanted = wanted > reading->left ? (size_t)reading->left : wanted;
+    ssize_t got = io_read_some(reading->fd, reading->input + reading->held, wanted);
+    if (got < 0) {
+        /* /proc/kmsg and its like would wait for more: what they had is all there is now */
+        return reading->begun && errno == EAGAIN ? 0 : -1;
+    }
+    reading->begun = true;
+    reading->held += (size_t)got;
+    reading->left -= (uint64_t)got;
+    return got > 0 && reading->left > 0;
+}
+
+/* Writes the piece in `input` as part of a JSON string. 0 or -1. */
+static int write_content(struct request *request, struct reading *reading, bool last)
+{
+    size_t consumed;
+    size_t length = json_escape(reading->output, reading->input, reading->held, last, &consumed);
+    reading->held -= consumed;
+    memmove(reading->input, reading->input + consumed, reading->held);
+    return request_write(request, reading->output, length);
+}
+
+static void handle_read_file(struct request *request)
+{
+    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
+    if (body == NULL) {
+        return;
+    }
+    const char *path = json_text(body, "path");
+    struct fs_error error;
+    uint64_t size;
+    cleanup_fd int fd = fs_open(path, &size, &error);
+    if (fd < 0) {
+        answer_fs_error(request, &error);
+        return;
+    }
+    cleanup_(reading_clear) struct reading reading;
+    int more = reading_init(&reading, fd, size) == 0 ? read_piece(&reading) : -1;
+    if (more < 0) { /* before the answer has begun, so that the client gets to know why */
+        (void)fs_fail(&error, errno, "read", path);
+        answer_fs_error(request, &error);
+        return;
+    }
+    if (request_begin(request, 200, "application/json", NULL) != 0 ||
+        write_text(request, "{\"content\":\"") != 0) {
+        return;
+    }
+    while (write_content(request, &reading, more == 0) == 0) {
+        if (more == 0) {
+            (void)write_text(request, "\"}");
+            return;
+        }
+        more = read_piece(&reading);
+        if (more < 0) {
+            request_abort(request);
+            return;
+        }
+    }
+}
+
+const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file};
+
+/* ---- list_dir ---- */
+
+/* Writes a name of any length as a JSON string. */
+static int write_name(struct request *request, const char *name)
+{
+    char escaped[JSON_ESCAPED_MAX(NAME_PIECE_SIZE)];
+    if (write_text(request, "\"") != 0) {
+        return -1;
+    }
+    for (size_t left = strlen(name); left > 0;) {
+        size_t length = left < NAME_PIECE_SIZE ? left : NAME_PIECE_SIZE, consumed;
+        size_t written = json_escape(escaped, name, length, length == left, &consumed);
+        if (request_write(request, escaped, written) != 0) {
+            return -1;
+        }
+        name += consumed;
+        left -= consumed;
+    }
+    return write_text(request, "\"");
+}
+
+/* Of a large directory all names are in memory while it is read, so not many are at once. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t left;
+    unsigned count;
+} listings = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+/* False when there was no room for so long that others must be stuck. */
+static bool enter_listing(void)
+{
+    struct timespec deadline;
+    (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += LISTING_PATIENCE;
+    (void)pthread_mutex_lock(&listings.lock);
+    while (listings.count == LISTINGS_MAX &&
+           pthread_cond_clockwait(&listings.left, &listings.lock, CLOCK_MONOTONIC, &deadline) ==
+               0) {
+    }
+    bool entered = listings.count < LISTINGS_MAX;
+    listings.count += entered;
+    (void)pthread_mutex_unlock(&listings.lock);
+    return entered;
+}
+
+static void leave_listing(void)
+{
+    (void)pthread_mutex_lock(&listings.lock);
+    listings.count--;
+    (void)pthread_cond_signal(&listings.left);
+    (void)pthread_mutex_unlock(&listings.lock);
+}
+
+/* The names, each with its NUL, in a spool: a client that takes its time with those of a large
+ * directory holds no memory. NULL with errno. */
+static struct spool *keep_names(const struct name_list *names)
+{
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), NAMES_MEMORY, 0);
+    if (spool == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = name_list_at(names, i);
+        if (spool_write(spool, name, strlen(name) + 1) != 0) {
+            return NULL;
+        }
+    }
+    return steal_pointer(spool);
+}
+
+static void write_entries(struct request *request, struct spool *spool)
+{
+    const char *names = spool_view(spool);
+    if (names == NULL) {
+        answer_error(request, 500, "The names cannot be read: %s", error_text(errno));
+        return;
+    }
+    if (request_begin(request, 200, "application/json", NULL) != 0 ||
+        write_text(request, "{\"entries\":[") != 0) {
+        return;
+    }
+    const char *end = names + spool_size(spool);
+    for (const char *name = names, *seen = names; name < end; name += strlen(name) + 1) {
+        if ((name > names && write_text(request, ",") != 0) || write_name(request, name) != 0) {
+            return;
+        }
+        if (name - seen > NAMES_MEMORY) {
+            spool_relax_view(spool);
+            seen = name;
+        }
+    }
+    (void)write_text(request, "]}");
+}
+
+/* Answers what fails. NULL then. */
+static struct spool *list_names(struct request *request, const char *path)
+{
+    struct fs_error error;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    if (fs_list(path, &names, &error) != 0) {
+        answer_fs_error(request, &error);
+        return NULL;
+    }
+    struct spool *spool = keep_names(&names);
+    if (spool == NULL) {
+        answer_error(request, 500, "The names cannot be kept until they are sent: %s",
+                     error_text(errno));
+    }
+    return spool;
+}
+
+static void handle_list_dir(struct request *request)
+{
+    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
+    if (body == NULL) {
+        return;
+    }
+    if (!enter_listing()) {
+        answer_unavailable(request, "Too many directories are being listed");
+        return;
+    }
+    cleanup_(spool_freep) struct spool *names = list_names(request, json_text(body, "path"));
+    leave_listing();
+    if (names != NULL) {
+        write_entries(request, names);
+    }
+}
+
+const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir};
+
+/* ---- delete_file, delete_dir, make_dir: a path, and a call that does it or fails ---- */
+
+static void handle_change(struct request *request,
+                          int (*change)(const char *path, struct fs_error *error))
+{
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, path_member, 1, JSON_ANSWER_FAILURE);
+    if (body == NULL) {
+        return;
+    }
+    struct fs_error error;
+    if (change(json_text(body, "path"), &error) == 0) {
+        answer_success(request);
+    } else {
+        answer_fs_failure(request, &error);
+    }
+}
+
+static void handle_delete_file(struct request *request)
+{
+    handle_change(request, fs_delete_file);
+}
+
+static void handle_delete_dir(struct request *request)
+{
+    handle_change(request, fs_delete_tree);
+}
+
+static void handle_make_dir(struct request *request)
+{
+    handle_change(request, fs_make_directory);
+}
+
+const struct endpoint delete_file_endpoint = {"/delete_file", METHOD_POST, handle_delete_file};
+const struct endpoint delete_dir_endpoint = {"/delete_dir", METHOD_POST, handle_delete_dir};
+const struct endpoint make_dir_endpoint = {"/make_dir", METHOD_POST, handle_make_dir};

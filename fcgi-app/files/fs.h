@@ -1,0 +1,62 @@
+/*
+ * Every file-system call that a client asks for, done as the user that identity.h has made this
+ * process for files: never by access(2), which asks about another one. All functions are
+ * thread-safe. On failure they return -1 (or NULL) and fill *error with the operation, the path and
+ * the system's reason: "open /tmp/x: No such file or directory".
+ */
+#ifndef FCGI_APP_FILES_FS_H
+#define FCGI_APP_FILES_FS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/name_list.h"
+
+struct fs_error {
+    /* Room for PATH_MAX and the rest; a longer path is cut (perhaps not valid UTF-8). */
+    char message[4608];
+};
+
+/* Fills *error for a failed `operation` on `path`: errno `number` in words. Always -1. */
+int fs_fail(struct fs_error *error, int number, const char *operation, const char *path);
+
+/*
+ * Writing a file so that its old content stays until all of the new is there: a temporary file
+ * beside the target (symbolic links followed), then rename. The mode of a file that is there is
+ * kept (and its owner, where that is allowed), a new one gets 0644. A file that may
+ * not be written is refused, though it could be replaced. What is no regular file (a device, a FIFO
+ * with a reader) and what cannot be replaced by rename (a bind mount, a directory where nothing may
+ * be created) is written in place. Never blocks on a FIFO.
+ */
+struct fs_writer;
+struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);
+int fs_write_data(struct fs_writer *writer, const char *data, size_t length,
+                  struct fs_error *error);
+int fs_write_commit(struct fs_writer *writer, struct fs_error *error); /* frees it either way */
+void fs_write_cancel(struct fs_writer *writer);                        /* frees it; NULL is fine */
+
+/*
+ * Opens a regular file for reading. The descriptor (owned by the caller, CLOEXEC, non-blocking), or
+ * -1. Directories, devices, sockets and FIFOs are refused with a reason; *size is what fstat says.
+ */
+int fs_open(const char *path, uint64_t *size, struct fs_error *error);
+
+/* unlink(2); a directory is refused with "Is a directory". */
+int fs_delete_file(const char *path, struct fs_error *error);
+
+/*
+ * Removes a tree of any depth without following links; a path that is no directory is removed too,
+ * and what is not there is no failure. Stops at the first entry that cannot be removed.
+ */
+int fs_delete_tree(const char *path, struct fs_error *error);
+
+/* Makes a directory (0755, whatever the umask) with its parents; one that is there already is no
+ * failure. */
+int fs_make_directory(const char *path, struct fs_error *error);
+
+/* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted
+ * bytewise. */
+int fs_list(const char *path, struct name_list *names, struct fs_error *error);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * The last component of a path and the directory that holds it: what is to be replaced or removed
+ * is addressed by both, so that nobody can swap the directory in between. Part of fs; nobody else
+ * needs it.
+ */
+#ifndef FCGI_APP_FILES_FS_PATH_H
+#define FCGI_APP_FILES_FS_PATH_H
+
+struct fs_place {
+    int directory; /* O_PATH; -1 when not open */
+    char *name;    /* without a slash; owned */
+};
+
+/*
+ * Opens the directory of `path`, of which the trailing slashes do not count. 0, or -1 with errno
+ * (EINVAL: the path ends in . or .., EBUSY: it is the root). Clear it in any case. Thread-safe.
+ */
+int fs_place_open(struct fs_place *place, const char *path);
+
+void fs_place_clear(struct fs_place *place);
+
+#endif

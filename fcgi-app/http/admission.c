@@ -1,0 +1,57 @@
+/*
+ * Counting those who are in.
+ */
+#include "fcgi-app/http/admission.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+
+#include "fcgi-app/http/request.h"
+
+static struct {
+    const char *what;
+    const char *variable;
+    unsigned most;
+    atomic_uint count;
+} kinds[ADMISSION_KINDS] = {
+    [ADMISSION_RUN] = {.what = "commands run", .variable = "SANDBOX_MAX_RUNS"},
+    [ADMISSION_STREAM] = {.what = "logs are streamed", .variable = "SANDBOX_MAX_STREAMS"},
+};
+
+static unsigned limit(uint64_t most)
+{
+    return most == 0 || most > UINT_MAX ? UINT_MAX : (unsigned)most;
+}
+
+void admission_init(uint64_t runs_max, uint64_t streams_max)
+{
+    kinds[ADMISSION_RUN].most = limit(runs_max);
+    kinds[ADMISSION_STREAM].most = limit(streams_max);
+}
+
+bool admission_enter(struct admission *admission, enum admission_kind kind, struct request *request)
+{
+    unsigned count = atomic_load(&kinds[kind].count);
+    do {
+        if (count >= kinds[kind].most) {
+            answer_too_many(request, "As many %s as may at once (%s)", kinds[kind].what,
+                            kinds[kind].variable);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&kinds[kind].count, &count, count + 1));
+    *admission = (struct admission){.kind = kind, .held = true};
+    return true;
+}
+
+void admission_leave(struct admission *admission)
+{
+    if (admission->held) {
+        admission->held = false;
+        atomic_fetch_sub(&kinds[admission->kind].count, 1);
+    }
+}
+
+unsigned admission_count(enum admission_kind kind)
+{
+    return atomic_load(&kinds[kind].count);
+}

@@ -1,0 +1,44 @@
+/*
+ * How many commands may run for clients that wait for them, and how many logs be streamed, at once:
+ * SANDBOX_MAX_RUNS and SANDBOX_MAX_STREAMS. Whoever comes when there are as many is told 429, and
+ * to come again. (Background processes are procd's to count, requests fcgi.c's.)
+ */
+#ifndef FCGI_APP_HTTP_ADMISSION_H
+#define FCGI_APP_HTTP_ADMISSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct request;
+
+enum admission_kind {
+    ADMISSION_RUN,    /* a command of /run or /run_streaming */
+    ADMISSION_STREAM, /* a log that is streamed */
+    ADMISSION_KINDS,
+};
+
+/* A place that somebody has, or none when it is zeroed. It may be moved by copying, and is left
+ * once. */
+struct admission {
+    enum admission_kind kind;
+    bool held;
+};
+
+/* Remembers how many there may be, 0: any number. Call once, before threads. */
+void admission_init(uint64_t runs_max, uint64_t streams_max);
+
+/*
+ * Takes a place of this kind. False when there is none: then the request has been answered with
+ * 429. Its body should be read by then, or nginx may lose what follows it. Thread-safe, as the
+ * others.
+ */
+bool admission_enter(struct admission *admission, enum admission_kind kind,
+                     struct request *request);
+
+/* Gives the place back, if there is one. For cleanup_(). */
+void admission_leave(struct admission *admission);
+
+/* How many have a place now. */
+unsigned admission_count(enum admission_kind kind);
+
+#endif

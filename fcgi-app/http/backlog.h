@@ -1,0 +1,15 @@
+/*
+ * How many connections wait in the backlog of a listening unix socket.
+ */
+#ifndef FCGI_APP_HTTP_BACKLOG_H
+#define FCGI_APP_HTTP_BACKLOG_H
+
+#include <stdint.h>
+
+/*
+ * The connections that nobody has accepted yet, -1 when it cannot be found out. It reads a line for
+ * each unix socket of the machine (or of its network namespace). Thread-safe.
+ */
+int64_t backlog_length(int listener);
+
+#endif

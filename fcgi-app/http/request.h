@@ -1,0 +1,138 @@
+/*
+ * One HTTP request and its answer, as endpoints see them. Behind it, in fcgi.c alone, is libfcgi
+ * with its rules (docs in that file). A request belongs to the thread that handles it.
+ *
+ * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop
+ * and return. A handler that returns without having begun an answer has a bug; the client gets a
+ * 500.
+ */
+#ifndef FCGI_APP_HTTP_REQUEST_H
+#define FCGI_APP_HTTP_REQUEST_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cJSON;
+struct outlet;
+struct request;
+
+/* ---- the question; strings are borrowed until the handler returns, never NULL ---- */
+
+const char *request_method(const struct request *request);
+
+/* Decoded and normalised by nginx ($uri). */
+const char *request_path(const struct request *request);
+
+const char *request_query(const struct request *request);
+
+/* For the log; made or checked by nginx. */
+const char *request_id(const struct request *request);
+
+/* "" when it was not sent. */
+const char *request_last_event_id(const struct request *request);
+
+/*
+ * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
+ * there is nobody to answer).
+ */
+ssize_t request_read(struct request *request, void *data, size_t length);
+
+/* Whether nginx says that the client has the token and asks /health for everything. */
+bool request_asks_for_all(const struct request *request);
+
+/*
+ * Takes one of the places for requests that may last, of which there are a few less than for all
+ * requests: so short ones are answered however many others there are. Given back with the
+ * request. False when there is none: then the request has been answered with 503. Call it before
+ * the body is read.
+ */
+bool request_may_last(struct request *request);
+
+/*
+ * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body
+ * first): POLLHUP, POLLRDHUP or POLLERR say that the client left.
+ */
+int request_fd(const struct request *request);
+
+/* Whether the client has left, asked now, without waiting. */
+bool request_gone(struct request *request);
+
+/* The server is stopping: a stream should say so and end. request_stop_fd() is readable from then
+ * on. */
+bool request_stopping(void);
+int request_stop_fd(void);
+
+/* ---- the answer ---- */
+
+/*
+ * Writes status and headers. `headers` is NULL or further header lines, each with its \r\n.
+ * 0, or -1 when the client left.
+ */
+int request_begin(struct request *request, int status, const char *content_type,
+                  const char *headers);
+
+/* Appends to the body, buffered up to 8 KiB; large pieces go out without a copy. 0 or -1. */
+int request_write(struct request *request, const void *data, size_t length);
+
+/* Sends what is buffered. 0 or -1. */
+int request_flush(struct request *request);
+
+/*
+ * Drops the connection without ending the answer, so that the client sees it was cut (a streamed
+ * JSON answer must never look whole when it is not).
+ */
+void request_abort(struct request *request);
+
+/*
+ * Takes a begun answer of a request that may last from this thread: the rest of it goes through
+ * `outlet`, from any one thread, and ends with outlet_close(). The handler returns at once and does
+ * not touch the request again. 0, or -1 when the client left.
+ */
+int request_detach(struct request *request, struct outlet *outlet);
+
+/* ---- whole answers ---- */
+
+/*
+ * Only an answer of up to this much tells its length: it leaves in one write(2) with its header, so
+ * nginx has all of it or nothing. Of a longer one that is cut after its header nginx (1.22, without
+ * buffering) keeps the connection to the client, which would wait for the rest until
+ * keepalive_timeout; without a length it sees the end.
+ */
+#define ANSWER_AT_ONCE ((size_t)6144)
+
+/* The header of an answer that asks the client to come again. */
+#define RETRY_AFTER "Retry-After: 1\r\n"
+
+/* Sends `json` (owned: deleted here; NULL, from an allocation that failed, becomes a 500). */
+void answer_json(struct request *request, int status, struct cJSON *json);
+
+/* The same with further header lines, each with its \r\n; NULL: none. */
+void answer_json_with(struct request *request, int status, const char *headers, struct cJSON *json);
+
+/* {"error": "<message>"} */
+__attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
+                                                        const char *format, ...);
+
+/* {"success": false, "error": "<message>"} */
+__attribute__((format(printf, 3, 4))) void answer_failure(struct request *request, int status,
+                                                          const char *format, ...);
+
+/*
+ * 503 {"error": "<message>"} with Retry-After: only where certainly nothing was done, because
+ * clients repeat the request.
+ */
+__attribute__((format(printf, 2, 3))) void answer_unavailable(struct request *request,
+                                                              const char *format, ...);
+
+/* 429 {"error": "<message>"} with Retry-After, for a cap that the message names; nothing was done.
+ */
+__attribute__((format(printf, 2, 3))) void answer_too_many(struct request *request,
+                                                           const char *format, ...);
+
+/* {"success": true} */
+void answer_success(struct request *request);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Server-sent events to a client: an `id:` line if the event has a number, one `event:` line, one
+ * `data:` line with a JSON object, one empty line.
+ */
+#ifndef FCGI_APP_HTTP_SSE_H
+#define FCGI_APP_HTTP_SSE_H
+
+#include <stdint.h>
+
+#include "common/line_reader.h"
+
+struct cJSON;
+struct request;
+struct writer;
+
+/* A comment goes out after this much silence, so that nothing between here and the client gives up.
+ */
+#define SSE_KEEPALIVE_MS 10000
+
+/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. 0, or -1 when the client
+ * left. */
+int sse_begin(struct request *request);
+
+/* The number of an event that has none. */
+#define SSE_NO_ID ((int64_t)-1)
+
+/* One event with `data` (owned: deleted here; NULL, from an allocation that failed, drops the
+ * connection); flushed. 0 or -1. */
+int sse_event(struct request *request, int64_t id, const char *event, struct cJSON *data);
+
+/* event: error with {"error": <message>}; flushed. 0 or -1. */
+__attribute__((format(printf, 3, 4))) int sse_error(struct request *request, int64_t id,
+                                                    const char *format, ...);
+
+/* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
+ * client left, or -2 with errno when the line could not be read back. */
+int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line);
+
+/* ":keepalive\n\n"; flushed. 0 or -1. */
+int sse_keepalive(struct request *request);
+
+#endif

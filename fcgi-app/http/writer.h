@@ -1,0 +1,58 @@
+/*
+ * A writer renders the body of an answer in one large buffer, so that it leaves in few writes. An
+ * answer that fits the buffer has not begun until writer_finish(): until then it can still become
+ * an error. A writer belongs to one request and its thread.
+ */
+#ifndef FCGI_APP_HTTP_WRITER_H
+#define FCGI_APP_HTTP_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct request;
+
+struct writer {
+    struct request *request; /* borrowed */
+    char *data;
+    size_t used, capacity;
+    bool begun;        /* status and headers are written */
+    char headers[192]; /* of writer_finish(), if it begins the answer: lines, each with its \r\n */
+    char
+        cut[4]; /* the beginning of a UTF-8 sequence that writer_piece() waits to see the rest of */
+    size_t cut_length;
+};
+
+/*
+ * `begun` tells whether the answer has been begun already; if not, the writer begins it with status
+ * 200 and application/json. `capacity` >= 512. 0, or -1 with errno.
+ */
+int writer_init(struct writer *writer, struct request *request, size_t capacity, bool begun);
+void writer_clear(struct writer *writer);
+
+/* All return 0, or -1 when the client left. */
+
+int writer_raw(struct writer *writer, const char *data, size_t length);
+int writer_string(struct writer *writer, const char *text);
+int writer_number(struct writer *writer, uint64_t number); /* in decimal */
+__attribute__((format(printf, 2, 3))) int writer_format(struct writer *writer, const char *format,
+                                                        ...); /* at most 256 bytes */
+
+/* A whole text, escaped for a JSON string. */
+int writer_text(struct writer *writer, const char *data, size_t length);
+
+/* A text that comes in pieces, cut anywhere; writer_piece_end() after the last. */
+int writer_piece(struct writer *writer, const char *data, size_t length);
+int writer_piece_end(struct writer *writer);
+
+/* Instead of writer_piece_end() where a text is cut: a character begun is not shown. */
+void writer_piece_cut(struct writer *writer);
+
+/* Writes the buffer and sends it. */
+int writer_flush(struct writer *writer);
+
+/* The end of an answer in JSON: writes what is left, with its length if that is all of it
+ * and little (ANSWER_AT_ONCE). */
+int writer_finish(struct writer *writer);
+
+#endif

@@ -1,0 +1,14 @@
+/*
+ * System calls that fcgi-app has no use for and that others have been broken by (seccomp(2)).
+ */
+#ifndef FCGI_APP_IDENTITY_SECCOMP_H
+#define FCGI_APP_IDENTITY_SECCOMP_H
+
+/*
+ * Forbids them to this thread and those that it will make: they fail with EPERM, and
+ * clone3(2) with ENOSYS. Needs no_new_privs. A kernel that cannot is logged and no failure: this is
+ * a second lock.
+ */
+void seccomp_forbid(void);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * The environment of a command: checked and decoded entry by entry, later ones override.
+ */
+#include "fcgi-app/json/json_environment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/analyzer.h"
+#include "common/cleanup.h"
+
+struct taking {
+    struct json_environment *environment;
+    char *fault;
+    int result;
+};
+
+/* How much of a name is shown in a message: not too much, and no part of a UTF-8 sequence. */
+static int shown_length(const char *name, size_t length)
+{
+    size_t shown = length > 100 ? 100 : length;
+    while (shown > 0 && shown < length && ((unsigned char)name[shown] & 0xc0) == 0x80) {
+        shown--;
+    }
+    return (int)shown;
+}
+
+/* What is wrong with an entry; NULL when nothing is. */
+static const char *find_fault(const char *name, size_t name_length, enum json_type type,
+                              const char *value, size_t value_length)
+{
+    if (name_length == 0) {
+        return "the name is empty";
+    }
+    if (memchr(name, '=', name_length) != NULL) {
+        return "the name contains =";
+    }
+    if (memchr(name, '\0', name_length) != NULL) {
+        return "the name contains a NUL character";
+    }
+    if (type != JSON_TYPE_STRING) {
+        return "the value must be a string";
+    }
+    if (memchr(value, '\0', value_length) != NULL) {
+        return "the value contains a NUL character";
+    }
+    return NULL;
+}
+
+/* Keeps `entry`, which it owns from here on. */
+static int add_entry(struct json_environment *environment, char *entry)
+{
+    if (environment->count == environment->capacity) {
+        size_t capacity = environment->capacity == 0 ? 16 : environment->capacity * 2;
+        char **entries = reallocarray(environment->entries, capacity, sizeof(*entries));
+        if (entries == NULL) {
+            free(entry);
+            return -1;
+        }
+        environment->entries = entries;
+        environment->capacity = capacity;
+    }
+    ANALYZER_OFF("-Wanalyzer-malloc-leak") /* they are the environment's */
+    environment->entries[environment->count++] = entry;
+    ANALYZER_ON
+    return 0;
+}
+
+static bool take_entry(void *context, struct json_span name, enum json_type type,
+                       struct json_span span)
+{
+    struct taking *taking = context;
+    size_t room = name.length + 4, value_room = span.length + 4; /* decoding makes nothing longer */
+    cleanup_free char *entry = malloc(room + 1 + value_room + 1);
+    if (entry == NULL) {
+        taking->result = -1;
+        return false;
+    }
+    size_t name_length = json_decode(&name, entry, room), value_length = 0;
+    char *value = entry + name_length + 1;
+    if (type == JSON_TYPE_STRING) {
+        value_length = json_decode(&span, value, value_room);
+    }
+    const char *fault = find_fault(entry, name_length, type, value, value_length);
+    if (fault != NULL) {
+        (void)snprintf(taking->fault, JSON_ENVIRONMENT_FAULT_SIZE, "\"%.*s\": %s",
+                       shown_length(entry, name_length), entry, fault);
+        taking->result = 1;
+        return false;
+    }
+    entry[name_length] = '=';
+    value[value_length] = '\0';
+    taking->result = add_entry(taking->environment, steal_pointer(entry));
+    return taking->result == 0;
+}
+
+/* By name alone: up to the = that every entry has. */
+static int compare_names(const char *a, const char *b)
+{
+    size_t a_length = strcspn(a, "="), b_length = strcspn(b, "=");
+    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+/* By name, then by place: a slot's address is its place. */
+static int compare_slots(const void *a, const void *b)
+{
+    char *const *x = *(char *const *const *)a, *const *y = *(char *const *const *)b;
+    int order = compare_names(*x, *y);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+static int drop_overridden(struct json_environment *environment)
+{
+    size_t count = environment->count, kept = 0;
+    cleanup_free char ***slots = calloc(count + 1, sizeof(*slots));
+    if (slots == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = &environment->entries[i];
+    }
+    qsort(slots, count, sizeof(*slots), compare_slots);
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (compare_names(*slots[i], *slots[i + 1]) == 0) {
+            free(*slots[i]);
+            *slots[i] = NULL;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (environment->entries[i] != NULL) {
+            environment->entries[kept++] = environment->entries[i];
+        }
+    }
+    environment->count = kept;
+    return 0;
+}
+
+int json_environment_take(struct json_environment *environment, struct json_span object,
+                          char *fault)
+{
+    struct taking taking = {.environment = environment, .fault = fault};
+    struct json_scan_error error;
+    int scanned = json_scan_object(object.data, object.length, take_entry, &taking, &error);
+    if (scanned != 0) { /* the object is valid, so only take_entry stops the scan */
+        return taking.result;
+    }
+    return drop_overridden(environment);
+}
+
+void json_environment_clear(struct json_environment *environment)
+{
+    for (size_t i = 0; i < environment->count; i++) {
+        free(environment->entries[i]);
+    }
+    free(environment->entries);
+    *environment = (struct json_environment){.entries = NULL};
+}

@@ -1,0 +1,454 @@
+/*
+ * The strict JSON scanner. What is open at a position (objects and arrays) is a stack of bits, so
+ * that the depth of a text costs no stack of ours.
+ */
+#include "fcgi-app/json/json_scan.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "common/json_text.h"
+#include "common/utf8.h"
+
+struct scanner {
+    const char *at, *end;
+    const char *reason; /* what is wrong at `at` */
+    unsigned depth;
+    uint64_t objects[JSON_DEPTH_MAX / 64 + 1]; /* bit d: level d is an object, not an array */
+};
+
+static bool fail(struct scanner *scanner, const char *reason)
+{
+    scanner->reason = reason;
+    return false;
+}
+
+/* The byte at the position, or -1 at the end. */
+static inline int peek(const struct scanner *scanner)
+{
+    return scanner->at < scanner->end ? (unsigned char)*scanner->at : -1;
+}
+
+static inline bool take(struct scanner *scanner, char byte)
+{
+    if (peek(scanner) != byte) {
+        return false;
+    }
+    scanner->at++;
+    return true;
+}
+
+static inline void skip_whitespace(struct scanner *scanner)
+{
+    const char *at = scanner->at;
+    while (at < scanner->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+        at++;
+    }
+    scanner->at = at;
+}
+
+/* ---- strings ---- */
+
+static int hex_digit(unsigned char byte)
+{
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0';
+    }
+    byte |= 0x20;
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* The code unit of the \uXXXX at data[0..available), or -1. */
+static int code_unit(const char *data, size_t available)
+{
+    int unit = 0;
+    if (available < 6 || data[0] != '\\' || data[1] != 'u') {
+        return -1;
+    }
+    for (int i = 2; i < 6; i++) {
+        int digit = hex_digit((unsigned char)data[i]);
+        if (digit < 0) {
+            return -1;
+        }
+        unit = unit << 4 | digit;
+    }
+    return unit;
+}
+
+static inline bool is_high_surrogate(int unit)
+{
+    return unit >= 0xd800 && unit <= 0xdbff;
+}
+
+static inline bool is_low_surrogate(int unit)
+{
+    return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+/* At a backslash. */
+static bool scan_escape(struct scanner *scanner)
+{
+    size_t left = (size_t)(scanner->end - scanner->at);
+    if (left >= 2 && scanner->at[1] != '\0' && strchr("\"\\/bfnrt", scanner->at[1]) != NULL) {
+        scanner->at += 2;
+        return true;
+    }
+    int unit = code_unit(scanner->at, left);
+    if (unit < 0) {
+        return fail(scanner, "invalid escape in a string");
+    }
+    if (is_low_surrogate(unit)) {
+        return fail(scanner, "lone surrogate in a string");
+    }
+    if (is_high_surrogate(unit)) {
+        if (!is_low_surrogate(code_unit(scanner->at + 6, left - 6))) {
+            return fail(scanner, "lone surrogate in a string");
+        }
+        scanner->at += 6;
+    }
+    scanner->at += 6;
+    return true;
+}
+
+/* At the opening quote. *inside becomes what is between the quotes. */
+static bool scan_string(struct scanner *scanner, struct json_span *inside)
+{
+    const char *begin = ++scanner->at;
+    for (;;) {
+        scanner->at += json_plain_length(scanner->at, (size_t)(scanner->end - scanner->at));
+        int byte = peek(scanner);
+        if (byte == '"') {
+            *inside = (struct json_span){begin, (size_t)(scanner->at - begin)};
+            scanner->at++;
+            return true;
+        }
+        if (byte == '\\') {
+            if (!scan_escape(scanner)) {
+                return false;
+            }
+            continue;
+        }
+        if (byte < 0) {
+            return fail(scanner, "unterminated string");
+        }
+        if (byte < 0x20) {
+            return fail(scanner, "control character in a string");
+        }
+        int sequence =
+            utf8_sequence((const unsigned char *)scanner->at, (size_t)(scanner->end - scanner->at));
+        if (sequence <= 0) {
+            return fail(scanner, "invalid UTF-8 in a string");
+        }
+        scanner->at += sequence;
+    }
+}
+
+/* ---- numbers and words ---- */
+
+static bool scan_digits(struct scanner *scanner)
+{
+    const char *begin = scanner->at;
+    while (scanner->at < scanner->end && *scanner->at >= '0' && *scanner->at <= '9') {
+        scanner->at++;
+    }
+    return scanner->at > begin || fail(scanner, "a digit is missing in a number");
+}
+
+static bool scan_number(struct scanner *scanner)
+{
+    (void)take(scanner, '-');
+    if (!take(scanner, '0') && !scan_digits(scanner)) {
+        return false;
+    }
+    if (take(scanner, '.') && !scan_digits(scanner)) {
+        return false;
+    }
+    if (take(scanner, 'e') || take(scanner, 'E')) {
+        if (!take(scanner, '+')) {
+            (void)take(scanner, '-');
+        }
+        return scan_digits(scanner);
+    }
+    return true;
+}
+
+static bool scan_word(struct scanner *scanner, const char *word)
+{
+    size_t length = strlen(word);
+    if ((size_t)(scanner->end - scanner->at) < length || memcmp(scanner->at, word, length) != 0) {
+        return fail(scanner, "a value is expected");
+    }
+    scanner->at += length;
+    return true;
+}
+
+/* A value that is neither object nor array. */
+static bool scan_scalar(struct scanner *scanner)
+{
+    struct json_span inside;
+    switch (peek(scanner)) {
+    case '"':
+        return scan_string(scanner, &inside);
+    case 't':
+        return scan_word(scanner, "true");
+    case 'f':
+        return scan_word(scanner, "false");
+    case 'n':
+        return scan_word(scanner, "null");
+    case '-':
+    case '0' ... '9':
+        return scan_number(scanner);
+    default:
+        return fail(scanner, "a value is expected");
+    }
+}
+
+/* ---- objects and arrays ---- */
+
+static inline bool in_object(const struct scanner *scanner)
+{
+    return (scanner->objects[scanner->depth / 64] >> (scanner->depth % 64) & 1) != 0;
+}
+
+/* At an opening bracket. */
+static bool open_container(struct scanner *scanner)
+{
+    if (scanner->depth == JSON_DEPTH_MAX) {
+        return fail(scanner, "nested too deeply");
+    }
+    scanner->depth++;
+    uint64_t bit = UINT64_C(1) << (scanner->depth % 64);
+    if (*scanner->at++ == '{') {
+        scanner->objects[scanner->depth / 64] |= bit;
+    } else {
+        scanner->objects[scanner->depth / 64] &= ~bit;
+    }
+    return true;
+}
+
+/* The name of a member and its colon, up to the beginning of the value. */
+static bool scan_name(struct scanner *scanner, struct json_span *name)
+{
+    skip_whitespace(scanner);
+    if (peek(scanner) != '"') {
+        return fail(scanner, "a member name in quotes is expected");
+    }
+    if (!scan_string(scanner, name)) {
+        return false;
+    }
+    skip_whitespace(scanner);
+    if (!take(scanner, ':')) {
+        return fail(scanner, "a colon is expected");
+    }
+    skip_whitespace(scanner);
+    return true;
+}
+
+/* After an opening bracket or a value: takes closing brackets and a comma. True with *more false at
+ * the end of level `floor`, with *more true at the beginning of the next value. */
+static bool scan_between(struct scanner *scanner, unsigned floor, bool opened, bool *more)
+{
+    struct json_span name;
+    while (scanner->depth > floor) {
+        skip_whitespace(scanner);
+        if (take(scanner, in_object(scanner) ? '}' : ']')) {
+            scanner->depth--;
+            opened = false;
+            continue;
+        }
+        if (!opened && !take(scanner, ',')) {
+            return fail(scanner, in_object(scanner) ? "a comma or } is expected"
+                                                    : "a comma or ] is expected");
+        }
+        *more = true;
+        if (in_object(scanner)) {
+            return scan_name(scanner, &name);
+        }
+        skip_whitespace(scanner);
+        return true;
+    }
+    *more = false;
+    return true;
+}
+
+/* Any value, from its first byte to its last. */
+static bool scan_value(struct scanner *scanner)
+{
+    const unsigned floor = scanner->depth;
+    for (bool more = true; more;) {
+        int byte = peek(scanner);
+        bool opened = byte == '{' || byte == '[';
+        if (!(opened ? open_container(scanner) : scan_scalar(scanner)) ||
+            !scan_between(scanner, floor, opened, &more)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum json_type type_of(char first)
+{
+    switch (first) {
+    case '"':
+        return JSON_TYPE_STRING;
+    case '{':
+        return JSON_TYPE_OBJECT;
+    case '[':
+        return JSON_TYPE_ARRAY;
+    case 't':
+    case 'f':
+        return JSON_TYPE_BOOLEAN;
+    case 'n':
+        return JSON_TYPE_NULL;
+    default:
+        return JSON_TYPE_NUMBER;
+    }
+}
+
+/* One member of the outermost object. *stopped: whether `function` has had enough. */
+static bool scan_member(struct scanner *scanner, json_member_function *function, void *context,
+                        bool *stopped)
+{
+    struct json_span name;
+    if (!scan_name(scanner, &name)) {
+        return false;
+    }
+    const char *begin = scanner->at;
+    if (!scan_value(scanner)) {
+        return false;
+    }
+    struct json_span value = {begin, (size_t)(scanner->at - begin)};
+    enum json_type type = type_of(*begin);
+    if (type == JSON_TYPE_STRING) {
+        value = (struct json_span){begin + 1, value.length - 2};
+    }
+    *stopped = !function(context, name, type, value);
+    return true;
+}
+
+static bool scan_members(struct scanner *scanner, json_member_function *function, void *context,
+                         bool *stopped)
+{
+    skip_whitespace(scanner);
+    if (take(scanner, '}')) {
+        return true;
+    }
+    do {
+        if (!scan_member(scanner, function, context, stopped)) {
+            return false;
+        }
+        skip_whitespace(scanner);
+    } while (!*stopped && take(scanner, ','));
+    return *stopped || take(scanner, '}') || fail(scanner, "a comma or } is expected");
+}
+
+int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
+                     struct json_scan_error *error)
+{
+    struct scanner scanner = {.at = text, .end = text + length};
+    bool stopped = false, valid;
+    skip_whitespace(&scanner);
+    if (peek(&scanner) != '{') {
+        valid = fail(&scanner, "an object is expected");
+    } else {
+        valid = open_container(&scanner) && scan_members(&scanner, function, context, &stopped);
+    }
+    if (valid && stopped) {
+        return 1;
+    }
+    skip_whitespace(&scanner);
+    if (valid && scanner.at != scanner.end) {
+        valid = fail(&scanner, "something follows the object");
+    }
+    if (!valid) {
+        *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason};
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- decoding ---- */
+
+static size_t put_utf8(char *out, unsigned code)
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xe0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
+}
+
+/* Decodes the escape at the beginning of *string; writes up to 4 bytes. */
+static size_t decode_escape(struct json_span *string, char *out)
+{
+    static const char values[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                     ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+    unsigned char letter = (unsigned char)string->data[1];
+    size_t taken = 2, written = 1;
+    if (letter == 'u') {
+        unsigned code = (unsigned)code_unit(string->data, string->length);
+        taken = 6;
+        if (is_high_surrogate((int)code)) {
+            unsigned low = (unsigned)code_unit(string->data + 6, string->length - 6);
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            taken = 12;
+        }
+        written = put_utf8(out, code);
+    } else {
+        assert(letter < sizeof(values) && values[letter] != 0);
+        *out = values[letter];
+    }
+    string->data += taken;
+    string->length -= taken;
+    return written;
+}
+
+size_t json_decode(struct json_span *string, char *out, size_t room)
+{
+    size_t written = 0;
+    while (string->length > 0 && room - written >= 4) {
+        if (*string->data == '\\') {
+            written += decode_escape(string, out + written);
+            continue;
+        }
+        size_t length = room - written < string->length ? room - written : string->length;
+        const char *backslash = memchr(string->data, '\\', length);
+        length = backslash != NULL ? (size_t)(backslash - string->data) : length;
+        memcpy(out + written, string->data, length);
+        written += length;
+        string->data += length;
+        string->length -= length;
+    }
+    return written;
+}
+
+bool json_decodes_to(struct json_span string, const char *text)
+{
+    size_t left = strlen(text);
+    while (string.length > 0) {
+        char piece[16];
+        size_t length = json_decode(&string, piece, sizeof(piece));
+        if (length > left || memcmp(piece, text, length) != 0) {
+            return false;
+        }
+        text += length;
+        left -= length;
+    }
+    return left == 0;
+}

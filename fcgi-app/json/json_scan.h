@@ -1,0 +1,56 @@
+/*
+ * The strict scanner: RFC 8259 to the letter and strict UTF-8, in one pass, without recursion and
+ * without allocation. It hands out the members of one object; strings stay as they are in the text
+ * and are decoded by whoever wants them. All functions are thread-safe.
+ */
+#ifndef FCGI_APP_JSON_JSON_SCAN_H
+#define FCGI_APP_JSON_JSON_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define JSON_DEPTH_MAX 1000 /* the outermost object is the first level */
+
+enum json_type {
+    JSON_TYPE_STRING,
+    JSON_TYPE_NUMBER,
+    JSON_TYPE_OBJECT,
+    JSON_TYPE_ARRAY,
+    JSON_TYPE_BOOLEAN,
+    JSON_TYPE_NULL
+};
+
+/* A part of the text, borrowed. Of a string: what is between the quotes, still escaped. */
+struct json_span {
+    const char *data;
+    size_t length;
+};
+
+struct json_scan_error {
+    size_t offset;
+    const char *reason; /* static */
+};
+
+/* Takes one member of the outermost object, in the order of the text. False stops the scan. */
+typedef bool json_member_function(void *context, struct json_span name, enum json_type type,
+                                  struct json_span value);
+
+/*
+ * Scans a text that must be one object and nothing else but whitespace. 0 when all of it is valid;
+ * 1 when `function` stopped it; -1 with *error when it is no valid JSON or no object (members
+ * before the error have been handed out already).
+ */
+int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
+                     struct json_scan_error *error);
+
+/*
+ * Decodes a string that was scanned: moves *string on over what it took, writes at most `room`
+ * bytes (room >= 4) to `out` and returns how many. Nothing is left to decode when string->length is
+ * 0.
+ */
+size_t json_decode(struct json_span *string, char *out, size_t room);
+
+/* Whether a scanned string, decoded, is `text`. */
+bool json_decodes_to(struct json_span string, const char *text);
+
+#endif

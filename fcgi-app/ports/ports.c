@@ -1,0 +1,201 @@
+/*
+ * bind_port and unbind_port: the target file is the binding. link(2) makes it whole or not at all
+ * and for one claimer only; nginx reads it for each connection, so there is nothing to tell
+ * anybody.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "common/cleanup.h"
+#include "common/error_text.h"
+#include "common/io.h"
+#include "common/tree.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/ports/ports.h"
+
+#define PORT_SIZE   8   /* five digits, a newline and a NUL */
+#define CLAIM_TRIES 100 /* against somebody who binds and unbinds all the time */
+
+static int port_directory = -1;
+static unsigned own_port;
+
+void port_init(int directory_fd, unsigned proxy_port)
+{
+    port_directory = directory_fd;
+    own_port = proxy_port;
+}
+
+/* 1..65535 in plain digits without leading zeros; 0 when `text` is no port. */
+static unsigned parse_port(const char *text)
+{
+    size_t length = strspn(text, "0123456789");
+    if (text[length] != '\0' || length == 0 || length > 5 || text[0] == '0') {
+        return 0;
+    }
+    unsigned long port = strtoul(text, NULL, 10);
+    return port <= 65535 ? (unsigned)port : 0;
+}
+
+/* ---- the target file ---- */
+
+/* What is bound, as its digits. 0, or -1 with errno. ENOENT: nothing; EBADMSG: what is there is not
+ * ours (who has the token can write here, by way of /proc/self/fd), and is none to nginx, either.
+ */
+static int read_target(char port[static PORT_SIZE])
+{
+    cleanup_fd int fd = openat(port_directory, PORT_TARGET_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    ssize_t length = io_read_full(fd, port, PORT_SIZE - 1);
+    if (length < 0) {
+        return -1;
+    }
+    port[length] = '\0';
+    port[strcspn(port, "\n")] = '\0';
+    if (parse_port(port) == 0) {
+        errno = EBADMSG;
+        return -1;
+    }
+    return 0;
+}
+
+/* Writes the file that is to become the target. `name` is then the caller's to unlink. */
+static int write_claim(char *name, size_t name_size, unsigned port)
+{
+    uint64_t random;
+    char text[PORT_SIZE];
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return -1;
+    }
+    (void)snprintf(name, name_size, ".claim-%016llx", (unsigned long long)random);
+    int length = snprintf(text, sizeof(text), "%u\n", port);
+    cleanup_fd int fd =
+        openat(port_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return -1;
+    }
+    /* nginx's workers, which may be another user, must be able to read it whatever our umask is */
+    if (fchmod(fd, 0644) != 0 || io_write_all(fd, text, (size_t)length) != 0 ||
+        close(steal_fd(&fd)) != 0) {
+        int number = errno;
+        (void)unlinkat(port_directory, name, 0);
+        errno = number;
+        return -1;
+    }
+    return 0;
+}
+
+/* 0: `port` is bound now. 1: another one is, in `current`. -1 with errno. */
+static int claim(unsigned port, char current[static PORT_SIZE])
+{
+    char name[40];
+    if (write_claim(name, sizeof(name), port) != 0) {
+        return -1;
+    }
+    int result = -1;
+    for (int attempt = 0; attempt < CLAIM_TRIES; attempt++) {
+        if (linkat(port_directory, name, port_directory, PORT_TARGET_FILE, 0) == 0) {
+            result = 0;
+            break;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+        if (read_target(current) == 0) {
+            result = 1;
+            break;
+        }
+        if (errno != ENOENT) { /* unbound meanwhile: try again */
+            break;
+        }
+    }
+    int number = errno;
+    (void)unlinkat(port_directory, name, 0);
+    errno = number;
+    return result;
+}
+
+/* ---- the endpoints ---- */
+
+/* Answers with `success` and two more strings, of which the second may be left out (NULL). */
+static void answer_port(struct request *request, int status, const char *const fields[static 4])
+{
+    cJSON *json = cJSON_CreateObject();
+    bool made = json != NULL && cJSON_AddBoolToObject(json, "success", status == 200) != NULL;
+    for (int i = 0; i < 4 && made && fields[i] != NULL; i += 2) {
+        made = cJSON_AddStringToObject(json, fields[i], fields[i + 1]) != NULL;
+    }
+    if (!made) {
+        cJSON_Delete(json);
+        json = NULL;
+    }
+    answer_json(request, status, json);
+}
+
+static void handle_bind_port(struct request *request)
+{
+    static const struct json_member members[] = {
+        {.name = "port", .kind = JSON_TEXT_OR_INT, .required = true, .missing = "Port is required"},
+    };
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, members, 1, JSON_ANSWER_FAILURE);
+    if (body == NULL) {
+        return;
+    }
+    const char *text = json_text(body, "port");
+    unsigned port = parse_port(text);
+    if (port == 0) {
+        answer_failure(request, 400, "Invalid port: a number from 1 to 65535 is expected");
+        return;
+    }
+    if (port == own_port) {
+        answer_failure(request, 400,
+                       "Port %u is the proxy's own: its connections would go round in a loop",
+                       port);
+        return;
+    }
+    char current[PORT_SIZE];
+    switch (claim(port, current)) {
+    case 0:
+        answer_port(request, 200,
+                    (const char *[]){"message", "Port binding configured", "port", text});
+        break;
+    case 1:
+        answer_port(request, 409,
+                    (const char *[]){"error", "Port already bound", "current_port", current});
+        break;
+    default:
+        answer_failure(request, 500, "The port could not be bound: %s", error_text(errno));
+    }
+}
+
+static void handle_unbind_port(struct request *request)
+{
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, NULL, 0, JSON_MAY_BE_EMPTY | JSON_ANSWER_FAILURE);
+    if (body == NULL) {
+        return;
+    }
+    /* Whatever it is: unbinding mends it. */
+    if (tree_remove(port_directory, PORT_TARGET_FILE) != 0) {
+        answer_failure(request, 500, "The port could not be unbound: %s", error_text(errno));
+        return;
+    }
+    answer_port(request, 200, (const char *[]){"message", "Port binding removed", NULL, NULL});
+}
+
+const struct endpoint bind_port_endpoint = {"/bind_port", METHOD_POST, handle_bind_port};
+const struct endpoint unbind_port_endpoint = {"/unbind_port", METHOD_POST, handle_unbind_port};

@@ -1,0 +1,215 @@
+/*
+ * What is known of background processes: all of them, one, or one at its end. Rendered as procd
+ * hands them out, one after the other.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/signal_name.h"
+#include "fcgi-app/commands/command.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/query.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/writer.h"
+#include "procd/log/event_id.h"
+#include "procd/wire/client.h"
+
+#define BUFFER ((size_t)16384)
+
+/* ---- rendering ---- */
+
+struct listing {
+    struct writer writer;
+    bool any;
+    int result; /* of the writer */
+};
+
+#define TIME_SIZE 40
+
+/* RFC 3339 in UTC with nanoseconds, as in the log. Returns `text`. */
+static const char *format_time(uint64_t ns, char text[TIME_SIZE])
+{
+    const uint64_t second = 1000000000;
+    time_t seconds = (time_t)(ns / second);
+    struct tm utc;
+    char date[sizeof("2025-11-04T12:34:56")] = "";
+    if (gmtime_r(&seconds, &utc) != NULL) {
+        (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+    }
+    (void)snprintf(text, TIME_SIZE, "%s.%09" PRIu64 "Z", date, ns % second);
+    return text;
+}
+
+static int write_text(struct writer *writer, const char *name, const char *text)
+{
+    return writer_format(writer, ",\"%s\":\"", name) < 0 ||
+                   writer_text(writer, text, strlen(text)) < 0 || writer_string(writer, "\"") < 0
+               ? -1
+               : 0;
+}
+
+static int write_end(struct writer *writer, const struct job *job)
+{
+    char ended_at[TIME_SIZE];
+    char signal[SIGNAL_NAME_SIZE];
+    if (job->status == JOB_RUNNING) {
+        return writer_string(writer, ",\"ended_at\":null,\"exit_code\":null,\"signal\":null,"
+                                     "\"reason\":null,\"cpu_user_ms\":null,\"cpu_system_ms\":null,"
+                                     "\"max_rss_kb\":null");
+    }
+    if (writer_format(writer, ",\"ended_at\":\"%s\",\"exit_code\":%d,\"signal\":",
+                      format_time(job->ended_at, ended_at), job->exit_code) < 0 ||
+        (job->signal == 0
+             ? writer_string(writer, "null")
+             : writer_format(writer, "\"%s\"", signal_name(job->signal, signal))) < 0) {
+        return -1;
+    }
+    return writer_format(writer,
+                         ",\"reason\":\"%s\",\"cpu_user_ms\":%" PRIu64 ",\"cpu_system_ms\":%" PRIu64
+                         ",\"max_rss_kb\":%" PRIu64,
+                         end_reason_name(job->reason), job->cpu_user_ms, job->cpu_system_ms,
+                         job->max_rss_kb);
+}
+
+/* Where the log begins and ends: the id of its oldest event, and the one the next will have. */
+static int write_log(struct writer *writer, const struct job *job)
+{
+    const struct job_position *position = &job->position;
+    if (!job->has_position) {
+        return writer_string(writer,
+                             ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
+    }
+    return writer_format(
+        writer,
+        ",\"log_first_id\":\"%.*s-%" PRIu64 "-%" PRIu64 "\",\"log_next_id\":\"%.*s-%" PRIu64
+        "-%" PRIu64 "\",\"lines_dropped\":%" PRIu64,
+        EVENT_TAG_LENGTH, job->id, position->first_offset, position->first_line, EVENT_TAG_LENGTH,
+        job->id, position->next_offset, position->next_line, position->lines_dropped);
+}
+
+static int write_job(struct writer *writer, const struct job *job)
+{
+    char started_at[TIME_SIZE];
+    if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
+                      job_status_name(job->status)) < 0 ||
+        write_text(writer, "command", job->command) < 0 ||
+        write_text(writer, "cwd", job->cwd) < 0 ||
+        writer_format(writer, ",\"started_at\":\"%s\"", format_time(job->started_at, started_at)) <
+            0 ||
+        write_end(writer, job) < 0 || write_log(writer, job) < 0) {
+        return -1;
+    }
+    return writer_string(writer, "}");
+}
+
+static void list_job(void *context, const struct job *job)
+{
+    struct listing *listing = context;
+    if (listing->result == 0 && ((listing->any && writer_string(&listing->writer, ",") < 0) ||
+                                 write_job(&listing->writer, job) < 0)) {
+        listing->result = -1;
+    }
+    listing->any = true;
+}
+
+/* Ends the answer that holds the jobs, or answers for what kept procd from handing them out. */
+static void finish(struct request *request, struct listing *listing, enum procd_result result,
+                   const char *id, const char *end)
+{
+    if (result == PROCD_NOT_FOUND) {
+        answer_error(request, 404, "process not found: %s", id);
+    } else if (result != PROCD_DONE && listing->writer.begun) {
+        log_request(LOG_ERR, request_id(request), "%s: procd went away", request_path(request));
+        request_abort(request); /* half a list must not look whole */
+    } else if (result != PROCD_DONE) {
+        answer_procd_failure(request, result);
+    } else if (listing->result == 0 && writer_string(&listing->writer, end) == 0) {
+        (void)writer_finish(&listing->writer);
+    }
+    writer_clear(&listing->writer);
+}
+
+static bool begin(struct request *request, struct listing *listing)
+{
+    *listing = (struct listing){.any = false};
+    if (writer_init(&listing->writer, request, BUFFER, false) < 0) {
+        answer_error(request, 500, "Out of memory");
+        return false;
+    }
+    return true;
+}
+
+/* ---- the endpoints ---- */
+
+static void list_processes(struct request *request)
+{
+    struct listing listing;
+    if (begin(request, &listing)) {
+        listing.result = writer_string(&listing.writer, "{\"processes\":[");
+        finish(request, &listing, procd_list(list_job, &listing), "", "]}");
+    }
+}
+
+const struct endpoint list_processes_endpoint = {"/list_processes", METHOD_GET, list_processes};
+
+static void get_process(struct request *request)
+{
+    struct listing listing;
+    cleanup_free char *id = NULL;
+    if (query_value(request_query(request), "id", &id) < 0) {
+        answer_error(request, 500, "Out of memory");
+    } else if (id == NULL || *id == '\0') {
+        answer_error(request, 400, "Process ID is required");
+    } else if (begin(request, &listing)) {
+        finish(request, &listing, procd_get(id, list_job, &listing), id, "");
+    }
+}
+
+const struct endpoint get_process_endpoint = {"/get_process", METHOD_GET, get_process};
+
+/* The client's leaving and the server's stop end the waiting. */
+static void wait_for(struct request *request, const char *id, int64_t timeout_ms)
+{
+    struct listing listing;
+    const struct pollfd others[] = {{.fd = request_fd(request), .events = POLLRDHUP},
+                                    {.fd = request_stop_fd(), .events = POLLIN}};
+    if (!begin(request, &listing)) {
+        return;
+    }
+    enum procd_result result = procd_wait(id, timeout_ms, others, 2, list_job, &listing);
+    if (result != PROCD_INTERRUPTED) {
+        finish(request, &listing, result, id, "");
+        return;
+    }
+    writer_clear(&listing.writer);
+    if (!request_gone(request)) {
+        answer_unavailable(request, "The server is stopping");
+    }
+}
+
+static void wait_process(struct request *request)
+{
+    static const struct json_member members[] = {
+        {.name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required"},
+        {.name = "timeout_ms", .kind = JSON_COUNT},
+    };
+    if (!request_may_last(request)) {
+        return;
+    }
+    cleanup_(json_freep) struct json_body *body = json_read(request, members, 2, 0);
+    if (body != NULL) {
+        /* JSON_COUNT_MAX ms are 285,000 years. */
+        bool is_bounded = json_is_given(body, "timeout_ms");
+        wait_for(request, json_text(body, "id"),
+                 is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
+    }
+}
+
+const struct endpoint wait_process_endpoint = {"/wait_process", METHOD_POST, wait_process};

@@ -1,0 +1,13 @@
+/*
+ * What GET /health?full=1 tells beyond the health.
+ */
+#ifndef FCGI_APP_STATUS_HEALTH_FULL_H
+#define FCGI_APP_STATUS_HEALTH_FULL_H
+
+struct cJSON;
+struct server_state;
+
+/* Appends it to `json`. 0, or -1 when memory is out. Thread-safe. */
+int health_full_describe(const struct server_state *state, struct cJSON *json);
+
+#endif

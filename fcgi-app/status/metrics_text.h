@@ -1,0 +1,21 @@
+/*
+ * The text of GET /metrics: the Prometheus text format, version 0.0.4. Every name begins with
+ * nginx_sandbox_; docs/metrics.md lists them.
+ */
+#ifndef FCGI_APP_STATUS_METRICS_TEXT_H
+#define FCGI_APP_STATUS_METRICS_TEXT_H
+
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+struct metrics;
+struct server_state;
+struct writer;
+
+/*
+ * Writes what was counted and the state: what is not known is left out, and so is what was never
+ * counted of requests. `label` names an endpoint by its number. 0, or -1 when the client left.
+ */
+int metrics_write(struct writer *writer, const struct metrics *metrics,
+                  const struct server_state *state, const char *(*label)(unsigned endpoint));
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * GET /metrics: what is counted and what is so now, for Prometheus. Who may ask is nginx's affair
+ * (nginx/snippets/metrics.conf), which adds its own figures.
+ */
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/metrics.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/writer.h"
+#include "fcgi-app/status/metrics_text.h"
+#include "fcgi-app/status/server_state.h"
+
+#define ANSWER_TIMEOUT_MS 2000
+
+/* More than it ever is, with every endpoint and status: so the answer leaves at once and cannot be
+ * cut in the middle of a number. */
+#define ANSWER_BUFFER ((size_t)131072)
+
+static const char *label(unsigned endpoint)
+{
+    return endpoint < ENDPOINT_COUNT ? endpoint_path(endpoint) : "other";
+}
+
+static void answer_metrics(struct request *request)
+{
+    struct metrics metrics;
+    struct server_state state;
+    struct writer writer;
+    if (writer_init(&writer, request, ANSWER_BUFFER, true) < 0) {
+        answer_error(request, 500, "Out of memory");
+        return;
+    }
+    (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less to tell */
+    metrics_take(&metrics);
+    if (request_begin(request, 200, METRICS_CONTENT_TYPE, NULL) == 0 &&
+        metrics_write(&writer, &metrics, &state, label) == 0) {
+        (void)writer_flush(&writer);
+    }
+    writer_clear(&writer);
+}
+
+const struct endpoint metrics_endpoint = {"/metrics", METHOD_GET, answer_metrics};

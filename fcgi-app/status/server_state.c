@@ -1,0 +1,50 @@
+/*
+ * Asking whoever counts it.
+ */
+#include "fcgi-app/status/server_state.h"
+
+#include "fcgi-app/http/admission.h"
+#include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/status/zombies.h"
+
+static void add_log(void *context, const struct job *job)
+{
+    int64_t *sum = context;
+    *sum += (int64_t)(job->position.next_offset - job->position.first_offset);
+}
+
+/* Bytes of all logs, -1 when procd does not tell. */
+static int64_t size_of_logs(void)
+{
+    int64_t sum = 0;
+    return procd_list(add_log, &sum) == PROCD_DONE ? sum : -1;
+}
+
+static const struct procd_status unknown = {.supervisor = -1,
+                                            .uptime_ms = -1,
+                                            .running = -1,
+                                            .runners = -1,
+                                            .idle_runners = -1,
+                                            .disk_free = -1,
+                                            .disk_total = -1};
+
+enum procd_result server_state_take(struct server_state *state, int timeout_ms)
+{
+    *state = (struct server_state){.zombies = -1,
+                                   .requests = fcgi_requests(),
+                                   .backlog = fcgi_backlog(),
+                                   .runs = admission_count(ADMISSION_RUN),
+                                   .streams = admission_count(ADMISSION_STREAM),
+                                   .log_bytes = -1};
+    enum procd_result result = procd_status(&state->procd, timeout_ms);
+    if (result != PROCD_DONE) {
+        state->procd = unknown;
+        return result;
+    }
+    if (state->procd.supervisor > 0) {
+        state->zombies = zombies_below(state->procd.supervisor);
+    }
+    state->has_procd = true;
+    state->log_bytes = size_of_logs();
+    return PROCD_DONE;
+}

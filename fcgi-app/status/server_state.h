@@ -1,0 +1,29 @@
+/*
+ * The state of the whole server at one moment, as fcgi-app and procd know it together: for
+ * GET /health?full=1 and GET /metrics.
+ */
+#ifndef FCGI_APP_STATUS_SERVER_STATE_H
+#define FCGI_APP_STATUS_SERVER_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "procd/wire/client.h"
+
+/* -1: not known. */
+struct server_state {
+    bool has_procd; /* it answered. Otherwise the next three are not known: */
+    struct procd_status procd;
+    int64_t zombies;   /* of the server and of commands */
+    int64_t log_bytes; /* of background processes, on disk */
+    int64_t requests;  /* in progress */
+    int64_t backlog;   /* connections that wait for fcgi-app */
+    int64_t runs;      /* foreground commands */
+    int64_t streams;   /* of logs */
+};
+
+/* Looks, and asks procd, which may take `timeout_ms` to answer the first time. What is not
+ * PROCD_DONE tells why it did not. Thread-safe. */
+enum procd_result server_state_take(struct server_state *state, int timeout_ms);
+
+#endif

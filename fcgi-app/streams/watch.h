@@ -1,0 +1,46 @@
+/*
+ * Watching directories for changes by inotify: one instance (the kernel allows a user only 128),
+ * one watch for each directory, however many watchers it has. A table belongs to one thread.
+ */
+#ifndef FCGI_APP_STREAMS_WATCH_H
+#define FCGI_APP_STREAMS_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+struct watch;
+
+/* Embedded in whoever watches a directory. */
+struct watcher {
+    struct watch *watch; /* NULL when it watches nothing */
+    LIST_ENTRY(watcher) siblings;
+};
+
+LIST_HEAD(watch_list, watch);
+
+#define WATCH_BUCKETS 256
+
+struct watch_table {
+    int fd;              /* the inotify instance, for poll(2); -1: nothing can be watched */
+    const char *ignored; /* changes of files of this name are not told; NULL: none is */
+    struct watch_list buckets[WATCH_BUCKETS];
+};
+
+/* `ignored` is borrowed. 0, or -1 with errno: the table is empty then and every watcher_add()
+ * fails. */
+int watch_table_init(struct watch_table *table, const char *ignored);
+void watch_table_clear(struct watch_table *table); /* without watchers */
+
+/*
+ * From now on each change of a file in the directory, and its removal, is told by
+ * watch_table_read(). 0, or -1 with errno when a limit of the kernel is reached.
+ */
+int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd);
+void watcher_remove(struct watch_table *table, struct watcher *watcher);
+
+/* Calls `changed` for the watchers of everything that changed since the last call; does not wait.
+ * `changed` must not add or remove watchers. 0, or -1 with errno. */
+int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *watcher));
+
+#endif

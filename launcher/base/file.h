@@ -1,0 +1,27 @@
+/*
+ * Whole small files and new directories, always relative to a directory's descriptor.
+ * Errors are errno; the callers say which file it was about.
+ */
+#ifndef LAUNCHER_BASE_FILE_H
+#define LAUNCHER_BASE_FILE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Reads a text of at most `most` bytes into a new NUL-terminated buffer that the caller frees. NULL
+ * with errno on error: EFBIG if there are more, EILSEQ if there is a NUL in it. */
+char *file_read(int directory, const char *path, size_t most);
+
+/* What such an errno says of a file. Not thread-safe (strerror). */
+const char *file_reason(int number);
+
+/* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
+int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);
+
+/* The same in the place of what is there, which is never seen half. (Before, it is PATH.new.) */
+int file_replace(int directory, const char *path, mode_t mode, const char *data, size_t length);
+
+/* Makes a directory with exactly this mode. 0, or -1 with errno. */
+int file_make_dir(int directory, const char *path, mode_t mode);
+
+#endif

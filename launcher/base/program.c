@@ -1,0 +1,92 @@
+/*
+ * One child at a time.
+ */
+#include "launcher/base/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+
+#define EXIT_NOT_EXECUTED 127
+
+static _Noreturn void execute(const char *const arguments[], int output)
+{
+    int nothing = open("/dev/null", O_RDONLY);
+    if (nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
+        dup2(output, STDERR_FILENO) >= 0) {
+        execvp(arguments[0],
+               (char *const *)(uintptr_t)arguments); /* which does not write to them */
+    }
+    _exit(EXIT_NOT_EXECUTED);
+}
+
+/* To the end, whatever room there is: nobody is to wait for a reader. */
+static void read_all(int fd, char *words, size_t size)
+{
+    char rest[512];
+    ssize_t length = words == NULL ? 0 : io_read_full(fd, words, size - 1);
+    if (words != NULL) {
+        words[length < 0 ? 0 : length] = '\0';
+    }
+    while (io_read_some(fd, rest, sizeof(rest)) > 0) {
+    }
+}
+
+/* Its exit status, or -1 with errno. */
+static int await_exit(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+    if (!WIFEXITED(status)) {
+        errno = ECANCELED;
+        return -1;
+    }
+    return WEXITSTATUS(status);
+}
+
+int program_run(const char *const arguments[], char *words, size_t size)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    cleanup_fd int output = ends[0];
+    pid_t child = fork();
+    if (child == 0) {
+        execute(arguments, ends[1]);
+    }
+    close_fd(&ends[1]);
+    if (child < 0) {
+        return -1;
+    }
+    read_all(output, words, size);
+    return await_exit(child);
+}
+
+int program_call(int (*function)(const void *argument), const void *argument)
+{
+    (void)fflush(stdout); /* or both would write it */
+    pid_t child = fork();
+    if (child == 0) {
+        int result = function(argument);
+        (void)fflush(stdout);
+        _exit(result);
+    }
+    return child < 0 ? -1 : await_exit(child);
+}
+
+bool program_unit_is(const char *question, const char *unit)
+{
+    const char *const arguments[] = {"systemctl", question, "--quiet", unit, NULL};
+    return program_run(arguments, NULL, 0) == 0;
+}

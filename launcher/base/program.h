@@ -1,0 +1,27 @@
+/*
+ * Running another program and reading what it says, or a part of this one apart.
+ */
+#ifndef LAUNCHER_BASE_PROGRAM_H
+#define LAUNCHER_BASE_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Runs arguments[0] (searched in PATH) without input and waits for it. `words` (may be NULL) gets
+ * the first size - 1 bytes of its standard output and error, NUL-terminated; the rest is thrown
+ * away. Returns its exit status, 127 when it cannot be executed; -1 with errno when it was ended by
+ * a signal or not started.
+ */
+int program_run(const char *const arguments[], char *words, size_t size);
+
+/*
+ * Calls a function in a process of its own, for what cannot be undone or done twice in one. Returns
+ * what it returned, at most 255; -1 with errno as above.
+ */
+int program_call(int (*function)(const void *argument), const void *argument);
+
+/* Whether systemctl(1) affirms this of the unit: `question` is is-active or is-enabled. */
+bool program_unit_is(const char *question, const char *unit);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * Reading KEY=value.
+ */
+#include "launcher/machine/environment_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "launcher/base/file.h"
+#include "launcher/base/trim.h"
+
+#define FILE_MOST (1 << 16) /* bytes */
+
+#define NAME "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+
+/* The value without the quotes around it; NULL for one that is not understood. */
+static char *unquote(char *value)
+{
+    char quote = *value;
+    if (quote == '"' || quote == '\'') {
+        size_t length = strlen(++value);
+        if (length == 0 || value[length - 1] != quote) {
+            return NULL;
+        }
+        value[length - 1] = '\0';
+    }
+    return strpbrk(value, "\\\"'") == NULL ? value : NULL;
+}
+
+/* One line; what is wrong with it, or NULL. */
+static const char *read_line(char *line)
+{
+    line = trim(line);
+    if (*line == '\0' || *line == '#' || *line == ';') {
+        return NULL;
+    }
+    size_t length = strspn(line, NAME);
+    if (length == 0 || line[length] != '=') {
+        return "is not KEY=value";
+    }
+    line[length] = '\0';
+    char *value = unquote(trim(line + length + 1));
+    if (value == NULL) {
+        return "has a quote or a backslash where there may be none";
+    }
+    return setenv(line, value, 0) == 0 ? NULL : strerror(errno);
+}
+
+int environment_file_read(const char *path)
+{
+    cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
+    if (text == NULL && errno == ENOENT) {
+        return 0;
+    }
+    if (text == NULL) {
+        log_line("%s: %s", path, file_reason(errno));
+        return -1;
+    }
+    int number = 1;
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
+        number++;
+    }
+    /* From the last line to the first: of two values for a name the last counts. */
+    for (char *line = NULL; line != text; number--) {
+        char *end = strrchr(text, '\n');
+        line = end == NULL ? text : end + 1;
+        const char *wrong = read_line(line);
+        if (wrong != NULL) {
+            log_line("%s: line %d %s", path, number, wrong);
+            return -1;
+        }
+        if (end != NULL) {
+            *end = '\0';
+        }
+    }
+    return 1;
+}

@@ -1,0 +1,331 @@
+/*
+ * Reading the directory of settings.
+ */
+#include "launcher/machine/installation.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/run_files.h"
+#include "launcher/machine/environment_file.h"
+#include "launcher/machine/sandbox_map.h"
+#include "launcher/pool/claim.h"
+#include "launcher/start/run_dir.h"
+
+#define LOCK_FILE ".lock" /* in `etc` */
+
+#define SHARED_NAME "nginx-sandbox" /* of the file with the settings of all */
+#define MAP_NAME    "map"
+
+#define ROUTE_BY "SANDBOX_ROUTE_BY"
+
+#define CREDENTIALS "CREDENTIALS_DIRECTORY" /* systemd.exec(5) */
+
+bool installation_is_name(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 0 && length <= SANDBOX_NAME_MOST && name[0] != '-' &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0' &&
+           strcmp(name, SHARED_NAME) != 0 && strcmp(name, MAP_NAME) != 0;
+}
+
+/* Cuts `suffix` off a file's name into `name`; false if it has not got it or is far too long. */
+static bool without_suffix(const char *file, const char *suffix, char name[NAME_MAX + 1])
+{
+    size_t length = strlen(file);
+    size_t cut = strlen(suffix);
+    if (length <= cut || length > NAME_MAX || strcmp(file + length - cut, suffix) != 0) {
+        return false;
+    }
+    memcpy(name, file, length - cut);
+    name[length - cut] = '\0';
+    return true;
+}
+
+static int is_secret(const struct dirent *entry)
+{
+    char name[NAME_MAX + 1] = "";
+    return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".secret", name);
+}
+
+static int is_settings(const struct dirent *entry)
+{
+    char name[NAME_MAX + 1] = "";
+    return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".conf", name) &&
+           strcmp(name, SHARED_NAME) != 0 && strcmp(name, MAP_NAME) != 0;
+}
+
+static void free_entries(struct dirent **entries, int count)
+{
+    for (int i = 0; i < count; i++) {
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static bool has_sandbox(const struct installation *installation, const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; i < installation->count; i++) {
+        found |= strcmp(installation->sandboxes[i].name, name) == 0;
+    }
+    return found;
+}
+
+static int by_name(const void *one, const void *other)
+{
+    const struct installed_sandbox *a = one;
+    const struct installed_sandbox *b = other;
+    return strcmp(a->name, b->name);
+}
+
+/* A sandbox for each file NAME.secret in `directory` that there is none for yet. */
+static int add_sandboxes(struct installation *installation, const char *directory)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(directory, &entries, is_secret, NULL);
+    if (count < 0) {
+        log_line("%s: %m", directory);
+        return -1;
+    }
+    int result = 0;
+    struct installed_sandbox *sandboxes =
+        reallocarray(installation->sandboxes, installation->count + (size_t)count + 1,
+                     sizeof(*installation->sandboxes));
+    if (sandboxes == NULL) {
+        log_line("%s: %m", directory);
+        result = -1;
+    } else {
+        installation->sandboxes = sandboxes;
+    }
+    for (int i = 0; result == 0 && i < count; i++) {
+        char name[NAME_MAX + 1] = "";
+        (void)without_suffix(entries[i]->d_name, ".secret", name);
+        if (!installation_is_name(name)) {
+            log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
+                     directory, entries[i]->d_name, SANDBOX_NAME_MOST);
+            result = -1;
+        } else if (!has_sandbox(installation, name)) {
+            struct installed_sandbox *added = &installation->sandboxes[installation->count++];
+            *added = (struct installed_sandbox){0};
+            memcpy(added->name, name, strlen(name) + 1);
+        }
+    }
+    free_entries(entries, count);
+    return result;
+}
+
+/* `credentials` is NULL, or the directory where systemd has put those of this process. */
+static int find_sandboxes(struct installation *installation, const char *etc,
+                          const char *credentials)
+{
+    if (add_sandboxes(installation, etc) < 0 ||
+        (credentials != NULL && add_sandboxes(installation, credentials) < 0)) {
+        return -1;
+    }
+    if (installation->count == 0) {
+        log_line("%s: there is no sandbox: no NAME.secret", etc);
+        return -1;
+    }
+    qsort(installation->sandboxes, installation->count, sizeof(*installation->sandboxes), by_name);
+    return 0;
+}
+
+/* Settings of a sandbox that is none are a mistake. */
+static int check_settings_files(const struct installation *installation, const char *etc)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(etc, &entries, is_settings, alphasort);
+    if (count < 0) {
+        log_line("%s: %m", etc);
+        return -1;
+    }
+    int result = 0;
+    for (int i = 0; result == 0 && i < count; i++) {
+        char name[NAME_MAX + 1] = "";
+        (void)without_suffix(entries[i]->d_name, ".conf", name);
+        if (!has_sandbox(installation, name)) {
+            log_line("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
+            result = -1;
+        }
+    }
+    free_entries(entries, count);
+    return result;
+}
+
+/* Settings from the environment, which the caller has filled. `name` is the file's that is to
+ * blame. */
+static int take_settings(struct settings *settings, const char *etc, const char *name)
+{
+    char error[256];
+    if (settings_read(settings, error, sizeof(error)) < 0) {
+        log_line("%s/%s.conf: %s", etc, name, error);
+        return -1;
+    }
+    settings->user = NULL; /* the environment's text, which does not stay */
+    settings->cgroup = NULL;
+    return 0;
+}
+
+static int read_file(const char *etc, const char *name)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
+    return environment_file_read(path);
+}
+
+static int take_metrics(struct installation *installation, const char *etc)
+{
+    char error[256];
+    if (metrics_address_read(installation->metrics, error, sizeof(error)) < 0) {
+        log_line("%s/" SHARED_NAME ".conf: %s", etc, error);
+        return -1;
+    }
+    return 0;
+}
+
+static int read_shared(struct installation *installation, const char *etc)
+{
+    (void)clearenv();
+    if (read_file(etc, SHARED_NAME) < 0 ||
+        take_settings(&installation->settings, etc, SHARED_NAME) < 0 ||
+        take_metrics(installation, etc) < 0 ||
+        prefixes_read(&installation->prefixes, getenv(PREFIX_VARIABLE), false) < 0) {
+        return -1;
+    }
+    const char *key = getenv(ROUTE_BY);
+    key = key == NULL || *key == '\0' ? "host" : key;
+    if (key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0') {
+        log_line(ROUTE_BY " must be the name of an nginx variable, such as host or "
+                          "http_x_routing_key");
+        return -1;
+    }
+    installation->map_key = strdup(key);
+    if (installation->map_key == NULL) {
+        log_line(ROUTE_BY ": %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* What is nginx's is for all alike. */
+static int refuse_shared(const char *etc, const char *name)
+{
+    static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
+                                         METRICS_VARIABLE,          "SANDBOX_MAX_BODY",
+                                         "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT"};
+    for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
+        if (getenv(shared[i]) != NULL) {
+            log_line("%s/%s.conf: nginx has one %s for all sandboxes: it belongs into %s.conf", etc,
+                     name, shared[i], SHARED_NAME);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_sandbox(struct installation *installation, struct installed_sandbox *sandbox,
+                        const char *etc, const char *state, const char *credentials)
+{
+    char path[PATH_MAX];
+    if (credentials == NULL ||
+        snprintf(path, sizeof(path), "%s/%s.secret", credentials, sandbox->name) < 0 ||
+        access(path, F_OK) < 0) {
+        (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
+    }
+    (void)clearenv();
+    if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
+        read_file(etc, SHARED_NAME) < 0 ||
+        take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
+        secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
+        return -1;
+    }
+    const char *mode = getenv(AUTH_MODE_VARIABLE);
+    if (mode != NULL && *mode != '\0' && strcmp(mode, "secret") != 0) {
+        log_line("%s/%s.conf: " AUTH_MODE_VARIABLE "=%s is for a server of its own", etc,
+                 sandbox->name, mode);
+        return -1;
+    }
+    int length = snprintf(sandbox->run, sizeof(sandbox->run), "%s/%s", state, sandbox->name);
+    if (length > RUN_DIR_MOST) {
+        log_line("%s: is too long for the sockets in it", sandbox->run);
+        return -1;
+    }
+    return 0;
+}
+
+static int check_ports(const struct installation *installation)
+{
+    unsigned metrics = metrics_address_port(installation->metrics);
+    for (size_t i = 0; i < installation->count; i++) {
+        const struct installed_sandbox *one = &installation->sandboxes[i];
+        if (one->settings.proxy_port == metrics) {
+            log_line(METRICS_VARIABLE " has the PROXY_PORT of %s, %u: it needs a port of its own",
+                     one->name, metrics);
+            return -1;
+        }
+        for (size_t j = 0; j < i; j++) {
+            const struct installed_sandbox *other = &installation->sandboxes[j];
+            if (one->settings.proxy_port == other->settings.proxy_port) {
+                log_line("%s and %s have the same PROXY_PORT, %llu: set it in %s.conf", other->name,
+                         one->name, (unsigned long long)one->settings.proxy_port, one->name);
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+int installation_lock(int directory, const char *etc)
+{
+    cleanup_fd int lock =
+        openat(directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0) {
+        log_line("%s/" LOCK_FILE ": %m", etc);
+        return -1;
+    }
+    return steal_fd(&lock);
+}
+
+int installation_read(struct installation *installation, const char *etc, const char *state)
+{
+    const char *set = getenv(CREDENTIALS);
+    cleanup_free char *credentials = set == NULL ? NULL : strdup(set);
+    *installation = (struct installation){0};
+    if (set != NULL && credentials == NULL) {
+        log_line(CREDENTIALS ": %m");
+        return -1;
+    }
+    if (secret_make_salt(&installation->salt) < 0 ||
+        find_sandboxes(installation, etc, credentials) < 0 ||
+        check_settings_files(installation, etc) < 0 || read_shared(installation, etc) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < installation->count; i++) {
+        if (read_sandbox(installation, &installation->sandboxes[i], etc, state, credentials) < 0) {
+            return -1;
+        }
+    }
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/" MAP_NAME ".conf", etc);
+    installation->map_entries = sandbox_map_read(path, installation);
+    return installation->map_entries == NULL ? -1 : check_ports(installation);
+}
+
+void installation_free(struct installation *installation)
+{
+    free(installation->sandboxes);
+    prefixes_free(&installation->prefixes);
+    free(installation->map_key);
+    free(installation->map_entries);
+    *installation = (struct installation){0};
+}

@@ -1,0 +1,69 @@
+/*
+ * What the directory of settings (/etc/nginx-sandbox) says of the sandboxes on a machine whose
+ * nginx serves them: their names, settings and secrets, and which requests are for which.
+ *
+ *     nginx-sandbox.conf   settings of all, in the form of systemd's EnvironmentFile
+ *     NAME.conf            settings of one, which override these
+ *     NAME.secret          its secrets, one a line
+ *     map.conf             lines of an nginx map: whom a request is for
+ *
+ * A systemd credential NAME.secret (systemd.exec(5)) comes before the file of that name.
+ */
+#ifndef LAUNCHER_MACHINE_INSTALLATION_H
+#define LAUNCHER_MACHINE_INSTALLATION_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/settings.h"
+#include "launcher/render/metrics_address.h"
+#include "launcher/render/prefix.h"
+#include "launcher/secrets/secret.h"
+
+#define SANDBOX_NAME_MOST 32 /* bytes */
+#define DEFAULT_SANDBOX   "default"
+
+/* Where a package has them. */
+#define DEFAULT_ETC   "/etc/nginx-sandbox"
+#define DEFAULT_STATE "/var/lib/nginx-sandbox"
+
+/* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not as a file that means something? */
+bool installation_is_name(const char *name);
+
+struct installed_sandbox {
+    char name[SANDBOX_NAME_MOST + 1];
+    char run[PATH_MAX];       /* its run directory */
+    struct settings settings; /* without the texts, which are NULL */
+    struct secrets secrets;
+};
+
+struct installation {
+    struct installed_sandbox *sandboxes; /* in the order of their names */
+    size_t count;
+    struct settings settings;           /* of all; without the texts */
+    struct secret_salt salt;            /* of all digests */
+    struct prefixes prefixes;           /* SANDBOX_PREFIX */
+    char *map_key;                      /* SANDBOX_ROUTE_BY */
+    char *map_entries;                  /* map.conf, or what it is without one */
+    char metrics[METRICS_ADDRESS_SIZE]; /* SANDBOX_METRICS_LISTEN */
+};
+
+/*
+ * Waits to be the only one who changes what is in `etc`, of which `directory` is a descriptor. A
+ * descriptor (CLOEXEC) that holds the lock, or -1 after one line to standard error. The lock is a
+ * file that only root can open: whoever can read the directory could lock that, and keep the
+ * operator out.
+ */
+int installation_lock(int directory, const char *etc);
+
+/*
+ * Reads `etc`; the run directories lie in `state`, an absolute path. It empties the environment,
+ * and leaves what it read last in there. 0, or -1 after one line to standard error. Free with
+ * installation_free() either way. Not thread-safe.
+ */
+int installation_read(struct installation *installation, const char *etc, const char *state);
+
+void installation_free(struct installation *installation);
+
+#endif

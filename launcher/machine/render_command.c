@@ -1,0 +1,172 @@
+/*
+ * Writing ETC/nginx: into a directory beside it, which then takes its place.
+ */
+#include "launcher/machine/render_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/directory.h"
+#include "common/logger.h"
+#include "launcher/base/file.h"
+#include "launcher/base/subcommand.h"
+#include "launcher/machine/installation.h"
+#include "launcher/render/render.h"
+#include "launcher/start/layout.h"
+#include "launcher/start/listener.h"
+#include "launcher/start/run_dir.h"
+
+/* In ETC: what nginx includes, and what is to become that. */
+#define TARGET "nginx"
+#define STAGE  ".nginx.new"
+
+/* Nginx is to find it from wherever it is started, and read every character as it is. */
+static int check_path(const char *option, const char *path)
+{
+    if (path[0] == '/' && run_dir_is_plain_path(path) && strlen(path) < PATH_MAX - NAME_MAX) {
+        return 0;
+    }
+    log_line("%s must be an absolute path of plain characters", option);
+    return -1;
+}
+
+static int fail(const char *etc, const char *name)
+{
+    log_line("%s/%s: %m", etc, name);
+    return -1;
+}
+
+/* Removes the stage, if it is there. */
+static int remove_stage(int directory)
+{
+    cleanup_fd int stage =
+        openat(directory, STAGE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (stage < 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return directory_empty(stage) < 0 ? -1 : unlinkat(directory, STAGE, AT_REMOVEDIR);
+}
+
+/* The three files that the operator's nginx includes. */
+static int write_entrances(int stage, const char *path)
+{
+    static const char *const names[] = {"http.conf", "server.conf", "stream.conf"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char line[PATH_MAX + 100];
+        int length = snprintf(line, sizeof(line), "include %s/snippets/%s;\n", path, names[i]);
+        if (file_write(stage, names[i], 0644, line, (size_t)length) < 0) {
+            return fail(path, names[i]);
+        }
+    }
+    return 0;
+}
+
+/* Fills the stage with files that call themselves ETC/nginx. */
+static int fill(int stage, const struct installation *installation, const char *etc)
+{
+    static struct layout layout;
+    char path[PATH_MAX];
+    struct rendered_sandbox *sandboxes = calloc(installation->count, sizeof(*sandboxes));
+    if (sandboxes == NULL) {
+        return fail(etc, STAGE);
+    }
+    (void)snprintf(path, sizeof(path), "%s/" TARGET, etc);
+    for (size_t i = 0; i < installation->count; i++) {
+        const struct installed_sandbox *sandbox = &installation->sandboxes[i];
+        sandboxes[i] =
+            (struct rendered_sandbox){.name = sandbox->name,
+                                      .run = sandbox->run,
+                                      .proxy_port = (unsigned)sandbox->settings.proxy_port,
+                                      .secrets = &sandbox->secrets};
+    }
+    const struct rendering rendering = {.directory = stage,
+                                        .path = path,
+                                        .layout = &layout,
+                                        .settings = &installation->settings,
+                                        .sandboxes = sandboxes,
+                                        .count = installation->count,
+                                        .salt = &installation->salt,
+                                        .prefixes = &installation->prefixes,
+                                        .map_key = installation->map_key,
+                                        .map_entries = installation->map_entries,
+                                        .metrics = installation->metrics,
+                                        .has_ipv6 = listener_has_ipv6()};
+    int result = -1;
+    if (layout_find_tree(&layout) == 0 &&
+        (!render_needs_http_js(&rendering) || layout_find_http_js() == 0) &&
+        render_snippets(&rendering) == 0) {
+        result = write_entrances(stage, path);
+    }
+    free(sandboxes);
+    return result;
+}
+
+/* The stage becomes ETC/nginx and what was that becomes the stage, in one step: a start of nginx
+ * always finds some. On the disk before, or a crash might leave empty files. */
+static int take_place(int directory, int stage)
+{
+    if (syncfs(stage) < 0) {
+        return -1;
+    }
+    if (renameat2(directory, STAGE, directory, TARGET, RENAME_EXCHANGE) == 0) {
+        return 0;
+    }
+    return errno == ENOENT ? renameat2(directory, STAGE, directory, TARGET, RENAME_NOREPLACE) : -1;
+}
+
+static int write_all(int directory, const struct installation *installation, const char *etc)
+{
+    if (remove_stage(directory) < 0 || file_make_dir(directory, STAGE, 0755) < 0) {
+        return fail(etc, STAGE);
+    }
+    cleanup_fd int stage = openat(directory, STAGE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = -1;
+    if (stage < 0) {
+        (void)fail(etc, STAGE);
+    } else if (fill(stage, installation, etc) == 0) {
+        result = take_place(directory, stage);
+        if (result < 0) {
+            (void)fail(etc, TARGET);
+        }
+    }
+    if (remove_stage(directory) < 0) {
+        (void)fail(etc, STAGE);
+    }
+    return result;
+}
+
+int render_installation(int directory, const char *etc, const char *state)
+{
+    struct installation installation;
+    if (check_path("--etc", etc) < 0 || check_path("--state", state) < 0) {
+        return -1;
+    }
+    int result = installation_read(&installation, etc, state);
+    if (result == 0) {
+        result = write_all(directory, &installation, etc);
+    }
+    installation_free(&installation);
+    return result;
+}
+
+int render_command(int argc, char **argv)
+{
+    struct subcommand_places places;
+    if (subcommand_places(argc, argv, "es", &places) != argc) {
+        return subcommand_misused(argv[0]);
+    }
+    cleanup_fd int directory = open(places.etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) {
+        log_line("%s: %m", places.etc);
+        return 1;
+    }
+    cleanup_fd int lock = installation_lock(directory, places.etc);
+    return lock >= 0 && render_installation(directory, places.etc, places.state) == 0 ? 0 : 1;
+}

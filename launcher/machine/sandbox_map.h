@@ -1,0 +1,18 @@
+/*
+ * map.conf: which requests are for which sandbox, in lines of an nginx map.
+ *
+ *     one.example.org   one;      # a host, or whatever SANDBOX_ROUTE_BY names
+ *     "~^two[.-]"       two;      # a regular expression
+ *     default           one;      # without it others are nobody's
+ */
+#ifndef LAUNCHER_MACHINE_SANDBOX_MAP_H
+#define LAUNCHER_MACHINE_SANDBOX_MAP_H
+
+#include "launcher/machine/installation.h"
+
+/* The entries as nginx takes them: only such as name one of the sandboxes. Without a file, or
+ * without an entry in it, all requests are for `default`. NULL after one line to standard error;
+ * the caller frees. */
+char *sandbox_map_read(const char *path, const struct installation *installation);
+
+#endif

@@ -1,0 +1,241 @@
+/*
+ * nginx-sandbox secret init|rotate|retire [NAME]: the file of a sandbox's secrets, one a line. The
+ * first is the current one; the others, former ones, are still valid. nginx knows digests of them
+ * only, so each change is rendered, and nginx, if it runs and takes the result, reloads.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "launcher/base/file.h"
+#include "launcher/base/program.h"
+#include "launcher/base/subcommand.h"
+#include "launcher/machine/installation.h"
+#include "launcher/machine/render_command.h"
+#include "launcher/secrets/secret.h"
+
+#define FILE_MOST ((size_t)64 * 1024)
+
+struct secret_file {
+    const char *etc;
+    const char *sandbox;
+    char name[SANDBOX_NAME_MOST + 16]; /* in `etc` */
+    int directory;                     /* that is `etc` */
+    int lock;                          /* of `etc`, until nginx is asked to reload */
+    char *content;                     /* NULL: there is no such file */
+};
+
+static int fail(const struct secret_file *file)
+{
+    log_line("%s/%s: %s", file->etc, file->name, file_reason(errno));
+    return -1;
+}
+
+/* ---- the file ---- */
+
+/* Puts `content` in the place of the file at once, for root alone, and on the disk. */
+static int replace(const struct secret_file *file, const char *content)
+{
+    if (file_replace(file->directory, file->name, 0600, content, strlen(content)) < 0 ||
+        syncfs(file->directory) < 0) {
+        return fail(file);
+    }
+    return 0;
+}
+
+/* The length of the first line with its newline, which the last one may lack. */
+static size_t first_line(const char *content)
+{
+    size_t length = strcspn(content, "\n");
+    return content[length] == '\n' ? length + 1 : length;
+}
+
+static void forget(char **content)
+{
+    if (*content != NULL) {
+        explicit_bzero(*content, strlen(*content));
+        free(*content);
+        *content = NULL;
+    }
+}
+
+/* ---- what the file becomes: a text that the caller frees, or NULL with a line ---- */
+
+static char *with_new_secret(const struct secret_file *file)
+{
+    char fresh[SECRET_MADE];
+    char *content = NULL;
+    const char *current = file->content == NULL ? "" : file->content;
+    if (secret_make(fresh) < 0) {
+        return NULL;
+    }
+    if (asprintf(&content, "%s\n%.*s", fresh, (int)first_line(current), current) < 0) {
+        content = NULL;
+        log_line("secret: %m");
+    }
+    explicit_bzero(fresh, sizeof(fresh));
+    return content;
+}
+
+static char *with_current_alone(const struct secret_file *file)
+{
+    char *content = strndup(file->content, first_line(file->content));
+    if (content == NULL) {
+        log_line("secret: %m");
+    }
+    return content;
+}
+
+/* ---- nginx ---- */
+
+/* It empties the environment. */
+static int render(const void *argument)
+{
+    const struct secret_file *file = argument;
+    return render_installation(file->directory, file->etc, DEFAULT_STATE) == 0 ? 0 : 1;
+}
+
+/* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
+static int reload(void)
+{
+    static const char *const test[] = {"nginx", "-t", "-q", NULL};
+    static const char *const order[] = {"systemctl", "reload", "nginx", NULL};
+    char words[4096];
+    if (!program_unit_is("is-active", "nginx")) {
+        return 0;
+    }
+    if (program_run(test, words, sizeof(words)) != 0) {
+        (void)fputs(words, stderr);
+        log_line("nginx does not take its configuration, and goes on with the one that it has");
+        return -1;
+    }
+    if (program_run(order, words, sizeof(words)) != 0) {
+        (void)fputs(words, stderr);
+        log_line("nginx did not reload, and goes on with the configuration that it has");
+        return -1;
+    }
+    return 1;
+}
+
+/* Replaces the content, or leaves it as it was when it cannot be rendered. 1, 0 or -1 as above. */
+static int change(struct secret_file *file, const char *content)
+{
+    if (replace(file, content) < 0) {
+        return -1;
+    }
+    int rendered = program_call(render, file);
+    if (rendered < 0) {
+        log_line("cannot render: %m");
+    }
+    if (rendered != 0) {
+        if (file->content != NULL) {
+            (void)replace(file, file->content);
+        } else {
+            (void)unlinkat(file->directory, file->name, 0);
+        }
+        log_line("the secrets of %s are as they were", file->sandbox);
+        return -1;
+    }
+    close_fd(&file->lock); /* the operator may have made `render` a part of a reload */
+    /* Another directory is included by who knows which nginx. */
+    return strcmp(file->etc, DEFAULT_ETC) == 0 ? reload() : 0;
+}
+
+static const char *when(int reloaded)
+{
+    return reloaded > 0 ? "as of now" : "once nginx has read its configuration again";
+}
+
+/* ---- the actions ---- */
+
+static int init(struct secret_file *file)
+{
+    if (file->content != NULL) {
+        return 0;
+    }
+    char *content = with_new_secret(file);
+    int result = content == NULL ? -1 : replace(file, content);
+    forget(&content);
+    return result;
+}
+
+static int rotate(struct secret_file *file)
+{
+    char *content = with_new_secret(file);
+    int result = content == NULL ? -1 : change(file, content);
+    forget(&content);
+    if (result >= 0) {
+        (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
+                     file->sandbox, file->etc, file->name, when(result));
+        if (file->content != NULL && *file->content != '\0') {
+            (void)printf("The former one stays valid until: nginx-sandbox secret retire %s\n",
+                         file->sandbox);
+        }
+    }
+    return result;
+}
+
+static int retire(struct secret_file *file)
+{
+    if (file->content == NULL) {
+        errno = ENOENT;
+        return fail(file);
+    }
+    char *content = with_current_alone(file);
+    int result = content == NULL ? -1 : change(file, content);
+    forget(&content);
+    if (result >= 0) {
+        (void)printf("Only the current secret of %s is valid, %s.\n", file->sandbox, when(result));
+    }
+    return result;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(struct secret_file *file);
+} actions[] = {{"init", init}, {"rotate", rotate}, {"retire", retire}};
+
+static int act(int (*run)(struct secret_file *file), struct secret_file *file)
+{
+    cleanup_fd int directory = open(file->etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) {
+        log_line("%s: %m", file->etc);
+        return -1;
+    }
+    file->lock = installation_lock(directory, file->etc);
+    if (file->lock < 0) {
+        return -1;
+    }
+    file->directory = directory;
+    (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
+    file->content = file_read(directory, file->name, FILE_MOST);
+    int result = file->content == NULL && errno != ENOENT ? fail(file) : run(file);
+    forget(&file->content);
+    close_fd(&file->lock);
+    return result;
+}
+
+int secret_main(int count, char **arguments)
+{
+    struct subcommand_places places;
+    int first = subcommand_places(count, arguments, "e", &places);
+    int left = first == 0 ? 0 : count - first;
+    struct secret_file file = {.etc = places.etc, .sandbox = DEFAULT_SANDBOX, .directory = -1};
+    if (left == 2) {
+        file.sandbox = arguments[first + 1];
+    }
+    for (size_t i = 0; (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (strcmp(arguments[first], actions[i].name) == 0) {
+            return subcommand_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
+                       ? EXIT_SUCCESS
+                       : EXIT_FAILURE;
+        }
+    }
+    return subcommand_misused(arguments[0]);
+}

@@ -1,0 +1,124 @@
+/*
+ * nginx-sandbox status [NAME...]: what procd of each sandbox tells of itself and the others.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/logger.h"
+#include "common/run_files.h"
+#include "launcher/base/program.h"
+#include "launcher/base/subcommand.h"
+#include "launcher/machine/installation.h"
+#include "procd/wire/client.h"
+
+#define ANSWER_TIMEOUT_MS 2000
+
+#define EXIT_NOT_RUNNING 3 /* as systemctl(1) */
+
+static const char *state;
+
+static void print_daemon(const struct procd_status *status, const char *name)
+{
+    for (size_t i = 0; i < status->daemon_count; i++) {
+        const struct daemon_status *daemon = &status->daemons[i];
+        if (strcmp(daemon->name, name) == 0 && daemon->pid > 0) {
+            (void)printf("  %-9s pid %lld, restarts %lld, descriptors %lld, memory %lld KiB\n",
+                         name, (long long)daemon->pid, (long long)daemon->restarts,
+                         (long long)daemon->descriptors, (long long)daemon->rss_kb);
+            return;
+        }
+    }
+    (void)printf("  %-9s is not running\n", name);
+}
+
+/* A client of procd is one's for life. */
+static int print_sandbox(const void *argument)
+{
+    const char *name = argument;
+    char path[PATH_MAX];
+    struct procd_status status;
+    (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
+    if (procd_client_init(path) < 0) {
+        (void)printf("%s: %s\n", name,
+                     errno == ENOENT ? "does not run (systemctl start it)" : strerror(errno));
+        return EXIT_NOT_RUNNING;
+    }
+    if (procd_status(&status, ANSWER_TIMEOUT_MS) != PROCD_DONE) {
+        (void)printf("%s: procd does not answer\n", name);
+        return EXIT_NOT_RUNNING;
+    }
+    (void)printf("%s: running\n", name);
+    print_daemon(&status, "procd");
+    print_daemon(&status, "fcgi-app");
+    print_daemon(&status, "guard");
+    (void)printf("  jobs      %lld running; runners %lld, of which %lld wait for a command\n",
+                 (long long)status.running, (long long)status.runners,
+                 (long long)status.idle_runners);
+    (void)printf("  disk      %lld of %lld MiB free\n", (long long)(status.disk_free >> 20),
+                 (long long)(status.disk_total >> 20));
+    return EXIT_SUCCESS;
+}
+
+/* The exit status, the worse of this and `before`. */
+static int ask(const char *name, int before)
+{
+    int status = program_call(print_sandbox, name);
+    if (status < 0) {
+        log_line("%s: cannot ask: %m", name);
+        return EXIT_FAILURE;
+    }
+    return status > before ? status : before;
+}
+
+static int is_sandbox(const struct dirent *entry)
+{
+    return installation_is_name(entry->d_name);
+}
+
+static int ask_all(void)
+{
+    struct dirent **entries = NULL;
+    int result = EXIT_SUCCESS;
+    int count = scandir(state, &entries, is_sandbox, alphasort);
+    if (count < 0) {
+        log_line("%s: %m", state);
+        return EXIT_FAILURE;
+    }
+    for (int i = 0; i < count; i++) {
+        result = ask(entries[i]->d_name, result);
+        free(entries[i]);
+    }
+    free(entries);
+    if (count == 0) {
+        (void)puts("No sandbox has been started.");
+        return EXIT_NOT_RUNNING;
+    }
+    return result;
+}
+
+int status_main(int count, char **arguments)
+{
+    struct subcommand_places places;
+    int first = subcommand_places(count, arguments, "s", &places);
+    int result = EXIT_SUCCESS;
+    if (first == 0) {
+        return subcommand_misused(arguments[0]);
+    }
+    state = places.state;
+    if (first == count) {
+        return ask_all();
+    }
+    for (int i = first; i < count; i++) {
+        if (!subcommand_check_name(arguments[i])) {
+            return SUBCOMMAND_USAGE;
+        }
+        result = ask(arguments[i], result);
+    }
+    return result;
+}

@@ -1,0 +1,432 @@
+/*
+ * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
+ * and becomes s6-svscan, which runs nginx, fcgi-app, procd and guard in the foreground, and the
+ * service of a claim in a pool. Whatever is wrong is told in one line, before anything runs. With a
+ * subcommand it is something else: subcommand.h.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/keyctl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "common/run_files.h"
+#include "common/settings.h"
+#include "common/user.h"
+#include "launcher/base/file.h"
+#include "launcher/base/program.h"
+#include "launcher/base/subcommand.h"
+#include "launcher/machine/installation.h"
+#include "launcher/pool/claim.h"
+#include "launcher/render/metrics_address.h"
+#include "launcher/render/prefix.h"
+#include "launcher/render/render.h"
+#include "launcher/secrets/secret.h"
+#include "launcher/start/layout.h"
+#include "launcher/start/listener.h"
+#include "launcher/start/path_check.h"
+#include "launcher/start/ready.h"
+#include "launcher/start/run_cgroup.h"
+#include "launcher/start/run_dir.h"
+#include "launcher/start/sandbox_user.h"
+#include "launcher/start/services.h"
+#include "launcher/start/worker_user.h"
+#include "procd/cgroup/cgroup.h"
+#include "procd/process/supervisor.h"
+
+/* Where the run scripts in nginx/service/ find what they inherit. */
+enum {
+    FD_FCGI_APP = 3, /* fcgi-app's listening socket */
+    FD_PROCD = 4,    /* procd's listening socket */
+    FD_LOCK = 5,     /* the locked run directory */
+    FD_CLAIM = 6,    /* the listening socket of the service of a claim, if there is one; the last */
+};
+
+static const char usage[] =
+    "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
+    "       nginx-sandbox SUBCOMMAND [ARGUMENT...]\n"
+    "\n"
+    "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
+    "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required, but not in a pool),\n"
+    "PORT (3030), PROXY_PORT (3031),\n"
+    "SANDBOX_MAX_BODY (256m), SANDBOX_LOG_MAX (64m), SANDBOX_MAX_CONNECTIONS (4096),\n"
+    "SANDBOX_MAX_RUNS (1024), SANDBOX_MAX_JOBS (1024), SANDBOX_MAX_STREAMS (0: no limit),\n"
+    "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
+    "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
+    "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
+    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
+    "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_AUTH_MODE (secret),\n"
+    "SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
+    "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
+    "The subcommand render writes what an nginx includes that serves several sandboxes, and has\n"
+    "its settings in files; there SANDBOX_ROUTE_BY (host) is what a sandbox is chosen by.\n"
+    "\n"
+    "  --generate-secret   without a secret make one and print it\n"
+    "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n"
+    "\n"
+    "Subcommands, most of them for a machine with the package (SUBCOMMAND --help, "
+    "nginx-sandbox(8)):\n";
+
+static void print_usage(FILE *out)
+{
+    (void)fputs(usage, out);
+    subcommand_list(out);
+}
+
+struct options {
+    bool generate_secret;
+    bool without_nginx;
+};
+
+/* Ends the program on --help and on errors. */
+static struct options read_options(int argc, char **argv)
+{
+    static const struct option known[] = {{"generate-secret", no_argument, NULL, 'g'},
+                                          {"without-nginx", no_argument, NULL, 'w'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct options options = {0};
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        switch (option) {
+        case 'g':
+            options.generate_secret = true;
+            break;
+        case 'w':
+            options.without_nginx = true;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(0);
+        default:
+            print_usage(stderr);
+            exit(2);
+        }
+    }
+    if (optind < argc) {
+        print_usage(stderr);
+        exit(2);
+    }
+    return options;
+}
+
+/* Standard descriptors open, nothing else inherited, signals as a fresh process has them. What the
+ * run scripts look for is reserved, so that nothing else gets those numbers. */
+static int clean_process(void)
+{
+    int fd;
+    if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
+        log_line("close_range: %m");
+        return -1;
+    }
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd < FD_CLAIM && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
+    if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
+        log_line("/dev/null: %m");
+        return -1;
+    }
+    /* The session's keys are who started us's, and would be every command's (session-keyring(7)). A
+     * kernel or container without keys refuses. */
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < NSIG; number++) {
+        (void)signal(number, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own */
+    }
+    return 0;
+}
+
+/* Variables of a make that called us, and a PATH for s6 if there is none. */
+static int clean_environment(void)
+{
+    static const char *const names[] = {"MAKEFLAGS",     "MAKELEVEL",    "MFLAGS",
+                                        "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unsetenv(names[i]);
+    }
+    return setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0);
+}
+
+/* Runs nginx -t. Its words are shown only if it has complaints. */
+static int check_nginx(const struct layout *layout, const struct run_dir *run)
+{
+    char conf[PATH_MAX + 32];
+    char words[4096];
+    (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
+    const char *const arguments[] = {layout->nginx, "-t",      "-q", "-e", "stderr",
+                                     "-p",          run->path, "-c", conf, NULL};
+    int status = program_run(arguments, words, sizeof(words));
+    if (status < 0) {
+        log_line("nginx -t: %m");
+    } else if (status > 0) {
+        (void)io_write_all(STDERR_FILENO, words, strlen(words));
+        log_line("nginx does not take its configuration (%s)", conf);
+    }
+    return status == 0 ? 0 : -1;
+}
+
+/* What a start is made of. */
+struct start {
+    const struct run_dir *run;
+    const struct layout *layout;
+    const struct settings *settings;
+    const struct secret_salt *salt;
+    const struct secrets *secrets;
+    const struct worker_user *worker;
+    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
+    const struct user *user; /* whom commands run as; NULL: as we do */
+    const char *cwd;         /* where commands start; NULL: in our working directory */
+    bool with_nginx;         /* a service of ours, too */
+    bool pool;               /* the first token is the secret */
+    bool has_ipv6;
+};
+
+/* Can nginx have its ports? 0, or -1 after one line. */
+static int check_ports(const struct start *start)
+{
+    unsigned port = (unsigned)start->settings->port;
+    unsigned proxy_port = (unsigned)start->settings->proxy_port;
+    return !start->with_nginx ||
+                   (listener_check_port("PORT", port, start->has_ipv6) == 0 &&
+                    listener_check_port("PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
+                    metrics_address_check(start->metrics) == 0)
+               ? 0
+               : -1;
+}
+
+/* Tells procd who is the supervisor, which this process becomes. */
+static int note_supervisor(const struct run_dir *run)
+{
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
+        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
+        return -1;
+    }
+    return 0;
+}
+
+/* RUN/nginx/: one sandbox, which every request is for. */
+static int render(const struct start *start)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/nginx", start->run->path);
+    cleanup_fd int directory = openat(start->run->fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct prefixes prefixes;
+    if (directory < 0) {
+        log_line("%s: %m", path);
+        return -1;
+    }
+    if (prefixes_read(&prefixes, getenv(PREFIX_VARIABLE), start->with_nginx) < 0) {
+        return -1;
+    }
+    const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
+                                             .run = start->run->path,
+                                             .proxy_port = (unsigned)start->settings->proxy_port,
+                                             .secrets = start->secrets};
+    const struct rendering rendering = {.directory = directory,
+                                        .path = path,
+                                        .layout = start->layout,
+                                        .settings = start->settings,
+                                        .sandboxes = &sandbox,
+                                        .count = 1,
+                                        .salt = start->salt,
+                                        .prefixes = &prefixes,
+                                        .map_key = "host",
+                                        .map_entries = "default " DEFAULT_SANDBOX ";\n",
+                                        .metrics = start->metrics,
+                                        .has_ipv6 = start->has_ipv6};
+    int result = render_snippets(&rendering);
+    if (result == 0) {
+        result = render_frame(&rendering, start->with_nginx ? start->worker : NULL);
+    }
+    prefixes_free(&prefixes);
+    return result;
+}
+
+/* What nginx is to compare tokens with, by this salt or that of a claim; nothing yet in a `pool`
+ * that nobody has taken it from. */
+static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool generate, bool *pool)
+{
+    int found = claim_take(salt, secrets);
+    *pool = found > 0;
+    if (found != 0) {
+        return found < 0 ? -1 : 0;
+    }
+    return secret_take(salt, secrets, generate);
+}
+
+/* The file of a claim: where it lasts, and where commands cannot get at it. */
+static int check_claim(const struct start *start)
+{
+    const char *path = getenv(CLAIM_PATH_VARIABLE);
+    if (!start->pool) {
+        return 0;
+    }
+    if (claim_check_place(path, start->run->path) < 0) {
+        return -1;
+    }
+    char resolved[PATH_MAX];
+    if (start->user == NULL) {
+        return 0;
+    }
+    return path_check_made_again(start->user, path, resolved) < 0
+               ? -1
+               : setenv(CLAIM_PATH_VARIABLE, resolved, 1);
+}
+
+/* Opens a daemon's socket in the run directory, for this user and group, and puts it where the run
+ * scripts look for it. */
+static int hand_down_socket(const struct run_dir *run, const char *name, int target, uid_t user,
+                            gid_t group)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/%s", run->path, name);
+    cleanup_fd int fd =
+        listener_open_unix(path, target == FD_PROCD, group == (gid_t)-1 ? 0600 : 0660, user, group);
+    if (fd < 0) {
+        return -1;
+    }
+    if (dup2(fd, target) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* The sockets and the lock. */
+static int hand_down(const struct start *start)
+{
+    uid_t owner = start->user == NULL ? (uid_t)-1 : start->user->uid;
+    gid_t workers = start->worker->group;
+    if (hand_down_socket(start->run, RUN_FCGI_APP_SOCKET, FD_FCGI_APP, (uid_t)-1, workers) < 0 ||
+        hand_down_socket(start->run, RUN_PROCD_SOCKET, FD_PROCD, owner, (gid_t)-1) < 0 ||
+        (start->secrets->count == 0 &&
+         hand_down_socket(start->run, RUN_CLAIM_SOCKET, FD_CLAIM, (uid_t)-1, workers) < 0)) {
+        return -1;
+    }
+    if (dup2(start->run->fd, FD_LOCK) < 0) {
+        log_line("descriptors: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* Everything between the run directory and the supervisor. 0, or -1 after one line. */
+static int set_up(const struct start *start)
+{
+    if ((start->user != NULL &&
+         sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0) ||
+        run_dir_admit(start->run, start->user, start->worker->group) < 0) {
+        return -1;
+    }
+    if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||
+        note_supervisor(start->run) < 0 || render(start) < 0 ||
+        services_link(start->run, start->layout, start->cwd, start->with_nginx,
+                      start->secrets->count == 0) < 0 ||
+        (start->with_nginx && check_nginx(start->layout, start->run) < 0) || hand_down(start) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/*
+ * A second signal must not end `finish`, which s6-svscan becomes, before its first line. What is
+ * ignored stays so over exec, and a blocked signal reaches s6-svscan's signalfd even so
+ * (signalfd(2)). The run scripts give their programs the defaults back.
+ */
+static void ignore_stop_signals(void)
+{
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGQUIT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+}
+
+/* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
+ */
+static void supervise(const struct start *start)
+{
+    const struct run_dir *run = start->run;
+    char directory[PATH_MAX + 32];
+    (void)snprintf(directory, sizeof(directory), "%s/service", run->path);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_line("PR_SET_CHILD_SUBREAPER: %m");
+        return;
+    }
+    if (!start->with_nginx) {
+        (void)printf(
+            "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
+            run->path);
+        (void)fflush(stdout);
+    } else if (ready_announce(start->settings, run) < 0) {
+        return;
+    }
+    ignore_stop_signals();
+    execl(start->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
+    log_line("%s: %m", start->layout->s6_svscan);
+}
+
+int main(int argc, char **argv)
+{
+    logger_open("nginx-sandbox");
+    if (argc > 1 && argv[1][0] != '-') {
+        return subcommand_run(argc - 1, argv + 1);
+    }
+    struct options options = read_options(argc, argv);
+    static struct layout layout;
+    static struct run_dir run;
+    struct settings settings;
+    struct secret_salt salt;
+    struct secrets secrets;
+    struct worker_user worker;
+    char metrics[METRICS_ADDRESS_SIZE];
+    cleanup_user struct user user = {0};
+    bool can_enter_home;
+    struct start start = {.run = &run,
+                          .layout = &layout,
+                          .settings = &settings,
+                          .salt = &salt,
+                          .secrets = &secrets,
+                          .worker = &worker,
+                          .metrics = metrics,
+                          .with_nginx = !options.without_nginx,
+                          .has_ipv6 = listener_has_ipv6()};
+    if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0) {
+        return 1;
+    }
+    int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
+    if (has_user > 0) {
+        start.user = &user;
+        start.cwd = can_enter_home ? user.home : "/";
+    }
+    if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
+        take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
+        clean_process() < 0 || clean_environment() < 0 || check_ports(&start) < 0) {
+        return 1;
+    }
+    mode_t mask = umask(077);
+    if (run_dir_open(&run) < 0) {
+        return 1;
+    }
+    worker_user_choose(&worker, run.path);
+    if (set_up(&start) == 0) {
+        umask(mask);
+        supervise(&start);
+    }
+    (void)cgroup_remove(run.path, settings.cgroup);
+    run_dir_discard(&run);
+    return 1;
+}

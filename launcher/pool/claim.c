@@ -1,0 +1,201 @@
+/*
+ * The file of the claim.
+ */
+#include "launcher/pool/claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "launcher/base/file.h"
+
+#define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+static int fail(const char *path, const char *reason)
+{
+    log_line(CLAIM_PATH_VARIABLE ": %s: %s", path, reason);
+    return -1;
+}
+
+/* The directory that the file is in. */
+static int directory_of(const char *path, char directory[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    if (path[0] != '/' || slash[1] == '\0' || strlen(path) > PATH_MAX - sizeof(".new")) {
+        return fail(path, "must be the absolute path of a file");
+    }
+    (void)snprintf(directory, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return 0;
+}
+
+/* Takes the next word, which has exactly this size with the NUL. */
+static bool next_word(char **rest, char *word, size_t size)
+{
+    const char *found = strsep(rest, " \n");
+    if (found == NULL || strlen(found) != size - 1 || strspn(found, BASE64URL) != size - 1) {
+        return false;
+    }
+    memcpy(word, found, size);
+    return true;
+}
+
+int claim_read(const char *path, struct claim *claim)
+{
+    struct stat status;
+    if (lstat(path, &status) < 0) {
+        return errno == ENOENT ? 0 : fail(path, strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
+        return fail(path, "must be a file of who starts the server, and no one else's to read");
+    }
+    char version[2];
+    cleanup_free char *text = file_read(AT_FDCWD, path, 200);
+    char *rest = text;
+    if (text == NULL && errno != EFBIG && errno != EILSEQ) {
+        return fail(path, strerror(errno));
+    }
+    if (text == NULL || !next_word(&rest, version, sizeof(version)) || version[0] != '1' ||
+        !next_word(&rest, claim->salt.text, sizeof(claim->salt.text)) ||
+        !next_word(&rest, claim->digest.md5, sizeof(claim->digest.md5)) ||
+        !next_word(&rest, claim->digest.sha256, sizeof(claim->digest.sha256)) || rest == NULL ||
+        *rest != '\0') {
+        return fail(path, "is damaged: no claim of a sandbox is in it");
+    }
+    return 1;
+}
+
+/* What the file is called before it is whole. */
+static void draft_of(const char *path, char draft[PATH_MAX])
+{
+    (void)snprintf(draft, PATH_MAX, "%.*s.new", PATH_MAX - (int)sizeof(".new"), path);
+}
+
+/* The draft, on the disk: a file of our own, whatever had its name. */
+static int write_draft(const char *path, const struct claim *claim)
+{
+    if (unlink(path) < 0 && errno != ENOENT) {
+        return -1;
+    }
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || fchmod(fd, 0600) < 0 ||
+        dprintf(fd, "1 %s %s %s\n", claim->salt.text, claim->digest.md5, claim->digest.sha256) <
+            0) {
+        return -1;
+    }
+    return fsync(fd);
+}
+
+int claim_write(const char *path, const struct claim *claim)
+{
+    char draft[PATH_MAX];
+    char directory[PATH_MAX];
+    if (directory_of(path, directory) < 0) {
+        return -1;
+    }
+    draft_of(path, draft);
+    if (write_draft(draft, claim) < 0) {
+        (void)fail(draft, strerror(errno));
+        (void)unlink(draft);
+        return -1;
+    }
+    int linked = link(draft, path);
+    int reason = linked < 0 ? errno : 0;
+    (void)unlink(draft);
+    if (reason != 0) {
+        return reason == EEXIST ? 0 : fail(path, strerror(reason));
+    }
+    cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? fail(directory, strerror(errno)) : 1;
+}
+
+int claim_check_place(const char *path, const char *run)
+{
+    char directory[PATH_MAX];
+    char resolved[PATH_MAX];
+    size_t length = strlen(run);
+    if (directory_of(path, directory) < 0) {
+        return -1;
+    }
+    if (realpath(directory, resolved) == NULL) {
+        return fail(directory, strerror(errno));
+    }
+    if (strncmp(resolved, run, length) == 0 &&
+        (resolved[length] == '/' || resolved[length] == '\0')) {
+        return fail(path, "is in the run directory, which is emptied at every start");
+    }
+    return 0;
+}
+
+/* Better told at the start than to the first client. */
+static int try_draft(const char *path)
+{
+    static const struct claim none;
+    char draft[PATH_MAX];
+    draft_of(path, draft);
+    int result = write_draft(draft, &none);
+    if (result < 0) {
+        (void)fail(draft, strerror(errno));
+    }
+    (void)unlink(draft);
+    return result;
+}
+
+/* In pool mode there is no other secret. (An empty file counts as none, as it does otherwise.) */
+static int refuse_secret(void)
+{
+    const char *secret = getenv("SANDBOX_SECRET");
+    const char *file = getenv("SANDBOX_SECRET_FILE");
+    struct stat status;
+    if ((secret != NULL && *secret != '\0') ||
+        (file != NULL && *file != '\0' && (stat(file, &status) < 0 || status.st_size > 0))) {
+        log_line("set only one of %s and " AUTH_MODE_VARIABLE
+                 "=pool, where the first token is the secret",
+                 secret != NULL && *secret != '\0' ? "SANDBOX_SECRET" : "SANDBOX_SECRET_FILE");
+        return -1;
+    }
+    return 0;
+}
+
+int claim_take(struct secret_salt *salt, struct secrets *secrets)
+{
+    const char *mode = getenv(AUTH_MODE_VARIABLE);
+    const char *path = getenv(CLAIM_PATH_VARIABLE);
+    char directory[PATH_MAX];
+    struct claim claim;
+    if (mode == NULL || *mode == '\0' || strcmp(mode, "secret") == 0) {
+        return 0;
+    }
+    if (strcmp(mode, "pool") != 0) {
+        log_line(AUTH_MODE_VARIABLE " must be secret or pool");
+        return -1;
+    }
+    if (refuse_secret() < 0) {
+        return -1;
+    }
+    if (path == NULL || *path == '\0') {
+        log_line(CLAIM_PATH_VARIABLE " is not set: where " AUTH_MODE_VARIABLE
+                                     "=pool keeps the digest of "
+                                     "the first token");
+        return -1;
+    }
+    if (directory_of(path, directory) < 0) {
+        return -1;
+    }
+    int found = claim_read(path, &claim);
+    if (found == 0 && try_draft(path) < 0) {
+        return -1;
+    }
+    secrets->count = 0;
+    if (found > 0) {
+        *salt = claim.salt;
+        secrets->digests[secrets->count++] = claim.digest;
+    }
+    return found < 0 ? -1 : 1;
+}

@@ -1,0 +1,41 @@
+/*
+ * Pool mode (SANDBOX_AUTH_MODE=pool): a sandbox that was started without a secret belongs to the
+ * first token that comes. The claim is the salted digest of that token in the file
+ * SANDBOX_SECRET_PATH, which is made once, whole, and outlives the server. Mode 0600; one line:
+ *
+ *     1 SALT MD5 SHA256
+ */
+#ifndef LAUNCHER_POOL_CLAIM_H
+#define LAUNCHER_POOL_CLAIM_H
+
+#include <stdbool.h>
+
+#include "launcher/secrets/secret.h"
+
+#define AUTH_MODE_VARIABLE  "SANDBOX_AUTH_MODE"
+#define CLAIM_PATH_VARIABLE "SANDBOX_SECRET_PATH"
+
+struct claim {
+    struct secret_salt salt;
+    struct secret_digest digest;
+};
+
+/*
+ * Reads the settings. 0: no pool mode, and nothing is filled in. 1: pool mode, where `secrets` has
+ * the one of the claim with its salt, or none as long as nothing is claimed. -1 after one line to
+ * standard error: also for a secret beside it, and for a file that is no claim.
+ */
+int claim_take(struct secret_salt *salt, struct secrets *secrets);
+
+/* The file must outlive the server's run directory: 0, or -1 after one line to standard error if it
+ * is in there. */
+int claim_check_place(const char *path, const char *run);
+
+/* 1, 0 if there is no file, or -1 after one line to standard error. */
+int claim_read(const char *path, struct claim *claim);
+
+/* Makes the file, on the disk when this returns. 1, 0 if there is one already, which stays as it
+ * is, or -1 after one line to standard error. */
+int claim_write(const char *path, const struct claim *claim);
+
+#endif

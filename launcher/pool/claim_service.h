@@ -1,0 +1,13 @@
+/*
+ * The service that gives a sandbox of a pool to the first token (claim.h). nginx asks it by
+ * auth_request, over SCGI, as long as nothing is claimed, and goes by the digest itself afterwards.
+ * So who comes too late, or without a token, never gets as far as fcgi-app.
+ */
+#ifndef LAUNCHER_POOL_CLAIM_SERVICE_H
+#define LAUNCHER_POOL_CLAIM_SERVICE_H
+
+/* The arguments from the word `claim` on: -r and the run directory. Its listening socket is
+ * standard input. Ends by a signal, or with an exit status after one line to standard error. */
+int claim_service(int argc, char **argv);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * Reading SANDBOX_PREFIX.
+ */
+#include "launcher/render/prefix.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/logger.h"
+#include "launcher/base/trim.h"
+
+/* Characters that mean the same to nginx in a path, in a regular expression and without quotes. */
+#define PLAIN "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
+/* "" or "/a/b": what nginx has for a path once it has merged slashes. */
+static bool is_good(const char *path)
+{
+    while (*path == '/') {
+        size_t length = strspn(path + 1, PLAIN);
+        if (length == 0) {
+            return false;
+        }
+        path += 1 + length;
+    }
+    return *path == '\0';
+}
+
+static int add(struct prefixes *prefixes, char *path)
+{
+    size_t at = prefixes->count;
+    for (size_t i = 0; i < prefixes->count; i++) {
+        if (strcmp(prefixes->path[i], path) == 0) {
+            return 0;
+        }
+    }
+    if (prefixes->count == PREFIXES_MOST) {
+        log_line(PREFIX_VARIABLE " may name %d paths", PREFIXES_MOST);
+        return -1;
+    }
+    for (; at > 0 && strlen(prefixes->path[at - 1]) < strlen(path); at--) {
+        prefixes->path[at] = prefixes->path[at - 1];
+    }
+    prefixes->path[at] = path;
+    prefixes->count++;
+    return 0;
+}
+
+/* One of the list, with the spaces around it and a slash at its end. */
+static int read_one(struct prefixes *prefixes, char *path)
+{
+    path = trim(path);
+    size_t length = strlen(path);
+    if (length > 0 && path[length - 1] == '/') {
+        path[--length] = '\0';
+    } else if (length == 0) {
+        return 0;
+    }
+    if (!is_good(path)) {
+        log_line(PREFIX_VARIABLE
+                 " must be paths such as /sandbox, of letters, digits, - and _, with "
+                 "commas between them");
+        return -1;
+    }
+    return add(prefixes, path);
+}
+
+int prefixes_read(struct prefixes *prefixes, const char *setting, bool with_root)
+{
+    *prefixes = (struct prefixes){.text = strdup(setting == NULL ? "" : setting)};
+    if (prefixes->text == NULL) {
+        log_line(PREFIX_VARIABLE ": %m");
+        return -1;
+    }
+    char *end = prefixes->text + strlen(prefixes->text);
+    int result = 0;
+    char *rest = prefixes->text;
+    for (char *path; result == 0 && (path = strsep(&rest, ",")) != NULL;) {
+        result = read_one(prefixes, path);
+    }
+    if (result == 0 && (with_root || prefixes->count == 0)) {
+        result = add(prefixes, end);
+    }
+    if (result < 0) {
+        prefixes_free(prefixes);
+    }
+    return result;
+}
+
+void prefixes_free(struct prefixes *prefixes)
+{
+    free(prefixes->text);
+    *prefixes = (struct prefixes){0};
+}

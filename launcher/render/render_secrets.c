@@ -1,0 +1,112 @@
+/*
+ * What nginx knows of tokens: the digests that it compares with, and what it does with who has none
+ * of them.
+ */
+#include "launcher/render/generated.h"
+
+bool render_needs_http_js(const struct rendering *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->sandboxes[i].secrets->count > 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For who has no token of the sandbox; in a location, after token.conf. */
+static int generate_refusal(const struct rendering *r)
+{
+    return generated_text(r, "refuse.conf", 0644, "%s",
+                          "if ($nginx_sandbox_known = \"\") { return 401; }\n");
+}
+
+/* Nobody is known yet. Whoever brings a token asks for the sandbox. */
+static int generate_unclaimed(const struct rendering *r)
+{
+    if (generated_text(r, "secrets.conf", 0600, "map \"\" $nginx_sandbox_known {\n}\n") < 0 ||
+        generated_text(r, "token.conf", 0600, "%s", "") < 0) {
+        return -1;
+    }
+    return generated_text(r, "refuse.conf", 0644, "%s",
+                          "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
+                          "satisfy all;\n" /* whatever the server around it has */
+                          "auth_request /nginx_sandbox_claim;\n");
+}
+
+/* The location that is asked then. */
+int render_claim(const struct rendering *r)
+{
+    static const char name[] = "generated/claim.conf";
+    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
+                                          {DEFAULT_RUN_DIR, r->sandboxes[0].run}};
+    struct generated file;
+    generated_begin(&file, name);
+    if (r->sandboxes[0].secrets->count == 0) {
+        generated_append(r, &file, "templates/claim.conf", words, 2);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+/*
+ * $nginx_sandbox_known by secure_link, whose variable is about one digest and is the same for the
+ * whole request, however often it is asked. A sandbox that is none has no digest, and so no token.
+ * (A name of `default` alone would mean something to a map.)
+ */
+static int generate_secure_link(const struct rendering *r)
+{
+    static const char name[] = "generated/secrets.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fputs("map _$nginx_sandbox $nginx_sandbox_digest {\n", file.stream);
+        for (size_t i = 0; i < r->count; i++) {
+            (void)fprintf(file.stream, "_%s \"%s\";\n", r->sandboxes[i].name,
+                          r->sandboxes[i].secrets->digests[0].md5);
+        }
+        (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
+    }
+    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
+        return -1;
+    }
+    return generated_text(r, "token.conf", 0600,
+                          "secure_link $nginx_sandbox_digest;\n"
+                          "secure_link_md5 \"%s$http_authorization\";\n",
+                          r->salt->text);
+}
+
+/* The same by njs, for several secrets: the words that nginx/token.js takes. */
+static int generate_digests(const struct rendering *r)
+{
+    static const char name[] = "generated/secrets.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fprintf(file.stream,
+                      "js_import nginx_sandbox_token from %s/token.js;\n"
+                      "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
+                      "map _$nginx_sandbox $nginx_sandbox_digests {\n",
+                      r->path);
+        for (size_t i = 0; i < r->count; i++) {
+            const struct secrets *secrets = r->sandboxes[i].secrets;
+            (void)fprintf(file.stream, "_%s \"%s", r->sandboxes[i].name, r->salt->text);
+            for (size_t j = 0; j < secrets->count; j++) {
+                (void)fprintf(file.stream, " %s", secrets->digests[j].sha256);
+            }
+            (void)fputs("\";\n", file.stream);
+        }
+        (void)fputs("}\n", file.stream);
+    }
+    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
+        return -1;
+    }
+    return generated_text(r, "token.conf", 0600, "%s", "");
+}
+
+int render_secrets(const struct rendering *r)
+{
+    if (r->sandboxes[0].secrets->count == 0) {
+        return generate_unclaimed(r);
+    }
+    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
+}

@@ -1,0 +1,286 @@
+/*
+ * Taking the token, checking that HTTP can carry it, and digesting it.
+ */
+#include "launcher/secrets/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <md5.h>
+#include <sha2.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "launcher/base/file.h"
+
+#define SECRET_VARIABLE "SANDBOX_SECRET"
+#define FILE_VARIABLE   "SANDBOX_SECRET_FILE"
+
+/* Before the token in the header Authorization. */
+#define SCHEME "Bearer "
+
+/* RFC 4648, section 5, without padding: 4 characters for 3 bytes. `text` gets a NUL at its end. */
+static void base64url(const uint8_t *data, size_t length, char *text)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    unsigned count = 0;
+    for (size_t i = 0; i < length; i++) {
+        bits = bits << 8 | data[i];
+        for (count += 8; count >= 6; count -= 6) {
+            *text++ = alphabet[bits >> (count - 6) & 63];
+        }
+    }
+    if (count > 0) {
+        *text++ = alphabet[bits << (6 - count) & 63];
+    }
+    *text = '\0';
+}
+
+static int random_bytes(uint8_t *data, size_t length)
+{
+    if (getrandom(data, length, 0) !=
+        (ssize_t)length) { /* never short below 256 bytes: getrandom(2) */
+        log_line("no random bytes: %m");
+        return -1;
+    }
+    return 0;
+}
+
+/* Printed once. The caller frees. */
+static char *generate_secret(void)
+{
+    char *secret = malloc(SECRET_MADE);
+    if (secret == NULL || secret_make(secret) < 0) {
+        free(secret);
+        return NULL;
+    }
+    (void)printf("nginx-sandbox: generated secret: %s\n", secret);
+    (void)fflush(stdout);
+    return secret;
+}
+
+/* The file's content without the line end that editors and echo leave. The caller frees. */
+static char *read_secret_file(const char *path)
+{
+    char *secret = file_read(AT_FDCWD, path, SECRET_MOST + 2);
+    if (secret == NULL) {
+        log_line(FILE_VARIABLE ": %s: %s", path,
+                 errno == EFBIG ? "longer than 4096 bytes" : file_reason(errno));
+        return NULL;
+    }
+    size_t length = strlen(secret);
+    if (length > 0 && secret[length - 1] == '\n') {
+        secret[--length] = '\0';
+    }
+    if (length > 0 && secret[length - 1] == '\r') {
+        secret[--length] = '\0';
+    }
+    return secret;
+}
+
+/* The token as HTTP carries it in one header line: any bytes but controls, and no space at its end.
+ */
+static bool is_good(const char *variable, const char *secret)
+{
+    size_t length = strlen(secret);
+    if (length > SECRET_MOST) {
+        log_line("%s: longer than %d bytes", variable, SECRET_MOST);
+        return false;
+    }
+    for (const char *at = secret; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            log_line("%s: holds a control character, which no HTTP header can carry", variable);
+            return false;
+        }
+    }
+    if (secret[length - 1] == ' ') {
+        log_line("%s: ends in a space, which HTTP cuts off", variable);
+        return false;
+    }
+    return true;
+}
+
+int secret_make_salt(struct secret_salt *salt)
+{
+    uint8_t bytes[16];
+    if (random_bytes(bytes, sizeof(bytes)) < 0) {
+        return -1;
+    }
+    base64url(bytes, sizeof(bytes), salt->text);
+    return 0;
+}
+
+int secret_make(char secret[SECRET_MADE])
+{
+    uint8_t bytes[SECRET_MADE / 2];
+    if (random_bytes(bytes, sizeof(bytes)) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(secret + 2 * i, 3, "%02x", bytes[i]);
+    }
+    explicit_bzero(bytes, sizeof(bytes));
+    return 0;
+}
+
+void secret_digest(const struct secret_salt *salt, const char *secret, struct secret_digest *result)
+{
+    const uint8_t *salt_bytes = (const uint8_t *)salt->text;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    MD5_CTX md5;
+    MD5Init(&md5);
+    MD5Update(&md5, salt_bytes, strlen(salt->text));
+    MD5Update(&md5, (const uint8_t *)SCHEME, strlen(SCHEME));
+    MD5Update(&md5, (const uint8_t *)secret, strlen(secret));
+    MD5Final(digest, &md5);
+    base64url(digest, MD5_DIGEST_LENGTH, result->md5);
+    explicit_bzero(&md5, sizeof(md5));
+    SHA2_CTX sha256;
+    SHA256Init(&sha256);
+    SHA256Update(&sha256, salt_bytes, strlen(salt->text));
+    SHA256Update(&sha256, (const uint8_t *)SCHEME, strlen(SCHEME));
+    SHA256Update(&sha256, (const uint8_t *)secret, strlen(secret));
+    SHA256Final(digest, &sha256);
+    base64url(digest, SHA256_DIGEST_LENGTH, result->sha256);
+    explicit_bzero(&sha256, sizeof(sha256));
+}
+
+bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
+                    const char *secret)
+{
+    struct secret_digest given;
+    unsigned difference = 0;
+    secret_digest(salt, secret, &given);
+    for (size_t i = 0; i < sizeof(given.sha256); i++) {
+        difference |= (unsigned char)given.sha256[i] ^ (unsigned char)digest->sha256[i];
+    }
+    return difference == 0;
+}
+
+/* An empty variable counts as unset, and so does an empty file beside SANDBOX_SECRET:
+ * docker-compose.yml always sets both. The caller frees; NULL after a line of error. */
+static char *choose_secret(bool generate, const char **source)
+{
+    const char *value = getenv(SECRET_VARIABLE);
+    const char *path = getenv(FILE_VARIABLE);
+    bool has_value = value != NULL && *value != '\0';
+    bool has_path = path != NULL && *path != '\0';
+    *source = has_path ? FILE_VARIABLE : SECRET_VARIABLE;
+    char *secret = has_path ? read_secret_file(path) : NULL;
+    if (has_path && secret == NULL) {
+        return NULL;
+    }
+    if (has_path && *secret != '\0' && has_value) {
+        log_line("set only one of " SECRET_VARIABLE " and " FILE_VARIABLE);
+    } else if (has_path && *secret != '\0') {
+        return secret;
+    } else if (has_value) {
+        free(secret);
+        *source = SECRET_VARIABLE;
+        return strdup(value);
+    } else if (has_path) {
+        log_line(FILE_VARIABLE ": %s: is empty, and " SECRET_VARIABLE " is not set", path);
+    } else if (generate) {
+        return generate_secret();
+    } else {
+        log_line(SECRET_VARIABLE
+                 " is not set: it is the token that clients must send (or set " FILE_VARIABLE ")");
+    }
+    if (secret != NULL) {
+        explicit_bzero(secret, strlen(secret));
+        free(secret);
+    }
+    return NULL;
+}
+
+int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate)
+{
+    const char *source = NULL;
+    char *secret = choose_secret(generate, &source);
+    int result = -1;
+    if (secret != NULL) {
+        if (is_good(source, secret)) {
+            secret_digest(salt, secret, &secrets->digests[0]);
+            secrets->count = 1;
+            result = 0;
+        }
+        explicit_bzero(secret, strlen(secret));
+        free(secret);
+    }
+    char *value = getenv(SECRET_VARIABLE);
+    if (value != NULL) {
+        explicit_bzero(value, strlen(value)); /* /proc/PID/environ shows this memory */
+    }
+    unsetenv(SECRET_VARIABLE);
+    unsetenv(FILE_VARIABLE);
+    return result;
+}
+
+/* Whether it is nobody's to read but its owner's. */
+static bool is_private(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) < 0) {
+        log_line("%s: %m", path);
+        return false;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        log_line("%s: is no file", path);
+        return false;
+    }
+    if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 077) != 0) {
+        log_line("%s: must be root's, and no one else's to read (chmod 600)", path);
+        return false;
+    }
+    return true;
+}
+
+/* The lines of `text`, which are changed. */
+static int read_lines(const struct secret_salt *salt, const char *path, char *text,
+                      struct secrets *secrets)
+{
+    secrets->count = 0;
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        if (*line == '\0') {
+            continue;
+        }
+        if (secrets->count == SECRETS_MOST) {
+            log_line("%s: holds more than %d secrets", path, SECRETS_MOST);
+            return -1;
+        }
+        if (!is_good(path, line)) {
+            return -1;
+        }
+        secret_digest(salt, line, &secrets->digests[secrets->count++]);
+    }
+    if (secrets->count == 0) {
+        log_line("%s: holds no secret", path);
+        return -1;
+    }
+    return 0;
+}
+
+int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets)
+{
+    if (!is_private(path)) {
+        return -1;
+    }
+    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1));
+    if (text == NULL) {
+        log_line("%s: %s", path, file_reason(errno));
+        return -1;
+    }
+    size_t length = strlen(text);
+    int result = read_lines(salt, path, text, secrets);
+    explicit_bzero(text, length);
+    free(text);
+    return result;
+}

@@ -1,0 +1,64 @@
+/*
+ * The bearer tokens of a sandbox: where they come from, and the salted digests of them that nginx
+ * compares with. A token itself is wiped from memory and the environment as soon as the digest is
+ * there.
+ */
+#ifndef LAUNCHER_SECRETS_SECRET_H
+#define LAUNCHER_SECRETS_SECRET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Valid at once, while one takes the place of another. */
+#define SECRETS_MOST 16
+
+/* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
+#define SECRET_MOST 4096 /* bytes */
+
+#define SECRET_MADE 65 /* the size of a token that is made here, with its NUL */
+
+/* 16 random bytes in base64url, NUL-terminated; for all digests of one configuration. */
+struct secret_salt {
+    char text[23];
+};
+
+/* base64url(hash(salt + "Bearer " + token)), NUL-terminated: what nginx's secure_link module wants,
+ * and what nginx/token.js does. */
+struct secret_digest {
+    char md5[23];
+    char sha256[44];
+};
+
+struct secrets {
+    size_t count;
+    struct secret_digest digests[SECRETS_MOST]; /* the current one first */
+};
+
+/* 0, or -1 after one line to standard error. */
+int secret_make_salt(struct secret_salt *salt);
+
+/* A new token: 32 random bytes in hexadecimal digits, NUL-terminated. 0 or -1, likewise. */
+int secret_make(char secret[SECRET_MADE]);
+
+/* Digests a token. */
+void secret_digest(const struct secret_salt *salt, const char *secret,
+                   struct secret_digest *digest);
+
+/* Is it the digest of this token? In the same time whatever differs. */
+bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
+                    const char *secret);
+
+/*
+ * Takes the token from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from the environment.
+ * With neither set and `generate` a new one is made and printed once. 0, or -1 after one line to
+ * standard error that names the variable. Call before threads.
+ */
+int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate);
+
+/*
+ * Reads a file of one token a line, which nobody but its owner, root or we, may read. 0, or -1
+ * after one line to standard error.
+ */
+int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * Where things are on this machine: the tree of nginx/ (installed, or in the checkout), our
+ * daemons, and the stock programs and modules that we start.
+ */
+#ifndef LAUNCHER_START_LAYOUT_H
+#define LAUNCHER_START_LAYOUT_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct layout {
+    char tree[PATH_MAX]; /* holds nginx.conf, snippets/, templates/, service/ */
+    char fcgi_app[PATH_MAX];
+    char procd[PATH_MAX];
+    char guard[PATH_MAX];
+    char launcher[PATH_MAX]; /* this program */
+    char nginx[PATH_MAX];
+    char s6_svscan[PATH_MAX];
+    char stream_module[PATH_MAX];
+    char stream_js_module[PATH_MAX];
+};
+
+/* Fills *layout; what concerns nginx itself only `with_nginx`. 0, or -1 after one line to standard
+ * error that names what is missing. */
+int layout_find(struct layout *layout, bool with_nginx);
+
+/* Fills layout->tree alone, for who starts nothing. 0, or -1 after one line to standard error. */
+int layout_find_tree(struct layout *layout);
+
+/* Is nginx's njs module for http installed, as libnginx-mod-http-js has it? 0, or -1 after one line
+ * to standard error. */
+int layout_find_http_js(void);
+
+/* Fills in the tree and our daemons alone, for another supervisor than ours. 0, or -1 as above. */
+int layout_find_daemons(struct layout *layout);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Making the cgroup, and the limits in it possible.
+ */
+#include "launcher/start/run_cgroup.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/logger.h"
+#include "launcher/start/sandbox_user.h"
+#include "procd/cgroup/cgroup.h"
+#include "procd/cgroup/cgroup_limits.h"
+
+/* What no limit can be put in force for, in words. */
+static const char *why_no_limit(const struct settings *settings)
+{
+    if (strcmp(settings->cgroup, "off") == 0) {
+        return "SANDBOX_CGROUP is off";
+    }
+    if (cgroup_path() == NULL) {
+        return "no cgroup v2 directory can be written to (SANDBOX_CGROUP)";
+    }
+    return errno == EBUSY ? "other processes are in the cgroup of this one: name an empty one in "
+                            "SANDBOX_CGROUP"
+                          : "its controller is not available in the cgroup (SANDBOX_CGROUP)";
+}
+
+/* What the operator limits must be limited; what he gives us a cgroup for may be. */
+static int enable_limits(const struct settings *settings)
+{
+    bool wanted = settings->cgroup[0] == '/';
+    for (int i = 0; i < CGROUP_LIMITS; i++) {
+        wanted |= cgroup_limit_setting(settings, (enum cgroup_limit)i) != 0;
+    }
+    unsigned offered = wanted && cgroup_path() != NULL ? cgroup_offer_limits() : 0;
+    const char *why = why_no_limit(settings);
+    for (int i = 0; i < CGROUP_LIMITS; i++) {
+        enum cgroup_limit limit = (enum cgroup_limit)i;
+        if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
+            log_line("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* An earlier server with this run directory, if it was killed, may have left something in there. */
+int run_cgroup_make(const struct settings *settings, const struct run_dir *run,
+                    const struct user *user)
+{
+    (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
+    if (cgroup_open(run->path, settings->cgroup) < 0) {
+        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
+        return -1;
+    }
+    if (user != NULL && cgroup_path() != NULL &&
+        sandbox_user_check_cgroup(user, cgroup_path()) < 0) {
+        return -1;
+    }
+    return enable_limits(settings);
+}

@@ -1,0 +1,188 @@
+/*
+ * Making, locking and laying out the run directory.
+ */
+#include "launcher/start/run_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/directory.h"
+#include "common/logger.h"
+#include "common/run_files.h"
+#include "common/user.h"
+#include "launcher/base/file.h"
+
+#define VARIABLE "SANDBOX_RUN_DIR"
+
+/* Marks a directory that we may empty. */
+#define MARKER ".nginx-sandbox"
+
+#define RUN_MODE_OWN    0700 /* while it is emptied and laid out */
+#define RUN_MODE        0711 /* nginx's workers pass through as another user but list nothing */
+#define RUN_MODE_CLOSED 0710 /* to all but root and the workers' group */
+
+bool run_dir_is_plain_path(const char *path)
+{
+    return path[strspn(path,
+                       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+,@="
+                       "~")] == '\0';
+}
+
+static int fail(const char *path, const char *reason)
+{
+    log_line(VARIABLE ": %s: %s", path, reason);
+    return -1;
+}
+
+/* mkdir -p */
+static int make_path(const char *path)
+{
+    char copy[PATH_MAX];
+    if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+        *slash = '\0';
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST) {
+            return -1;
+        }
+        *slash = '/';
+    }
+    return mkdir(copy, RUN_MODE_OWN) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+/* A fresh directory lies in /tmp and neither in XDG_RUNTIME_DIR nor in TMPDIR: logs and spooled
+ * bodies may be large, and nginx's workers, another user than root, must get in. */
+static int make_fresh(struct run_dir *run)
+{
+    (void)snprintf(run->path, sizeof(run->path), "/tmp/nginx-sandbox.XXXXXX");
+    if (mkdtemp(run->path) == NULL) {
+        return fail(run->path, strerror(errno));
+    }
+    run->fresh = true;
+    return 0;
+}
+
+static int make_given(struct run_dir *run, const char *path)
+{
+    if (make_path(path) < 0 || realpath(path, run->path) == NULL) {
+        return fail(path, strerror(errno));
+    }
+    if (!run_dir_is_plain_path(run->path)) {
+        return fail(path, "holds characters that mean something to nginx");
+    }
+    if (strlen(run->path) > RUN_DIR_MOST) {
+        return fail(path, "is too long for the sockets in it");
+    }
+    return 0;
+}
+
+/* The directory is emptied at every start, so it must be ours: locked by nobody, of the user who
+ * starts the server, and either empty or marked by an earlier start. The lock also keeps
+ * systemd-tmpfiles from clearing the directory as old (tmpfiles.d(5)). */
+static int take(const struct run_dir *run)
+{
+    struct stat status;
+    if (flock(run->fd, LOCK_EX | LOCK_NB) < 0) {
+        return fail(run->path, errno == EWOULDBLOCK ? "is in use by a running nginx-sandbox"
+                                                    : strerror(errno));
+    }
+    if (fstat(run->fd, &status) < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    if (status.st_uid != geteuid()) {
+        return fail(run->path, "belongs to another user");
+    }
+    if (faccessat(run->fd, MARKER, F_OK, 0) < 0 && directory_is_empty(run->fd) != 1) {
+        return fail(run->path, "is not empty and no run directory of nginx-sandbox");
+    }
+    return 0;
+}
+
+/* Nobody else comes in meanwhile: a command's user, whose directories are among them, could put in
+ * more for ever. What stays when it fails is still ours, and so for the next start to empty. */
+static int empty(const struct run_dir *run)
+{
+    if (fchmod(run->fd, RUN_MODE_OWN) == 0 && directory_empty(run->fd) == 0) {
+        return 0;
+    }
+    int saved = errno;
+    (void)file_write(run->fd, MARKER, 0600, "", 0);
+    errno = saved;
+    return -1;
+}
+
+static int lay_out(const struct run_dir *run)
+{
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } directories[] = {
+        {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
+        {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
+    };
+    if (empty(run) < 0 || file_write(run->fd, MARKER, 0600, "", 0) < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        if (file_make_dir(run->fd, directories[i].name, directories[i].mode) < 0) {
+            return fail(run->path, strerror(errno));
+        }
+    }
+    /* Tells `procd --stop`, the last to run, to remove the directory. */
+    if (run->fresh && file_write(run->fd, "remove-on-exit", 0600, "", 0) < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    return 0;
+}
+
+int run_dir_open(struct run_dir *run)
+{
+    const char *given = getenv(VARIABLE);
+    run->fresh = false;
+    if (given == NULL || *given == '\0' ? make_fresh(run) < 0 : make_given(run, given) < 0) {
+        return -1;
+    }
+    run->fd = open(run->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->fd < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    if (take(run) < 0) {
+        close_fd(&run->fd);
+        return -1;
+    }
+    if (lay_out(run) < 0) {
+        run_dir_discard(run);
+        return -1;
+    }
+    return 0;
+}
+
+int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers)
+{
+    if (user == NULL) {
+        return fchmod(run->fd, RUN_MODE) < 0 ? fail(run->path, strerror(errno)) : 0;
+    }
+    if (fchown(run->fd, (uid_t)-1, workers) < 0 || fchmod(run->fd, RUN_MODE_CLOSED) < 0 ||
+        fchownat(run->fd, RUN_SPOOL, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {
+        return fail(run->path, strerror(errno));
+    }
+    return 0;
+}
+
+void run_dir_discard(struct run_dir *run)
+{
+    if (empty(run) < 0 || (run->fresh && rmdir(run->path) < 0)) {
+        log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);
+    }
+    close_fd(&run->fd);
+}

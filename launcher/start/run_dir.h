@@ -1,0 +1,43 @@
+/*
+ * The run directory: chosen or made, locked against a second server, emptied, and laid out.
+ * Everything that the server writes is in it.
+ */
+#ifndef LAUNCHER_START_RUN_DIR_H
+#define LAUNCHER_START_RUN_DIR_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct user;
+
+/* A socket's path has at most 107 bytes (unix(7)); the longest of ours adds "/fcgi-app.sock". */
+#define RUN_DIR_MOST (107 - 14)
+
+struct run_dir {
+    char path[PATH_MAX]; /* absolute, links resolved, only characters that mean nothing to nginx */
+    int fd;              /* the directory, flock'ed; stays open while the server runs */
+    bool fresh;          /* made by us and removed again */
+};
+
+/*
+ * Opens $SANDBOX_RUN_DIR, making it if it is not there, or makes a fresh private directory; locks
+ * it, empties it and makes the directories of the daemons. 0, or -1 after one line to standard
+ * error that names the variable.
+ */
+int run_dir_open(struct run_dir *run);
+
+/*
+ * Until then only we come into the directory; from now on nginx's workers do. With SANDBOX_USER
+ * (`user` is not NULL) they alone, by their group, and what fcgi-app writes in there becomes the
+ * user's, since it has no other rights to files. 0, or -1 after one line to standard error.
+ */
+int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers);
+
+/* After a failed start: leaves nothing behind. */
+void run_dir_discard(struct run_dir *run);
+
+/* Are all characters of the path such that nginx reads them as they are? */
+bool run_dir_is_plain_path(const char *path);
+
+#endif

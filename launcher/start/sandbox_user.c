@@ -1,0 +1,222 @@
+/*
+ * What is asked of the user. Whether we may become it is tried by a child.
+ */
+#include "launcher/start/sandbox_user.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/capability.h"
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "launcher/start/path_check.h"
+
+#define VARIABLE "SANDBOX_USER"
+
+/* The exit status of a child that became the user and may not enter its home: no errno. */
+#define CANNOT_ENTER_HOME 255
+
+/* What the daemons need: to change user and give files away, to signal and clean up after another
+ * user, to let go of capabilities. */
+static int check_capabilities(void)
+{
+    static const struct {
+        unsigned number;
+        const char *name;
+    } wanted[] = {{CAP_CHOWN, "CHOWN"},   {CAP_DAC_OVERRIDE, "DAC_OVERRIDE"},
+                  {CAP_KILL, "KILL"},     {CAP_SETGID, "SETGID"},
+                  {CAP_SETUID, "SETUID"}, {CAP_SETPCAP, "SETPCAP"}};
+    uint32_t effective;
+    if (capability_read(&effective) < 0) {
+        log_line(VARIABLE ": capget: %m");
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if ((effective & CAPABILITY(wanted[i].number)) == 0) {
+            log_line(VARIABLE ": root has not got the capability CAP_%s here, which it takes",
+                     wanted[i].name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int try_to_become(const struct user *user, bool *can_enter_home)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        if (user_become(user) < 0) {
+            _exit(errno);
+        }
+        _exit(chdir(user->home) == 0 ? 0 : CANNOT_ENTER_HOME);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        log_line(VARIABLE ": fork: %m");
+        return -1;
+    }
+    if (!WIFEXITED(status)) {
+        log_line(VARIABLE ": signal %d ended the child that tries it", WTERMSIG(status));
+        return -1;
+    }
+    *can_enter_home = WEXITSTATUS(status) == 0;
+    if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != CANNOT_ENTER_HOME) {
+        log_line(VARIABLE ": this process may not become user %u: %s", user->uid,
+                 strerror(WEXITSTATUS(status)));
+        return -1;
+    }
+    return 0;
+}
+
+int sandbox_user_open(const char *setting, struct user *user, bool *can_enter_home)
+{
+    char error[256];
+    int found = user_find(setting, user, error, sizeof(error));
+    *can_enter_home = false;
+    if (found < 0) {
+        log_line("%s", error);
+    }
+    if (found > 0 && (check_capabilities() < 0 || try_to_become(user, can_enter_home) < 0)) {
+        user_clear(user);
+        return -1;
+    }
+    return found;
+}
+
+/* The run scripts find their programs there. */
+static int check_search_path(const struct user *user)
+{
+    const char *path = getenv("PATH");
+    cleanup_free char *copy = strdup(path == NULL ? "" : path);
+    char *rest = copy;
+    if (copy == NULL) {
+        log_line(VARIABLE ": %m");
+        return -1;
+    }
+    for (char *directory; (directory = strsep(&rest, ":")) != NULL;) {
+        if (directory[0] != '/') {
+            log_line(VARIABLE ": PATH has a directory that is not absolute");
+            return -1;
+        }
+        if (path_check(user, directory, NULL) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Links to what has no name of its own, and what is no file. */
+static bool is_device(const char *path)
+{
+    return strcmp(path, "/dev/stdout") == 0 || strcmp(path, "/dev/stderr") == 0 ||
+           strcmp(path, "/dev/null") == 0;
+}
+
+/* nginx's master opens the access log as root, and again whenever it is told to: by a name without
+ * links, which the setting becomes. */
+static int secure_access_log(const struct user *user)
+{
+    char resolved[PATH_MAX];
+    const char *setting = getenv("SANDBOX_ACCESS_LOG");
+    if (setting == NULL || setting[0] != '/') {
+        return 0;
+    }
+    if (is_device(setting)) {
+        return path_check(user, "/dev", NULL);
+    }
+    return path_check_made_again(user, setting, resolved) < 0
+               ? -1
+               : setenv("SANDBOX_ACCESS_LOG", resolved, 1);
+}
+
+/* What root runs, loads or reads; "" is none. */
+static int check_names(const struct user *user, const struct run_dir *run,
+                       const struct layout *layout)
+{
+    const char *const names[] = {
+        run->path,         layout->fcgi_app,      layout->procd,
+        layout->guard,     layout->launcher,      layout->nginx,
+        layout->s6_svscan, layout->stream_module, layout->stream_js_module};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (names[i][0] != '\0' && path_check(user, names[i], NULL) < 0) {
+            return -1;
+        }
+    }
+    return path_check_tree(user, layout->tree);
+}
+
+int sandbox_user_check(const struct user *user, const struct worker_user *worker,
+                       const struct run_dir *run, const struct layout *layout)
+{
+    if (worker->group == (gid_t)-1) {
+        log_line(VARIABLE ": nginx's workers must have a user of their own: www-data, nginx or "
+                          "nobody, who may enter %s",
+                 run->path);
+        return -1;
+    }
+    if (user->uid == worker->user || user_has_group(user, worker->group)) {
+        log_line(VARIABLE ": user %u is nginx's workers' own or has their group %u: commands could "
+                          "reach them and their sockets",
+                 user->uid, worker->group);
+        return -1;
+    }
+    return check_names(user, run, layout) < 0 || check_search_path(user) < 0 ||
+                   secure_access_log(user) < 0
+               ? -1
+               : 0;
+}
+
+static int check_cgroup_file(const struct user *user, const char *directory, const char *name)
+{
+    char path[PATH_MAX + 32];
+    struct stat status;
+    (void)snprintf(path, sizeof(path), "%s%s", directory, name);
+    if (stat(path, &status) < 0 || !path_may_change(user, path, &status)) {
+        return 0; /* above the mount there is no cgroup.procs */
+    }
+    log_line(VARIABLE
+             ": user %u may change %s, and so leave the cgroups of commands: SANDBOX_CGROUP "
+             "must name another directory, or be off",
+             user->uid, path);
+    return -1;
+}
+
+/* The setting becomes a name without links, which procd goes by. */
+static int resolve_cgroup_setting(const char *run)
+{
+    char base[PATH_MAX];
+    const char *setting = getenv("SANDBOX_CGROUP");
+    if (setting == NULL || setting[0] != '/') {
+        return 0;
+    }
+    (void)snprintf(base, sizeof(base), "%.*s", (int)(strrchr(run, '/') - run), run);
+    return setenv("SANDBOX_CGROUP", base, 1);
+}
+
+/*
+ * Who may write to the cgroup.procs of two cgroups and to that of the nearest one above both moves
+ * processes between them, and who may change a directory makes a cgroup there (cgroups(7),
+ * "Delegation").
+ */
+int sandbox_user_check_cgroup(const struct user *user, const char *path)
+{
+    char at[PATH_MAX];
+    if (realpath(path, at) == NULL || resolve_cgroup_setting(at) < 0) {
+        log_line(VARIABLE ": %s: %m", path);
+        return -1;
+    }
+    for (char *slash; (slash = strrchr(at, '/')) != NULL; *slash = '\0') {
+        if (check_cgroup_file(user, at, "") < 0 ||
+            check_cgroup_file(user, at, "/cgroup.procs") < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * SANDBOX_USER: the user whom commands and file operations run as, and what must be true for that
+ * to protect the server from them.
+ */
+#ifndef LAUNCHER_START_SANDBOX_USER_H
+#define LAUNCHER_START_SANDBOX_USER_H
+
+#include <stdbool.h>
+
+#include "common/user.h"
+#include "launcher/start/layout.h"
+#include "launcher/start/run_dir.h"
+#include "launcher/start/worker_user.h"
+
+/*
+ * Finds the user that `setting` (settings.user) names. 1 with *user (clear it) and *can_enter_home,
+ * whether it may enter its home; 0 when commands run as we do; -1 after one line to standard error:
+ * there is no such user, or we may not become it.
+ */
+int sandbox_user_open(const char *setting, struct user *user, bool *can_enter_home);
+
+/*
+ * Checks that the user cannot reach nginx's workers and what they reach, and cannot put anything in
+ * the place of the run directory, of our programs or of the access log, whose name in
+ * SANDBOX_ACCESS_LOG becomes one without links. 0, or -1 after one line to standard error.
+ */
+int sandbox_user_check(const struct user *user, const struct worker_user *worker,
+                       const struct run_dir *run, const struct layout *layout);
+
+/*
+ * Checks that the user cannot move its commands out of the cgroup `path`, which has been made, by
+ * rights to that or to one above it. The name in SANDBOX_CGROUP becomes one without links. 0, or -1
+ * after one line to standard error.
+ */
+int sandbox_user_check_cgroup(const struct user *user, const char *path);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * Choosing nginx's worker user.
+ */
+#include "launcher/start/worker_user.h"
+
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/capability.h"
+#include "common/logger.h"
+#include "common/user.h"
+
+/* Root in a container may have lost what setuid(2), setgroups(2) and chown(2) want. */
+static bool can_change_user(void)
+{
+    const uint32_t wanted = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_CHOWN);
+    uint32_t effective;
+    return capability_read(&effective) == 0 && (effective & wanted) == wanted;
+}
+
+/* May the user pass through this directory? (Other groups than the main one are not looked at.) */
+static bool may_enter(uid_t user, gid_t group, const char *directory)
+{
+    struct stat status;
+    if (stat(directory, &status) < 0) {
+        return false;
+    }
+    mode_t bit = S_IXOTH;
+    if (status.st_uid == user) {
+        bit = S_IXUSR;
+    } else if (status.st_gid == group) {
+        bit = S_IXGRP;
+    }
+    return (status.st_mode & bit) != 0;
+}
+
+/* May the user get to `path`, through everything above it? Otherwise `at` is where it ends. */
+static bool may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MAX])
+{
+    (void)snprintf(at, PATH_MAX, "%s", path);
+    for (char *slash; (slash = strrchr(at, '/')) != NULL && slash > at;) {
+        *slash = '\0';
+        if (!may_enter(user, group, at)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX])
+{
+    return worker->group == (gid_t)-1 || may_reach(worker->user, worker->group, path, at);
+}
+
+void worker_user_choose(struct worker_user *worker, const char *run_path)
+{
+    char at[PATH_MAX];
+    worker->directive[0] = '\0';
+    worker->user = geteuid();
+    worker->group = (gid_t)-1;
+    if (geteuid() != 0) {
+        return;
+    }
+    (void)snprintf(worker->directive, sizeof(worker->directive), "user root root;\n");
+    if (!can_change_user()) {
+        log_at(LOG_WARNING, "nginx's workers run as root, which may not change user here");
+        return;
+    }
+    const struct passwd *user = user_worker_account();
+    const struct group *group = user == NULL ? NULL : getgrgid(user->pw_gid);
+    if (group == NULL) {
+        log_at(LOG_WARNING,
+               "nginx's workers run as root: there is no www-data, nginx or nobody with a group");
+        return;
+    }
+    if (!may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
+        log_at(LOG_WARNING, "nginx's workers run as root: %s may not enter %s", user->pw_name, at);
+        return;
+    }
+    worker->user = user->pw_uid;
+    worker->group = group->gr_gid;
+    (void)snprintf(worker->directive, sizeof(worker->directive), "user %s %s;\n", user->pw_name,
+                   group->gr_name);
+}

@@ -1,0 +1,26 @@
+/*
+ * Whom nginx's workers run as: a user without rights when root starts the server, otherwise whoever
+ * does.
+ */
+#ifndef LAUNCHER_START_WORKER_USER_H
+#define LAUNCHER_START_WORKER_USER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct worker_user {
+    char directive[128]; /* nginx's "user ...;" line, or empty for an ordinary user */
+    uid_t user;
+    gid_t group; /* who may connect to fcgi-app, (gid_t)-1: only the user who starts the server */
+};
+
+/* Chooses a user that can get to `run_path`. Never fails: after a line that says why, root keeps
+ * the workers if it may not change user or no other user can get there. Not thread-safe. */
+void worker_user_choose(struct worker_user *worker, const char *run_path);
+
+/* Whether the workers can get to `path`, through everything above it. If not, `at` is where it
+ * ends. */
+bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX]);
+
+#endif

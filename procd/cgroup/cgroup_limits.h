@@ -1,0 +1,67 @@
+/*
+ * What a cgroup limits: which files there are for that, and what is written to them. All
+ * directories are borrowed descriptors of the cgroup file system, version 2 (the kernel's
+ * admin-guide/cgroup-v2).
+ */
+#ifndef PROCD_CGROUP_CGROUP_LIMITS_H
+#define PROCD_CGROUP_CGROUP_LIMITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "procd/wire/protocol.h"
+
+struct settings;
+
+/* The controllers, each with the one limit of it that is used here. */
+enum cgroup_limit {
+    CGROUP_MEMORY, /* memory.max, bytes */
+    CGROUP_PIDS,   /* pids.max, processes and threads */
+    CGROUP_CPU,    /* cpu.max, percent of one CPU */
+    CGROUP_LIMITS,
+};
+
+#define CGROUP_ALL ((1U << CGROUP_LIMITS) - 1)
+
+/* As a request names it: "memory_max"; and as the operator does: "SANDBOX_MEMORY_MAX". */
+const char *cgroup_limit_name(enum cgroup_limit limit);
+const char *cgroup_limit_variable(enum cgroup_limit limit);
+
+/* Its tag in a message to procd or a runner. */
+enum field_tag cgroup_limit_field(enum cgroup_limit limit);
+
+/* The operator's value of it, 0 for none; and the most that is ever accepted. */
+uint64_t cgroup_limit_setting(const struct settings *settings, enum cgroup_limit limit);
+uint64_t cgroup_limit_most(enum cgroup_limit limit);
+
+/* Writes a control file. 0, or -1 with errno. */
+int cgroup_write(int directory, const char *name, const char *value);
+
+/* The number on the line of a "flat keyed" control file (borrowed, and -1 is none) that `key` is
+ * the first word of; -1 when there is none. One pread(2). */
+int64_t cgroup_read_number(int fd, const char *key);
+
+/* Which controllers a file such as cgroup.controllers names, as a set of 1 << enum cgroup_limit. */
+unsigned cgroup_read_controllers(int directory, const char *file);
+
+/* Gives the cgroups in `directory` (and so their directories the files) these controllers, or takes
+ * them away; as many as the kernel lets it. */
+void cgroup_give_controllers(int directory, unsigned controllers);
+void cgroup_take_controllers(int directory, unsigned controllers);
+
+/*
+ * Limits what is in a cgroup; `value` 0 is no limit. One process more than `value` may be there,
+ * and no swap where memory is limited. 0, or -1 with errno: EOPNOTSUPP where there is no such
+ * controller.
+ */
+int cgroup_set_limit(int directory, enum cgroup_limit limit, uint64_t value);
+
+/*
+ * Bytes that a cgroup is charged for and that may outlive its processes, by its memory.stat
+ * (borrowed, and -1 is none): shared memory and files in memory, and what the kernel holds for
+ * processes and cannot reclaim, such as System V messages. Not the cache of files, which gives way.
+ * Not above 0 when it is not known. One pread(2).
+ */
+int64_t cgroup_lasting_memory(int memory_stat);
+
+#endif

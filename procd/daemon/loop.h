@@ -1,0 +1,49 @@
+/*
+ * procd's event loop: one epoll, watches that are part of the object they wake, and a few timers.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_DAEMON_LOOP_H
+#define PROCD_DAEMON_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A descriptor that somebody wants to hear of when it is readable, or closed at the other end. */
+struct watch {
+    int fd; /* owned by the object around; -1 when the watch is not in the loop */
+    bool urgent;
+    void (*ready)(struct watch *watch);
+};
+
+/* Something to be done once at a time (clock_monotonic_ms), or not at all when it is 0. */
+struct timer {
+    int64_t at;
+    void (*due)(struct timer *timer);
+    struct timer *next; /* the loop's */
+};
+
+/* 0, or -1 with errno. One loop for the process. */
+int loop_open(void);
+
+/*
+ * Urgent watches are served before all others that became ready with them: what a runner has said
+ * comes before the question of a client who may know it already. 0, or -1 with errno.
+ */
+int loop_add(struct watch *watch);
+
+/* Takes the watch out and leaves its descriptor open; an event of it that is still to be served is
+ * forgotten. It may be added again. */
+void loop_remove(struct watch *watch);
+
+/* The same, and closes the descriptor, if there is one. */
+void loop_close(struct watch *watch);
+
+/* The timer must live as long as the loop. */
+void loop_add_timer(struct timer *timer);
+
+/* Runs until loop_stop. 0, or -1 with errno. */
+int loop_run(void);
+void loop_stop(void);
+
+#endif

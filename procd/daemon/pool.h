@@ -1,0 +1,47 @@
+/*
+ * The runners that wait for a command, and those whose next word procd waits for.
+ *
+ * A few idle ones are kept ready. When there is none, another is started at once and given the
+ * command before it has woken up: its socket holds it. What a burst has left too many of is let go
+ * a few seconds later.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_DAEMON_POOL_H
+#define PROCD_DAEMON_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "procd/daemon/loop.h"
+#include "procd/wire/protocol.h"
+
+/* What became of a job that was handed to a runner: its answer, or NULL when the runner died first.
+ */
+typedef void job_answer_function(void *context, const struct incoming *answer);
+
+/*
+ * Starts the first runners. `descriptor_limit` is the soft limit of open files that commands get,
+ * `user` the numbers of theirs (user_format()), or NULL: ours. Both texts must live as long as the
+ * process. 0, or -1 with errno.
+ */
+int pool_open(const char *run_directory, long descriptor_limit, const char *user);
+
+/* Hands a RUN message on as it came. 0, or -1 with errno when no runner can be had. */
+int pool_run(const struct incoming *run);
+
+/*
+ * Hands a background job on: `job` (JOB) with `directory` (borrowed), and the client's START as it
+ * came. 0, and `answer` is called later, exactly once, and frees `context`; or -1 with errno, and
+ * it is not.
+ */
+int pool_start_job(struct message *job, int directory, const struct incoming *start,
+                   job_answer_function *answer, void *context);
+
+/* How many runners wait for a command. */
+size_t pool_idle_count(void);
+
+/* Hangs up on all runners: idle ones end, the others when they have done what they are doing. */
+void pool_close(void);
+
+#endif

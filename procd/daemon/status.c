@@ -1,0 +1,143 @@
+/*
+ * The daemons by what their run scripts leave and /proc says; the rest is counted by its owners.
+ */
+#include "procd/daemon/status.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/process_stat.h"
+#include "common/run_files.h"
+#include "common/service_pid.h"
+#include "procd/daemon/pool.h"
+#include "procd/daemon/registry.h"
+#include "procd/daemon/sweep.h"
+#include "procd/jobs/job_directory.h"
+#include "procd/process/process_table.h"
+#include "procd/process/supervisor.h"
+
+/* The services, by the names of their programs. */
+static const char *const services[] = {"nginx", "fcgi-app", "procd", "guard"};
+
+/* What one or more processes use. -1: it cannot be found out of each of them. */
+struct usage {
+    int64_t descriptors;
+    int64_t threads;
+    int64_t rss_kb;
+};
+
+static void add_to(int64_t *sum, int64_t number)
+{
+    *sum = *sum < 0 || number < 0 ? -1 : *sum + number;
+}
+
+/* The number after a name in /proc/<pid>/status, which is one line each; -1 if there is none. */
+static int64_t number_after(const char *status, const char *name)
+{
+    const char *at = strstr(status, name);
+    return at == NULL ? -1 : strtoll(at + strlen(name), NULL, 10);
+}
+
+/*
+ * Open descriptors, -1 if that may not be known: another user's list is not for a procd without
+ * CAP_SYS_PTRACE. Its length is for everybody from Linux 6.2 on (proc_pid_fd(5)).
+ */
+static int64_t count_descriptors(pid_t pid)
+{
+    char path[64];
+    struct stat directory;
+    int64_t count = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    cleanup_directory DIR *entries = opendir(path);
+    if (entries == NULL) {
+        return stat(path, &directory) == 0 && directory.st_size > 0 ? (int64_t)directory.st_size
+                                                                    : -1;
+    }
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL) {
+        count += entry->d_name[0] != '.';
+    }
+    return count;
+}
+
+static void add_process(struct usage *usage, pid_t pid)
+{
+    char status[4096];
+    (void)process_file_read(pid, "status", status, sizeof(status));
+    add_to(&usage->descriptors, count_descriptors(pid));
+    add_to(&usage->threads, number_after(status, "\nThreads:"));
+    add_to(&usage->rss_kb, number_after(status, "\nVmRSS:"));
+}
+
+static void describe_usage(pid_t pid, const char *service, struct message *message)
+{
+    struct usage usage = {0};
+    cleanup_(pid_list_clear) struct pid_list workers = {0};
+    add_process(&usage, pid);
+    if (strcmp(service, "nginx") == 0 && process_children(pid, &workers) == 0) {
+        for (size_t i = 0; i < workers.count; i++) {
+            add_process(&usage, workers.pids[i]);
+        }
+    }
+    message_add_number(message, FIELD_PID, pid);
+    message_add_number(message, FIELD_DESCRIPTORS, usage.descriptors);
+    message_add_number(message, FIELD_THREADS, usage.threads);
+    message_add_number(message, FIELD_RSS_KB, usage.rss_kb);
+}
+
+static void describe_service(const char *run_directory, const char *service,
+                             struct message *message)
+{
+    char path[PATH_MAX];
+    struct stat starts;
+    (void)snprintf(path, sizeof(path), "%s/service/%s", run_directory, service);
+    if (access(path, F_OK) < 0) {
+        return; /* nginx is somebody else's */
+    }
+    message_add_text(message, FIELD_ID, service);
+    (void)snprintf(path, sizeof(path), RUN_STARTS_FORMAT, run_directory, service);
+    if (stat(path, &starts) == 0) {
+        message_add_number(message, FIELD_STARTS, (int64_t)starts.st_size);
+    }
+    pid_t pid = service_pid(run_directory, service);
+    if (pid > 0) {
+        describe_usage(pid, service, message);
+    }
+}
+
+static void describe_supervisor(const char *run_directory, struct message *message)
+{
+    pid_t supervisor;
+    cleanup_fd int pidfd = supervisor_open(run_directory, &supervisor);
+    if (pidfd >= 0) {
+        message_add_number(message, FIELD_PID, supervisor);
+        message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
+    }
+}
+
+static void describe_disk(struct message *message)
+{
+    struct statvfs room;
+    if (job_directories_room(&room) == 0) {
+        message_add_number(message, FIELD_DISK_FREE, (int64_t)(room.f_bavail * room.f_frsize));
+        message_add_number(message, FIELD_DISK_TOTAL, (int64_t)(room.f_blocks * room.f_frsize));
+    }
+}
+
+void status_describe(const char *run_directory, struct message *message)
+{
+    describe_supervisor(run_directory, message);
+    message_add_number(message, FIELD_RUNNING, (int64_t)registry_running());
+    message_add_number(message, FIELD_RUNNERS, (int64_t)sweep_runner_count());
+    message_add_number(message, FIELD_IDLE, (int64_t)pool_idle_count());
+    describe_disk(message);
+    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+        describe_service(run_directory, services[i], message);
+    }
+}

@@ -1,0 +1,195 @@
+/*
+ * Rounds in the loop's timer until one meets nothing to kill. Nothing waits here: what has been
+ * killed is reaped when SIGCHLD says so, and each orphan that ends calls for another round, because
+ * its own children are our orphans now. So a tree that forks faster than one round looks is met
+ * again as long as there is any of it.
+ */
+#include "procd/daemon/sweep.h"
+
+#include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/logger.h"
+#include "procd/cgroup/cgroup.h"
+#include "procd/daemon/loop.h"
+#include "procd/process/mark.h"
+#include "procd/process/process_table.h"
+#include "procd/process/supervisor.h"
+#include "procd/process/tree_kill.h"
+#include "procd/runner/runner.h"
+
+#define PAUSE_FIRST_MS 2
+#define PAUSE_MAX_MS   200
+#define GIVE_UP_MS     10000 /* then it hangs in the kernel, or is another user's */
+
+/* A runner that an earlier procd has started: not our child, so its end is told by its pidfd. */
+struct elder {
+    struct watch watch; /* first: a watch is its elder */
+    struct elder *next;
+    pid_t pid;
+};
+
+static struct {
+    const char *run_directory;
+    struct pid_list runners; /* our children */
+    struct elder *elders;
+    bool has_supervisor;
+    pid_t supervisor; /* in a round */
+    bool again;       /* a runner was met that is about to end */
+    int64_t pause_ms;
+    int64_t give_up;
+} sweep;
+
+static void do_round(struct timer *timer);
+static struct timer round_timer = {.due = do_round};
+
+static void order_sweep(void)
+{
+    int64_t now = clock_monotonic_ms();
+    sweep.pause_ms = PAUSE_FIRST_MS;
+    sweep.give_up = now + GIVE_UP_MS;
+    if (round_timer.at == 0 || round_timer.at > now + PAUSE_FIRST_MS) {
+        round_timer.at = now;
+    }
+}
+
+/* ---- the runners of earlier procds ---- */
+
+static bool is_watched(pid_t runner)
+{
+    struct elder *elder = sweep.elders;
+    while (elder != NULL && elder->pid != runner) {
+        elder = elder->next;
+    }
+    return elder != NULL;
+}
+
+static void elder_ended(struct watch *watch)
+{
+    struct elder *ended = (struct elder *)watch;
+    struct elder **link = &sweep.elders;
+    while (*link != ended) {
+        link = &(*link)->next;
+    }
+    *link = ended->next;
+    loop_close(watch);
+    /* How it ended only its parent is told. */
+    if (!cgroup_remove_runner(ended->pid)) {
+        order_sweep();
+    }
+    free(ended);
+}
+
+/* False when it is about to end, or cannot be watched. */
+static bool watch_runner(pid_t runner)
+{
+    if (pid_list_has(&sweep.runners, runner) || is_watched(runner)) {
+        return true;
+    }
+    cleanup_free struct elder *elder = calloc(1, sizeof(*elder));
+    cleanup_fd int pidfd = pidfd_open(runner, 0);
+    if (elder == NULL || pidfd < 0 || runner_is(runner, sweep.run_directory) != 1) {
+        return false;
+    }
+    elder->pid = runner;
+    elder->watch = (struct watch){.fd = pidfd, .ready = elder_ended};
+    if (loop_add(&elder->watch) < 0) {
+        return false;
+    }
+    (void)steal_fd(&pidfd);
+    elder->next = sweep.elders;
+    sweep.elders = steal_pointer(elder);
+    return true;
+}
+
+/* ---- a round ---- */
+
+static bool spare_runner(pid_t pid)
+{
+    return pid_list_has(&sweep.runners, pid);
+}
+
+static bool spare_of_supervisor(pid_t pid)
+{
+    /* Whom we cannot tell from a runner is looked at again. */
+    if (runner_is(pid, sweep.run_directory) != 0) {
+        sweep.again = sweep.again || !watch_runner(pid);
+        return true;
+    }
+    return !mark_is_on(pid, sweep.supervisor); /* a service, or somebody else's */
+}
+
+static bool sweep_supervisor(void)
+{
+    cleanup_fd int pidfd = supervisor_open(sweep.run_directory, &sweep.supervisor);
+    return pidfd >= 0 && tree_kill_round(sweep.supervisor, pidfd, spare_of_supervisor) != 0;
+}
+
+static void do_round(struct timer *timer)
+{
+    sweep.again = false;
+    bool in_cgroups = cgroup_sweep(watch_runner);
+    bool supervised = sweep_supervisor();
+    bool ours = tree_kill_round(getpid(), -1, spare_runner) != 0;
+    if (!in_cgroups && !supervised && !ours && !sweep.again) {
+        return;
+    }
+    int64_t now = clock_monotonic_ms();
+    if (now >= sweep.give_up) {
+        log_line("some processes of a dead runner could not be killed");
+        return;
+    }
+    timer->at = now + sweep.pause_ms;
+    sweep.pause_ms = sweep.pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : sweep.pause_ms * 2;
+}
+
+/* ---- our own children ---- */
+
+int sweep_open(const char *run_directory)
+{
+    sweep.run_directory = run_directory;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        return -1;
+    }
+    cleanup_fd int supervisor = supervisor_open(run_directory, &sweep.supervisor);
+    sweep.has_supervisor = supervisor >= 0;
+    loop_add_timer(&round_timer);
+    order_sweep();
+    return 0;
+}
+
+bool sweep_has_supervisor(void)
+{
+    return sweep.has_supervisor;
+}
+
+int sweep_add_runner(pid_t runner)
+{
+    return pid_list_add(&sweep.runners, runner);
+}
+
+size_t sweep_runner_count(void)
+{
+    size_t count = sweep.runners.count;
+    for (const struct elder *elder = sweep.elders; elder != NULL; elder = elder->next) {
+        count++;
+    }
+    return count;
+}
+
+void sweep_reap(void)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        bool is_runner = pid_list_remove(&sweep.runners, pid);
+        if (!is_runner || (!cgroup_remove_runner(pid) && status != 0)) {
+            order_sweep();
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/*
+ * The directories of the jobs, RUN/state/jobs/<id>, and how to reach a job's runner through its
+ * own. Single-threaded, as procd is.
+ */
+#ifndef PROCD_JOBS_JOB_DIRECTORY_H
+#define PROCD_JOBS_JOB_DIRECTORY_H
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <sys/statvfs.h>
+
+#include "procd/wire/client.h"
+
+/* Opens RUN/state/jobs below `run_directory`, made if need be. 0, or -1 with errno. */
+int job_directories_open(const char *run_directory);
+void job_directories_close(void);
+
+/* What the file system of the jobs has room for. 0, or -1 with errno. */
+int job_directories_room(struct statvfs *room);
+
+/* All entries, of which job_directory_is_name() tells those that are jobs; the caller closes it.
+ * NULL with errno. */
+DIR *job_directories_list(void);
+bool job_directory_is_name(const char *name);
+
+/*
+ * Makes the directory of a new job: its *id, and a descriptor that holds the lock which says that
+ * somebody has this job; the lock goes with the descriptor to the runner. -1 with errno.
+ */
+int job_directory_create(char id[JOB_ID_SIZE]);
+
+/* A new descriptor (CLOEXEC) of a job's directory, or -1 with errno. */
+int job_directory_open(const char *id);
+
+/* Whether nobody holds the directory's lock: its runner is dead or has never been. */
+bool job_directory_is_free(int directory);
+
+/* Removes a job's directory and all its files: it is gone when this returns, its space is free soon
+ * after. */
+void job_directory_remove(const char *id);
+
+/* A connection (CLOEXEC, non-blocking) to the job's runner, or -1 with errno. */
+int job_directory_connect(int directory);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The record and the exit record of a background job (job_files.h): written by its runner, read by
+ * procd. Both appear whole or not at all, by rename.
+ *
+ * Thread-safe.
+ */
+#ifndef PROCD_JOBS_JOB_RECORD_H
+#define PROCD_JOBS_JOB_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/logger.h"
+#include "procd/wire/client.h"
+#include "procd/wire/protocol.h"
+
+/* A longer command is shown cut in lists, so that a thousand finished jobs stay small. */
+#define COMMAND_SHOWN_MAX ((size_t)65536)
+
+struct job_record {
+    char id[JOB_ID_SIZE];
+    pid_t pid;
+    uint64_t started_at;              /* ns since the epoch */
+    char *command;                    /* owned, as is cwd; release with job_record_clear */
+    char *cwd;                        /* "" if it is not known */
+    char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is not known */
+};
+
+struct job_exit {
+    enum job_status status;
+    int code;               /* -1 after a signal */
+    int signal;             /* 0 if none */
+    enum end_reason reason; /* END_LOST: status is JOB_FAILED and the rest is not known */
+    uint64_t ended_at;
+    uint64_t cpu_user_ms;
+    uint64_t cpu_system_ms;
+    uint64_t max_rss_kb;
+};
+
+/*
+ * A record that is on the disk but for its pid and its name, so that the process that it is about
+ * can publish it before it begins: either there is a record, or nothing has run.
+ */
+struct job_record_draft {
+    int directory; /* borrowed */
+    int fd;        /* owned; release with job_record_draft_close */
+    off_t pid_at;  /* in the file */
+};
+
+/* `text`, a command or a directory, as it is shown: cut at the end of a character when it is too
+ * long. NULL when memory is out. */
+char *command_shown(const char *text);
+
+/* Appends the fields of an ending, and reads them; what is missing has a value that is safe. */
+void job_exit_describe(const struct job_exit *ending, struct message *message);
+struct job_exit job_exit_of(const struct incoming *message);
+
+/*
+ * All of them: 0, or -1 with errno: ENOENT when there is no such file, EBADMSG for a damaged one,
+ * EPROTONOSUPPORT for one of a version that is not ours. A record that names another job than `id`
+ * is a damaged one: ids are names of directories.
+ */
+int job_record_draft(int directory, const struct job_record *record,
+                     struct job_record_draft *draft); /* the pid comes with its publication */
+int job_record_read(int directory, const char *id, struct job_record *record);
+void job_record_clear(struct job_record *record);
+void job_record_draft_close(struct job_record_draft *draft);
+
+/* Makes the draft the record of process `pid`. System calls only: a child that borrows its parent's
+ * memory may do it. 0, or -1 with errno. */
+int job_record_publish(const struct job_record_draft *draft, pid_t pid);
+
+/* Claims the room for the exit record, so that a full disk does not hide the end of a job. */
+int job_exit_reserve(int directory);
+int job_exit_write(int directory, const struct job_exit *ending);
+int job_exit_read(int directory, struct job_exit *ending);
+
+#endif

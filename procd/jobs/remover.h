@@ -1,0 +1,23 @@
+/*
+ * Removes what is put into a directory, in a thread of its own: unlink(2) of a large file waits for
+ * the writes that are under way (truncate_inode_pages_final in the kernel), on a busy disk for a
+ * second, and procd answers nobody while it waits.
+ */
+#ifndef PROCD_JOBS_REMOVER_H
+#define PROCD_JOBS_REMOVER_H
+
+/*
+ * Starts to remove what is in `directory`, which stays the caller's and open until remover_close().
+ * There is one remover in a process. What cannot be removed is logged, and tried again with the
+ * next. 0, or -1 with errno.
+ */
+int remover_open(int directory);
+
+/* Something has been put there. */
+void remover_wake(void);
+
+/* Waits for what is being removed just now; the rest is the next remover's. None of these is
+ * thread-safe. */
+void remover_close(void);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * The files of one background job, as the runner writes them and every reader finds them:
+ *
+ *   record        written once, before the job is acknowledged (temporary name, then rename)
+ *   exit          written once, after the last byte of the log (temporary name, then rename)
+ *   runner.sock   where the runner takes orders while it lives
+ *   log.<offset>  the log, in segments named by the offset of their first byte (20 decimal digits)
+ *   position      where the log begins and ends, and what it has lost (job_position.h); it is
+ *                 written over in place after each change of the log
+ *
+ * A segment is a row of whole server-sent events, rendered as the client gets them:
+ *
+ *   id: <tag>-<offset>-<line>\n
+ *   event: log\n
+ *   data: {"timestamp":"2025-11-04T12:34:56.123456789Z","stream":"stdout","data":"..."}\n
+ *   \n
+ *
+ * <tag> is the first 8 characters of the job's id, <offset> that of the event in the whole log, and
+ * <line> counts the events from 0, those too that a full disk has cost: so two ids tell how many
+ * lines and bytes are between them, whatever has become of these. (The logs of an earlier version
+ * have the bare offset as id.) event_id.h reads ids.
+ *
+ * An event of a line that goes on in the next one has "continued":true after its data (job_log.h
+ * tells when). Among them there may be an event without an id, which says that a full disk has cost
+ * some lines; their numbers are the next ones:
+ *
+ *   event: gap\n
+ *   data: {"missed_lines":12}\n
+ *   \n
+ *
+ * No event crosses a segment. An event ends with the only empty line in it, so a reader sends what
+ * lies before the last one and leaves a torn tail alone. Segments are only ever appended to; a new
+ * one is created when the last is full, and the oldest is unlinked when the log is larger than
+ * SANDBOX_LOG_MAX. A reader that finds the segment at its cursor gone continues with the oldest
+ * that is there. Where an append fails half-way its torn event is cut off again.
+ *
+ * Directory and files may be read by whoever holds a descriptor of the directory, which procd gives
+ * to its clients; the path to it is closed to all but the server's user.
+ *
+ * The runner holds a flock(2) on the directory while it lives. Of finished jobs only the newest are
+ * kept (registry.h): the whole directory of another may go at any time.
+ */
+#ifndef PROCD_LOG_JOB_FILES_H
+#define PROCD_LOG_JOB_FILES_H
+
+#define JOB_RECORD_FILE    "record"
+#define JOB_EXIT_FILE      "exit"
+#define JOB_SOCKET_FILE    "runner.sock"
+#define JOB_POSITION_FILE  "position"
+#define JOB_SEGMENT_PREFIX "log."
+#define JOB_SEGMENT_FORMAT "log.%020llu" /* unsigned long long */
+#define JOB_HISTORY_LINES  10000         /* how many of the newest lines a new reader is given */
+
+#endif

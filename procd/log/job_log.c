@@ -1,0 +1,650 @@
+/*
+ * Rendering, batching, rotating. Offsets are those of the whole log; `written` is where the disk
+ * ends, the buffer comes after it, and `whole` is what a reader may have taken already, so that it
+ * is never taken back.
+ */
+#include "procd/log/job_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/decimal.h"
+#include "common/json_text.h"
+#include "common/logger.h"
+#include "procd/log/event_id.h"
+#include "procd/log/job_position.h"
+#include "procd/log/job_segment.h"
+
+#define PIECE_MAX      ((size_t)16384) /* raw bytes escaped at a time */
+#define BUFFER_SIZE    ((size_t)262144)
+#define FRAME_MAX      ((size_t)256) /* more than all of an event but its data */
+#define SEGMENTS_KEPT  16            /* a log is that many full segments */
+#define RETRY_AFTER_MS 100
+#define EVENT_END      "\n\n"
+
+_Static_assert(BUFFER_SIZE > JSON_ESCAPED_MAX(PIECE_MAX) + FRAME_MAX, "room for a piece");
+
+/* ---- the position ---- */
+
+/* What the disk holds: the buffer is empty. */
+static struct job_position position_now(const struct job_log *log)
+{
+    const struct job_log_segment *oldest = &log->segments[0];
+    uint64_t next_line = log->next_line - log->pending;
+    bool empty = log->segment_count == 1 && !log->has_line;
+    return (struct job_position){
+        .first_offset = empty ? log->whole : oldest->first_offset,
+        .first_line = empty ? next_line : oldest->first_line,
+        .next_offset = log->whole,
+        .next_line = next_line,
+        .lines_dropped = oldest->first_line + log->lost - oldest->lost,
+    };
+}
+
+static void note_position(struct job_log *log)
+{
+    struct job_position now = position_now(log);
+    if (memcmp(&now, &log->position, sizeof(now)) != 0 &&
+        job_position_update(log->position_fd, &now) == 0) { /* otherwise the next one may succeed */
+        log->position = now;
+    }
+}
+
+/* ---- the disk ---- */
+
+static struct job_log_segment *newest(struct job_log *log)
+{
+    return &log->segments[log->segment_count - 1];
+}
+
+static int open_segment(struct job_log *log)
+{
+    char name[JOB_SEGMENT_NAME_SIZE];
+    job_segment_name(name, log->written);
+    int fd = openat(log->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return -1;
+    }
+    close_fd(&log->segment);
+    log->segment = fd;
+    log->segments[log->segment_count++] =
+        (struct job_log_segment){log->written, log->written, log->next_line, log->lost};
+    log->has_line = false;
+    return 0;
+}
+
+/* Makes room for the segment that was just begun; the one before it stays, whatever its size. */
+static void unlink_oldest(struct job_log *log)
+{
+    while (log->segment_count > 2 &&
+           (log->segment_count > JOB_LOG_SEGMENTS_MAX ||
+            log->written - log->segments[0].start + log->segment_max > log->max_bytes)) {
+        char name[JOB_SEGMENT_NAME_SIZE];
+        job_segment_name(name, log->segments[0].start);
+        if (unlinkat(log->directory, name, 0) < 0 && errno != ENOENT) {
+            log_line("job log: unlink: %m");
+        }
+        log->segment_count--;
+        memmove(log->segments, log->segments + 1, log->segment_count * sizeof(log->segments[0]));
+    }
+}
+
+/* Between events, with an empty buffer. When it fails the old segment grows on. */
+static void rotate(struct job_log *log)
+{
+    if (log->written - newest(log)->start >= log->segment_max && open_segment(log) == 0) {
+        unlink_oldest(log);
+        note_position(log);
+    }
+}
+
+static void drop(struct job_log *log, uint64_t lines)
+{
+    log->dropped += lines;
+    log->lost += lines;
+}
+
+/* Of the pending lines only `left` are not whole on the disk. */
+static void settle(struct job_log *log, uint64_t left)
+{
+    log->has_line = log->has_line || left < log->pending;
+    log->pending = left;
+}
+
+/* How many lines end in text[0..length): rendered lines, other events aside. */
+static uint64_t count_lines(const char *text, size_t length)
+{
+    static const char mark[] = "\nevent: log\n";
+    uint64_t count = 0;
+    const char *end = text + length;
+    const char *at = text;
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
+        at += sizeof(mark) - 1;
+        count++;
+    }
+    return count;
+}
+
+/* Where the last event in text[0..length) ends; 0 if none does. */
+static size_t last_event_end(const char *text, size_t length)
+{
+    for (size_t end = length; end >= 2; end--) {
+        if (text[end - 1] == '\n' && text[end - 2] == '\n') {
+            return end;
+        }
+    }
+    return 0;
+}
+
+/*
+ * After a failed write that got `done` bytes of the buffer to the disk: keeps the whole events of
+ * them, takes the torn one back, and forgets the rest.
+ */
+static void give_up_batch(struct job_log *log, size_t done)
+{
+    int error = errno;
+    size_t kept = last_event_end(log->buffer, done);
+    bool began_before = log->whole < log->written;
+    settle(log, log->pending - count_lines(log->buffer, kept) - (kept > 0 && began_before));
+    drop(log, log->pending);
+    log->pending = 0;
+    if (kept > 0) {
+        log->whole = log->written + kept;
+    }
+    if (ftruncate(log->segment, (off_t)(log->whole - newest(log)->start)) < 0) {
+        log_line("job log: ftruncate: %m");
+    }
+    log->written = log->whole;
+    log->used = 0;
+    log->event_lost = log->in_event;
+    log->retry_at_ms = (uint64_t)clock_monotonic_ms() + RETRY_AFTER_MS;
+    if (!log->told) {
+        log->told = true;
+        errno = error;
+        log_line("job log: lines are dropped: %m");
+    }
+}
+
+/* False when lines were dropped. */
+static bool flush(struct job_log *log)
+{
+    size_t done = 0;
+    while (done < log->used) {
+        ssize_t count = write(log->segment, log->buffer + done, log->used - done);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            give_up_batch(log, done);
+            note_position(log);
+            return false;
+        }
+        done += (size_t)count;
+    }
+    log->written += done;
+    log->used = 0;
+    bool open = log->in_event && !log->event_lost;
+    settle(log, open);
+    log->whole = open ? log->event_start : log->written;
+    note_position(log);
+    return true;
+}
+
+/* ---- rendering ---- */
+
+static void put(struct job_log *log, const char *text, size_t length)
+{
+    memcpy(log->buffer + log->used, text, length);
+    log->used += length;
+}
+
+static void put_text(struct job_log *log, const char *text)
+{
+    put(log, text, strlen(text));
+}
+
+static void put_number(struct job_log *log, uint64_t number)
+{
+    log->used += decimal_render(log->buffer + log->used, number);
+}
+
+static void put_timestamp(struct job_log *log)
+{
+    uint64_t now = clock_date_ns();
+    if (now <= log->last_ns) {
+        now = log->last_ns + 1;
+    }
+    log->last_ns = now;
+    time_t second = (time_t)(now / 1000000000U);
+    if (second != log->second || log->date[0] == '\0') {
+        struct tm utc;
+        (void)gmtime_r(&second, &utc);
+        (void)strftime(log->date, sizeof(log->date), "%Y-%m-%dT%H:%M:%S", &utc);
+        log->second = second;
+    }
+    put(log, log->date, sizeof(log->date) - 1);
+    put_number(log, 1000000000U + now % 1000000000U); /* nine digits behind the 1, ... */
+    log->buffer[log->used - 10] = '.';                /* ... which becomes the point */
+    put_text(log, "Z");
+}
+
+static void make_room(struct job_log *log, size_t length)
+{
+    if (BUFFER_SIZE - log->used < length) {
+        (void)flush(log); /* what is dropped is counted */
+    }
+}
+
+/* Tells of dropped lines. False if that could not be written either. */
+static bool put_gap(struct job_log *log)
+{
+    make_room(log, FRAME_MAX);
+    uint64_t missed = log->dropped;
+    put_text(log, "event: gap\ndata: {\"missed_lines\":");
+    put_number(log, missed);
+    put_text(log, "}" EVENT_END);
+    log->dropped = 0;
+    if (!flush(log)) {
+        log->dropped += missed;
+        return false;
+    }
+    return true;
+}
+
+/* Makes room for the beginning of an event, in a segment that is not full. */
+static void make_place(struct job_log *log)
+{
+    make_room(log, FRAME_MAX);
+    if (log->written + log->used - newest(log)->start >= log->segment_max) {
+        (void)flush(log); /* what is dropped is counted */
+        rotate(log);
+    }
+}
+
+/* After a failed write the disk gets a while. */
+static bool may_write(const struct job_log *log)
+{
+    return log->dropped == 0 || (uint64_t)clock_monotonic_ms() >= log->retry_at_ms;
+}
+
+/* Whether an event can begin: there is a place for it, and what is missing before it is told. */
+static bool prepare(struct job_log *log)
+{
+    if (!may_write(log)) {
+        return false;
+    }
+    make_place(log);
+    return log->dropped == 0 || (may_write(log) && put_gap(log));
+}
+
+static void put_event_id(struct job_log *log)
+{
+    put(log, log->id_begin, sizeof(log->id_begin) - 1);
+    put_number(log, log->event_start);
+    put_text(log, "-");
+    put_number(log, log->next_line);
+}
+
+/* While the disk takes no more the event is lost at once. */
+static void begin_event(struct job_log *log, const char *stream)
+{
+    log->event_lost = !prepare(log);
+    log->in_event = true;
+    log->event_start = log->written + log->used;
+    if (log->event_lost) {
+        log->next_line++;
+        drop(log, 1);
+        return;
+    }
+    if (!log->has_line && log->pending == 0) {
+        newest(log)->first_offset = log->event_start;
+        newest(log)->first_line = log->next_line;
+        newest(log)->lost = log->lost;
+    }
+    put_event_id(log);
+    put_text(log, "\nevent: log\ndata: {\"timestamp\":\"");
+    put_timestamp(log);
+    put_text(log, "\",\"stream\":\"");
+    put_text(log, stream);
+    put_text(log, "\",\"data\":\"");
+    log->next_line++;
+    log->pending++;
+}
+
+static void end_event(struct job_log *log, bool continued)
+{
+    if (!log->event_lost) {
+        make_room(log, FRAME_MAX);
+    }
+    if (!log->event_lost) {
+        put_text(log, continued ? "\",\"continued\":true}" EVENT_END : "\"}" EVENT_END);
+    }
+    log->in_event = false;
+    log->event_lost = false;
+}
+
+/* Escapes one piece into the event, or into a new one when this one is full. Returns what it took.
+ */
+static size_t put_piece(struct job_log *log, const char *stream, const char *piece, size_t length,
+                        bool last)
+{
+    size_t need = JSON_ESCAPED_MAX(length);
+    if (log->written + log->used - log->event_start + need > log->event_max) {
+        end_event(log, true);
+        begin_event(log, stream);
+    }
+    if (!log->event_lost) {
+        make_room(log, need);
+    }
+    if (log->event_lost) {
+        return length;
+    }
+    size_t consumed;
+    log->used += json_escape(log->buffer + log->used, piece, length, last, &consumed);
+    return consumed;
+}
+
+/* Copies bytes from `offset` of the line on. The count, or -1. */
+static ssize_t line_copy(const struct line *line, uint64_t offset, char *data, size_t length)
+{
+    size_t copied = 0;
+    if (offset < line->held_length) {
+        uint64_t left = line->held_length - offset;
+        size_t wanted = length < left ? length : (size_t)left;
+        ssize_t count = spool_read(line->held, offset, data, wanted);
+        if (count != (ssize_t)wanted) {
+            return -1;
+        }
+        copied = wanted;
+        offset += wanted;
+    }
+    size_t at = (size_t)(offset - line->held_length);
+    size_t more = line->tail_length - at;
+    if (copied < length && offset >= line->held_length) {
+        more = more < length - copied ? more : length - copied;
+        memcpy(data + copied, line->tail + at, more);
+        copied += more;
+    }
+    return (ssize_t)copied;
+}
+
+static void put_pieces(struct job_log *log, const char *stream, const struct line *line)
+{
+    char piece[PIECE_MAX];
+    uint64_t total = line->held_length + line->tail_length;
+    for (uint64_t offset = 0; offset < total;) {
+        ssize_t length = line_copy(line, offset, piece, sizeof(piece));
+        if (length <= 0) {
+            log_line("job log: an unfinished line could not be read: %m");
+            return;
+        }
+        bool last = offset + (uint64_t)length == total;
+        offset += put_piece(log, stream, piece, (size_t)length, last);
+    }
+}
+
+/* ---- the log ---- */
+
+/* The position file comes first: it is small, and the segment must not be there without it. */
+static int open_files(struct job_log *log)
+{
+    log->position_fd = job_position_create(log->directory, &log->position);
+    return log->position_fd < 0 ? -1 : open_segment(log);
+}
+
+int job_log_open(struct job_log *log, int directory, const char *id, uint64_t max_bytes)
+{
+    *log = (struct job_log){.directory = directory,
+                            .max_bytes = max_bytes,
+                            .segment_max = max_bytes / SEGMENTS_KEPT,
+                            .event_max = max_bytes / 4,
+                            .segment = -1,
+                            .position_fd = -1};
+    if (log->event_max > JOB_EVENT_MAX) {
+        log->event_max = JOB_EVENT_MAX;
+    }
+    (void)snprintf(log->id_begin, sizeof(log->id_begin), "id: %.*s-", EVENT_TAG_LENGTH, id);
+    log->buffer = malloc(BUFFER_SIZE);
+    if (log->buffer == NULL || open_files(log) < 0) {
+        close_fd(&log->position_fd);
+        free(steal_pointer(log->buffer));
+        return -1;
+    }
+    return 0;
+}
+
+void job_log_line(struct job_log *log, const char *stream, const struct line *line, bool continued)
+{
+    begin_event(log, stream);
+    if (log->event_lost) {
+        /* not even read */
+    } else if (line->held_length == 0 && line->tail_length <= PIECE_MAX) {
+        (void)put_piece(log, stream, line->tail, line->tail_length, true);
+    } else {
+        put_pieces(log, stream, line);
+    }
+    end_event(log, continued);
+}
+
+void job_log_drop(struct job_log *log)
+{
+    log->next_line++;
+    drop(log, 1);
+}
+
+void job_log_flush(struct job_log *log)
+{
+    (void)flush(log); /* what is dropped is counted */
+}
+
+void job_log_close(struct job_log *log)
+{
+    if (log->buffer == NULL) {
+        return;
+    }
+    job_log_flush(log);
+    if (log->dropped > 0) {
+        (void)put_gap(log);
+    }
+    close_fd(&log->segment);
+    close_fd(&log->position_fd);
+    free(steal_pointer(log->buffer));
+}
+
+/* ---- after a dead runner ---- */
+
+struct mapped {
+    char *text; /* NULL if it is empty */
+    size_t length;
+};
+
+static void unmap(struct mapped *mapped)
+{
+    if (mapped->text != NULL) {
+        (void)munmap(mapped->text, mapped->length);
+    }
+}
+#define cleanup_mapped cleanup_(unmap)
+
+static int map_segment(int fd, struct mapped *mapped)
+{
+    struct stat status;
+    *mapped = (struct mapped){0};
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        return -1;
+    }
+    if (status.st_size == 0) {
+        return 0;
+    }
+    void *text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (text == MAP_FAILED) {
+        return -1;
+    }
+    *mapped = (struct mapped){text, (size_t)status.st_size};
+    return 0;
+}
+
+/* Cuts the torn event at the end of a segment. *whole is the length that is left. 0 or -1. */
+static int cut_torn_event(int directory, uint64_t start, size_t *whole)
+{
+    cleanup_mapped struct mapped mapped = {0};
+    cleanup_fd int fd = job_segment_open(directory, start, O_RDWR);
+    if (map_segment(fd, &mapped) < 0) {
+        return -1;
+    }
+    *whole = last_event_end(mapped.text, mapped.length);
+    return *whole == mapped.length ? 0 : ftruncate(fd, (off_t)*whole);
+}
+
+/* The first line among whole events, and the last one. False if there is none. */
+static bool first_line(const struct mapped *events, struct event_id *id)
+{
+    struct event_head head = {.kind = EVENT_GAP};
+    for (size_t at = 0; head.kind == EVENT_GAP && at < events->length; at += head.length) {
+        head = event_head_parse(events->text + at, events->length - at);
+    }
+    *id = head.id;
+    return head.kind == EVENT_LINE;
+}
+
+static bool last_line(const struct mapped *events, struct event_id *id)
+{
+    struct event_head head = {.kind = EVENT_UNKNOWN};
+    for (size_t end = events->length; head.kind != EVENT_LINE && end > 0;) {
+        size_t begin = last_event_end(events->text, end - 1);
+        head = event_head_parse(events->text + begin, end - begin);
+        end = begin;
+    }
+    *id = head.id;
+    return head.kind == EVENT_LINE;
+}
+
+/*
+ * The oldest line from the segment at `start` on, or the newest one back from there. 1; 0 if there
+ * is none; -1 with errno.
+ */
+static int find_line(int directory, uint64_t start, bool want_newest, struct event_id *id)
+{
+    while (start != JOB_SEGMENT_NONE) {
+        cleanup_mapped struct mapped mapped = {0};
+        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
+        uint64_t before = JOB_SEGMENT_NONE;
+        uint64_t after = JOB_SEGMENT_NONE;
+        if (map_segment(fd, &mapped) < 0) {
+            return -1;
+        }
+        if (want_newest ? last_line(&mapped, id) : first_line(&mapped, id)) {
+            return 1;
+        }
+        if ((!want_newest || start > 0) &&
+            job_segment_find(directory, want_newest ? start - 1 : start, &before, &after) < 0) {
+            return -1;
+        }
+        start = want_newest ? before : after;
+    }
+    return 0;
+}
+
+/* The lines of a log whose ids do not number them, from the segment at `start` on. 0 or -1. */
+static int count_all_lines(int directory, uint64_t start, uint64_t *lines)
+{
+    *lines = 0;
+    while (start != JOB_SEGMENT_NONE) {
+        cleanup_mapped struct mapped mapped = {0};
+        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
+        uint64_t before;
+        if (map_segment(fd, &mapped) < 0 ||
+            job_segment_find(directory, start, &before, &start) < 0) {
+            return -1;
+        }
+        *lines += mapped.text == NULL ? 0 : count_lines(mapped.text, mapped.length);
+    }
+    return 0;
+}
+
+/* Whether the lines at both ends of a log that ends at `end` can be of one log: a command can have
+ * written over them. */
+static bool ids_agree(const struct event_id *oldest, const struct event_id *newest_line,
+                      uint64_t end)
+{
+    return oldest->numbered == newest_line->numbered && oldest->offset <= end &&
+           oldest->line <= newest_line->line && newest_line->line < INT64_MAX;
+}
+
+/* Of a log with a line, whose ids agree; what full disks have cost is known from the old position
+ * only. */
+static struct job_position position_of_lines(const struct event_id *oldest,
+                                             const struct event_id *newest_line, uint64_t end,
+                                             const struct job_position *old)
+{
+    uint64_t next_line =
+        newest_line->line >= old->next_line ? newest_line->line + 1 : old->next_line;
+    uint64_t dropped = oldest->line + old->lines_dropped - old->first_line;
+    return (struct job_position){.first_offset = oldest->offset,
+                                 .first_line = oldest->line,
+                                 .next_offset = end,
+                                 .next_line = next_line,
+                                 .lines_dropped = dropped <= next_line ? dropped : oldest->line};
+}
+
+/* Where a log stands that ends with a whole event at `end`, in the segment at `last`. 0 or -1. */
+static int find_position(int directory, uint64_t last, uint64_t end, struct job_position *position)
+{
+    struct job_position old = {0};
+    struct event_id oldest;
+    struct event_id newest_line;
+    uint64_t first;
+    uint64_t after;
+    if (job_position_read(directory, &old) < 0) {
+        old = (struct job_position){0};
+    }
+    if (job_segment_find(directory, 0, &first, &after) < 0) {
+        return -1;
+    }
+    first = first == JOB_SEGMENT_NONE ? after : first;
+    *position = (struct job_position){end, old.next_line, end, old.next_line, old.next_line};
+    int found = find_line(directory, last, true, &newest_line);
+    if (found <= 0) {
+        return found;
+    }
+    if (find_line(directory, first, false, &oldest) < 0) {
+        return -1;
+    }
+    if (!ids_agree(&oldest, &newest_line, end)) {
+        return 0;
+    }
+    if (newest_line.numbered) {
+        *position = position_of_lines(&oldest, &newest_line, end, &old);
+        return 0;
+    }
+    *position = (struct job_position){.first_offset = oldest.offset, .next_offset = end};
+    return count_all_lines(directory, first, &position->next_line);
+}
+
+int job_log_repair(int directory)
+{
+    uint64_t last;
+    uint64_t after;
+    size_t whole;
+    struct job_position position;
+    if (job_segment_find(directory, JOB_SEGMENT_NONE - 1, &last, &after) < 0) {
+        return -1;
+    }
+    if (last == JOB_SEGMENT_NONE) {
+        return 0;
+    }
+    if (cut_torn_event(directory, last, &whole) < 0 ||
+        find_position(directory, last, last + whole, &position) < 0) {
+        return -1;
+    }
+    cleanup_fd int fd = job_position_create(directory, &position);
+    return fd < 0 ? -1 : 0;
+}

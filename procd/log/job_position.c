@@ -1,0 +1,110 @@
+/*
+ * The file is one message whose size never changes, so a write over it needs no new room and no
+ * rename. What a reader finds may be half of one write and half of the next; it reads until it has
+ * found the same twice.
+ */
+#include "procd/log/job_position.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "procd/log/job_files.h"
+#include "procd/wire/protocol.h"
+
+#define ROOM     256 /* more than the file is long */
+#define ATTEMPTS 100
+
+static void render(const struct job_position *position, struct message *message)
+{
+    message_init(message, MESSAGE_POSITION);
+    message_add_number(message, FIELD_FIRST_OFFSET, (int64_t)position->first_offset);
+    message_add_number(message, FIELD_FIRST_LINE, (int64_t)position->first_line);
+    message_add_number(message, FIELD_NEXT_OFFSET, (int64_t)position->next_offset);
+    message_add_number(message, FIELD_NEXT_LINE, (int64_t)position->next_line);
+    message_add_number(message, FIELD_LINES_DROPPED, (int64_t)position->lines_dropped);
+}
+
+/* What is there is written over, not cut first: a full disk would not give the room back. */
+int job_position_create(int directory, const struct job_position *position)
+{
+    struct message message;
+    cleanup_fd int fd =
+        openat(directory, JOB_POSITION_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    render(position, &message);
+    return fd < 0 || message_overwrite_file(fd, &message) < 0 ||
+                   ftruncate(fd, (off_t)message.length) < 0
+               ? -1
+               : steal_fd(&fd);
+}
+
+int job_position_update(int fd, const struct job_position *position)
+{
+    struct message message;
+    render(position, &message);
+    return message_overwrite_file(fd, &message);
+}
+
+static ssize_t read_whole(int fd, char *data)
+{
+    for (;;) {
+        ssize_t length = pread(fd, data, ROOM, 0);
+        if (length >= 0 || errno != EINTR) {
+            return length;
+        }
+    }
+}
+
+/* What two reads in a row agree on. Its length, or -1 with errno. */
+static ssize_t read_settled(int fd, char *data)
+{
+    char again[ROOM];
+    ssize_t length = read_whole(fd, data);
+    for (int attempt = 0; length >= 0 && attempt < ATTEMPTS; attempt++) {
+        ssize_t length_again = read_whole(fd, again);
+        if (length_again == length && memcmp(data, again, (size_t)length) == 0) {
+            return length;
+        }
+        length = length_again;
+        memcpy(data, again, length < 0 ? 0 : (size_t)length);
+    }
+    if (length >= 0) {
+        errno = EBADMSG;
+    }
+    return -1;
+}
+
+static uint64_t number(const struct incoming *message, enum field_tag tag)
+{
+    return (uint64_t)message_number(message, tag, -1);
+}
+
+int job_position_read(int directory, struct job_position *position)
+{
+    char data[ROOM];
+    struct incoming message;
+    cleanup_fd int fd = io_open_regular(directory, JOB_POSITION_FILE, O_RDONLY);
+    ssize_t length = fd < 0 ? -1 : read_settled(fd, data);
+    if (length < 0 || message_parse(data, (size_t)length, &message) < 0) {
+        return -1;
+    }
+    *position = (struct job_position){
+        .first_offset = number(&message, FIELD_FIRST_OFFSET),
+        .first_line = number(&message, FIELD_FIRST_LINE),
+        .next_offset = number(&message, FIELD_NEXT_OFFSET),
+        .next_line = number(&message, FIELD_NEXT_LINE),
+        .lines_dropped = number(&message, FIELD_LINES_DROPPED),
+    };
+    /* A number that is missing is larger than any. */
+    if (message.type != MESSAGE_POSITION || position->first_offset > position->next_offset ||
+        position->first_line > position->lines_dropped ||
+        position->lines_dropped > position->next_line || position->next_offset > INT64_MAX ||
+        position->next_line > INT64_MAX) {
+        errno = EBADMSG;
+        return -1;
+    }
+    return 0;
+}

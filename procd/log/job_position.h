@@ -1,0 +1,36 @@
+/*
+ * The position file of a background job (job_files.h): where its log begins and ends on the disk,
+ * and how many lines it has lost, for whoever wants to know it without reading the log. The runner
+ * writes it right after each change of the log; a reader may be one change behind.
+ *
+ * Thread-safe.
+ */
+#ifndef PROCD_LOG_JOB_POSITION_H
+#define PROCD_LOG_JOB_POSITION_H
+
+#include <stdint.h>
+
+struct job_position {
+    uint64_t first_offset;  /* where the oldest line on the disk begins, */
+    uint64_t first_line;    /* and its number; those of the next event if there is none */
+    uint64_t next_offset;   /* where the next event will begin, */
+    uint64_t next_line;     /* and its number: so many lines there were in all */
+    uint64_t lines_dropped; /* of these, not in the log: by retention and by full disks */
+};
+
+/*
+ * Writes the file of a new log, so that its room is claimed and a full disk cannot stop it later.
+ * Its descriptor, for job_position_update and owned by the caller, or -1 with errno.
+ */
+int job_position_create(int directory, const struct job_position *position);
+
+/* Writes over it by one pwrite(2). 0, or -1 with errno. */
+int job_position_update(int fd, const struct job_position *position);
+
+/*
+ * 0, or -1 with errno: ENOENT when there is no such file (a runner of an older version makes none),
+ * EBADMSG for a damaged one.
+ */
+int job_position_read(int directory, struct job_position *position);
+
+#endif

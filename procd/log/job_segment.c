@@ -1,0 +1,63 @@
+/*
+ * A segment is known by its name, so the directory is the index of the log.
+ */
+#include "procd/log/job_segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/directory.h"
+#include "common/io.h"
+#include "procd/log/job_files.h"
+
+void job_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start)
+{
+    (void)snprintf(name, JOB_SEGMENT_NAME_SIZE, JOB_SEGMENT_FORMAT, (unsigned long long)start);
+}
+
+int job_segment_open(int directory, uint64_t start, int flags)
+{
+    char name[JOB_SEGMENT_NAME_SIZE];
+    job_segment_name(name, start);
+    return io_open_regular(directory, name, flags);
+}
+
+/* The offset that a file's name tells, or JOB_SEGMENT_NONE where the name is not how a segment's is
+ * written. */
+static uint64_t start_of(const char *name)
+{
+    const size_t length = sizeof(JOB_SEGMENT_PREFIX) - 1;
+    char again[JOB_SEGMENT_NAME_SIZE];
+    if (strncmp(name, JOB_SEGMENT_PREFIX, length) != 0) {
+        return JOB_SEGMENT_NONE;
+    }
+    uint64_t start = strtoull(name + length, NULL, 10);
+    job_segment_name(again, start);
+    return strcmp(name, again) == 0 && start <= JOB_SEGMENT_START_MAX ? start : JOB_SEGMENT_NONE;
+}
+
+int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after)
+{
+    *before = *after = JOB_SEGMENT_NONE;
+    cleanup_directory DIR *entries = directory_list(directory);
+    if (entries == NULL) {
+        return errno == ENOENT ? 0 : -1; /* the directory itself was removed */
+    }
+    for (const char *name; (name = directory_next(entries)) != NULL;) {
+        uint64_t start = start_of(name);
+        if (start == JOB_SEGMENT_NONE) {
+            continue;
+        }
+        if (start <= offset) {
+            *before = *before == JOB_SEGMENT_NONE || start > *before ? start : *before;
+        } else {
+            *after = start < *after ? start : *after;
+        }
+    }
+    return errno == 0 ? 0 : -1;
+}

@@ -1,0 +1,29 @@
+/*
+ * The segments of a job's log on the disk (job_files.h): finding and opening them.
+ *
+ * Thread-safe.
+ */
+#ifndef PROCD_LOG_JOB_SEGMENT_H
+#define PROCD_LOG_JOB_SEGMENT_H
+
+#include <stdint.h>
+
+#define JOB_SEGMENT_NONE      UINT64_MAX
+#define JOB_SEGMENT_NAME_SIZE 64
+
+/* No log comes so far: so sums of a beginning and a file's length fit any offset. */
+#define JOB_SEGMENT_START_MAX ((uint64_t)INT64_MAX / 2)
+
+void job_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start);
+
+/* Opens the segment that begins at `start`; `flags` as for openat(2). -1 with errno. */
+int job_segment_open(int directory, uint64_t start, int flags);
+
+/*
+ * Looks through a job's directory: *before is the beginning of the last segment that begins at or
+ * before `offset`, *after that of the first one behind it; JOB_SEGMENT_NONE if there is none. 0, or
+ * -1 with errno.
+ */
+int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * A mark on the processes of commands that they inherit from their runner and keep, whatever else
+ * they make of themselves: a soft limit on file locks (RLIMIT_LOCKS) below that of the server's own
+ * processes. The kernel inherits and shows it, and has enforced it in Linux 2.4 only
+ * (getrlimit(2)).
+ *
+ * The hard limit goes down with it. Only a command that is root can put it up again, and is not
+ * known any more then; it has no reason to.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_PROCESS_MARK_H
+#define PROCD_PROCESS_MARK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Marks this process, a runner, and what it will start. 0, or -1 with errno. */
+int mark_self(void);
+
+/* Whether a process has been marked below `ancestor`; not when that cannot be told. */
+bool mark_is_on(pid_t pid, pid_t ancestor);
+
+#endif

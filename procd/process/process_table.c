@@ -1,0 +1,244 @@
+/*
+ * Children by /proc/<pid>/task/<tid>/children, which lists those that this thread has forked or
+ * been given; where the kernel is built without it (CONFIG_PROC_CHILDREN), by asking every process
+ * for its parent.
+ */
+#include "procd/process/process_table.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/directory.h"
+#include "common/io.h"
+#include "common/process_stat.h"
+
+void pid_list_clear(struct pid_list *list)
+{
+    free(list->pids);
+    *list = (struct pid_list){0};
+}
+
+int pid_list_add(struct pid_list *list, pid_t pid)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        pid_t *pids = reallocarray(list->pids, capacity, sizeof(*pids));
+        if (pids == NULL) {
+            return -1;
+        }
+        list->pids = pids;
+        list->capacity = capacity;
+    }
+    list->pids[list->count++] = pid;
+    return 0;
+}
+
+static size_t find(const struct pid_list *list, pid_t pid)
+{
+    size_t at = 0;
+    while (at < list->count && list->pids[at] != pid) {
+        at++;
+    }
+    return at;
+}
+
+bool pid_list_has(const struct pid_list *list, pid_t pid)
+{
+    return find(list, pid) < list->count;
+}
+
+bool pid_list_remove(struct pid_list *list, pid_t pid)
+{
+    size_t at = find(list, pid);
+    if (at == list->count) {
+        return false;
+    }
+    list->pids[at] = list->pids[--list->count];
+    return true;
+}
+
+/* Appends the numbers in a `children` file, which are parted by spaces and may be cut by a read. */
+static int append_numbers(int fd, struct pid_list *list)
+{
+    char text[4096];
+    pid_t pid = 0;
+    for (;;) {
+        ssize_t length = io_read_some(fd, text, sizeof(text));
+        if (length <= 0) {
+            return 0; /* a process that has just ended reads as nothing */
+        }
+        for (ssize_t i = 0; i < length; i++) {
+            if (isdigit((unsigned char)text[i])) {
+                pid = pid * 10 + (text[i] - '0');
+            } else if (pid != 0) {
+                if (pid_list_add(list, pid) < 0) {
+                    return -1;
+                }
+                pid = 0;
+            }
+        }
+    }
+}
+
+static int append_children_of_thread(int tasks, const char *thread, struct pid_list *list)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "%.20s/children", thread);
+    cleanup_fd int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return append_numbers(fd, list);
+}
+
+static bool kernel_lists_children(void)
+{
+    static int known = -1; /* runners are single-threaded */
+    if (known < 0) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+        known = access(path, R_OK) == 0;
+    }
+    return known;
+}
+
+static int read_children(pid_t parent, struct pid_list *list)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
+    cleanup_directory DIR *tasks = opendir(path);
+    if (tasks == NULL) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    for (const char *name; (name = directory_next(tasks)) != NULL;) {
+        if (append_children_of_thread(dirfd(tasks), name, list) < 0) {
+            return -1;
+        }
+    }
+    return errno == 0 || errno == ENOENT ? 0 : -1; /* it ended while it was read */
+}
+
+/* ---- the whole table ---- */
+
+struct process_entry {
+    pid_t pid, parent;
+};
+
+static int append_entry(struct process_view *view, struct process_entry entry)
+{
+    if (view->count == view->capacity) {
+        size_t capacity = view->capacity == 0 ? 256 : view->capacity * 2;
+        struct process_entry *entries = reallocarray(view->entries, capacity, sizeof(*entries));
+        if (entries == NULL) {
+            return -1;
+        }
+        view->entries = entries;
+        view->capacity = capacity;
+    }
+    view->entries[view->count++] = entry;
+    return 0;
+}
+
+int process_view_take(struct process_view *view)
+{
+    *view = (struct process_view){0};
+    if (kernel_lists_children()) {
+        return 0;
+    }
+    cleanup_directory DIR *processes = opendir("/proc");
+    if (processes == NULL) {
+        return -1;
+    }
+    for (const char *name; (name = directory_next(processes)) != NULL;) {
+        pid_t pid = (pid_t)strtol(name, NULL, 10);
+        if (pid > 0 && append_entry(view, (struct process_entry){pid, process_parent(pid)}) < 0) {
+            return -1;
+        }
+    }
+    return errno == 0 ? 0 : -1;
+}
+
+int process_view_children(const struct process_view *view, pid_t parent, struct pid_list *list)
+{
+    if (view->entries == NULL) {
+        return read_children(parent, list);
+    }
+    for (size_t i = 0; i < view->count; i++) {
+        if (view->entries[i].parent == parent && pid_list_add(list, view->entries[i].pid) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void process_view_clear(struct process_view *view)
+{
+    free(view->entries);
+    *view = (struct process_view){0};
+}
+
+int process_children(pid_t parent, struct pid_list *list)
+{
+    cleanup_(process_view_clear) struct process_view view;
+    if (process_view_take(&view) < 0) {
+        return -1;
+    }
+    return process_view_children(&view, parent, list);
+}
+
+/* ---- one process ---- */
+
+static int open_process_file(pid_t pid, const char *name)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/%.20s", (int)pid, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+bool process_file_read(pid_t pid, const char *name, char *text, size_t size)
+{
+    cleanup_fd int fd = open_process_file(pid, name);
+    ssize_t length = fd < 0 ? -1 : io_read_some(fd, text, size - 1);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+pid_t process_parent(pid_t pid)
+{
+    struct process_stat stat;
+    return process_stat_read(pid, &stat) ? stat.parent : 0;
+}
+
+/* Not by the owner of /proc/<pid>, which is root where the process may not be dumped. */
+bool process_real_user(pid_t pid, uid_t *user)
+{
+    static const char key[] = "\nUid:"; /* a name with a new line in it is shown escaped */
+    char text[4096];
+    const char *line =
+        process_file_read(pid, "status", text, sizeof(text)) ? strstr(text, key) : NULL;
+    if (line != NULL) {
+        *user = (uid_t)strtoul(line + strlen(key), NULL, 10);
+    }
+    return line != NULL;
+}
+
+int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length)
+{
+    char text[PATH_MAX + 64];
+    if (length > sizeof(text)) {
+        return 0;
+    }
+    cleanup_fd int fd = open_process_file(pid, name);
+    ssize_t got = fd < 0 ? -1 : io_read_full(fd, text, length);
+    if (got < 0) {
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
+    }
+    return got == (ssize_t)length && memcmp(text, bytes, length) == 0;
+}

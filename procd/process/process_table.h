@@ -1,0 +1,62 @@
+/*
+ * What /proc tells about processes: who is whose child, what their files say; and lists of pids.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_PROCESS_PROCESS_TABLE_H
+#define PROCD_PROCESS_PROCESS_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct pid_list {
+    pid_t *pids;
+    size_t count;
+    size_t capacity;
+};
+
+void pid_list_clear(struct pid_list *list);
+
+/*
+ * Appends the children of `parent` as they are now; a process that forks or ends meanwhile may be
+ * missing. 0, or -1 with errno when memory or /proc is out.
+ */
+int process_children(pid_t parent, struct pid_list *list);
+
+/*
+ * Who is whose child, for one walk over a tree. Where the kernel lists a process's children they
+ * are read when they are asked for; elsewhere the whole table is read once, when the view is taken:
+ * walks over large trees would read it for every process else.
+ */
+struct process_view {
+    struct process_entry *entries; /* NULL where the kernel lists children */
+    size_t count;
+    size_t capacity;
+};
+
+/* Both: 0, or -1 with errno. process_view_clear releases what a failed one has read, too. */
+int process_view_take(struct process_view *view);
+int process_view_children(const struct process_view *view, pid_t parent, struct pid_list *list);
+void process_view_clear(struct process_view *view);
+
+/* The parent of a process, 0 when there is no such process. */
+pid_t process_parent(pid_t pid);
+
+/* The real user of a process, whatever it executes: false when that cannot be told. */
+bool process_real_user(pid_t pid, uid_t *user);
+
+/* One read(2) of /proc/<pid>/`name`, at most size - 1 bytes (such a file comes whole), as a text
+ * that is empty when there is no such process; whether there is any. */
+bool process_file_read(pid_t pid, const char *name, char *text, size_t size);
+
+/* 1 when /proc/<pid>/`name` begins with these bytes, 0 when not or when there is no such process,
+ * -1 with errno when that cannot be told. */
+int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length);
+
+/* Appends a pid; removes one, and says whether it was there. */
+int pid_list_add(struct pid_list *list, pid_t pid); /* 0, or -1 with errno */
+bool pid_list_remove(struct pid_list *list, pid_t pid);
+bool pid_list_has(const struct pid_list *list, pid_t pid);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * Rounds over the tree until nothing is left: each process is stopped, so that it forks no more,
+ * then its children are visited, then it is killed. What forked in between is an orphan afterwards,
+ * so it is our child and met in the next round.
+ *
+ * A number in /proc may belong to another process by the time it is used. Our own children keep
+ * theirs until we reap them. Any other process is held by a pidfd and only then asked who its
+ * parent is; as long as the parent, held the same way, has not been reaped either, the answer is
+ * true.
+ */
+#include "procd/process/tree_kill.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "procd/process/process_table.h"
+
+/* Each level holds a descriptor. What lies deeper is orphaned by this round, and so is near in the
+ * next. */
+#define DEPTH_MAX 64
+
+/* How long the kernel gets to end what was killed, before the next round. */
+#define PAUSE_FIRST_MS 1
+#define PAUSE_MAX_MS   50
+
+struct round {
+    struct process_view view;
+    int signal;
+    ssize_t met;                 /* children of the first parent that are not spared */
+    tree_spare_function *spared; /* NULL: nobody is */
+};
+
+static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth);
+
+/* Whether the process held by `pidfd`, whose number is `pid`, is the child of the held parent. */
+static bool is_child(pid_t pid, pid_t parent, int parent_pidfd)
+{
+    return process_parent(pid) == parent && pidfd_send_signal(parent_pidfd, 0, NULL, 0) == 0;
+}
+
+/*
+ * Signals and errors are not looked at here: whoever survives is there in the next round. Who is to
+ * be spared is asked about the number, when the process is held: should the number be another's by
+ * then, the answer does not matter, because the held one is dead.
+ */
+static void signal_process(struct round *round, pid_t pid, pid_t parent, int parent_pidfd,
+                           int depth)
+{
+    cleanup_fd int pidfd = pidfd_open(pid, 0);
+    bool ours = parent_pidfd < 0; /* its number is its own until we reap it */
+    bool gone = !ours && (pidfd < 0 || !is_child(pid, parent, parent_pidfd));
+    if (!gone && depth == 0 && round->spared != NULL && round->spared(pid)) {
+        /* Unless that was an answer about nobody. */
+        round->met += !ours && pidfd_send_signal(pidfd, 0, NULL, 0) < 0;
+        return;
+    }
+    round->met += depth == 0; /* one that has gone meanwhile, too: it left who knows what */
+    if (gone) {
+        return;
+    }
+    if (pidfd < 0) {
+        (void)kill(pid, round->signal);
+        return;
+    }
+    if (depth < DEPTH_MAX) {
+        /* Stopped until it has the signal itself: it neither forks meanwhile nor sees its children
+         * go first, so that a shell dies of the signal and not of a message about it. */
+        (void)pidfd_send_signal(pidfd, SIGSTOP, NULL, 0);
+        signal_children(round, pid, pidfd, depth + 1);
+    }
+    (void)pidfd_send_signal(pidfd, round->signal, NULL, 0);
+    if (round->signal != SIGKILL) {
+        (void)pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+    }
+}
+
+static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth)
+{
+    cleanup_(pid_list_clear) struct pid_list children = {0};
+    /* What it found so far is a beginning. */
+    (void)process_view_children(&round->view, parent, &children);
+    for (size_t i = 0; i < children.count; i++) {
+        signal_process(round, children.pids[i], parent, parent_pidfd, depth);
+    }
+}
+
+ssize_t tree_kill_round(pid_t parent, int parent_pidfd, tree_spare_function *spared)
+{
+    struct round round = {.signal = SIGKILL, .spared = spared};
+    int result = process_view_take(&round.view);
+    int saved = errno;
+    signal_children(&round, parent, parent_pidfd, 0);
+    process_view_clear(&round.view);
+    errno = saved;
+    return result < 0 ? -1 : round.met;
+}
+
+int tree_kill(struct shell *shell, int timeout_ms)
+{
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
+    long pause_ms = PAUSE_FIRST_MS;
+    sigset_t child_signal;
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    for (;;) {
+        (void)tree_kill_round(getpid(), -1, NULL); /* what a round has missed the next one meets */
+        if (!reap_children(shell)) {
+            return 0;
+        }
+        if (clock_monotonic_ms() >= deadline) {
+            return -1;
+        }
+        const struct timespec pause = {.tv_nsec = pause_ms * 1000000};
+        if (sigtimedwait(&child_signal, NULL, &pause) < 0 && pause_ms < PAUSE_MAX_MS) {
+            pause_ms *= 2;
+        }
+        if (!reap_children(shell)) {
+            return 0;
+        }
+    }
+}
+
+void tree_signal(int signal)
+{
+    struct round round = {.signal = signal};
+    (void)process_view_take(&round.view); /* what it found so far is a beginning */
+    signal_children(&round, getpid(), -1, 0);
+    process_view_clear(&round.view);
+}

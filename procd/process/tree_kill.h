@@ -1,0 +1,41 @@
+/*
+ * Killing everything below a process, or signalling it, whatever sessions, groups and names it has
+ * given itself. It works for the subreaper of a tree without any privilege: what loses its parent
+ * comes to the subreaper.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_PROCESS_TREE_KILL_H
+#define PROCD_PROCESS_TREE_KILL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "procd/process/reap.h"
+
+/*
+ * Kills and reaps all descendants of this process, which must be a subreaper and have SIGCHLD
+ * blocked. Notes the end of `shell` (may be NULL). 0 when none is left; -1 when some could not be
+ * killed within `timeout_ms` (processes of another user, or in an uninterruptible sleep).
+ */
+int tree_kill(struct shell *shell, int timeout_ms);
+
+/*
+ * Sends `signal` to all descendants of this process, to a parent before its children as they see
+ * it, and SIGCONT after it, so that stopped ones take it.
+ */
+void tree_signal(int signal);
+
+/* Whether a child is to be left alone, with all below it. */
+typedef bool tree_spare_function(pid_t child);
+
+/*
+ * One round of killing: kills the children of `parent`, and all below them, but those that `spared`
+ * (may be NULL) names. Neither waits nor reaps. `parent` is this process and `parent_pidfd` is -1;
+ * or it is another and held by the pidfd. Returns how many children it has met that are not spared:
+ * what is killed may leave orphans, so the work is done when a round meets none. -1 with errno when
+ * the process table cannot be read.
+ */
+ssize_t tree_kill_round(pid_t parent, int parent_pidfd, tree_spare_function *spared);
+
+#endif

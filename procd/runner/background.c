@@ -1,0 +1,521 @@
+/*
+ * A background job: both pipes into one log, orders over a socket in its directory, and records of
+ * its beginning and its end.
+ *
+ * The end of a job is the end of its shell. Its pipes are then read to their ends, or for DRAIN_MS
+ * when something that it started still holds them. A job that was killed takes everything it
+ * started with it; what a job leaves running by ending lives on.
+ */
+#include "procd/runner/background.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "common/signal_name.h"
+#include "procd/cgroup/cgroup_oom.h"
+#include "procd/jobs/job_record.h"
+#include "procd/log/job_files.h"
+#include "procd/log/job_log.h"
+#include "procd/process/reap.h"
+#include "procd/runner/confinement.h"
+#include "procd/runner/deadline.h"
+#include "procd/runner/job_stream.h"
+#include "procd/runner/runner_cgroup.h"
+#include "procd/runner/spawn.h"
+
+#define DRAIN_MS       100
+#define READS_PER_TURN 16 /* then signals and orders are looked at, whatever a job prints */
+#define EXIT_PAUSE_MS  100
+#define EXIT_TRIES     50
+#define PEERS_MAX      4 /* procd, and its predecessors that are not gone yet */
+
+struct background {
+    const char *id;      /* borrowed */
+    uint64_t started_at; /* ns since the epoch */
+    int64_t started;     /* monotonic ms */
+    uint64_t log_max;    /* bytes on disk */
+    int directory;       /* its lock says that this runner lives */
+    int listener;
+    int signals;
+    int peers[PEERS_MAX];
+    struct job_log log;
+    struct job_stream streams[2];
+    int input; /* write end of its standard input, non-blocking; -1 when it has none, or no more */
+    struct shell shell;
+    bool children; /* some are left */
+    struct deadline deadline;
+    uint64_t signals_sent; /* by order, without more: bit n is signal n + 1 */
+    int64_t drain_until;   /* monotonic ms; meaningful once it is over */
+};
+
+/* ---- the beginning ---- */
+
+static void answer_start(int control, pid_t pid)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STARTED);
+    message_add_number(&message, FIELD_PID, pid);
+    (void)message_send(control, &message, NULL, 0); /* the next procd finds the job on the disk */
+}
+
+/* Listens in the job's directory, by way of /proc: sun_path holds 108 bytes, a path may be longer.
+ */
+static int listen_for_orders(int directory)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory,
+                   JOB_SOCKET_FILE);
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(fd, PEERS_MAX) < 0) {
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+static int open_files(struct background *job)
+{
+    job->listener = listen_for_orders(job->directory);
+    if (job->listener < 0 || job_exit_reserve(job->directory) < 0) {
+        return -1;
+    }
+    return job_log_open(&job->log, job->directory, job->id, job->log_max);
+}
+
+/* Where the command starts, as an absolute path; what it asks for may be relative to ours. */
+static char *working_directory(const char *asked)
+{
+    char *joined = NULL;
+    if (asked != NULL && asked[0] == '/') {
+        return command_shown(asked);
+    }
+    cleanup_free char *own = getcwd(NULL, 0);
+    if (asked == NULL || own == NULL) {
+        return strdup(own == NULL ? "" : own);
+    }
+    cleanup_free char *shown = command_shown(asked);
+    return shown == NULL || asprintf(&joined, "%s/%s", own, shown) < 0 ? NULL : joined;
+}
+
+static int draft_record(const struct background *job, const struct incoming *command,
+                        struct job_record_draft *draft)
+{
+    struct job_record record = {
+        .started_at = job->started_at,
+        .command = command_shown(message_text(command, FIELD_CMD)),
+        .cwd = working_directory(message_text(command, FIELD_CWD)),
+    };
+    const char *request_id = message_text(command, FIELD_REQUEST_ID);
+    (void)snprintf(record.id, sizeof(record.id), "%s", job->id);
+    (void)snprintf(record.request_id, sizeof(record.request_id), "%s",
+                   request_id == NULL ? "" : request_id);
+    int result = record.command == NULL || record.cwd == NULL
+                     ? -1
+                     : job_record_draft(job->directory, &record, draft);
+    int saved = errno;
+    job_record_clear(&record);
+    errno = saved;
+    return result;
+}
+
+static int publish_record(const void *draft)
+{
+    return job_record_publish(draft, getpid());
+}
+
+/* A pipe for what is written to the job later: *input is its read end, for the shell. */
+static int open_input(struct background *job, int *input)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    *input = ends[0];
+    job->input = ends[1];
+    return confinement_give(job->input) < 0 ? -1 : io_set_nonblocking(job->input, 1);
+}
+
+/* Starts the shell, which makes its record first. False, with *error, when there is no job. */
+static bool start(struct background *job, const struct incoming *command, struct spawn_error *error)
+{
+    cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
+    cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
+    cleanup_fd int input = -1;
+    bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
+    if (open_files(job) < 0 || (keeps_stdin && open_input(job, &input) < 0) ||
+        command_pipes_open(&pipes) < 0 || io_set_nonblocking(pipes.out_read, 1) < 0 ||
+        io_set_nonblocking(pipes.err_read, 1) < 0 || draft_record(job, command, &draft) < 0) {
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
+        return false;
+    }
+    if (runner_cgroup_limit(command, error) < 0) {
+        return false;
+    }
+    job->shell.oom_kills = cgroup_oom_kills();
+    if (spawn_shell(command, input, &pipes, publish_record, &draft, &job->shell.pid, error) < 0) {
+        (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it got as far as that */
+        return false;
+    }
+    job->started = clock_monotonic_ms();
+    job->children = true;
+    job->deadline = deadline_of(command);
+    job_stream_open(&job->streams[0], steal_fd(&pipes.out_read), "stdout", &job->log,
+                    job->directory);
+    job_stream_open(&job->streams[1], steal_fd(&pipes.err_read), "stderr", &job->log,
+                    job->directory);
+    return true;
+}
+
+/* ---- the middle ---- */
+
+/* Whether nothing but the output that is in the pipes is to be awaited. Begins the time for that.
+ */
+static bool is_over(struct background *job)
+{
+    bool over = deadline_is_over(&job->deadline, &job->shell, job->children);
+    if (over && job->drain_until == 0) {
+        job->drain_until = clock_monotonic_ms() + DRAIN_MS;
+    }
+    return over;
+}
+
+/*
+ * An order to end the job, or to signal it. Too late when the shell has ended: then the end is
+ * told.
+ */
+static void take_kill(struct background *job, const struct incoming *order)
+{
+    int signal = (int)message_number(order, FIELD_SIGNAL, SIGKILL);
+    int64_t grace_ms = message_number(order, FIELD_GRACE_MS, -1);
+    bool had_ended = job->shell.ended;
+    job->children = reap_children(&job->shell);
+    if (job->shell.ended && !had_ended && signal == SIGKILL &&
+        shell_reason(&job->shell) == END_SIGNAL && shell_signal(&job->shell) == SIGKILL) {
+        /* By just what was ordered, while we did nothing: procd lost its patience. */
+        job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
+    }
+    if (job->shell.ended || signal <= 0 || signal >= NSIG) {
+        return;
+    }
+    if (signal == SIGKILL) {
+        deadline_kill(&job->deadline, END_KILLED, &job->shell, &job->children);
+        return;
+    }
+    /* The shell leads a session and a group of its own, and its number is its own until it is
+     * reaped. */
+    (void)kill(-job->shell.pid, signal);
+    if (grace_ms < 0) {
+        job->signals_sent |= UINT64_C(1) << (signal - 1);
+        return;
+    }
+    (void)kill(-job->shell.pid, SIGCONT); /* a stopped process takes a signal when it goes on */
+    deadline_order(&job->deadline, grace_ms);
+}
+
+/* ---- its standard input ---- */
+
+/* The longest beginning of data[0..length) that is at most PIPE_BUF bytes and cuts no character. */
+static size_t piece_length(const char *data, size_t length)
+{
+    if (length <= PIPE_BUF) {
+        return length;
+    }
+    size_t cut = PIPE_BUF;
+    while (cut > PIPE_BUF - 4 && ((unsigned char)data[cut] & 0xc0) == 0x80) {
+        cut--;
+    }
+    return cut;
+}
+
+/*
+ * Writes what the pipe takes now. A piece of at most PIPE_BUF bytes goes in whole or not at all
+ * (pipe(7)), so no character is cut in two. The bytes, or -1 when nobody can read them any more.
+ */
+static ssize_t write_input(const struct background *job, const char *data, size_t length)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t count = write(job->input, data + done, piece_length(data + done, length - done));
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            return errno == EAGAIN ? (ssize_t)done : -1;
+        }
+        done += (size_t)count;
+    }
+    return (ssize_t)done;
+}
+
+static void take_write(struct background *job, const struct incoming *order, int *peer)
+{
+    size_t length = 0;
+    const char *data = message_bytes(order, FIELD_DATA, &length);
+    ssize_t written = job->input < 0 || data == NULL ? -1 : write_input(job, data, length);
+    if (written == (ssize_t)length && message_number(order, FIELD_EOF, 0) != 0) {
+        close_fd(&job->input);
+    }
+    cleanup_message struct message answer;
+    message_init(&answer, written < 0 ? MESSAGE_NO_STDIN : MESSAGE_WROTE);
+    message_add_number(&answer, FIELD_SERIAL, message_number(order, FIELD_SERIAL, 0));
+    if (written < 0) {
+        close_fd(&job->input);
+    } else {
+        message_add_number(&answer, FIELD_WRITTEN, written);
+    }
+    if (message_send(*peer, &answer, NULL, 0) < 0) {
+        close_fd(peer); /* if it is there it waits: so it learns that it will not hear */
+    }
+}
+
+/* ---- orders ---- */
+
+static void hear_peer(struct background *job, int *peer)
+{
+    static char packet[MESSAGE_PACKET_MAX];
+    cleanup_incoming struct incoming message = {0};
+    int received = message_receive(*peer, packet, sizeof(packet), &message, MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) {
+        return;
+    }
+    if (received != 1 || message_open(&message) < 0) {
+        close_fd(peer);
+        return;
+    }
+    if (message.type == MESSAGE_KILL) {
+        take_kill(job, &message);
+    } else if (message.type == MESSAGE_WRITE) {
+        take_write(job, &message, peer);
+    }
+}
+
+/* Whether there was one. The newest is procd: where there is no room the oldest has to go. */
+static bool accept_peer(struct background *job)
+{
+    int peer =
+        (int)TEMP_FAILURE_RETRY(accept4(job->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (peer < 0) {
+        return false;
+    }
+    close_fd(&job->peers[0]);
+    memmove(job->peers, job->peers + 1, sizeof(job->peers) - sizeof(job->peers[0]));
+    job->peers[PEERS_MAX - 1] = peer;
+    return true;
+}
+
+/* Reads both pipes until they are empty for the moment, but not for ever; then the log is flushed.
+ */
+static void read_streams(struct background *job)
+{
+    for (int turn = 0; turn < READS_PER_TURN; turn++) {
+        bool out = job_stream_read(&job->streams[0]);
+        bool err = job_stream_read(&job->streams[1]);
+        if (!out && !err) {
+            break;
+        }
+    }
+    job_log_flush(&job->log);
+}
+
+/* How long to wait for something to happen, in ms; -1 for ever. */
+static int patience(struct background *job)
+{
+    if (!is_over(job)) {
+        return deadline_patience(&job->deadline);
+    }
+    int64_t left = job->children ? job->drain_until - clock_monotonic_ms() : 0;
+    return left > 0 ? (int)left : 0;
+}
+
+enum { SIGNALS, LISTENER, STREAMS, PEERS = STREAMS + 2, POLLED = PEERS + PEERS_MAX };
+
+static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
+{
+    polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
+    polled[LISTENER] = (struct pollfd){.fd = job->listener, .events = POLLIN};
+    for (int i = 0; i < 2; i++) {
+        polled[STREAMS + i] = (struct pollfd){.fd = job->streams[i].fd, .events = POLLIN};
+    }
+    for (int i = 0; i < PEERS_MAX; i++) {
+        polled[PEERS + i] = (struct pollfd){.fd = job->peers[i], .events = POLLIN};
+    }
+    return io_poll(polled, POLLED, patience(job));
+}
+
+static void serve(struct background *job, const struct pollfd polled[POLLED])
+{
+    /* Orders first: an end that came after one may be its doing. */
+    for (int i = 0; i < PEERS_MAX; i++) {
+        if (polled[PEERS + i].revents != 0) {
+            hear_peer(job, &job->peers[i]);
+        }
+    }
+    if (polled[SIGNALS].revents != 0) {
+        struct signalfd_siginfo signal;
+        (void)io_read_some(job->signals, &signal, sizeof(signal));
+        job->children = reap_children(&job->shell);
+    }
+    if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
+        read_streams(job);
+    }
+    if (polled[LISTENER].revents != 0) {
+        (void)accept_peer(job);
+    }
+    deadline_serve(&job->deadline, &job->shell, &job->children);
+}
+
+static void accompany(struct background *job)
+{
+    struct pollfd polled[POLLED];
+    while (!is_over(job) || job->streams[0].fd >= 0 || job->streams[1].fd >= 0) {
+        if (wait_for_events(job, polled) == 0 && is_over(job)) {
+            return; /* what is left in the pipes is taken by the caller */
+        }
+        serve(job, polled);
+        if (is_over(job) && clock_monotonic_ms() >= job->drain_until) {
+            return; /* a descendant that writes without end must not keep the job from ending */
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+static enum end_reason reason_of(const struct background *job)
+{
+    int signal = shell_signal(&job->shell);
+    if (job->deadline.cause != END_UNKNOWN) {
+        return job->deadline.cause;
+    }
+    return signal != 0 && (job->signals_sent >> (signal - 1) & 1) != 0 ? END_KILLED
+                                                                       : shell_reason(&job->shell);
+}
+
+static struct job_exit describe_end(const struct background *job)
+{
+    int code = shell_code(&job->shell);
+    enum end_reason reason = reason_of(job);
+    return (struct job_exit){
+        .status = reason == END_KILLED              ? JOB_KILLED
+                  : reason == END_EXIT && code == 0 ? JOB_COMPLETED
+                                                    : JOB_FAILED,
+        .code = code,
+        .signal = shell_signal(&job->shell),
+        .reason = reason,
+        .ended_at = clock_date_ns(),
+        .cpu_user_ms = clock_duration_ms(job->shell.usage.ru_utime),
+        .cpu_system_ms = clock_duration_ms(job->shell.usage.ru_stime),
+        .max_rss_kb = (uint64_t)job->shell.usage.ru_maxrss,
+    };
+}
+
+static void tell_peers(const struct background *job, const struct job_exit *ending)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_ENDED);
+    job_exit_describe(ending, &message);
+    for (int i = 0; i < PEERS_MAX; i++) {
+        if (job->peers[i] >= 0) {
+            (void)message_send(job->peers[i], &message, NULL,
+                               0); /* the exit record says the same */
+        }
+    }
+}
+
+/* Readers of the log wait for the record, and there is room for it on the disk: what keeps it from
+ * being written, such as a want of memory, ends. */
+static void write_exit(int directory, const struct job_exit *ending)
+{
+    const struct timespec pause = {.tv_nsec = EXIT_PAUSE_MS * 1000000L};
+    for (int tries = 0; job_exit_write(directory, ending) < 0; tries++) {
+        log_line("runner: exit record: %m");
+        if (tries == EXIT_TRIES) {
+            return;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static void log_end(const struct background *job, const struct job_exit *ending)
+{
+    char signal[SIGNAL_NAME_SIZE];
+    log_at(LOG_INFO, "job %s " ENDING_FORMAT, job->id, end_reason_name(ending->reason),
+           ending->code, ending->signal == 0 ? "-" : signal_name(ending->signal, signal),
+           (uint64_t)(clock_monotonic_ms() - job->started), ending->max_rss_kb);
+}
+
+/*
+ * procd is told before the exit record appears, so that whoever has seen the record and asks procd
+ * is not told that the job runs. The socket goes first: who comes later finds no socket and looks
+ * again.
+ */
+static void finish(struct background *job)
+{
+    for (int i = 0; i < 2; i++) {
+        job_stream_read_rest(&job->streams[i]);
+        job_stream_end(&job->streams[i]);
+    }
+    job_log_close(&job->log);
+    struct job_exit ending = describe_end(job);
+    (void)unlinkat(job->directory, JOB_SOCKET_FILE, 0);
+    while (accept_peer(job)) {
+    }
+    tell_peers(job, &ending);
+    write_exit(job->directory, &ending);
+    log_end(job, &ending);
+}
+
+static void release(struct background *job)
+{
+    close_fd(&job->directory);
+    close_fd(&job->listener);
+    close_fd(&job->input);
+    for (int i = 0; i < PEERS_MAX; i++) {
+        close_fd(&job->peers[i]);
+    }
+}
+
+bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
+                    int *control, int signals, struct leftover *left)
+{
+    struct background job = {.id = message_text(order, FIELD_ID),
+                             .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
+                             .log_max = log_max,
+                             .directory = message_take_descriptor(order, 0),
+                             .listener = -1,
+                             .signals = signals,
+                             .input = -1,
+                             .peers = {-1, -1, -1, -1},
+                             .log = {.segment = -1},
+                             .streams = {{.fd = -1}, {.fd = -1}}};
+    struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
+    if (job.directory < 0 || job.id == NULL || !start(&job, command, &error)) {
+        job_log_close(&job.log);
+        release(&job);
+        /* without procd nobody waits */
+        (void)spawn_send_failure(*control, error.stage, error.error);
+        return false;
+    }
+    answer_start(*control, job.shell.pid);
+    log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.shell.pid);
+    close_fd(control);
+    accompany(&job);
+    finish(&job);
+    *left = (struct leftover){.lease = -1, .pipes = {job.streams[0].fd, job.streams[1].fd}};
+    release(&job);
+    return true;
+}

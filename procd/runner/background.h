@@ -1,0 +1,24 @@
+/*
+ * A background job in its runner.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_RUNNER_BACKGROUND_H
+#define PROCD_RUNNER_BACKGROUND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "procd/runner/linger.h"
+#include "procd/wire/protocol.h"
+
+/*
+ * Starts the job that `order` (JOB) and `command` (START), both opened, describe, whose log gets at
+ * most `log_max` bytes on disk, and answers over `control`. Returns false when it could not be
+ * started. Otherwise closes *control, stays until the job has ended and its records are written,
+ * and returns true with what is left of it in *left.
+ */
+bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
+                    int *control, int signals, struct leftover *left);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * What is the same for every command is worked out here once, so that a child makes as few system
+ * calls as there are limits.
+ */
+#include "procd/runner/confinement.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/capability.h"
+#include "common/cleanup.h"
+#include "common/in_child.h"
+#include "common/io.h"
+#include "common/user.h"
+#include "procd/runner/environment.h"
+
+/* Of commands, unless the server's own is higher: the kernel adds a thousandth of the memory for
+ * each (proc_pid_oom_score_adj(5)), so the daemons die last. */
+#define OOM_SCORE_ADJ 500
+#define OOM_FILE      "/proc/self/oom_score_adj"
+
+#define LIMITS_MAX 5
+
+struct limit {
+    __rlimit_resource_t resource;
+    struct rlimit value;
+};
+
+static struct {
+    const struct user *user; /* or NULL */
+    char oom_score_adj[8];   /* what a command writes; empty: nothing */
+    struct limit limits[LIMITS_MAX];
+    size_t limit_count;
+    mode_t umask;
+} confinement;
+
+/* A limit of 0 is none. Nobody may raise what is in force already, so the lower one counts. `grace`
+ * is what the hard limit is above the soft one. */
+static int add_limit(__rlimit_resource_t resource, uint64_t most, rlim_t grace)
+{
+    struct rlimit now;
+    if (most == 0) {
+        return 0;
+    }
+    if (getrlimit(resource, &now) < 0) {
+        return -1;
+    }
+    rlim_t hard = most + grace < now.rlim_max ? most + grace : now.rlim_max;
+    confinement.limits[confinement.limit_count++] =
+        (struct limit){resource, {.rlim_cur = most < hard ? most : hard, .rlim_max = hard}};
+    return 0;
+}
+
+static int add_limits(const struct settings *settings)
+{
+    /* Whole seconds, rounded up; the hard limit kills what goes on after SIGXCPU. */
+    uint64_t cpu_seconds = (settings->limit_cpu_ms + 999) / 1000;
+    return add_limit(RLIMIT_NOFILE, settings->limit_nofile, 0) < 0 ||
+                   add_limit(RLIMIT_NPROC, settings->limit_nproc, 0) < 0 ||
+                   add_limit(RLIMIT_FSIZE, settings->limit_fsize, 0) < 0 ||
+                   add_limit(RLIMIT_CPU, cpu_seconds, 1) < 0 ||
+                   add_limit(RLIMIT_AS, settings->limit_as, 0) < 0
+               ? -1
+               : 0;
+}
+
+static int choose_oom_score(void)
+{
+    char text[16];
+    cleanup_fd int fd = open(OOM_FILE, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : io_read_full(fd, text, sizeof(text) - 1);
+    if (length < 0) {
+        return -1;
+    }
+    text[length] = '\0';
+    if (strtol(text, NULL, 10) < OOM_SCORE_ADJ) {
+        (void)snprintf(confinement.oom_score_adj, sizeof(confinement.oom_score_adj), "%d",
+                       OOM_SCORE_ADJ);
+    }
+    return 0;
+}
+
+int confinement_prepare(const struct settings *settings, const struct user *user)
+{
+    confinement.user = user;
+    /* A job's files are for fcgi-app to read, which is not root then; a child puts it back. */
+    confinement.umask = user == NULL ? 0 : umask(022);
+    if (user != NULL) {
+        environment_restrict();
+        /* The change of user takes a child's capabilities, but not what would outlive it, of a
+         * server that was started with inheritable or ambient ones. */
+        if (capability_drop_inheritable() < 0) {
+            return -1;
+        }
+    }
+    if (settings->allow_setuid == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return -1;
+    }
+    return choose_oom_score() < 0 ? -1 : add_limits(settings);
+}
+
+int confinement_give(int fd)
+{
+    const struct user *user = confinement.user;
+    return user == NULL ? 0 : fchown(fd, user->uid, user->gid);
+}
+
+bool confinement_changes_user(void)
+{
+    return confinement.user != NULL;
+}
+
+/* While it is still ours to write. */
+IN_CHILD static int give_way_to_daemons(void)
+{
+    const char *text = confinement.oom_score_adj;
+    size_t length = 0;
+    while (text[length] != '\0') {
+        length++;
+    }
+    if (length == 0) {
+        return 0;
+    }
+    int fd = open(OOM_FILE, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    ssize_t written = write(fd, text, length);
+    int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return written == (ssize_t)length ? 0 : -1;
+}
+
+IN_CHILD int confinement_enter(void)
+{
+    if (give_way_to_daemons() < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < confinement.limit_count; i++) {
+        if (setrlimit(confinement.limits[i].resource, &confinement.limits[i].value) < 0) {
+            return -1;
+        }
+    }
+    if (confinement.user == NULL) {
+        return 0;
+    }
+    (void)umask(confinement.umask);
+    return user_become(confinement.user);
+}

@@ -1,0 +1,36 @@
+/*
+ * What commands may not: the user they run as, their limits, their place in the queue of the
+ * out-of-memory killer. Prepared once by a runner, which has one thread, and taken on by each child
+ * between clone(2) and execve(2); the runner itself keeps its rights, since it has to end what
+ * they start.
+ */
+#ifndef PROCD_RUNNER_CONFINEMENT_H
+#define PROCD_RUNNER_CONFINEMENT_H
+
+#include <stdbool.h>
+
+#include "common/settings.h"
+
+struct user;
+
+/*
+ * Prepares this process, a runner, for its commands: those of `user` (NULL: ours; kept, must
+ * outlive us). Its umask and environment become what a runner of theirs needs, and if they may not
+ * gain rights, it may not either. 0, or -1 with errno.
+ */
+int confinement_prepare(const struct settings *settings, const struct user *user);
+
+/*
+ * Takes on the limits and becomes the user: in the child, system calls only. To be called before
+ * anything of the file system is touched in the command's name. 0, or -1 with errno.
+ */
+int confinement_enter(void);
+
+/* Gives the pipe or file behind a descriptor to the user of commands, who could not open it again
+ * as /dev/stdout or /dev/stdin otherwise. 0, or -1 with errno. */
+int confinement_give(int fd);
+
+/* Whether the child changes its user, and so may be stopped by others before it executes. */
+bool confinement_changes_user(void);
+
+#endif

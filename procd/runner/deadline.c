@@ -1,0 +1,84 @@
+/*
+ * Two moments on one clock.
+ */
+#include "procd/runner/deadline.h"
+
+#include <limits.h>
+#include <signal.h>
+
+#include "common/clock.h"
+#include "common/logger.h"
+#include "procd/process/tree_kill.h"
+
+/* What cannot be killed in this time belongs to another user or hangs in the kernel. */
+#define KILL_TIMEOUT_MS 10000
+
+/* A peer may have said any number. */
+static int64_t from_now(int64_t ms)
+{
+    int64_t at;
+    return __builtin_add_overflow(clock_monotonic_ms(), ms, &at) ? INT64_MAX : at;
+}
+
+struct deadline deadline_of(const struct incoming *command)
+{
+    int64_t timeout_ms = message_number(command, FIELD_TIMEOUT_MS, 0);
+    int64_t grace_ms = message_number(command, FIELD_GRACE_MS, 0);
+    return (struct deadline){.timeout_at = timeout_ms > 0 ? from_now(timeout_ms) : 0,
+                             .grace_ms = grace_ms > 0 ? grace_ms : 0};
+}
+
+/* The next moment at which something is due. */
+static int64_t next(const struct deadline *deadline)
+{
+    return deadline->cause == END_UNKNOWN ? deadline->timeout_at : deadline->kill_at;
+}
+
+int deadline_patience(const struct deadline *deadline)
+{
+    int64_t at = next(deadline);
+    int64_t left = at - clock_monotonic_ms();
+    return at == 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+bool deadline_is_over(const struct deadline *deadline, const struct shell *shell, bool children)
+{
+    return shell->ended && (deadline->cause == END_UNKNOWN || !children || deadline->kill_at == 0);
+}
+
+void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shell *shell,
+                   bool *children)
+{
+    deadline->cause = deadline->cause == END_UNKNOWN ? cause : deadline->cause;
+    deadline->kill_at = 0;
+    *children = tree_kill(shell, KILL_TIMEOUT_MS) < 0;
+    if (*children) {
+        log_line("runner: processes of a command could not be killed");
+    }
+}
+
+void deadline_order(struct deadline *deadline, int64_t grace_ms)
+{
+    int64_t kill_at = from_now(grace_ms);
+    if (deadline->cause == END_UNKNOWN || kill_at < deadline->kill_at) {
+        deadline->kill_at = kill_at;
+    }
+    deadline->cause = deadline->cause == END_UNKNOWN ? END_KILLED : deadline->cause;
+}
+
+void deadline_serve(struct deadline *deadline, struct shell *shell, bool *children)
+{
+    int64_t at = next(deadline);
+    if (at == 0 || clock_monotonic_ms() < at || (shell->ended && deadline->cause == END_UNKNOWN)) {
+        return;
+    }
+    if (deadline->cause == END_UNKNOWN) {
+        deadline->cause = END_TIMEOUT;
+        deadline->kill_at = from_now(deadline->grace_ms);
+        if (deadline->grace_ms > 0) {
+            tree_signal(SIGTERM);
+            return;
+        }
+    }
+    deadline_kill(deadline, deadline->cause, shell, children);
+}

@@ -1,0 +1,26 @@
+/*
+ * The environment of a command: ours, overridden by name.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_RUNNER_ENVIRONMENT_H
+#define PROCD_RUNNER_ENVIRONMENT_H
+
+#include "procd/wire/protocol.h"
+
+struct user;
+
+/*
+ * A NULL-terminated vector of our environment and the env fields of `command`, of which the last of
+ * a name wins. The strings are borrowed from both; the caller frees the vector. NULL with errno.
+ */
+char **environment_merge(const struct incoming *command);
+
+/* Makes HOME, USER, LOGNAME and SHELL of our environment those of `user`. 0, or -1 with errno. */
+int environment_adopt(const struct user *user);
+
+/* Leaves of our environment only what is a user's own or the locale's: these four, PATH, LANG,
+ * LC_*, TZ and TERM. Nothing of the server's. */
+void environment_restrict(void);
+
+#endif

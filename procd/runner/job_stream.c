@@ -1,0 +1,135 @@
+/*
+ * Reading a job's pipe in large pieces and cutting lines out of them.
+ */
+#include "procd/runner/job_stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/logger.h"
+
+#define READ_MAX        ((size_t)65536)
+#define HELD_MEMORY_MAX ((size_t)65536) /* of an unfinished line; the rest is in a file */
+#define TAIL_MAX        ((size_t)64)
+
+static char buffer[READ_MAX]; /* a runner has one job and one thread */
+
+void job_stream_open(struct job_stream *stream, int fd, const char *name, struct job_log *log,
+                     int directory)
+{
+    *stream = (struct job_stream){.fd = fd, .name = name, .log = log};
+    line_reader_init(&stream->reader, directory, HELD_MEMORY_MAX);
+}
+
+static int take_line(void *context, const struct line *line)
+{
+    struct job_stream *stream = context;
+    job_log_line(stream->log, stream->name, line, false);
+    return 0;
+}
+
+/* An unfinished line that cannot be kept (a full disk) is lost, the job goes on. */
+static void lose_line(struct job_stream *stream)
+{
+    log_at(LOG_WARNING, "job: an unfinished line is dropped: %m");
+    line_reader_clear(&stream->reader);
+    job_log_drop(stream->log);
+}
+
+/*
+ * How many bytes at the end of a piece belong with what follows: \r that may end the line, or the
+ * beginning of a UTF-8 sequence.
+ */
+static size_t open_end(const char *tail, size_t length)
+{
+    size_t open = 0;
+    while (open < length && tail[length - 1 - open] == '\r') {
+        open++;
+    }
+    for (size_t back = 1; open == 0 && back <= 3 && back <= length; back++) {
+        unsigned char byte = (unsigned char)tail[length - back];
+        if (byte >= 0xc0) {
+            return back;
+        }
+        if (byte < 0x80) {
+            break;
+        }
+    }
+    return open;
+}
+
+/* Passes on what there is of a line without an end, so that it does not fill the disk. */
+static void split_line(struct job_stream *stream)
+{
+    struct spool *held = stream->reader.held;
+    uint64_t size = spool_size(held);
+    char tail[TAIL_MAX];
+    if (spool_read(held, size - sizeof(tail), tail, sizeof(tail)) != (ssize_t)sizeof(tail)) {
+        lose_line(stream);
+        return;
+    }
+    size_t open = open_end(tail, sizeof(tail));
+    const struct line piece = {.held = held, .held_length = size - open, .tail = ""};
+    job_log_line(stream->log, stream->name, &piece, true);
+    spool_reset(held);
+    if (spool_write(held, tail + sizeof(tail) - open, open) < 0) {
+        lose_line(stream);
+    }
+}
+
+static void feed(struct job_stream *stream, size_t length)
+{
+    if (line_reader_feed(&stream->reader, buffer, length, take_line, stream) < 0) {
+        lose_line(stream);
+    }
+    if (line_reader_pending(&stream->reader) > stream->log->event_max) {
+        split_line(stream);
+    }
+}
+
+bool job_stream_read(struct job_stream *stream)
+{
+    if (stream->fd < 0) {
+        return false;
+    }
+    ssize_t length = io_read_some(stream->fd, buffer, sizeof(buffer));
+    if (length > 0) {
+        feed(stream, (size_t)length);
+        return (size_t)length == sizeof(buffer);
+    }
+    if (length == 0 || errno != EAGAIN) {
+        if (length < 0) {
+            lose_line(stream);
+        }
+        close_fd(&stream->fd);
+    }
+    return false;
+}
+
+void job_stream_read_rest(struct job_stream *stream)
+{
+    int left = 0;
+    if (stream->fd < 0 || ioctl(stream->fd, FIONREAD, &left) < 0) {
+        return;
+    }
+    while (left > 0) {
+        size_t wanted = (size_t)left < sizeof(buffer) ? (size_t)left : sizeof(buffer);
+        ssize_t length = io_read_some(stream->fd, buffer, wanted);
+        if (length <= 0) {
+            return;
+        }
+        feed(stream, (size_t)length);
+        left -= (int)length;
+    }
+}
+
+void job_stream_end(struct job_stream *stream)
+{
+    if (line_reader_end(&stream->reader, take_line, stream) < 0) {
+        lose_line(stream);
+    }
+    line_reader_clear(&stream->reader);
+}

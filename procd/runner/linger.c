@@ -1,0 +1,73 @@
+/*
+ * The end of a runner's life, with a few descriptors and no hurry.
+ */
+#include "procd/runner/linger.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/signalfd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "procd/process/reap.h"
+
+enum { SIGNALS, LEASE, FIRST_PIPE, POLLED = FIRST_PIPE + 2 };
+
+/* Throws away what is there; closes the pipe at its end. */
+static void discard(int *pipe)
+{
+    static char buffer[16384];
+    ssize_t length = io_read_some(*pipe, buffer, sizeof(buffer));
+    if (length == 0 || (length < 0 && errno != EAGAIN)) {
+        close_fd(pipe);
+    }
+}
+
+static void take_over_pipes(struct leftover *left)
+{
+    close_fd(&left->lease);
+    for (int i = 0; i < 2; i++) {
+        if (left->pipes[i] >= 0 && io_set_nonblocking(left->pipes[i], 1) < 0) {
+            close_fd(&left->pipes[i]);
+        }
+    }
+}
+
+static void step(struct leftover *left, int signals)
+{
+    struct pollfd polled[POLLED] = {
+        [SIGNALS] = {.fd = signals, .events = POLLIN},
+        [LEASE] = {.fd = left->lease, .events = POLLIN},
+    };
+    for (int i = 0; i < 2; i++) {
+        int fd = left->lease >= 0 ? -1 : left->pipes[i]; /* poll(2) skips negative ones */
+        polled[FIRST_PIPE + i] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    (void)io_poll(polled, POLLED, -1);
+    if (polled[SIGNALS].revents != 0) {
+        struct signalfd_siginfo signal;
+        (void)io_read_some(signals, &signal, sizeof(signal));
+    }
+    if (polled[LEASE].revents != 0) {
+        take_over_pipes(left);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (polled[FIRST_PIPE + i].revents != 0) {
+            discard(&left->pipes[i]);
+        }
+    }
+}
+
+void linger(struct leftover *left, int signals)
+{
+    if (left->lease < 0) {
+        take_over_pipes(left);
+    }
+    while (reap_children(NULL) || left->pipes[0] >= 0 || left->pipes[1] >= 0) {
+        step(left, signals);
+    }
+    close_fd(&left->lease);
+    close_fd(&left->pipes[0]);
+    close_fd(&left->pipes[1]);
+}

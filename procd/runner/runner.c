@@ -1,0 +1,194 @@
+/*
+ * Waiting for a command, having it, waiting for the next.
+ */
+#include "procd/runner/runner.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/descriptor.h"
+#include "common/logger.h"
+#include "common/settings.h"
+#include "common/user.h"
+#include "procd/process/mark.h"
+#include "procd/process/process_table.h"
+#include "procd/runner/background.h"
+#include "procd/runner/confinement.h"
+#include "procd/runner/foreground.h"
+#include "procd/runner/linger.h"
+#include "procd/runner/runner_cgroup.h"
+#include "procd/wire/protocol.h"
+
+static struct settings settings;
+static char packets[2][MESSAGE_PACKET_MAX]; /* JOB is read while START waits behind it */
+
+/*
+ * Every signal is blocked for ever, so that none ends a runner before its tree, and SIGCHLD is read
+ * from a descriptor. Dispositions are made default here, once, for all commands.
+ */
+static int take_signals(void)
+{
+    sigset_t all;
+    sigset_t child;
+    sigfillset(&all);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    if (sigprocmask(SIG_SETMASK, &all, NULL) < 0) {
+        return -1;
+    }
+    /* By the bare call: libc does not let us touch 32 and 33, which it uses for threads. */
+    static const char default_action[64];
+    for (long number = 1; number < NSIG; number++) {
+        (void)syscall(SYS_rt_sigaction, number, default_action, NULL, (long)(NSIG - 1) / 8);
+    }
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* procd raises its own soft limit; commands get the one it was started with. */
+static void lower_descriptor_limit(long soft)
+{
+    struct rlimit limit;
+    if (soft >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = (rlim_t)soft < limit.rlim_max ? (rlim_t)soft : limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            log_at(LOG_WARNING, "runner: setrlimit: %m");
+        }
+    }
+}
+
+/* Both return whether the runner is free for the next command; if not, *left is to be stayed for.
+ */
+
+static bool run_foreground(struct incoming *message, int signals, struct leftover *left)
+{
+    cleanup_fd int lease = message_take_descriptor(message, 0);
+    cleanup_fd int input = message_take_descriptor(message, 1);
+    if (lease < 0 || message_open(message) < 0) {
+        return true; /* the client learns it by the end of the lease */
+    }
+    logger_set_request(message_text(message, FIELD_REQUEST_ID));
+    return foreground_run(message, &lease, &input, signals, left);
+}
+
+static bool run_background(struct incoming *order, int *control, int signals, struct leftover *left)
+{
+    cleanup_incoming struct incoming command = {0};
+    if (message_receive(*control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
+        return false;
+    }
+    if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
+        message_text(&command, FIELD_CMD) == NULL) {
+        incoming_clear(order); /* without its directory it is answered with a failure */
+        order->fields_length = 0;
+    } else {
+        logger_set_request(message_text(&command, FIELD_REQUEST_ID));
+    }
+    return !background_run(order, &command, settings.log_max, control, signals, left);
+}
+
+static bool take_message(struct incoming *message, int *control, int signals, struct leftover *left)
+{
+    switch ((int)message->type) {
+    case MESSAGE_RUN:
+        return run_foreground(message, signals, left) && runner_cgroup_is_clean() &&
+               message_send_plain(*control, MESSAGE_IDLE) == 0;
+    case MESSAGE_JOB:
+        return run_background(message, control, signals, left);
+    default:
+        log_at(LOG_WARNING, "runner: message %d is not for a runner", (int)message->type);
+        return false;
+    }
+}
+
+int runner_is(pid_t pid, const char *run_directory)
+{
+    char line[PATH_MAX + 32];
+    uid_t user;
+    /* Any command can give itself that command line, but with SANDBOX_USER none is of our user; and
+     * reading the memory of such a one may wait for whoever serves it (FUSE). */
+    bool known = process_real_user(pid, &user);
+    if (known && user != getuid()) {
+        return 0;
+    }
+    /* Three arguments, each with its NUL. */
+    int length =
+        snprintf(line, sizeof(line), RUNNER_NAME "%c" RUNNER_OPTION "%c%s", 0, 0, run_directory);
+    int result = length < (int)sizeof(line)
+                     ? process_file_begins(pid, "cmdline", line, (size_t)length + 1)
+                     : 0;
+    return result == 1 && !known ? -1 : result;
+}
+
+/* Once, and while nobody waits for it: whom a burst has started has a command to begin first. */
+static void enter_cgroup_if_idle(int control, bool *wanted)
+{
+    struct pollfd command = {.fd = control, .events = POLLIN};
+    if (*wanted && poll(&command, 1, 0) == 0) {
+        (void)runner_cgroup_enter_early();
+        *wanted = false;
+    }
+}
+
+/* Reads the settings, which the environment then loses, and prepares for commands. */
+static bool prepare(const struct runner_options *options)
+{
+    static struct user user;
+    if (settings_take(&settings) < 0) {
+        return false;
+    }
+    if (options->user != NULL && user_parse(options->user, &user) < 0) {
+        log_line("runner: %s is no user", options->user);
+        return false;
+    }
+    if (confinement_prepare(&settings, options->user == NULL ? NULL : &user) < 0) {
+        log_line("runner: cannot limit commands: %m");
+        return false;
+    }
+    return true;
+}
+
+int runner_main(const struct runner_options *options)
+{
+    struct leftover left = {.lease = -1, .pipes = {-1, -1}};
+    cleanup_fd int control = descriptor_take_stdin();
+    cleanup_fd int signals = take_signals();
+    if (control < 0 || signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_line("runner: cannot start: %m");
+        return 1;
+    }
+    (void)prctl(PR_SET_NAME, "runner"); /* exec'ed as /proc/self/exe, it would be "exe" in ps */
+    lower_descriptor_limit(options->descriptor_limit);
+    if (mark_self() < 0) {
+        log_at(LOG_WARNING, "runner: RLIMIT_LOCKS: %m");
+    }
+    if (!prepare(options)) {
+        return 1;
+    }
+    runner_cgroup_init(options->cgroup, &settings);
+    bool cgroup_wanted = options->cgroup != NULL;
+    if (options->cgroup_first && cgroup_wanted) {
+        if (!runner_cgroup_enter_early()) {
+            return 1; /* nothing has begun, and so it is asked for again */
+        }
+        cgroup_wanted = false;
+    }
+    bool free_for_next = true;
+    while (free_for_next) {
+        cleanup_incoming struct incoming message = {0};
+        logger_set_request(NULL);
+        enter_cgroup_if_idle(control, &cgroup_wanted);
+        int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
+        free_for_next = received == 1 && take_message(&message, &control, signals, &left);
+    }
+    close_fd(&control);
+    linger(&left, signals);
+    return 0;
+}

@@ -1,0 +1,47 @@
+/*
+ * Starting a command's shell.
+ */
+#ifndef PROCD_RUNNER_SPAWN_H
+#define PROCD_RUNNER_SPAWN_H
+
+#include <sys/types.h>
+
+#include "procd/wire/client.h"
+#include "procd/wire/protocol.h"
+
+/* The two pipes of a command. An end that has been given away or closed is -1. */
+struct command_pipes {
+    int out_read, out_write;
+    int err_read, err_write;
+};
+
+#define COMMAND_PIPES_NONE                                                                         \
+    {                                                                                              \
+        -1, -1, -1, -1                                                                             \
+    }
+
+/* Makes both pipes, close-on-exec. 0, or -1 with errno and nothing left open. */
+int command_pipes_open(struct command_pipes *pipes);
+void command_pipes_close(struct command_pipes *pipes); /* what is open of them */
+void command_pipes_close_writers(struct command_pipes *pipes);
+
+/* What the child does before anything else, by system calls alone: -1 with errno forbids it to go
+ * on.
+ */
+typedef int spawn_begin_function(const void *context);
+
+/*
+ * Starts `sh -c cmd` with the fields cmd, cwd and env of an opened message: in a session of its
+ * own, with `input` as standard input (-1: ours, which is /dev/null), the pipes' write ends, no
+ * other descriptor, default signals and our own environment overridden by env, where the last of a
+ * name wins. The child calls `begin` first, unless it is NULL. Returns when the shell is executing.
+ * 0 with *pid, or -1 with *error. Single-threaded callers only, with all signals blocked.
+ */
+int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
+                spawn_begin_function *begin, const void *context, pid_t *pid,
+                struct spawn_error *error);
+
+/* Sends FAILED: a command was not started. 0, or -1 with errno. */
+int spawn_send_failure(int socket, enum spawn_stage stage, int error);
+
+#endif

@@ -1,0 +1,251 @@
+/*
+ * procd as its clients see it, and the words that both use. Every call is thread-safe
+ * and blocks its thread; connections to procd are kept in a small pool and remade when procd was
+ * restarted.
+ *
+ * A foreground command has a lease, a socket shared with the runner that owns the command's process
+ * tree (procd itself is out of the picture once the runner has the job). Closing the lease kills
+ * the tree; the runner reports the end over it.
+ */
+#ifndef PROCD_WIRE_CLIENT_H
+#define PROCD_WIRE_CLIENT_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "procd/cgroup/cgroup_limits.h"
+#include "procd/log/job_position.h"
+
+struct pollfd;
+
+#define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
+
+/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
+ * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
+struct command {
+    const char *cmd;
+    const char *request_id; /* for logs; NULL: none */
+    const char *cwd;
+    const char *const *env;
+    size_t env_count;
+    uint64_t timeout_ms;            /* then its tree is ended; 0: never */
+    uint64_t grace_ms;              /* between SIGTERM and SIGKILL at the timeout */
+    uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
+    int input;        /* of procd_run: standard input (borrowed); below 3: /dev/null */
+    bool keeps_stdin; /* of procd_start: standard input stays open for procd_write */
+};
+
+enum procd_result {
+    PROCD_DONE,        /* it was carried out */
+    PROCD_NOT_FOUND,   /* no job has this id */
+    PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
+    PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
+    PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
+    PROCD_LOST,        /* procd (or the runner) died with the request: it may have been done */
+    PROCD_NO_STDIN,    /* the job has no standard input that is open */
+    PROCD_TOO_MANY,    /* as many jobs run as may */
+    PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
+};
+
+/* Where starting a command failed, and the errno it failed with. */
+enum spawn_stage {
+    SPAWN_PREPARE, /* pipes, memory, processes: the server's trouble */
+    SPAWN_CHDIR,   /* cwd is no directory that the command may enter */
+    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long */
+    SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
+    SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
+                         EOPNOTSUPP where the kernel offers none */
+    SPAWN_STAGE_END = SPAWN_LIMIT + CGROUP_LIMITS,
+};
+
+struct spawn_error {
+    enum spawn_stage stage;
+    int error; /* errno */
+};
+
+enum job_status { JOB_RUNNING, JOB_COMPLETED, JOB_FAILED, JOB_KILLED };
+
+/* "running", "completed", "failed" or "killed". */
+const char *job_status_name(enum job_status status);
+
+/* What ended a command. */
+enum end_reason {
+    END_UNKNOWN, /* it runs */
+    END_EXIT,    /* its shell exited */
+    END_SIGNAL,  /* a signal that was not sent by kill_process */
+    END_KILLED,  /* kill_process */
+    END_TIMEOUT, /* its timeout */
+    END_OOM,     /* the kernel, because its cgroup was out of memory */
+    END_LOST,    /* its runner died: nothing else is known of its end */
+};
+
+/* "exit", "signal", "killed", "timeout", "oom" or "lost"; NULL while it runs. */
+static inline const char *end_reason_name(enum end_reason reason)
+{
+    static const char *const names[] = {
+        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
+        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
+        [END_LOST] = "lost",
+    };
+    return names[reason];
+}
+
+/* An end in a log: the reason's name, the code, the signal's name or "-", and two numbers. */
+#define ENDING_FORMAT                                                                              \
+    "ended: reason=%s code=%d signal=%s duration_ms=%" PRIu64 " max_rss_kb=%" PRIu64
+
+/*
+ * Remembers where procd listens, by a descriptor that stays open: whoever may not reach the path
+ * any more may still connect, if the socket is its own. (And a path may be longer than sun_path.)
+ * 0, or -1 with errno. Call once, before threads.
+ */
+int procd_client_init(const char *socket_path);
+
+/* Asks procd whether it is alive, waiting at most `timeout_ms`. */
+enum procd_result procd_ping(int timeout_ms);
+
+/* A daemon, for nginx the master with its workers. -1: not known, or it is not there. */
+struct daemon_status {
+    char name[16];
+    int64_t restarts;
+    int64_t pid;
+    int64_t descriptors;
+    int64_t threads;
+    int64_t rss_kb;
+};
+
+#define DAEMONS_MAX 8
+
+/* The state of the whole server as procd sees it. -1: not known. */
+struct procd_status {
+    pid_t supervisor;
+    int64_t uptime_ms; /* of the supervisor, so of the server */
+    int64_t running;   /* background jobs, those included that are being started */
+    int64_t runners;   /* processes of procd that have or had a command, or wait for one: */
+    int64_t idle_runners;
+    int64_t disk_free; /* bytes of the file system that holds the state directory */
+    int64_t disk_total;
+    struct daemon_status daemons[DAEMONS_MAX];
+    size_t daemon_count;
+};
+
+/* Asks procd for all of this, waiting at most `timeout_ms`. */
+enum procd_result procd_status(struct procd_status *status, int timeout_ms);
+
+/* ---- foreground ---- */
+
+struct foreground {
+    /* Readable when the command has ended (or its runner died); close it to kill the tree. */
+    int lease;
+    int out; /* read end of the command's stdout, blocking, CLOEXEC */
+    int err; /* the same for stderr */
+    pid_t pid;
+};
+
+/*
+ * Starts a foreground command and returns when it runs, or when it is known that it does not. On
+ * PROCD_DONE the caller owns the three descriptors. A procd that dies before a runner has the job
+ * is waited for and asked again (the command has certainly not started then), for at most 5 s.
+ */
+enum procd_result procd_run(const struct command *command, struct foreground *foreground,
+                            struct spawn_error *spawn_error);
+
+struct ending {
+    bool lost;  /* the runner died: nothing else here is known */
+    int code;   /* exit code, -1 after a signal */
+    int signal; /* number of the signal that ended it, 0 otherwise */
+    enum end_reason reason;
+    bool left_children; /* descendants live on and may hold the pipes */
+    uint64_t duration_ms;
+    uint64_t cpu_user_ms;
+    uint64_t cpu_system_ms;
+    uint64_t max_rss_kb;
+};
+
+/*
+ * Reads the ending from a lease that poll(2) reported readable. 1 when it is there, 0 when there is
+ * nothing yet. A lost runner is an ending too.
+ */
+int foreground_ending(int lease, struct ending *ending);
+
+/* ---- background ---- */
+
+struct job {
+    char id[JOB_ID_SIZE];
+    pid_t pid;
+    enum job_status status;
+    /* Borrowed, valid during the call that hands the job out; "" from procd_start. */
+    const char *command;
+    const char *cwd;
+    uint64_t started_at; /* ns since the epoch */
+    bool has_position;   /* of the log; what follows is 0 without */
+    struct job_position position;
+
+    /* Meaningless while it runs. */
+    uint64_t ended_at; /* ns since the epoch */
+    int exit_code;     /* -1 after a signal */
+    int signal;        /* 0 if none */
+    enum end_reason reason;
+    uint64_t cpu_user_ms;
+    uint64_t cpu_system_ms;
+    uint64_t max_rss_kb;
+};
+
+typedef void job_function(void *context, const struct job *job);
+
+/* Starts a background job; its record is on disk when this returns PROCD_DONE. */
+enum procd_result procd_start(const struct command *command, struct job *job,
+                              struct spawn_error *spawn_error);
+
+/* Calls `each` for every job, oldest first. When procd cannot be asked it may have been called for
+ * some. */
+enum procd_result procd_list(job_function *each, void *context);
+
+/* Calls `each` for this job. */
+enum procd_result procd_get(const char *id, job_function *each, void *context);
+
+/*
+ * Waits for the end of a job, at most `timeout_ms` (-1: for ever), and calls `each` for the job as
+ * it is then. PROCD_INTERRUPTED when one of `others`, which are polled meanwhile, was ready first.
+ * A procd that dies is asked again.
+ */
+enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct pollfd *others,
+                             size_t count, job_function *each, void *context);
+
+/* How a job is to be ended. */
+struct kill_order {
+    int signal;        /* SIGKILL: the whole tree, at once. Any other goes to the process group */
+    bool has_grace;    /* and then, the whole tree gets SIGKILL */
+    uint64_t grace_ms; /* after this time */
+};
+
+/*
+ * Ends a job's whole tree and returns when it is dead, or, without SIGKILL and grace, sends the
+ * signal and returns. PROCD_DONE for the one caller that ended it, and for signals;
+ * PROCD_NOT_RUNNING, with *status, when it had ended or another caller was first.
+ */
+enum procd_result procd_kill(const char *id, const struct kill_order *order,
+                             enum job_status *status);
+
+/* Forgets an ended job and removes its files. PROCD_NOT_RUNNING with JOB_RUNNING when it runs. */
+enum procd_result procd_delete(const char *id, enum job_status *status);
+
+/*
+ * Writes to a job's standard input what its pipe takes now, in whole UTF-8 characters: *written
+ * bytes. With `eof` the input is closed when all of it was taken.
+ */
+enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
+                              size_t *written, enum job_status *status);
+#define PROCD_WRITE_MAX ((size_t)1 << 20) /* more is not taken at once */
+
+/*
+ * Opens a job's directory: *directory_fd (owned by the caller, CLOEXEC) holds the log segments and,
+ * once the job has ended and all its output is in the log, the exit record. See
+ * procd/log/job_files.h.
+ */
+enum procd_result procd_open_job(const char *id, int *directory_fd);
+
+#endif

@@ -1,0 +1,479 @@
+/*
+ * The codec of procd's messages: fields are written one after the other into one buffer, and read
+ * where they lie. What a peer sends is checked in message_receive and message_open, and nowhere
+ * else.
+ */
+#include "procd/wire/protocol.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "procd/wire/memory_file.h"
+
+#define MAGIC        "pcd1" /* the last character is the version */
+#define MAGIC_LENGTH 3      /* without it */
+
+enum place { PLACE_INLINE, PLACE_FILE };
+
+struct header {
+    char magic[4];
+    uint16_t type;
+    uint16_t place;
+    uint64_t length;
+};
+_Static_assert(sizeof(struct header) == MESSAGE_PACKET_MAX - MESSAGE_INLINE_MAX,
+               "room for a header");
+
+struct field_header {
+    uint16_t tag;
+    uint16_t zero;
+    uint32_t length;
+};
+
+/* Lengths are 32 bits wide; half of that leaves room for the sums. */
+#define VALUE_MAX ((size_t)1 << 31)
+
+static size_t padded(size_t length)
+{
+    return (length + 7) & ~(size_t)7;
+}
+
+/* ---- writing ---- */
+
+void message_init(struct message *message, enum message_type type)
+{
+    struct header header = {.type = (uint16_t)type};
+    memcpy(header.magic, MAGIC, sizeof(header.magic));
+    message->data = message->small;
+    message->capacity = sizeof(message->small);
+    message->length = sizeof(header);
+    message->failed = false;
+    memcpy(message->data, &header, sizeof(header));
+}
+
+void message_clear(struct message *message)
+{
+    if (message->data != message->small) {
+        free(message->data);
+    }
+    message->data = message->small;
+}
+
+static bool reserve(struct message *message, size_t more)
+{
+    size_t needed = message->length + more;
+    if (needed <= message->capacity) {
+        return true;
+    }
+    size_t capacity = needed + needed / 2;
+    char *data =
+        message->data == message->small ? malloc(capacity) : realloc(message->data, capacity);
+    if (data == NULL) {
+        return false;
+    }
+    if (message->data == message->small) {
+        memcpy(data, message->small, message->length);
+    }
+    message->data = data;
+    message->capacity = capacity;
+    return true;
+}
+
+static void add(struct message *message, enum field_tag tag, const void *value, size_t length)
+{
+    struct field_header header = {.tag = (uint16_t)tag, .length = (uint32_t)length};
+    size_t room = padded(length);
+    if (length > VALUE_MAX || !reserve(message, sizeof(header) + room)) {
+        message->failed = true;
+        return;
+    }
+    char *at = message->data + message->length;
+    memcpy(at, &header, sizeof(header));
+    memcpy(at + sizeof(header), value, length);
+    memset(at + sizeof(header) + length, 0, room - length);
+    message->length += sizeof(header) + room;
+}
+
+void message_add_text(struct message *message, enum field_tag tag, const char *text)
+{
+    add(message, tag, text, strlen(text) + 1);
+}
+
+void message_add_number(struct message *message, enum field_tag tag, int64_t number)
+{
+    add(message, tag, &number, sizeof(number));
+}
+
+void message_add_bytes(struct message *message, enum field_tag tag, const void *data, size_t length)
+{
+    add(message, tag, data, length);
+}
+
+bool message_is_plain(const struct message *message)
+{
+    return message->length == sizeof(struct header);
+}
+
+/* Puts place and length into the header, once all fields are there. 0, or -1 with errno. */
+static int finish(struct message *message, enum place place)
+{
+    if (message->failed) {
+        errno = ENOMEM;
+        return -1;
+    }
+    struct header header;
+    memcpy(&header, message->data, sizeof(header));
+    header.place = (uint16_t)place;
+    header.length = message->length - sizeof(header);
+    memcpy(message->data, &header, sizeof(header));
+    return 0;
+}
+
+static int send_packet(int socket, const void *packet, size_t length, const int *descriptors,
+                       size_t count)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)];
+    } control = {0};
+    struct iovec part = {.iov_base = (void *)(uintptr_t)packet, .iov_len = length};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        header.msg_control = control.space;
+        header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        assert(rights != NULL); /* there is room for it */
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(rights), descriptors, sizeof(int) * count);
+    }
+    for (;;) {
+        if (sendmsg(socket, &header, MSG_NOSIGNAL) >= 0) {
+            return 0;
+        }
+        if (errno != EINTR) {
+            return -1;
+        }
+    }
+}
+
+/* The fields in a memory file that nobody can change or cut any more. */
+static int make_fields_file(const struct message *message)
+{
+    cleanup_fd int fd = memory_file_create("procd-message");
+    if (fd < 0 ||
+        io_write_all(fd, message->data + sizeof(struct header),
+                     message->length - sizeof(struct header)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+int message_send(int socket, struct message *message, const int *descriptors, size_t count)
+{
+    if (message->length - sizeof(struct header) <= MESSAGE_INLINE_MAX) {
+        if (finish(message, PLACE_INLINE) < 0) {
+            return -1;
+        }
+        return send_packet(socket, message->data, message->length, descriptors, count);
+    }
+    if (finish(message, PLACE_FILE) < 0) {
+        return -1;
+    }
+    cleanup_fd int fields = make_fields_file(message);
+    if (fields < 0) {
+        return -1;
+    }
+    int all[MESSAGE_DESCRIPTORS_MAX] = {fields};
+    for (size_t i = 0; i < count; i++) {
+        all[i + 1] = descriptors[i];
+    }
+    return send_packet(socket, message->data, sizeof(struct header), all, count + 1);
+}
+
+int message_send_plain(int socket, enum message_type type)
+{
+    struct message message;
+    message_init(&message, type);
+    return message_send(socket, &message, NULL, 0);
+}
+
+int message_write_file(int fd, struct message *message)
+{
+    return finish(message, PLACE_INLINE) < 0 ? -1
+                                             : io_write_all(fd, message->data, message->length);
+}
+
+int message_overwrite_file(int fd, struct message *message)
+{
+    if (finish(message, PLACE_INLINE) < 0) {
+        return -1;
+    }
+    ssize_t written;
+    do {
+        written = pwrite(fd, message->data, message->length, 0);
+    } while (written < 0 && errno == EINTR);
+    if (written >= 0 && written != (ssize_t)message->length) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return written < 0 ? -1 : 0;
+}
+
+/* ---- reading ---- */
+
+void incoming_clear(struct incoming *incoming)
+{
+    if (incoming->mapping != NULL) {
+        (void)munmap(incoming->mapping, incoming->fields_length);
+        incoming->mapping = NULL;
+    }
+    for (size_t i = 0; i < incoming->descriptor_count; i++) {
+        close_fd(&incoming->descriptors[i]);
+    }
+    incoming->descriptor_count = 0;
+    incoming->fields = NULL;
+}
+
+static void take_descriptors(struct msghdr *header, struct incoming *incoming)
+{
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
+         part = CMSG_NXTHDR(header, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
+            size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(incoming->descriptors, CMSG_DATA(part), count * sizeof(int));
+            incoming->descriptor_count = count; /* the kernel gives one part at most */
+        }
+    }
+}
+
+static int reject_with(struct incoming *incoming, int error)
+{
+    incoming_clear(incoming);
+    errno = error;
+    return -1;
+}
+
+static int reject(struct incoming *incoming)
+{
+    return reject_with(incoming, EBADMSG);
+}
+
+/* What to say of data that are no message of ours. */
+static int reject_packet(struct incoming *incoming, const char *data, size_t length)
+{
+    bool is_other_version = length > MAGIC_LENGTH && memcmp(data, MAGIC, MAGIC_LENGTH) == 0 &&
+                            data[MAGIC_LENGTH] != MAGIC[MAGIC_LENGTH];
+    return reject_with(incoming, is_other_version ? EPROTONOSUPPORT : EBADMSG);
+}
+
+/* Reads the header of packet[0..length) into *incoming. */
+static bool read_header(struct incoming *incoming, const char *packet, size_t length)
+{
+    struct header header;
+    if (length < sizeof(header)) {
+        return false;
+    }
+    memcpy(&header, packet, sizeof(header));
+    if (memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 || header.place > PLACE_FILE) {
+        return false;
+    }
+    incoming->type = (enum message_type)header.type;
+    incoming->in_file = header.place == PLACE_FILE;
+    incoming->fields_length = header.length;
+    incoming->packet = packet;
+    incoming->packet_length = length;
+    return incoming->in_file ? length == sizeof(header) : header.length == length - sizeof(header);
+}
+
+int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)];
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr header = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.space,
+        /* The exact length: in the padding the kernel would find room for one more. */
+        .msg_controllen = CMSG_LEN(sizeof(int) * MESSAGE_DESCRIPTORS_MAX)};
+    *incoming = (struct incoming){0};
+    ssize_t length;
+    bool was_reset = false;
+    do {
+        length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+        /* A peer that closes with something unread is told once as an error (unix_release_sock() in
+         * the kernel's af_unix.c), before what it has sent: that comes after it. */
+    } while (length < 0 &&
+             (errno == EINTR || (errno == ECONNRESET && !was_reset && (was_reset = true))));
+    if (length < 0) {
+        bool later = (flags & MSG_DONTWAIT) != 0 && (errno == ENOMEM || errno == ENOBUFS);
+        errno = later ? EAGAIN : errno; /* it is still there */
+        return -1;
+    }
+    take_descriptors(&header, incoming);
+    if (length == 0 && incoming->descriptor_count == 0) {
+        return 0;
+    }
+    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+        !read_header(incoming, buffer, (size_t)length)) {
+        return reject_packet(incoming, buffer, (size_t)length);
+    }
+    return 1;
+}
+
+/* Maps the memory file; its seals are what makes reading it safe. */
+static bool map_fields(struct incoming *incoming)
+{
+    const int seals = F_SEAL_WRITE | F_SEAL_SHRINK;
+    struct stat status;
+    if (incoming->descriptor_count == 0) {
+        return false;
+    }
+    int fd = incoming->descriptors[0];
+    int sealed = fcntl(fd, F_GET_SEALS);
+    if (sealed < 0 || (sealed & seals) != seals || fstat(fd, &status) < 0 || status.st_size <= 0 ||
+        (uint64_t)status.st_size != incoming->fields_length) {
+        return false;
+    }
+    void *mapping = mmap(NULL, incoming->fields_length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (mapping == MAP_FAILED) {
+        return false;
+    }
+    incoming->mapping = mapping;
+    incoming->fields = mapping;
+    return true;
+}
+
+static bool is_text(uint16_t tag)
+{
+    return tag < FIELD_PID || (tag >= FIELD_REQUEST_ID && tag < FIELD_TEXT_END);
+}
+
+/* Whether the field at `at` is whole and its value what its tag says. */
+static bool field_is_sound(const struct incoming *incoming, size_t at, size_t *next)
+{
+    struct field_header header;
+    size_t left = incoming->fields_length - at;
+    if (left < sizeof(header)) {
+        return false;
+    }
+    memcpy(&header, incoming->fields + at, sizeof(header));
+    left -= sizeof(header);
+    if (header.length > left || padded(header.length) > left) {
+        return false;
+    }
+    const char *value = incoming->fields + at + sizeof(header);
+    *next = at + sizeof(header) + padded(header.length);
+    if (is_text(header.tag)) {
+        return header.length > 0 && memchr(value, '\0', header.length) == value + header.length - 1;
+    }
+    return header.tag >= FIELD_NUMBER_END || header.length == sizeof(int64_t);
+}
+
+int message_open(struct incoming *incoming)
+{
+    if (incoming->in_file) {
+        if (!map_fields(incoming)) {
+            return reject(incoming);
+        }
+    } else {
+        incoming->fields = incoming->packet + sizeof(struct header);
+    }
+    for (size_t at = 0; at < incoming->fields_length;) {
+        if (!field_is_sound(incoming, at, &at)) {
+            return reject(incoming);
+        }
+    }
+    return 0;
+}
+
+int message_parse(const char *data, size_t length, struct incoming *incoming)
+{
+    *incoming = (struct incoming){0};
+    if (!read_header(incoming, data, length) || incoming->in_file) {
+        return reject_packet(incoming, data, length);
+    }
+    return message_open(incoming);
+}
+
+int message_forward(int socket, const struct incoming *incoming)
+{
+    return send_packet(socket, incoming->packet, incoming->packet_length, incoming->descriptors,
+                       incoming->descriptor_count);
+}
+
+int message_take_descriptor(struct incoming *incoming, size_t index)
+{
+    index += incoming->in_file ? 1 : 0;
+    return index < incoming->descriptor_count ? steal_fd(&incoming->descriptors[index]) : -1;
+}
+
+bool message_next(const struct incoming *incoming, struct field *field)
+{
+    if (field->next >= incoming->fields_length) {
+        return false;
+    }
+    struct field_header header;
+    const char *at = incoming->fields + field->next;
+    memcpy(&header, at, sizeof(header));
+    at += sizeof(header);
+    *field = (struct field){.tag = (enum field_tag)header.tag,
+                            .next = field->next + sizeof(header) + padded(header.length)};
+    if (is_text(header.tag)) {
+        field->text = at;
+    } else if (header.tag < FIELD_NUMBER_END) {
+        memcpy(&field->number, at, sizeof(field->number));
+    } else if (header.tag >= FIELD_DATA && header.tag < FIELD_BYTES_END) {
+        field->bytes = at;
+        field->length = header.length;
+    }
+    return true;
+}
+
+const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length)
+{
+    struct field field = {0};
+    while (message_next(incoming, &field)) {
+        if (field.tag == tag) {
+            *length = field.length;
+            return field.bytes;
+        }
+    }
+    return NULL;
+}
+
+const char *message_text(const struct incoming *incoming, enum field_tag tag)
+{
+    struct field field = {0};
+    while (message_next(incoming, &field)) {
+        if (field.tag == tag) {
+            return field.text;
+        }
+    }
+    return NULL;
+}
+
+int64_t message_number(const struct incoming *incoming, enum field_tag tag, int64_t fallback)
+{
+    struct field field = {0};
+    while (message_next(incoming, &field)) {
+        if (field.tag == tag) {
+            return field.number;
+        }
+    }
+    return fallback;
+}
