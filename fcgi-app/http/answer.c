@@ -97,6 +97,15 @@ void answer_failure(struct request *request, int status, const char *format, ...
     va_end(arguments);
 }
 
+void answer_error_with(struct request *request, int status, const char *headers, bool failure,
+                       const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    answer_message(request, status, headers, failure, format, arguments);
+    va_end(arguments);
+}
+
 void answer_unavailable(struct request *request, const char *format, ...)
 {
     va_list arguments;

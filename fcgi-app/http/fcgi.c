@@ -138,6 +138,11 @@ const char *request_last_event_id(const struct request *request)
     return param(request, "HTTP_LAST_EVENT_ID");
 }
 
+const char *request_content_encoding(const struct request *request)
+{
+    return param(request, "HTTP_CONTENT_ENCODING");
+}
+
 const char *request_id(const struct request *request)
 {
     const char *id = param(request, "REQUEST_ID");
@@ -220,6 +225,8 @@ static const char *reason(int status)
         return "Conflict";
     case 413:
         return "Payload Too Large";
+    case 415:
+        return "Unsupported Media Type";
     case 429:
         return "Too Many Requests";
     case 503:

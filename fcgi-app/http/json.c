@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
@@ -49,7 +50,8 @@ struct json_body {
 
 /* Why a body is refused. */
 struct refusal {
-    int status; /* 0: the client has left */
+    int status;          /* 0: the client has left */
+    const char *headers; /* lines of the answer, or NULL */
     char message[512];
 };
 
@@ -106,6 +108,34 @@ static int read_body(struct request *request, struct spool *spool, struct refusa
         return -1;
     }
     return spool == NULL ? -1 : 0;
+}
+
+/* Whether a body in these codings is the body itself: each of the list is "identity". */
+static bool is_identity(const char *codings)
+{
+    static const char space[] = " \t,";
+    static const char identity[] = "identity";
+    const size_t length = sizeof(identity) - 1;
+    for (const char *at = codings + strspn(codings, space); *at != '\0'; at += strspn(at, space)) {
+        if (strcspn(at, space) != length || strncasecmp(at, identity, length) != 0) {
+            return false;
+        }
+        at += length;
+    }
+    return true;
+}
+
+/* A body in another coding is read, for it comes before the answer, and taken for nothing. */
+static int check_coding(struct request *request, struct refusal *refusal)
+{
+    const char *codings = request_content_encoding(request);
+    if (is_identity(codings)) {
+        return 0;
+    }
+    refusal->headers = "Accept-Encoding: identity\r\n"; /* RFC 7694 */
+    (void)refuse(refusal, 415,
+                 "Content-Encoding: %.100s is not supported; send the body without it", codings);
+    return read_body(request, NULL, refusal);
 }
 
 /* ---- scanning ---- */
@@ -201,6 +231,23 @@ static bool collect(void *context, struct json_span name, enum json_type type,
     return true;
 }
 
+/* The length of a byte order mark that the text begins with: some programs write one, and it is no
+ * part of the text (RFC 8259, 8.1). */
+static size_t mark_length(const char *text, size_t length)
+{
+    static const char mark[3] = "\xef\xbb\xbf";
+    return length >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
+}
+
+/* Whether the text is UTF-16 or UTF-32: it begins with a mark of theirs, or its first character,
+ * which would be one of ASCII, has a NUL beside it. */
+static bool is_wide(const char *text, size_t length)
+{
+    return length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0 ||
+                           (text[0] == '\0') != (text[1] == '\0') ||
+                           (length >= 4 && memcmp(text, "\0\0\xfe\xff", 4) == 0));
+}
+
 static int scan_body(struct json_body *body, unsigned flags, struct refusal *refusal)
 {
     size_t length = (size_t)spool_size(body->spool);
@@ -208,6 +255,12 @@ static int scan_body(struct json_body *body, unsigned flags, struct refusal *ref
     if (text == NULL) {
         return refuse_unkept(refusal);
     }
+    if (is_wide(text, length)) {
+        return refuse(refusal, 400, "Invalid JSON at byte 0: UTF-16 or UTF-32, send it as UTF-8");
+    }
+    size_t mark = mark_length(text, length);
+    text += mark;
+    length -= mark;
     if (length == 0 && (flags & JSON_MAY_BE_EMPTY) != 0) {
         return 0;
     }
@@ -216,7 +269,8 @@ static int scan_body(struct json_body *body, unsigned flags, struct refusal *ref
     int scanned = json_scan_object(text, length, collect, &collection, &error);
     spool_relax_view(body->spool);
     if (scanned < 0) {
-        return refuse(refusal, 400, "Invalid JSON at byte %zu: %s", error.offset, error.reason);
+        return refuse(refusal, 400, "Invalid JSON at byte %zu: %s", mark + error.offset,
+                      error.reason);
     }
     return scanned == 0 ? 0 : -1;
 }
@@ -337,14 +391,14 @@ struct json_body *json_read(struct request *request, const struct json_member *m
     if (body == NULL) {
         (void)refuse(&refusal, 500, "Out of memory");
         (void)read_body(request, NULL, &refusal);
-    } else if (read_body(request, body->spool, &refusal) == 0 &&
+    } else if (check_coding(request, &refusal) == 0 &&
+               read_body(request, body->spool, &refusal) == 0 &&
                scan_body(body, flags, &refusal) == 0 && take_values(body, &refusal) == 0) {
         return steal_pointer(body);
     }
-    if (refusal.status != 0 && (flags & JSON_ANSWER_FAILURE) != 0) {
-        answer_failure(request, refusal.status, "%s", refusal.message);
-    } else if (refusal.status != 0) {
-        answer_error(request, refusal.status, "%s", refusal.message);
+    if (refusal.status != 0) {
+        answer_error_with(request, refusal.status, refusal.headers,
+                          (flags & JSON_ANSWER_FAILURE) != 0, "%s", refusal.message);
     }
     return NULL;
 }

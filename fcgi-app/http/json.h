@@ -2,8 +2,8 @@
  * The strict JSON front. A request body is read whole (into a spool: a large one lies in an
  * unlinked file, mapped), checked from the first byte to the last by our own scanner (RFC 8259,
  * valid UTF-8, no lone surrogates, depth at most 1,000, nothing after the object, no known member
- * twice), and only then are the wanted members taken out. Nothing has been done when a request is
- * refused.
+ * twice; a byte order mark before it is skipped), and only then are the wanted members taken out.
+ * Nothing has been done when a request is refused.
  */
 #ifndef FCGI_APP_HTTP_JSON_H
 #define FCGI_APP_HTTP_JSON_H
@@ -48,8 +48,9 @@ enum json_flags {
 
 /*
  * Reads and checks the request's body. On success the caller owns the result. On failure NULL: the
- * request has been answered (400 or 413, {"error": "..."} that names what was wrong; 500 when it
- * could not be kept) or its client has left. `flags`: enum json_flags, or 0.
+ * request has been answered (400 or 413, 415 for a body in a content coding, {"error": "..."} that
+ * names what was wrong; 500 when it could not be kept) or its client has left. `flags`: enum
+ * json_flags, or 0.
  */
 struct json_body *json_read(struct request *request, const struct json_member *members,
                             size_t count, unsigned flags);

@@ -7,7 +7,7 @@
 #include <time.h>
 
 const int metrics_statuses[METRICS_STATUSES] = {200, 201, 204, 400, 404, 405, 409,
-                                                413, 429, 499, 500, 503, 0};
+                                                413, 415, 429, 499, 500, 503, 0};
 
 /* From a /run that does nothing to a command of minutes. */
 const uint64_t metrics_bounds_us[METRICS_BOUNDS] = {

@@ -15,7 +15,7 @@
 
 /* The statuses that are told apart. 499 is nginx's: the client left before there was an answer. 0
  * is any other. */
-#define METRICS_STATUSES 13
+#define METRICS_STATUSES 14
 extern const int metrics_statuses[METRICS_STATUSES];
 
 /* The upper bounds of a histogram's buckets, in microseconds; the last bucket has none. */

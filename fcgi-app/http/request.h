@@ -34,6 +34,9 @@ const char *request_id(const struct request *request);
 /* "" when it was not sent. */
 const char *request_last_event_id(const struct request *request);
 
+/* The codings of the body (RFC 9110, 8.4), as the client has sent them; "" when it was not sent. */
+const char *request_content_encoding(const struct request *request);
+
 /*
  * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
  * there is nobody to answer).
@@ -119,6 +122,13 @@ __attribute__((format(printf, 3, 4))) void answer_error(struct request *request,
 /* {"success": false, "error": "<message>"} */
 __attribute__((format(printf, 3, 4))) void answer_failure(struct request *request, int status,
                                                           const char *format, ...);
+
+/* One of these two, `failure` says which, with further header lines, each with its \r\n; NULL:
+ * none.
+ */
+__attribute__((format(printf, 5, 6))) void answer_error_with(struct request *request, int status,
+                                                             const char *headers, bool failure,
+                                                             const char *format, ...);
 
 /*
  * 503 {"error": "<message>"} with Retry-After: only where certainly nothing was done, because

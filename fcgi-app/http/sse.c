@@ -18,8 +18,9 @@ int sse_begin(struct request *request)
 {
     static const char headers[] = "Cache-Control: no-cache\r\n"
                                   "X-Accel-Buffering: no\r\n";
-    return request_begin(request, 200, "text/event-stream", headers) < 0 ? -1
-                                                                         : request_flush(request);
+    return request_begin(request, 200, "text/event-stream; charset=utf-8", headers) < 0
+               ? -1
+               : request_flush(request);
 }
 
 static int send_event(struct request *request, int64_t id, const char *event, const char *data)

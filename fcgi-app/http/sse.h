@@ -17,8 +17,8 @@ struct writer;
  */
 #define SSE_KEEPALIVE_MS 10000
 
-/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. 0, or -1 when the client
- * left. */
+/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. The charset is named,
+ * since some clients take text without one for Latin-1. 0, or -1 when the client left. */
 int sse_begin(struct request *request);
 
 /* The number of an event that has none. */

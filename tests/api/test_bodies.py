@@ -1,10 +1,12 @@
 """Request bodies: what is no JSON, or not the JSON asked for, is a 400 and nothing has been done."""
 
+import gzip
 import json
+import random
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, descriptors, http_request, in_threads
+from sandbox import BIG_TIMEOUT, POST_ENDPOINTS, descriptors, http_request, in_threads
 
 
 def bad_request(answer):
@@ -39,7 +41,11 @@ MALFORMED = {
     "a NUL before": b'\0{"cmd":COMMAND}',
     "a form feed": b'{"cmd":COMMAND}\f',
     "a no-break space": b'\xc2\xa0{"cmd":COMMAND}',
-    "a byte order mark": b'\xef\xbb\xbf{"cmd":COMMAND}',
+    "two byte order marks": b'\xef\xbb\xbf' * 2 + b'{"cmd":COMMAND}',
+    "a byte order mark within": b'{\xef\xbb\xbf"cmd":COMMAND}',
+    "a byte order mark after": b'{"cmd":COMMAND}\xef\xbb\xbf',
+    "half a byte order mark": b'\xef\xbb{"cmd":COMMAND}',
+    "nothing but a byte order mark": b'\xef\xbb\xbf',
     "a comma before the brace": b'{"cmd":COMMAND,}',
     "a comma first": b'{,"cmd":COMMAND}',
     "two commas": b'{"cmd":COMMAND,,"x":1}',
@@ -151,6 +157,74 @@ MALFORMED = {
 def test_malformed(sandbox, workdir, path, kind):
     command = json.dumps(f"touch '{workdir}/done'").encode()
     bad_request(sandbox.call("POST", path, MALFORMED[kind].replace(b"COMMAND", command)))
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+def test_a_byte_order_mark_is_skipped(sandbox, workdir):
+    """As some programs write one before UTF-8. It is neither a part of the JSON nor of what is in it."""
+    assert sandbox.call("POST", "/run", MARK + b'{"cmd":"echo marked"}').json()["stdout"] == "marked\n"
+    body = json.dumps({"path": f"{workdir}/file", "content": "\ufeffkept"}, ensure_ascii=False).encode()
+    assert sandbox.call("POST", "/write_file", MARK + body).json() == {"success": True}
+    assert sandbox.post("/read_file", path=f"{workdir}/file").json() == {"content": "\ufeffkept"}
+    assert sandbox.call("POST", "/unbind_port", MARK).status_code == 200
+    assert "byte 4:" in bad_request(sandbox.call("POST", "/run", MARK + b"{x"))
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_other_encodings_of_unicode_are_named(sandbox, coding):
+    body = '{"cmd":"true"}'.encode(coding)
+    for mark in (b"", "\ufeff".encode(coding)) if coding[-1] == "e" else (b"",):
+        error = bad_request(sandbox.call("POST", "/run", mark + body))
+        assert "UTF-16" in error and "UTF-8" in error
+
+
+# ---- content codings ----
+
+
+def unsupported(answer, coding):
+    assert answer.status_code == 415, (answer.status_code, answer.text[:300])
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.headers["Accept-Encoding"] == "identity"
+    error = answer.json()["error"]
+    assert "Content-Encoding" in error and coding in error, error
+
+
+@pytest.mark.parametrize("path", POST_ENDPOINTS)
+def test_a_body_in_a_content_coding_is_refused(sandbox, path):
+    """By a status and a text that name it, and the connection goes on."""
+    body = json.dumps({"cmd": "true", "path": "/nowhere", "content": "x", "id": "x", "port": "1", "data": "x"}).encode()
+    for sent in (gzip.compress(body), body, b""):
+        answer = sandbox.call("POST", path, sent, headers={"Content-Encoding": "gzip"})
+        unsupported(answer, "gzip")
+    assert "success" not in answer.json() or answer.json()["success"] is False
+    assert sandbox.shell("echo fine") == "fine\n"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "gzip, identity", "aws-chunked", "identityx",
+                                    "identity;q=1", "x" * 5000, '"', "\\", "ü", "%s%n"])
+def test_content_codings(sandbox, workdir, coding):
+    body = json.dumps({"cmd": f"touch '{workdir}/done'"}).encode()
+    answer = sandbox.call("POST", "/run", body, headers={"Content-Encoding": coding.encode()})
+    unsupported(answer, coding[:100])
+    assert len(answer.content) < 1000
+    assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "identity, identity", " identity ,", ""])
+def test_no_content_coding(sandbox, coding):
+    answer = sandbox.call("POST", "/run", b'{"cmd":"echo as it is"}', headers={"Content-Encoding": coding.strip(" ")})
+    assert answer.json()["stdout"] == "as it is\n"
+
+
+def test_a_large_body_in_a_content_coding(sandbox, workdir):
+    """Chunked, and more than nginx or fcgi-app has in memory."""
+    body = gzip.compress(json.dumps({"path": f"{workdir}/file", "content": random.Random(1).randbytes(8 << 20).hex()}).encode(), 1)
+    answer = sandbox.call("POST", "/write_file", iter((body,)), headers={"Content-Encoding": "gzip"}, timeout=BIG_TIMEOUT)
+    unsupported(answer, "gzip")
+    assert answer.json()["success"] is False
     assert sandbox.post("/list_dir", path=workdir).json() == {"entries": []}
 
 

@@ -130,7 +130,7 @@ def test_head_of_a_log_ends(sandbox):
     """A HEAD has no body to wait for, even while the process runs."""
     identifier = sandbox.start("sleep 60")["id"]
     head = sandbox.call("HEAD", f"/process_logs_streaming?id={identifier}")
-    assert head.status_code == 200 and head.headers["Content-Type"].startswith("text/event-stream")
+    assert head.status_code == 200 and head.headers["Content-Type"] == "text/event-stream; charset=utf-8"
 
 
 def test_a_kept_connection_goes_on_after_head(sandbox):

@@ -222,6 +222,7 @@ def test_requests_by_endpoint_and_status(make_measured, marker, tmp_path):
     assert server.post("/bind_port", port=8081).status_code == 409
     assert server.call("HEAD", "/list_processes").status_code == 200
     assert server.post("/read_file", path="x" * (33 << 20)).status_code == 413
+    assert server.call("POST", "/run", b"", headers={"Content-Encoding": "gzip"}).status_code == 415
     for path in ("/none", "/none2", "/run/", '/"} 1', "/%0A"):
         assert server.get(path).status_code == 404, path
     with server.logs(job["id"]) as stream:
@@ -231,7 +232,7 @@ def test_requests_by_endpoint_and_status(make_measured, marker, tmp_path):
     marker.sleeping(server)
     raw.socket.close()
     server.moves(before, "requests_total", requests_total(
-        run_200=2, start_process_201=1, start_process_429=1, run_400=1, run_405=1, run_204=1, get_process_404=1, read_file_200=1,
+        run_200=2, start_process_201=1, start_process_429=1, run_400=1, run_405=1, run_204=1, run_415=1, get_process_404=1, read_file_200=1,
         bind_port_200=1, bind_port_409=1, list_processes_200=1, read_file_413=1, other_404=5, kill_process_200=1,
         process_logs_streaming_200=1, run_499=1))
     # As many durations as requests.

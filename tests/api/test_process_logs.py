@@ -40,7 +40,7 @@ def test_a_finished_log(sandbox):
     sandbox.ended(identifier)
     with sandbox.logs(identifier) as stream:
         assert stream.status == 200
-        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert "no-cache" in stream.headers["Cache-Control"] or "no-store" in stream.headers["Cache-Control"]
         raw = stream.read_all()
     check_framing(raw)
@@ -376,7 +376,7 @@ def test_without_an_id(sandbox):
 def test_an_unknown_id(sandbox, query, identifier):
     with EventStream(sandbox, "GET", f"/process_logs_streaming?id={query}") as stream:
         raw = stream.read_all()
-    assert stream.status == 200 and stream.headers["Content-Type"].startswith("text/event-stream")
+    assert stream.status == 200 and stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     check_framing(raw)
     assert parse_events(raw) == [("error", {"error": f"process not found: {identifier}"})]
 

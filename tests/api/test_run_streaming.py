@@ -34,7 +34,7 @@ def test_the_stream_of_the_document(sandbox, workdir):
     command = f"echo line 1; while [ ! -e {workdir}/go ]; do sleep 0.01; done; echo warning message >&2"
     with sandbox.stream(command, cwd="/tmp", env={"VAR_NAME": "value"}) as stream:
         assert stream.status == 200
-        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert "no-cache" in stream.headers["Cache-Control"] or "no-store" in stream.headers["Cache-Control"]
         assert stream.headers["Content-Length"] is None
         assert stream.next() == output("stdout", "line 1")[0]

@@ -90,7 +90,7 @@ class Case:
             while stream.read_some():
                 assert time.monotonic() < end, f"the stream does not end: {bytes(stream.raw)!r}"
             raw = stream.raw.decode()
-            if stream.status != 200 or stream.headers["Content-Type"] != "text/event-stream":
+            if stream.status != 200 or stream.headers["Content-Type"] != "text/event-stream; charset=utf-8":
                 return [("error", parse(stream.status, raw).body)]
         blocks = [block for block in raw.split("\n\n") if "\ndata: " in f"\n{block}"]
         if not raw.endswith("\n\n"):

@@ -125,7 +125,7 @@ def test_the_api_over_tls(platform, setting, prefix):
     assert site.run("echo $0; echo >&2 two; exit 3")["code"] == 3
     with site.stream("echo one; echo two") as stream:
         assert [event.data.get("data") for event in stream.events()] == ["one", "two", None]
-        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     job = site.start("echo logged")["id"]
     assert site.lines(job) == ["logged"]
     assert site.get(f"/get_process?id={job}").json()["id"] == job

@@ -42,6 +42,11 @@ const char *request_id(const struct request *request)
     return "test";
 }
 
+const char *request_content_encoding(const struct request *request)
+{
+    return request->content_encoding == NULL ? "" : request->content_encoding;
+}
+
 ssize_t request_read(struct request *request, void *data, size_t length)
 {
     size_t left = request->body_length - request->body_read;

@@ -218,7 +218,6 @@ static void wants_one_object_alone(void **state)
     assert_refused("[1]", "an object is expected");
     assert_refused("\"x\"", "an object is expected");
     assert_refused("null", "an object is expected");
-    assert_refused("\xef\xbb\xbf{\"cmd\":\"x\"}", "at byte 0");
     assert_refused("{\"cmd\":\"x\"}{}", "Invalid JSON at byte 11: something follows");
     assert_refused("{\"cmd\":\"x\"} x", "at byte 12");
     assert_refused_bytes("{\"cmd\":\"x\"}\0", 12, 400, "at byte 11");
@@ -566,6 +565,52 @@ static void survives_mutations(void **state)
     }
 }
 
+static void knows_byte_order_marks(void **state)
+{
+    (void)state;
+    struct json_body *json = accept_text("\xef\xbb\xbf{\"cmd\":\"\xef\xbb\xbfx\"}");
+    assert_string_equal(json_text(json, "cmd"), "\xef\xbb\xbfx");
+    json_free(json);
+    assert_refused("\xef\xbb\xbf\xef\xbb\xbf{}", "Invalid JSON at byte 3");
+    assert_refused("\xef\xbb\xbf", "Invalid JSON at byte 3");
+    assert_refused_bytes("\xff\xfe{\0}\0", 6, 400, "UTF-16");
+    assert_refused_bytes("\xfe\xff\0{\0}", 6, 400, "UTF-16");
+    assert_refused_bytes("\xff\xfe\0\0{\0\0\0", 8, 400, "UTF-32");
+    assert_refused_bytes("\0\0\xfe\xff\0\0\0{", 8, 400, "UTF-32");
+    assert_refused_bytes("{\0}\0", 4, 400, "UTF-16");
+    assert_refused_bytes("\0{\0}", 4, 400, "UTF-16");
+}
+
+/* The body is read to its end, whatever it is. */
+static void refuses_content_codings(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"cmd\":\"x\"}";
+    static const char *const codings[] = {"gzip", "identity,br", "identit", "identityx", ",x"};
+    for (size_t i = 0; i < sizeof(codings) / sizeof(codings[0]); i++) {
+        struct request request = fake_request(body, strlen(body));
+        request.content_encoding = codings[i];
+        assert_null(json_read(&request, members, MEMBERS, 0));
+        assert_int_equal(request.status, 415);
+        assert_non_null(strstr(request.answer, codings[i]));
+        assert_int_equal(request.body_read, strlen(body));
+        fake_request_clear(&request);
+    }
+    struct request request = fake_request(body, strlen(body));
+    request.content_encoding = "gzip";
+    request.cut = true;
+    assert_null(json_read(&request, members, MEMBERS, 0));
+    assert_int_equal(request.status, 0);
+    static const char *const none[] = {"", "identity", "IDENTITY", "identity, identity", " , "};
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        request = fake_request(body, strlen(body));
+        request.content_encoding = none[i];
+        struct json_body *json = json_read(&request, members, MEMBERS, 0);
+        assert_non_null(json);
+        json_free(json);
+    }
+}
+
 static void takes_counts_and_flags(void **state)
 {
     (void)state;
@@ -618,6 +663,8 @@ int main(void)
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(takes_the_members_out),
         cmocka_unit_test(refuses_wrong_members),
+        cmocka_unit_test(knows_byte_order_marks),
+        cmocka_unit_test(refuses_content_codings),
         cmocka_unit_test(takes_counts_and_flags),
         cmocka_unit_test(checks_the_environment),
         cmocka_unit_test(overrides_among_many_names),
