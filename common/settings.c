@@ -164,17 +164,14 @@ static int read_cgroup(const char **cgroup, char *error, size_t error_size)
     return -1;
 }
 
-/* In capitals, too, as many write it. */
+/* In any case, as many write it. There is nothing below debug. */
 static int read_log_level(int *level, char *error, size_t error_size)
 {
     static const struct {
         const char *name;
         int level;
-    } levels[] = {{"error", LOG_ERR},
-                  {"warn", LOG_WARNING},
-                  {"notice", LOG_NOTICE},
-                  {"info", LOG_INFO},
-                  {"debug", LOG_DEBUG}};
+    } levels[] = {{"error", LOG_ERR}, {"warn", LOG_WARNING}, {"notice", LOG_NOTICE},
+                  {"info", LOG_INFO}, {"debug", LOG_DEBUG},  {"trace", LOG_DEBUG}};
     const char *text = getenv("LOG_LEVEL");
     if (text == NULL || text[0] == '\0') {
         *level = LOG_NOTICE;
@@ -186,7 +183,8 @@ static int read_log_level(int *level, char *error, size_t error_size)
             return 0;
         }
     }
-    (void)snprintf(error, error_size, "LOG_LEVEL must be error, warn, notice, info or debug");
+    (void)snprintf(error, error_size,
+                   "LOG_LEVEL must be error, warn, notice, info, debug or trace");
     return -1;
 }
 

@@ -268,6 +268,12 @@ static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool g
     return secret_take(salt, secrets, generate);
 }
 
+/* With one secret nginx compares by itself. */
+static int find_http_js(struct layout *layout, const struct secrets *secrets)
+{
+    return secrets->count == 1 ? 0 : layout_find_http_js(layout);
+}
+
 /* The file of a claim: where it lasts, and where commands cannot get at it. */
 static int check_claim(const struct start *start)
 {
@@ -414,7 +420,8 @@ int main(int argc, char **argv)
     }
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
-        clean_process() < 0 || clean_environment() < 0 || check_ports(&start) < 0) {
+        (start.with_nginx && find_http_js(&layout, &secrets) < 0) || clean_process() < 0 ||
+        clean_environment() < 0 || check_ports(&start) < 0) {
         return 1;
     }
     mode_t mask = umask(077);

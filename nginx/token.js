@@ -11,12 +11,12 @@ function same(digest, given) {
     return difference === 0;
 }
 
-// $nginx_sandbox_digests are words: a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The header is taken
+// $nginx_sandbox_digests are words: a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The token is taken
 // as the bytes that it is.
 function known(r) {
     const words = r.variables.nginx_sandbox_digests.split(' ');
-    const header = r.rawVariables.http_authorization;
-    if (header === undefined || words.length < 2) {
+    const header = r.rawVariables.nginx_sandbox_authorization;
+    if (header.length === 0 || words.length < 2) {
         return '';
     }
     const given = crypto.createHash('sha256').update(words[0]).update(header).digest('base64url');

@@ -24,7 +24,7 @@ static const struct {
     {"render", render_command, ETC STATE, "write what nginx includes, ETC/nginx"},
     {"check", check_main, ETC STATE, "say in plain words what is wrong with the installation"},
     {"status", status_main, STATE "[NAME...]", "the daemons and jobs of the sandboxes"},
-    {"secret", secret_main, ETC "init|rotate|retire [NAME]",
+    {"secret", secret_main, ETC STATE "init|rotate|retire [NAME]",
      "make, replace, or end the former secret"},
     {"claim", claim_service, "-r RUN", "claims a sandbox of a pool (a service of the server)"},
     {"hold", hold_main, STATE "NAME", "lay out a run directory and keep it (what its unit does)"},

@@ -250,7 +250,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
         return -1;
     }
     const char *mode = getenv(AUTH_MODE_VARIABLE);
-    if (mode != NULL && *mode != '\0' && strcmp(mode, "secret") != 0) {
+    if (!claim_is_secret_mode(mode)) {
         log_line("%s/%s.conf: " AUTH_MODE_VARIABLE "=%s is for a server of its own", etc,
                  sandbox->name, mode);
         return -1;

@@ -100,7 +100,7 @@ static int fill(int stage, const struct installation *installation, const char *
                                         .has_ipv6 = listener_has_ipv6()};
     int result = -1;
     if (layout_find_tree(&layout) == 0 &&
-        (!render_needs_http_js(&rendering) || layout_find_http_js() == 0) &&
+        (!render_needs_http_js(&rendering) || layout_find_http_js(&layout) == 0) &&
         render_snippets(&rendering) == 0) {
         result = write_entrances(stage, path);
     }

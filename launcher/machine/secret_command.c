@@ -24,6 +24,7 @@
 
 struct secret_file {
     const char *etc;
+    const char *state;
     const char *sandbox;
     char name[SANDBOX_NAME_MOST + 16]; /* in `etc` */
     int directory;                     /* that is `etc` */
@@ -71,7 +72,7 @@ static char *with_new_secret(const struct secret_file *file)
 {
     char fresh[SECRET_MADE];
     char *content = NULL;
-    const char *current = file->content == NULL ? "" : file->content;
+    const char *current = file->content == NULL ? "" : secret_first_line(file->content);
     if (secret_make(fresh) < 0) {
         return NULL;
     }
@@ -85,7 +86,8 @@ static char *with_new_secret(const struct secret_file *file)
 
 static char *with_current_alone(const struct secret_file *file)
 {
-    char *content = strndup(file->content, first_line(file->content));
+    const char *current = secret_first_line(file->content);
+    char *content = strndup(current, first_line(current));
     if (content == NULL) {
         log_line("secret: %m");
     }
@@ -98,7 +100,7 @@ static char *with_current_alone(const struct secret_file *file)
 static int render(const void *argument)
 {
     const struct secret_file *file = argument;
-    return render_installation(file->directory, file->etc, DEFAULT_STATE) == 0 ? 0 : 1;
+    return render_installation(file->directory, file->etc, file->state) == 0 ? 0 : 1;
 }
 
 /* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
@@ -173,7 +175,7 @@ static int rotate(struct secret_file *file)
     if (result >= 0) {
         (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
                      file->sandbox, file->etc, file->name, when(result));
-        if (file->content != NULL && *file->content != '\0') {
+        if (file->content != NULL && *secret_first_line(file->content) != '\0') {
             (void)printf("The former one stays valid until: nginx-sandbox secret retire %s\n",
                          file->sandbox);
         }
@@ -224,9 +226,10 @@ static int act(int (*run)(struct secret_file *file), struct secret_file *file)
 int secret_main(int count, char **arguments)
 {
     struct subcommand_places places;
-    int first = subcommand_places(count, arguments, "e", &places);
+    int first = subcommand_places(count, arguments, "es", &places);
     int left = first == 0 ? 0 : count - first;
-    struct secret_file file = {.etc = places.etc, .sandbox = DEFAULT_SANDBOX, .directory = -1};
+    struct secret_file file = {
+        .etc = places.etc, .state = places.state, .sandbox = DEFAULT_SANDBOX, .directory = -1};
     if (left == 2) {
         file.sandbox = arguments[first + 1];
     }

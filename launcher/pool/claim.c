@@ -163,17 +163,23 @@ static int refuse_secret(void)
     return 0;
 }
 
+bool claim_is_secret_mode(const char *mode)
+{
+    return mode == NULL || *mode == '\0' || strcmp(mode, "secret") == 0 ||
+           strcmp(mode, "static") == 0;
+}
+
 int claim_take(struct secret_salt *salt, struct secrets *secrets)
 {
     const char *mode = getenv(AUTH_MODE_VARIABLE);
     const char *path = getenv(CLAIM_PATH_VARIABLE);
     char directory[PATH_MAX];
     struct claim claim;
-    if (mode == NULL || *mode == '\0' || strcmp(mode, "secret") == 0) {
+    if (claim_is_secret_mode(mode)) {
         return 0;
     }
     if (strcmp(mode, "pool") != 0) {
-        log_line(AUTH_MODE_VARIABLE " must be secret or pool");
+        log_line(AUTH_MODE_VARIABLE " must be secret (or static, which is the same) or pool");
         return -1;
     }
     if (refuse_secret() < 0) {

@@ -20,6 +20,10 @@ struct claim {
     struct secret_digest digest;
 };
 
+/* Whether AUTH_MODE_VARIABLE, whose value this is (NULL: unset), asks for a server with secrets:
+ * "secret", or "static" as other servers of this API call it. Thread-safe. */
+bool claim_is_secret_mode(const char *mode);
+
 /*
  * Reads the settings. 0: no pool mode, and nothing is filled in. 1: pool mode, where `secrets` has
  * the one of the claim with its salt, or none as long as nothing is claimed. -1 after one line to

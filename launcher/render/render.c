@@ -304,18 +304,27 @@ static int worker_count(void)
     return count > 4 ? 4 : count;
 }
 
+static int generate_main(const struct rendering *r, const struct worker_user *worker,
+                         unsigned long long descriptors)
+{
+    char http_js[PATH_MAX + 20] = "";
+    if (render_needs_http_js(r)) {
+        (void)snprintf(http_js, sizeof(http_js), "load_module %s;\n", r->layout->http_js_module);
+    }
+    return generated_text(
+        r, "main.conf", 0644,
+        "load_module %s;\nload_module %s;\n%s%sworker_processes %d;\nworker_rlimit_nofile %llu;\n",
+        r->layout->stream_module, r->layout->stream_js_module, http_js, worker->directive,
+        worker_count(), descriptors);
+}
+
 int render_frame(const struct rendering *r, const struct worker_user *worker)
 {
     struct capacity capacity;
     char lines[256];
     listen_lines(r, (unsigned)r->settings->port, lines);
     if (copy(r, "nginx.conf") < 0 || find_capacity(r, &capacity) < 0 ||
-        (worker != NULL &&
-         generated_text(r, "main.conf", 0644,
-                        "load_module %s;\nload_module %s;\n%sworker_processes %d;\n"
-                        "worker_rlimit_nofile %llu;\n",
-                        r->layout->stream_module, r->layout->stream_js_module, worker->directive,
-                        worker_count(), capacity.descriptors) < 0) ||
+        (worker != NULL && generate_main(r, worker, capacity.descriptors) < 0) ||
         generated_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <
             0 ||
         generate_access_log(r, worker) < 0) {

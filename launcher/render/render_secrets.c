@@ -29,7 +29,7 @@ static int generate_unclaimed(const struct rendering *r)
         return -1;
     }
     return generated_text(r, "refuse.conf", 0644, "%s",
-                          "if ($http_authorization !~ \"^Bearer [^ ]\") { return 401; }\n"
+                          "if ($nginx_sandbox_authorization = \"\") { return 401; }\n"
                           "satisfy all;\n" /* whatever the server around it has */
                           "auth_request /nginx_sandbox_claim;\n");
 }
@@ -71,7 +71,7 @@ static int generate_secure_link(const struct rendering *r)
     }
     return generated_text(r, "token.conf", 0600,
                           "secure_link $nginx_sandbox_digest;\n"
-                          "secure_link_md5 \"%s$http_authorization\";\n",
+                          "secure_link_md5 \"%s$nginx_sandbox_authorization\";\n",
                           r->salt->text);
 }
 

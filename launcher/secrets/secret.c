@@ -25,6 +25,12 @@
 /* Before the token in the header Authorization. */
 #define SCHEME "Bearer "
 
+/* What editors put in front of a text in UTF-8. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+/* As many secrets as may be, with their line ends and marks. */
+#define FILE_MOST ((size_t)SECRETS_MOST * (SECRET_MOST + 5))
+
 /* RFC 4648, section 5, without padding: 4 characters for 3 bytes. `text` gets a NUL at its end. */
 static void base64url(const uint8_t *data, size_t length, char *text)
 {
@@ -67,45 +73,69 @@ static char *generate_secret(void)
     return secret;
 }
 
-/* The file's content without the line end that editors and echo leave. The caller frees. */
-static char *read_secret_file(const char *path)
-{
-    char *secret = file_read(AT_FDCWD, path, SECRET_MOST + 2);
-    if (secret == NULL) {
-        log_line(FILE_VARIABLE ": %s: %s", path,
-                 errno == EFBIG ? "longer than 4096 bytes" : file_reason(errno));
-        return NULL;
-    }
-    size_t length = strlen(secret);
-    if (length > 0 && secret[length - 1] == '\n') {
-        secret[--length] = '\0';
-    }
-    if (length > 0 && secret[length - 1] == '\r') {
-        secret[--length] = '\0';
-    }
-    return secret;
-}
-
-/* The token as HTTP carries it in one header line: any bytes but controls, and no space at its end.
- */
-static bool is_good(const char *variable, const char *secret)
+/* One token of the source `name`, as HTTP carries it in one header line: any bytes but controls,
+ * and no space at its end. */
+static bool is_good(const char *name, const char *secret)
 {
     size_t length = strlen(secret);
     if (length > SECRET_MOST) {
-        log_line("%s: longer than %d bytes", variable, SECRET_MOST);
+        log_line("%s: longer than %d bytes", name, SECRET_MOST);
         return false;
     }
     for (const char *at = secret; *at != '\0'; at++) {
         if ((unsigned char)*at < ' ' || *at == 0x7f) {
-            log_line("%s: holds a control character, which no HTTP header can carry", variable);
+            log_line("%s: holds a control character, which no HTTP header can carry", name);
             return false;
         }
     }
     if (secret[length - 1] == ' ') {
-        log_line("%s: ends in a space, which HTTP cuts off", variable);
+        log_line("%s: ends in a space, which HTTP cuts off", name);
         return false;
     }
     return true;
+}
+
+const char *secret_first_line(const char *text)
+{
+    for (;;) {
+        if (strncmp(text, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0) {
+            text += strlen(BYTE_ORDER_MARK);
+        } else if (*text == '\n' || (*text == '\r' && (text[1] == '\n' || text[1] == '\0'))) {
+            text++;
+        } else {
+            return text;
+        }
+    }
+}
+
+/* Digests the token on each line of `text`, which is changed; `name` is where it came from. */
+static int read_lines(const struct secret_salt *salt, const char *name, char *text,
+                      struct secrets *secrets)
+{
+    secrets->count = 0;
+    for (char *rest; *(text += secret_first_line(text) - text) != '\0'; text = rest) {
+        rest = text + strcspn(text, "\n");
+        if (*rest == '\n') {
+            *rest++ = '\0';
+        }
+        size_t length = strlen(text);
+        if (text[length - 1] == '\r') {
+            text[length - 1] = '\0';
+        }
+        if (secrets->count == SECRETS_MOST) {
+            log_line("%s: holds more than %d secrets", name, SECRETS_MOST);
+            return -1;
+        }
+        if (!is_good(name, text)) {
+            return -1;
+        }
+        secret_digest(salt, text, &secrets->digests[secrets->count++]);
+    }
+    if (secrets->count == 0) {
+        log_line("%s: holds no secret", name);
+        return -1;
+    }
+    return 0;
 }
 
 int secret_make_salt(struct secret_salt *salt)
@@ -136,6 +166,7 @@ void secret_digest(const struct secret_salt *salt, const char *secret, struct se
     const uint8_t *salt_bytes = (const uint8_t *)salt->text;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     MD5_CTX md5;
+    secret += strspn(secret, " "); /* in the header they belong to the space before the token */
     MD5Init(&md5);
     MD5Update(&md5, salt_bytes, strlen(salt->text));
     MD5Update(&md5, (const uint8_t *)SCHEME, strlen(SCHEME));
@@ -174,13 +205,15 @@ static char *choose_secret(bool generate, const char **source)
     bool has_value = value != NULL && *value != '\0';
     bool has_path = path != NULL && *path != '\0';
     *source = has_path ? FILE_VARIABLE : SECRET_VARIABLE;
-    char *secret = has_path ? read_secret_file(path) : NULL;
+    char *secret = has_path ? file_read(AT_FDCWD, path, FILE_MOST) : NULL;
     if (has_path && secret == NULL) {
+        log_line(FILE_VARIABLE ": %s: %s", path, file_reason(errno));
         return NULL;
     }
-    if (has_path && *secret != '\0' && has_value) {
+    bool has_file = has_path && *secret_first_line(secret) != '\0';
+    if (has_file && has_value) {
         log_line("set only one of " SECRET_VARIABLE " and " FILE_VARIABLE);
-    } else if (has_path && *secret != '\0') {
+    } else if (has_file) {
         return secret;
     } else if (has_value) {
         free(secret);
@@ -207,12 +240,9 @@ int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool ge
     char *secret = choose_secret(generate, &source);
     int result = -1;
     if (secret != NULL) {
-        if (is_good(source, secret)) {
-            secret_digest(salt, secret, &secrets->digests[0]);
-            secrets->count = 1;
-            result = 0;
-        }
-        explicit_bzero(secret, strlen(secret));
+        size_t length = strlen(secret);
+        result = read_lines(salt, source, secret, secrets);
+        explicit_bzero(secret, length);
         free(secret);
     }
     char *value = getenv(SECRET_VARIABLE);
@@ -243,37 +273,12 @@ static bool is_private(const char *path)
     return true;
 }
 
-/* The lines of `text`, which are changed. */
-static int read_lines(const struct secret_salt *salt, const char *path, char *text,
-                      struct secrets *secrets)
-{
-    secrets->count = 0;
-    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
-        if (*line == '\0') {
-            continue;
-        }
-        if (secrets->count == SECRETS_MOST) {
-            log_line("%s: holds more than %d secrets", path, SECRETS_MOST);
-            return -1;
-        }
-        if (!is_good(path, line)) {
-            return -1;
-        }
-        secret_digest(salt, line, &secrets->digests[secrets->count++]);
-    }
-    if (secrets->count == 0) {
-        log_line("%s: holds no secret", path);
-        return -1;
-    }
-    return 0;
-}
-
 int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets)
 {
     if (!is_private(path)) {
         return -1;
     }
-    char *text = file_read(AT_FDCWD, path, (size_t)SECRETS_MOST * (SECRET_MOST + 1));
+    char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL) {
         log_line("%s: %s", path, file_reason(errno));
         return -1;

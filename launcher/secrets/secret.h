@@ -23,7 +23,8 @@ struct secret_salt {
 };
 
 /* base64url(hash(salt + "Bearer " + token)), NUL-terminated: what nginx's secure_link module wants,
- * and what nginx/token.js does. */
+ * and what nginx/token.js does. The token is without the spaces at its start, which HTTP cannot
+ * tell from those that stand before it (nginx/snippets/http.conf, $nginx_sandbox_authorization). */
 struct secret_digest {
     char md5[23];
     char sha256[44];
@@ -49,9 +50,15 @@ bool secret_matches(const struct secret_salt *salt, const struct secret_digest *
                     const char *secret);
 
 /*
- * Takes the token from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from the environment.
- * With neither set and `generate` a new one is made and printed once. 0, or -1 after one line to
- * standard error that names the variable. Call before threads.
+ * Where the first token of a text begins that has one a line: behind a byte order mark and empty
+ * lines. At the end of the text: it has none. Thread-safe.
+ */
+const char *secret_first_line(const char *text);
+
+/*
+ * Takes the tokens, one a line, from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from
+ * the environment. With neither set and `generate` a new one is made and printed once. 0, or -1
+ * after one line to standard error that names the variable. Call before threads.
  */
 int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate);
 

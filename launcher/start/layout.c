@@ -105,10 +105,9 @@ int layout_find_tree(struct layout *layout)
     return own_directory(own) < 0 ? -1 : find_tree(own, layout->tree);
 }
 
-int layout_find_http_js(void)
+int layout_find_http_js(struct layout *layout)
 {
-    char path[PATH_MAX];
-    return find_module("ngx_http_js_module.so", "libnginx-mod-http-js", path);
+    return find_module("ngx_http_js_module.so", "libnginx-mod-http-js", layout->http_js_module);
 }
 
 int layout_find_daemons(struct layout *layout)

@@ -18,6 +18,7 @@ struct layout {
     char s6_svscan[PATH_MAX];
     char stream_module[PATH_MAX];
     char stream_js_module[PATH_MAX];
+    char http_js_module[PATH_MAX]; /* "" unless it was looked for */
 };
 
 /* Fills *layout; what concerns nginx itself only `with_nginx`. 0, or -1 after one line to standard
@@ -27,9 +28,9 @@ int layout_find(struct layout *layout, bool with_nginx);
 /* Fills layout->tree alone, for who starts nothing. 0, or -1 after one line to standard error. */
 int layout_find_tree(struct layout *layout);
 
-/* Is nginx's njs module for http installed, as libnginx-mod-http-js has it? 0, or -1 after one line
- * to standard error. */
-int layout_find_http_js(void);
+/* Fills in nginx's njs module for http, as libnginx-mod-http-js has it. 0, or -1 after one line to
+ * standard error. */
+int layout_find_http_js(struct layout *layout);
 
 /* Fills in the tree and our daemons alone, for another supervisor than ours. 0, or -1 as above. */
 int layout_find_daemons(struct layout *layout);

@@ -60,8 +60,9 @@ def test_only_get_of_health_is_free(sandbox):
 def wrong_tokens(secret):
     encoded = base64.b64encode(f"x:{secret}".encode()).decode()
     return [
-        "", "Bearer", "Bearer ", f"bearer {secret}", f"BEARER {secret}", f"BeareR {secret}", f"Bearer  {secret}",
-        f"Bearer\t{secret}", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer {secret[1:]}",
+        "", "Bearer", "Bearer ", "bearer", "BEARER ", f"Bearer{secret}", f"bearer {secret.swapcase()}", f"bearer {secret}x",
+        f"Bearer\t{secret}", f"bearer \t{secret}", f"Bearer\t {secret}", f"Bearer {secret}\t", f"bearers {secret}", f"Bearer\xa0{secret}",
+        f"bearer bearer {secret}", f"Bearer Bearer {secret}", f"x\tbearer {secret}", f"x bearer {secret}", f"bearer {secret}  x", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer {secret[1:]}",
         f"Bearer {secret.swapcase()}", f"Bearer {secret.upper()}", f"Bearer {secret} x", f"Bearer {secret},Bearer x",
         f"Bearer {secret}, Bearer {secret}", f"Bearer \"{secret}\"", f"Bearer={secret}", f"Bearer:{secret}", secret,
         f"Token {secret}", f"Basic {encoded}", f"Basic {secret}", f" Bearer{secret}", f"Bearer {secret}\\", "Bearer *",
@@ -69,9 +70,20 @@ def wrong_tokens(secret):
     ]
 
 
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "BeareR ", "Bearer  ", "bEARER      "])
+@pytest.mark.parametrize("end", ["", " ", "   "])
+def test_the_scheme_has_no_case(sandbox, scheme, end):
+    """One space or more stand behind it, and those at the end are none of the header's value (RFC 9110, 5.5, 11.1, 11.4)."""
+    with sandbox.raw() as raw:
+        value = scheme.encode() + sandbox.secret.encode() + end.encode()
+        status, _, answer = raw.exchange(http_request("GET", "/list_processes", [("Host", "x"), ("Authorization", value)]))
+        assert status == 200 and "processes" in json.loads(answer)
+        assert raw.exchange(http_request("GET", "/health?full=1", [("Host", "x"), ("Authorization", value)]))[0] == 200
+
+
 def test_every_other_token_is_refused(sandbox):
     for value in wrong_tokens(sandbox.secret):
-        answer = sandbox.call("POST", "/run", touch("/never"), token=False, headers={"Authorization": value.strip(" ")})
+        answer = sandbox.call("POST", "/run", touch("/never"), token=False, headers={"Authorization": value.strip(" ").encode("latin-1")})
         assert answer.status_code == 401, value
         assert_unauthorized(answer)
 
@@ -216,6 +228,8 @@ SECRETS = {
     "a regular expression": "~*^.*$",
     "base64": "q83vASNFZ4k+/w==",
     "a word of the shell": "$(id) `id` && true",
+    "a scheme": "bearer x",
+    "letters that other cases are folded to": "\u212aelvin-\u017fecret-\u0130",
 }
 
 

@@ -11,6 +11,8 @@ from sandbox import BIN, DEADLINE, Launch, Port, Server, alive, proc_file, refus
 
 pytestmark = pytest.mark.host
 
+HTTP_JS = os.path.exists("/usr/lib/nginx/modules/ngx_http_js_module.so")
+
 
 @pytest.fixture
 def ports():
@@ -39,7 +41,8 @@ def refuses(settings, ports, *words):
 
 
 @pytest.mark.parametrize("settings", [
-    {"SANDBOX_SECRET": None}, {"SANDBOX_SECRET": ""}, {"SANDBOX_SECRET": "two\nlines"}, {"SANDBOX_SECRET": "a\x01b"}, {"SANDBOX_SECRET": "\t"},
+    {"SANDBOX_SECRET": None}, {"SANDBOX_SECRET": ""}, {"SANDBOX_SECRET": "\n\r\n"}, {"SANDBOX_SECRET": "\ufeff"}, {"SANDBOX_SECRET": "good\na\x01b"},
+    {"SANDBOX_SECRET": "a\rb"}, {"SANDBOX_SECRET": "\n".join(map(str, range(17)))}, {"SANDBOX_SECRET": "good\n" + "x" * 4097}, {"SANDBOX_SECRET": "\t"},
 ], ids=repr)
 def test_no_secret(ports, settings):
     refuses(settings, ports, "SANDBOX_SECRET")
@@ -47,8 +50,10 @@ def test_no_secret(ports, settings):
 
 def test_a_secret_file_that_gives_none(ports, tmp_path):
     empty = tmp_path / "empty"
-    empty.write_text("\n")
-    for path in (tmp_path / "none", empty, tmp_path):
+    empty.write_text("\ufeff\r\n\n")
+    utf16 = tmp_path / "utf-16"
+    utf16.write_text("secret", encoding="utf-16")
+    for path in (tmp_path / "none", empty, utf16, tmp_path):
         refuses({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, ports, "SANDBOX_SECRET_FILE")
 
 
@@ -120,14 +125,59 @@ def test_a_second_server_in_the_same_run_directory(make_server, ports):
     assert server.shell("echo unharmed") == "unharmed\n" and server.status(job["id"]) == "running"
 
 
-@pytest.mark.parametrize("text", ["plain", "plain\n", "inner spaces\n", "a\"b'c$d\\e;f{g}h#i\n", "ü✓\n"])
+@pytest.mark.parametrize("text", ["plain", "plain\n", "plain\r\n", "inner spaces\n", "a\"b'c$d\\e;f{g}h#i\n", "ü✓\n", "\ufeffmarked", "\ufeffmarked\r\n",
+                                  "\n\nlater\n"])
 def test_a_secret_from_a_file(make_server, tmp_path, text):
+    """Neither a byte order mark at its start nor the line's end is a part of it."""
     path = tmp_path / "secret"
-    path.write_text(text)
+    path.write_text(text, newline="")
     path.chmod(0o600)
-    server = make_server({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, secret=text.rstrip("\n"))
+    server = make_server({"SANDBOX_SECRET": None, "SANDBOX_SECRET_FILE": str(path)}, secret=text.strip("\ufeff\r\n"))
     assert server.shell("echo in") == "in\n"
     assert server.get("/list_processes", token=False).status_code == 401
+
+
+@pytest.mark.skipif(not HTTP_JS, reason="needs libnginx-mod-http-js")
+@pytest.mark.parametrize("text", ["new\nold\n", "\ufeffnew\r\n\r\nold", "new\n\ufeffold"])
+@pytest.mark.parametrize("variable", ["SANDBOX_SECRET", "SANDBOX_SECRET_FILE"])
+def test_two_lines_are_two_secrets(make_server, tmp_path, variable, text):
+    """A file in the middle of a rotation is no obstacle to a restart; and with several the scheme has no case either."""
+    path = tmp_path / "secret"
+    path.write_text(text, newline="")
+    path.chmod(0o600)
+    value = text if variable == "SANDBOX_SECRET" else str(path)
+    server = make_server({"SANDBOX_SECRET": None, variable: value}, secret="new")
+
+    def status(header):
+        return server.get("/list_processes", token=False, headers={"Authorization": header}).status_code
+
+    for right in ("Bearer new", "Bearer old", "bearer new", "BEARER old", "Bearer  old"):
+        assert status(right) == 200, right
+    for wrong in ("Bearer New", "Bearer newold", "Bearer new old", "bearer\told", "Bearer \ufeffnew".encode(), "Bearer ", "new", "Bearer bearer new"):
+        assert status(wrong) == 401, wrong
+    server.stop()
+    server.boot()
+    assert status("Bearer new") == status("Bearer old") == 200
+
+
+def test_spaces_at_the_start_of_a_secret(make_server):
+    """HTTP cannot tell them from those that stand before the token."""
+    server = make_server(secret="  x")
+    for value in ("Bearer   x", "Bearer x", "bearer     x"):
+        assert server.get("/list_processes", token=False, headers={"Authorization": value}).status_code == 200
+    assert server.get("/list_processes", token=False, headers={"Authorization": "Bearerx"}).status_code == 401
+
+
+def test_static_is_secret(make_server):
+    """So other servers of this API call the mode, and environments have it."""
+    server = make_server({"SANDBOX_AUTH_MODE": "static"})
+    assert server.shell("echo in") == "in\n"
+    assert server.get("/list_processes", token=False).status_code == 401
+
+
+def test_a_mode_that_is_none(ports):
+    for mode in ("Static", "none", "secrets"):
+        refuses({"SANDBOX_AUTH_MODE": mode}, ports, "SANDBOX_AUTH_MODE", "static")
 
 
 def test_empty_settings_are_the_defaults(make_server):

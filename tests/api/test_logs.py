@@ -116,10 +116,12 @@ def test_errors_alone(make_server):
     assert not about(server, "starter")  # a warning
 
 
-def test_debugging(make_server):
-    server = make_server({"LOG_LEVEL": "debug"})
+@pytest.mark.parametrize("level", ["debug", "DEBUG", "TRACE", "trace", "Trace"])
+def test_debugging(make_server, level):
+    server = make_server({"LOG_LEVEL": level})
     answer = server.get("/get_process?id=in-the-query", headers={"X-Request-ID": "look"})
     assert answer.status_code == 404
+    assert "error_log stderr warn;" in (server.run_dir / "nginx/nginx.conf").read_text()  # at info nginx prints tokens
     said(server, "look", r"fcgi-app: debug: \[look\] GET /get_process")
     assert "in-the-query" not in server.launch.stderr.text and server.secret not in server.launch.stderr.text
 
@@ -145,4 +147,4 @@ def test_a_level_that_is_none():
         for port in ports:
             port.free()
     assert code > 0 and not out
-    assert err == "nginx-sandbox: LOG_LEVEL must be error, warn, notice, info or debug\n"
+    assert err == "nginx-sandbox: LOG_LEVEL must be error, warn, notice, info, debug or trace\n"

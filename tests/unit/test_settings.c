@@ -126,7 +126,11 @@ static void reads_values_and_suffixes(void **state)
     assert_int_equal(read_good().log_level, LOG_ERR);
     setenv("LOG_LEVEL", "WARN", 1);
     assert_int_equal(read_good().log_level, LOG_WARNING);
+    setenv("LOG_LEVEL", "INFO", 1);
+    assert_int_equal(read_good().log_level, LOG_INFO);
     setenv("LOG_LEVEL", "debug", 1);
+    assert_int_equal(read_good().log_level, LOG_DEBUG);
+    setenv("LOG_LEVEL", "TRACE", 1);
     assert_int_equal(read_good().log_level, LOG_DEBUG);
 }
 
