@@ -62,7 +62,7 @@ def test_the_first_token_gets_it(start, place, tmp_path):
         assert server.get("/health", token=False).json() == {"status": "ok"}
         assert ask(server, "Bearer health", "/health").status_code == 200
         assert ask(server, "Bearer health", "/health?full=1").status_code == 401
-    for nothing in (None, "", "Bearer", "Bearer ", "bearer x", "Basic x", "x", "Bearer  x"):
+    for nothing in (None, "", "Bearer", "Bearer ", "bearer", "Bearer\tx", "Basic x", "x", "Bearerx", "Basic bearer x"):
         answer = ask(server, nothing)
         assert answer.status_code == 401 and answer.json()["error"] and answer.headers["WWW-Authenticate"]
     assert ask(server, None, "/nginx_sandbox_claim").status_code == 401

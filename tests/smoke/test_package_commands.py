@@ -122,6 +122,26 @@ def test_a_last_line_without_an_end(etc):
     assert (etc / "default.secret").read_text().splitlines()[1:] == ["given"]
 
 
+@pytest.mark.parametrize("text", ["\ufeffgiven\r\nformer\r\n", "\n\ngiven\nformer\n", "given\r\n"])
+def test_a_file_as_editors_leave_it(etc, text):
+    """Its mark and its empty lines are no secret, and not in the way of the one that is."""
+    (etc / "default.secret").write_text(text, newline="")
+    (etc / "default.secret").chmod(0o600)
+    assert run("render", "--etc", str(etc))[0] == 0
+    assert secret(etc, "rotate")[0] == 0
+    new, given = (etc / "default.secret").read_text().splitlines()
+    assert given == "given" and len(new) == 64
+    assert secret(etc, "retire")[0] == 0 and (etc / "default.secret").read_text().splitlines() == [new]
+    (etc / "default.secret").write_text(text, newline="")
+    assert secret(etc, "retire")[0] == 0 and (etc / "default.secret").read_text().splitlines() == ["given"]
+
+
+def test_a_rotation_keeps_to_its_directories(etc):
+    secret(etc, "init")
+    assert run("secret", "--etc", str(etc), "--state", str(etc / "state"), "rotate")[0] == 0
+    assert f"unix:{etc}/state/default/fcgi-app.sock" in (etc / "nginx/generated/sandboxes.conf").read_text()
+
+
 def test_what_cannot_be_rendered_leaves_the_secrets(etc):
     secret(etc, "init")
     before = (etc / "default.secret").read_text()

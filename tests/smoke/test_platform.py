@@ -17,8 +17,9 @@ import uuid
 import pytest
 import requests
 
+from foreground import LAUNCHER
 from platform_nginx import MODULES, Platform, Site, nginx_version
-from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, proc_file, wait_until
 
 NEEDS_HTTP_JS = pytest.mark.skipif(not os.path.exists(f"{MODULES}/ngx_http_js_module.so"), reason="needs libnginx-mod-http-js")
 
@@ -420,8 +421,9 @@ def test_several_secrets_at_once(platform):
     for secret in SECRETS:
         secret = secret if isinstance(secret, bytes) else secret.encode()
         right = b"Bearer " + secret
-        assert status(platform, right) == 200, secret
-        for wrong in (right[:-1], right + b"x", b"bearer " + secret, b"Bearer  " + secret, secret, b"Bearer " + secret.swapcase(),
+        for spelling in (right, b"bearer " + secret, b"BEARER   " + secret):
+            assert status(platform, spelling) == 200, spelling
+        for wrong in (right[:-1], right + b"x", b"bearer\t" + secret, b"Bearer" + secret, secret, b"Bearer " + secret.swapcase(),
                       b"Bearer " + secret + b" " + secret, b"Bearer " + secret[1:], b"Bearer " + secret.replace(b"\\", b"")):
             if wrong.rstrip() not in (b"Bearer " + (other if isinstance(other, bytes) else other.encode()) for other in SECRETS):
                 assert status(platform, wrong) in (400, 401), wrong
@@ -485,6 +487,43 @@ def test_a_rotation_ends_nothing(platform):
     (platform.home / "go").touch()
     assert_whole(streams)
     assert set(platform.daemons["default"].tree()) >= {pid for pid in daemons if alive(pid)} and new.ended(job) == "completed"
+
+
+@NEEDS_HTTP_JS
+def test_a_rotation_by_the_documented_commands(platform):
+    """Those for a machine without systemd, with the directories of this test, and without restarting anything."""
+    bin_directory = platform.home / "bin"
+    bin_directory.mkdir()
+    places = f"--etc {platform.etc} --state {platform.state}"
+    for name, line in (("nginx-sandbox", f'first=$1; shift; exec {LAUNCHER[0]} "$first" {places} "$@"'),
+                       ("nginx", f'exec {" ".join(platform.command())} "$@"'), ("systemctl", "exit 1")):
+        (bin_directory / name).write_text(f"#!/bin/sh\n{line}\n")
+        (bin_directory / name).chmod(0o755)
+    rotate, retire = re.search(r"```sh\n(nginx-sandbox secret rotate.*)\n(nginx-sandbox secret retire.*)\n```", (REPOSITORY / "docs/nginx.md").read_text()).groups()
+
+    def follow(line):
+        old = platform.workers()
+        subprocess.run(["sh", "-c", line], check=True, env={**os.environ, "PATH": f"{bin_directory}:{os.environ['PATH']}"}, timeout=TIMEOUT)
+        wait_until(lambda: not set(old) & {pid for pid in platform.workers() if b"shutting down" not in proc_file(pid, "cmdline")}, "new workers")
+        return (platform.etc / "default.secret").read_text().splitlines()
+
+    def status(secret):
+        return Site(platform, secret, tls=False).get("/list_processes").status_code
+
+    platform.add("default", "\ufeffold")  # as an editor may leave it
+    platform.rendered()
+    platform.include_all(js=True)
+    platform.start_nginx()
+    assert status("old") == 200
+    new, old = follow(rotate)
+    assert old == "old" and status("old") == status(new) == 200
+    job = Site(platform, new, tls=False).start("sleep 86400")["id"]
+    for secret in ("old", new):
+        for scheme in ("bearer", "BEARER", "Bearer "):
+            assert Site(platform, "", tls=False).get("/list_processes", headers={"Authorization": f"{scheme} {secret}"}).status_code == 200
+    assert follow(retire) == [new]
+    assert (status("old"), status(new)) == (401, 200)
+    assert Site(platform, new, tls=False).status(job) == "running"
 
 
 def test_no_secret_is_written(platform):
