@@ -22,9 +22,13 @@
 #define GRACE_DEFAULT_MS 2000
 
 #define MEMBERS 9
-#define MEMBERS_WITH(kind_of_stdin)                                                                \
+#define MEMBERS_WITH(cmd_may_be_empty, kind_of_stdin)                                              \
     {                                                                                              \
-        {.name = "cmd", .kind = JSON_TEXT, .required = true, .missing = "Command is required"},    \
+        {.name = "cmd",                                                                            \
+         .kind = JSON_TEXT,                                                                        \
+         .required = true,                                                                         \
+         .may_be_empty = (cmd_may_be_empty),                                                       \
+         .missing = "Command is required"},                                                        \
             {.name = "cwd", .kind = JSON_TEXT}, {.name = "env", .kind = JSON_ENVIRONMENT},         \
             {.name = "timeout_ms", .kind = JSON_COUNT},                                            \
             {.name = "kill_grace_ms", .kind = JSON_COUNT},                                         \
@@ -32,8 +36,8 @@
             {.name = "cpu_max", .kind = JSON_COUNT}, {.name = "stdin", .kind = (kind_of_stdin)},   \
     }
 static const struct json_member members[][MEMBERS] = {
-    [COMMAND_FOREGROUND] = MEMBERS_WITH(JSON_CONTENT),
-    [COMMAND_BACKGROUND] = MEMBERS_WITH(JSON_FLAG),
+    [COMMAND_FOREGROUND] = MEMBERS_WITH(true, JSON_CONTENT),
+    [COMMAND_BACKGROUND] = MEMBERS_WITH(false, JSON_FLAG),
 };
 
 static const struct settings *configured;

@@ -67,7 +67,7 @@ static void handle_write_file(struct request *request)
 {
     static const struct json_member members[] = {
         {.name = "path", .kind = JSON_TEXT, .required = true},
-        {.name = "content", .kind = JSON_CONTENT, .required = true},
+        {.name = "content", .kind = JSON_CONTENT}, /* without it the file is empty */
     };
     cleanup_(json_freep) struct json_body *body =
         json_read(request, members, 2, JSON_ANSWER_FAILURE);

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/utf8.h"
+#include "fcgi-app/http/query.h"
 
 /* Told instead of an answer, whatever that would have said. */
 #define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer: the request may have been done\"}"
@@ -79,6 +80,17 @@ __attribute__((format(printf, 5, 0))) static void answer_message(struct request 
 {
     cleanup_free char *message = message_text(format, arguments);
     answer_json_with(request, status, headers, error_object(message, failure));
+}
+
+bool answer_flag(struct request *request, const char *name, bool fallback, bool *flag)
+{
+    int read = query_flag(request_query(request), name, fallback, flag);
+    if (read < 0) {
+        answer_error(request, 500, "Out of memory");
+    } else if (read > 0) {
+        answer_error(request, 400, "Invalid %s: it must be true, false, 1 or 0", name);
+    }
+    return read == 0;
 }
 
 void answer_error(struct request *request, int status, const char *format, ...)

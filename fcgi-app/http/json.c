@@ -295,6 +295,9 @@ static int take_text(struct value *value, struct refusal *refusal)
     if (value->span.length > TEXT_MAX) {
         return refuse(refusal, 413, "%s is longer than %d MiB", name, TEXT_MAX >> 20);
     }
+    if (json_has_lone_surrogate(value->span)) {
+        return refuse(refusal, 400, "%s contains a lone surrogate", name);
+    }
     size_t length;
     cleanup_free char *text = decode(value->span, &length);
     if (text == NULL) {
@@ -325,7 +328,8 @@ static int take_environment(struct value *value, struct refusal *refusal)
 static bool is_given(const struct value *value)
 {
     return value->seen && value->type != JSON_TYPE_NULL &&
-           (value->span.length > 0 || value->member->kind == JSON_CONTENT);
+           (value->span.length > 0 || value->member->kind == JSON_CONTENT ||
+            value->member->may_be_empty);
 }
 
 static int take_value(struct value *value, struct refusal *refusal)

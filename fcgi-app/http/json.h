@@ -1,9 +1,10 @@
 /*
  * The strict JSON front. A request body is read whole (into a spool: a large one lies in an
  * unlinked file, mapped), checked from the first byte to the last by our own scanner (RFC 8259,
- * valid UTF-8, no lone surrogates, depth at most 1,000, nothing after the object, no known member
- * twice; a byte order mark before it is skipped), and only then are the wanted members taken out.
- * Nothing has been done when a request is refused.
+ * valid UTF-8, depth at most 1,000, nothing after the object, no known member twice; a byte order
+ * mark before it is skipped), and only then are the wanted members taken out. A lone surrogate (an
+ * escape of half a pair, as JavaScript makes when it cuts a string) is U+FFFD in JSON_CONTENT, and
+ * refused in what names or commands something. Nothing has been done when a request is refused.
  */
 #ifndef FCGI_APP_HTTP_JSON_H
 #define FCGI_APP_HTTP_JSON_H
@@ -16,13 +17,13 @@ struct request;
 struct json_body;
 
 enum json_kind {
-    JSON_TEXT,        /* a string without NUL; "" and null count as absent */
+    JSON_TEXT,        /* a string without NUL; null and (unless may_be_empty) "" count as absent */
     JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
     JSON_COUNT, /* an integer in plain digits, up to JSON_COUNT_MAX: read it with json_count() */
     JSON_FLAG,  /* true or false: read it with json_flag() */
     /* any string, also empty or with NULs or very long: read it with json_content() */
     JSON_CONTENT,
-    /* an object of strings; names without = and NUL, not empty; values without NUL */
+    /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
     JSON_ENVIRONMENT,
 };
 
@@ -33,6 +34,7 @@ struct json_member {
     const char *name;
     enum json_kind kind;
     bool required;
+    bool may_be_empty; /* of a JSON_TEXT: "" is given, and a text like any other */
     /* What to say when it is required and absent; NULL: "<name> is required". */
     const char *missing;
 };
@@ -67,8 +69,8 @@ uint64_t json_count(const struct json_body *body, const char *name, uint64_t fal
 /* Whether a JSON_FLAG member is true. */
 bool json_flag(const struct json_body *body, const char *name);
 
-/* Whether a member was given at all: an empty JSON_CONTENT is given, null and other empty texts are
- * not. */
+/* Whether a member was given at all: an empty JSON_CONTENT or text that may be empty is given, null
+ * and other empty texts are not. */
 bool json_is_given(const struct json_body *body, const char *name);
 
 /* The environment member as "NAME=value" strings, owned by the body; *count 0 when it is absent. */

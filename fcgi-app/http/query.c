@@ -88,3 +88,20 @@ bool query_has(const char *query, const char *name)
     size_t length;
     return find_value(query, name, &length) != NULL && length > 0;
 }
+
+int query_flag(const char *query, const char *name, bool fallback, bool *flag)
+{
+    cleanup_free char *value = NULL;
+    *flag = fallback;
+    if (!query_has(query, name)) {
+        return 0;
+    }
+    if (query_value(query, name, &value) < 0) {
+        return -1;
+    }
+    if (value == NULL) {
+        return 1;
+    }
+    *flag = strcmp(value, "1") == 0 || strcmp(value, "true") == 0;
+    return *flag || strcmp(value, "0") == 0 || strcmp(value, "false") == 0 ? 0 : 1;
+}

@@ -13,6 +13,12 @@
  */
 int query_value(const char *query, const char *name, char **value);
 
+/*
+ * Reads a flag: true or 1, false or 0; `fallback` when it is absent or empty. 0; 1 when the value
+ * is anything else; -1 when memory is out. Thread-safe.
+ */
+int query_flag(const char *query, const char *name, bool fallback, bool *flag);
+
 /* Whether there is a parameter of this name that is not empty: then query_value() has a value, or
  * the value is none. */
 bool query_has(const char *query, const char *name);

@@ -115,6 +115,12 @@ void answer_json(struct request *request, int status, struct cJSON *json);
 /* The same with further header lines, each with its \r\n; NULL: none. */
 void answer_json_with(struct request *request, int status, const char *headers, struct cJSON *json);
 
+/*
+ * Reads a flag of the query, `fallback` when it is absent or empty. False when it is neither true,
+ * 1, false nor 0: then the request has been answered with 400.
+ */
+bool answer_flag(struct request *request, const char *name, bool fallback, bool *flag);
+
 /* {"error": "<message>"} */
 __attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
                                                         const char *format, ...);

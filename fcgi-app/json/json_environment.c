@@ -26,9 +26,25 @@ static int shown_length(const char *name, size_t length)
     return (int)shown;
 }
 
-/* What is wrong with an entry; NULL when nothing is. */
-static const char *find_fault(const char *name, size_t name_length, enum json_type type,
-                              const char *value, size_t value_length)
+/* What is wrong with an entry as it stands in the text; NULL when nothing is. */
+static const char *find_fault_in_text(struct json_span name, enum json_type type,
+                                      struct json_span value)
+{
+    if (json_has_lone_surrogate(name)) {
+        return "the name contains a lone surrogate";
+    }
+    if (type != JSON_TYPE_STRING && type != JSON_TYPE_NULL) {
+        return "the value must be a string";
+    }
+    if (type == JSON_TYPE_STRING && json_has_lone_surrogate(value)) {
+        return "the value contains a lone surrogate";
+    }
+    return NULL;
+}
+
+/* What is wrong with a decoded entry; NULL when nothing is. */
+static const char *find_fault(const char *name, size_t name_length, const char *value,
+                              size_t value_length)
 {
     if (name_length == 0) {
         return "the name is empty";
@@ -38,9 +54,6 @@ static const char *find_fault(const char *name, size_t name_length, enum json_ty
     }
     if (memchr(name, '\0', name_length) != NULL) {
         return "the name contains a NUL character";
-    }
-    if (type != JSON_TYPE_STRING) {
-        return "the value must be a string";
     }
     if (memchr(value, '\0', value_length) != NULL) {
         return "the value contains a NUL character";
@@ -77,12 +90,13 @@ static bool take_entry(void *context, struct json_span name, enum json_type type
         taking->result = -1;
         return false;
     }
+    const char *fault = find_fault_in_text(name, type, span);
     size_t name_length = json_decode(&name, entry, room), value_length = 0;
     char *value = entry + name_length + 1;
     if (type == JSON_TYPE_STRING) {
         value_length = json_decode(&span, value, value_room);
     }
-    const char *fault = find_fault(entry, name_length, type, value, value_length);
+    fault = fault != NULL ? fault : find_fault(entry, name_length, value, value_length);
     if (fault != NULL) {
         (void)snprintf(taking->fault, JSON_ENVIRONMENT_FAULT_SIZE, "\"%.*s\": %s",
                        shown_length(entry, name_length), entry, fault);

@@ -17,9 +17,9 @@ struct json_environment {
 
 /*
  * Takes the entries out of a scanned object into the empty *environment. Of entries with one name
- * the last stays. 0; 1 when a name is empty or holds = or NUL or a value is no string or holds NUL:
- * `fault` (JSON_ENVIRONMENT_FAULT_SIZE bytes) then says so and names it; -1 when memory is out.
- * Clear it in any case. Thread-safe.
+ * the last stays; null is an empty value. 0; 1 when a name is empty or holds = or NUL, a value is
+ * no string or holds NUL, or either holds a lone surrogate: `fault` (JSON_ENVIRONMENT_FAULT_SIZE
+ * bytes) then says so and names it; -1 when memory is out. Clear it in any case. Thread-safe.
  */
 int json_environment_take(struct json_environment *environment, struct json_span object,
                           char *fault);

@@ -94,18 +94,8 @@ static bool scan_escape(struct scanner *scanner)
         scanner->at += 2;
         return true;
     }
-    int unit = code_unit(scanner->at, left);
-    if (unit < 0) {
+    if (code_unit(scanner->at, left) < 0) {
         return fail(scanner, "invalid escape in a string");
-    }
-    if (is_low_surrogate(unit)) {
-        return fail(scanner, "lone surrogate in a string");
-    }
-    if (is_high_surrogate(unit)) {
-        if (!is_low_surrogate(code_unit(scanner->at + 6, left - 6))) {
-            return fail(scanner, "lone surrogate in a string");
-        }
-        scanner->at += 6;
     }
     scanner->at += 6;
     return true;
@@ -394,6 +384,45 @@ static size_t put_utf8(char *out, unsigned code)
     return 4;
 }
 
+#define REPLACEMENT 0xfffd /* U+FFFD */
+
+/* The character of the \uXXXX at the beginning of a scanned string, REPLACEMENT for half a pair.
+ * *taken becomes its length. */
+static unsigned unicode_escape(struct json_span string, size_t *taken)
+{
+    int unit = code_unit(string.data, string.length);
+    *taken = 6;
+    if (is_high_surrogate(unit)) {
+        int low = code_unit(string.data + 6, string.length - 6);
+        if (is_low_surrogate(low)) {
+            *taken = 12;
+            return 0x10000 + (((unsigned)unit - 0xd800) << 10) + ((unsigned)low - 0xdc00);
+        }
+    }
+    return is_high_surrogate(unit) || is_low_surrogate(unit) ? REPLACEMENT : (unsigned)unit;
+}
+
+bool json_has_lone_surrogate(struct json_span string)
+{
+    while (string.length > 0) {
+        const char *escape = memchr(string.data, '\\', string.length);
+        if (escape == NULL) {
+            return false;
+        }
+        string.length -= (size_t)(escape - string.data);
+        string.data = escape;
+        size_t taken = 2;
+        /* The character itself is written plainly or as \ufffd, which is no surrogate. */
+        if (escape[1] == 'u' && unicode_escape(string, &taken) == REPLACEMENT &&
+            code_unit(escape, string.length) != REPLACEMENT) {
+            return true;
+        }
+        string.data += taken;
+        string.length -= taken;
+    }
+    return false;
+}
+
 /* Decodes the escape at the beginning of *string; writes up to 4 bytes. */
 static size_t decode_escape(struct json_span *string, char *out)
 {
@@ -402,14 +431,7 @@ static size_t decode_escape(struct json_span *string, char *out)
     unsigned char letter = (unsigned char)string->data[1];
     size_t taken = 2, written = 1;
     if (letter == 'u') {
-        unsigned code = (unsigned)code_unit(string->data, string->length);
-        taken = 6;
-        if (is_high_surrogate((int)code)) {
-            unsigned low = (unsigned)code_unit(string->data + 6, string->length - 6);
-            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-            taken = 12;
-        }
-        written = put_utf8(out, code);
+        written = put_utf8(out, unicode_escape(*string, &taken));
     } else {
         assert(letter < sizeof(values) && values[letter] != 0);
         *out = values[letter];

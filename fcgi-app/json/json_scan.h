@@ -1,5 +1,6 @@
 /*
- * The strict scanner: RFC 8259 to the letter and strict UTF-8, in one pass, without recursion and
+ * The strict scanner: RFC 8259 to the letter and strict UTF-8, escapes of lone surrogates among it,
+ * in one pass, without recursion and
  * without allocation. It hands out the members of one object; strings stay as they are in the text
  * and are decoded by whoever wants them. All functions are thread-safe.
  */
@@ -49,6 +50,9 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
  * 0.
  */
 size_t json_decode(struct json_span *string, char *out, size_t room);
+
+/* Whether a scanned string holds half a surrogate pair, which json_decode() makes U+FFFD of. */
+bool json_has_lone_surrogate(struct json_span string);
 
 /* Whether a scanned string, decoded, is `text`. */
 bool json_decodes_to(struct json_span string, const char *text);

@@ -27,6 +27,7 @@
 
 struct listing {
     struct writer writer;
+    bool is_short; /* only the members that published clients know */
     bool any;
     int result; /* of the writer */
 };
@@ -53,6 +54,26 @@ static int write_text(struct writer *writer, const char *name, const char *text)
                    writer_text(writer, text, strlen(text)) < 0 || writer_string(writer, "\"") < 0
                ? -1
                : 0;
+}
+
+/*
+ * The members that a published client makes an object of, with no room for another one:
+ * ProcessInfo(**entry). Those of the end are there once it has ended.
+ */
+static int write_short(struct writer *writer, const struct job *job)
+{
+    char started_at[TIME_SIZE], completed_at[TIME_SIZE];
+    if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
+                      job_status_name(job->status)) < 0 ||
+        write_text(writer, "command", job->command) < 0 ||
+        writer_format(writer, ",\"started_at\":\"%s\"", format_time(job->started_at, started_at)) <
+            0 ||
+        (job->status != JOB_RUNNING &&
+         writer_format(writer, ",\"exit_code\":%d,\"completed_at\":\"%s\"", job->exit_code,
+                       format_time(job->ended_at, completed_at)) < 0)) {
+        return -1;
+    }
+    return writer_string(writer, "}");
 }
 
 static int write_end(struct writer *writer, const struct job *job)
@@ -113,7 +134,8 @@ static void list_job(void *context, const struct job *job)
 {
     struct listing *listing = context;
     if (listing->result == 0 && ((listing->any && writer_string(&listing->writer, ",") < 0) ||
-                                 write_job(&listing->writer, job) < 0)) {
+                                 (listing->is_short ? write_short(&listing->writer, job)
+                                                    : write_job(&listing->writer, job)) < 0)) {
         listing->result = -1;
     }
     listing->any = true;
@@ -151,7 +173,9 @@ static bool begin(struct request *request, struct listing *listing)
 static void list_processes(struct request *request)
 {
     struct listing listing;
-    if (begin(request, &listing)) {
+    bool full;
+    if (answer_flag(request, "full", false, &full) && begin(request, &listing)) {
+        listing.is_short = !full;
         listing.result = writer_string(&listing.writer, "{\"processes\":[");
         finish(request, &listing, procd_list(list_job, &listing), "", "]}");
     }

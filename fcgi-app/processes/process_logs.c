@@ -88,18 +88,7 @@ static bool read_tail(struct request *request, struct wish *wish)
 
 static bool read_follow(struct request *request, struct wish *wish)
 {
-    const char *query = request_query(request);
-    cleanup_free char *follow = NULL;
-    if (!read_parameter(request, "follow", &follow)) {
-        return false;
-    }
-    wish->follow = follow == NULL || strcmp(follow, "0") != 0;
-    if (query_has(query, "follow") &&
-        (follow == NULL || (wish->follow && strcmp(follow, "1") != 0))) {
-        answer_error(request, 400, "Invalid follow: it must be 0 or 1");
-        return false;
-    }
-    return true;
+    return answer_flag(request, "follow", true, &wish->follow);
 }
 
 static bool read_wish(struct request *request, struct wish *wish)

@@ -375,8 +375,9 @@ class Sandbox:
         self.started.append(answer.json()["id"])
         return answer.json()
 
-    def processes(self):
-        answer = self.get("/list_processes")
+    def processes(self, full=False):
+        """The list; `full`: with everything that /get_process has."""
+        answer = self.get("/list_processes?full=1" if full else "/list_processes")
         assert answer.status_code == 200, (answer.status_code, answer.text)
         return answer.json()["processes"]
 

@@ -20,11 +20,11 @@ def full(server):
 
 def test_it_is_for_who_has_the_token(server):
     for method in ("GET", "HEAD"):
-        for query in ("full=1", "full=0", "FULL=1", "x=1&full=1", "full=1&full=", "full=:1:"):
+        for query in ("full=1", "full=true", "full=2", "FULL=1", "x=1&full=1", "full=1&full=", "full=:1:"):
             assert server.call(method, f"/health?{query}", token=False).status_code == 401, query
-    for path in ("/health", "/health?full=", "/health?full", "/health?x=full=1"):
+    for path in ("/health", "/health?full=", "/health?full", "/health?x=full=1", "/health?full=0", "/health?full=false"):
         assert server.get(path, token=False).text == '{"status":"ok"}', path
-    for path in ("/health", "/health?full=", "/health?full=0", "/health?full=2"):
+    for path in ("/health", "/health?full=", "/health?full=0", "/health?full=false", "/health?full=2"):
         assert server.get(path).text == '{"status":"ok"}', path
     assert server.call("HEAD", "/health?full=1").status_code == 200
     assert server.call("POST", "/health?full=1").status_code == 405

@@ -402,8 +402,14 @@ def test_without_following_a_process_that_never_rests(sandbox, marker):
 
 def test_follow_is_yes_or_no(sandbox):
     identifier = ended(sandbox, "seq 10")
-    for value in ("2", "-1", "true", "false", "no", "00", "%00", "0%00", "+"):
-        assert refused(sandbox, identifier, f"&follow={value}") == "Invalid follow: it must be 0 or 1"
+    for value in ("2", "-1", "True", "falsey", "no", "00", "%00", "0%00", "+"):
+        assert refused(sandbox, identifier, f"&follow={value}") == "Invalid follow: it must be true, false, 1 or 0"
+    for value in ("1", "true", "0", "false", "%30", "", "t%72ue"):
+        assert data(whole(sandbox, identifier, f"&follow={value}")) == [str(number) for number in range(1, 11)]
+    running = sandbox.start("echo a; sleep 86400")["id"]
+    with sandbox.logs(running) as stream:
+        assert stream.next().data["data"] == "a"
+    assert whole(sandbox, running, "&follow=false")[-1] == RUNNING
 
 
 def test_wrong_parameters_of_an_unknown_process(sandbox):

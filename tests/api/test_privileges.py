@@ -90,7 +90,7 @@ def test_it_starts_at_home(box):
     assert "usr" in box.post("/list_dir", path=os.path.relpath("/", place)).json()["entries"]
     identifier = box.start("pwd")["id"]
     assert box.lines(identifier) == [place]
-    assert next(process["cwd"] for process in box.processes() if process["id"] == identifier) == place
+    assert next(process["cwd"] for process in box.processes(full=True) if process["id"] == identifier) == place
 
 
 def test_fcgi_app_has_nothing_but_the_users_files(box):

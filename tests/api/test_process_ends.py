@@ -65,11 +65,11 @@ def test_an_end(sandbox, command, expected):
     assert process["max_rss_kb"] > 100
 
 
-def test_the_list_says_the_same(sandbox):
+def test_the_full_list_says_the_same(sandbox):
     identifiers = [sandbox.start(command)["id"] for command in ("true", "exit 1", "sleep 86400")]
     for identifier in identifiers[:2]:
         wait(sandbox, identifier)
-    listed = {process["id"]: process for process in sandbox.processes()}
+    listed = {process["id"]: process for process in sandbox.processes(full=True)}
     for identifier in identifiers:
         assert listed[identifier] == get(sandbox, identifier)
 

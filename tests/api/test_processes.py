@@ -198,9 +198,21 @@ def test_zombies_are_reaped(sandbox):
         assert not alive(pid)
 
 
-def test_more_fields_may_come_but_these_are_there(sandbox):
-    sandbox.start("true")
-    answer = sandbox.get("/list_processes")
-    for process in answer.json()["processes"]:
-        assert {"id", "pid", "status", "command"} <= set(process)
+RUNNING = ["id", "pid", "status", "command", "started_at"]
+ENDED = [*RUNNING, "exit_code", "completed_at"]
+
+
+def test_the_members_of_an_entry(sandbox):
+    """Published clients make an object of each entry and take no member that they do not know; the rest is asked for by full."""
+    ended, running = sandbox.start("exit 3", cwd="/")["id"], sandbox.start("sleep 86400")["id"]
+    assert sandbox.ended(ended) == "failed"
+    assert list(find(sandbox, running)) == RUNNING and list(find(sandbox, ended)) == ENDED
+    whole = sandbox.get(f"/get_process?id={ended}").json()
+    assert find(sandbox, ended) == {"completed_at": whole["ended_at"], **{name: whole[name] for name in [*RUNNING, "exit_code"]}}
+    for value, names in (("1", whole), ("true", whole), ("0", ENDED), ("false", ENDED), ("", ENDED)):
+        entries = sandbox.get(f"/list_processes?full={value}").json()["processes"]
+        assert [list(entry) for entry in entries if entry["id"] == ended] == [list(names)], value
+    for value in ("2", "True", "TRUE", "yes", "1%00", "01", "truefalse", "%31x"):
+        answer = sandbox.get(f"/list_processes?full={value}")
+        assert (answer.status_code, answer.json()) == (400, {"error": "Invalid full: it must be true, false, 1 or 0"}), value
     json.loads(answer.content.decode("utf-8", "strict"))

@@ -259,7 +259,7 @@ def call(world, method, path, **fields):
 
 
 def listed(world):
-    return call(world, "GET", "/list_processes").body["processes"]
+    return call(world, "GET", "/list_processes?full=1").body["processes"]
 
 
 def quiet(world):

@@ -192,7 +192,7 @@ def send_signal(world, rng):
 
 def list_processes(world, _):
     asked = time.monotonic()
-    answer = ask(world, "GET", "/list_processes")
+    answer = ask(world, "GET", "/list_processes?full=1")
     if answer.certain:
         if answer.status != 200:
             raise Violation(f"/list_processes: {answer.status} {answer.body}")
@@ -237,7 +237,7 @@ def delete_process(world, rng):
         if answer.refused:
             job.deleting = False
         if answer.certain:
-            listed = ask(world, "GET", "/list_processes")
+            listed = ask(world, "GET", "/list_processes?full=1")
             if listed.certain and job.id in [entry["id"] for entry in listed.body["processes"]]:
                 job.wrong("deleted, and listed")
         return str(answer)

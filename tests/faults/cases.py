@@ -367,7 +367,7 @@ class StartProcess(Case):
         return self.post("/start_process", cmd=f"echo ran >>{self.ran}; sleep {self.mark}", cwd=str(self.work), **self.fields)
 
     def listed(self):
-        return [process for process in self.server.processes() if self.mark in process["command"]]
+        return [process for process in self.server.processes(full=True) if self.mark in process["command"]]
 
     def check(self, answer):
         if answer.ok:

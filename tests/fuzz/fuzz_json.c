@@ -142,6 +142,13 @@ static bool check_member(void *context, struct json_span name, enum json_type ty
     return true;
 }
 
+/* Half of a surrogate pair is taken here, and by Jansson refused. The position of an escape is not
+ * known without reading all strings, so a text that could hold one is taken for one that does. */
+static bool has_half_a_pair(const char *text, size_t length)
+{
+    return memmem(text, length, "\\ud", 3) != NULL || memmem(text, length, "\\uD", 3) != NULL;
+}
+
 /* What Jansson cannot represent is no error of ours. */
 static bool is_beyond_jansson(const json_error_t *error)
 {
@@ -163,7 +170,7 @@ static void check_scanner(const char *text, size_t length, json_t *value, const 
         return;
     }
     assert(scanned == 0);
-    assert(strict.object != NULL || is_beyond_jansson(why));
+    assert(strict.object != NULL || is_beyond_jansson(why) || has_half_a_pair(text, length));
     assert(json_scan_object(text, length, check_member, &strict, &error) == 0);
 }
 
@@ -201,7 +208,7 @@ static void check_environment(const struct json_body *body, json_t *object)
         const char *equals = strchr(entries[i], '=');
         assert(equals != NULL && equals > entries[i]);
         json_t *value = json_object_getn(strict, entries[i], (size_t)(equals - entries[i]));
-        assert(strcmp(json_string_value(value), equals + 1) == 0);
+        assert(strcmp(json_is_null(value) ? "" : json_string_value(value), equals + 1) == 0);
     }
 }
 

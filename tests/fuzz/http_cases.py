@@ -98,11 +98,11 @@ def fields_of(rng, world, path):
     def maybe(**members):
         return {name: value for name, value in members.items() if rng.random() < 0.3}
 
-    command = {"cmd": rng.choice(COMMANDS), **maybe(cwd="/tmp", env={"FUZZ_A": "b", "FUZZ_C": "é"},
+    command = {"cmd": rng.choice(COMMANDS), **maybe(cwd="/tmp", env={"FUZZ_A": rng.choice(("b", None)), "FUZZ_C": "é"},
                                                     timeout_ms=rng.choice((0, 1, 50, 1000)), kill_grace_ms=10)}
     if rng.random() < 0.2:
         command |= maybe(memory_max=rng.choice((4 << 20, 64 << 20)), pids_max=rng.choice((1, 10)), cpu_max=rng.choice((1, 100)))
-    content = "".join(rng.choice(("text ", "\n", "\0", "é", "😀", '"', "\\", "\r", "x" * 1000)) for _ in range(rng.randrange(20)))
+    content = "".join(rng.choice(("text ", "\n", "\0", "é", "😀", '"', "\\", "\r", "\ud83d", "x" * 1000)) for _ in range(rng.randrange(20)))
     members = {
         "/run": lambda: {**command, **maybe(stdin=content)},
         "/run_streaming": lambda: {**command, **maybe(stdin=content)},
@@ -123,9 +123,11 @@ def query_of(rng, world, path):
     if path == "/get_process":
         return f"?id={world.job(rng)}"
     if path == "/health":
-        return rng.choice(("", "?full=1", "?full=1&full=0", "?full=", "?x"))
+        return rng.choice(("", "?full=1", "?full=1&full=0", "?full=true", "?full=false", "?full=", "?x"))
+    if path == "/list_processes":
+        return rng.choice(("", "?full=1", "?full=true", "?full=0", "?full=2", "?x"))
     if path == "/process_logs_streaming":
-        more = rng.choice(("", "&follow=0", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",
+        more = rng.choice(("", "&follow=0", "&follow=false", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",
                            "&tail=-1"))
         return f"?id={world.job(rng)}{more}"
     return rng.choice(("", "", "", "?", "?x=%zz&y"))

@@ -146,7 +146,7 @@ def long_log(client, _):
 
 
 def list_processes(client, _):
-    listed = client.expect(200, "GET", "/list_processes")["processes"]
+    listed = client.expect(200, "GET", "/list_processes?full=1")["processes"]
     if len({entry["id"] for entry in listed}) != len(listed):
         raise Violation("a process is listed twice")
     return "listed"

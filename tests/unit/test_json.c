@@ -121,7 +121,11 @@ static const char *const valid_values[] = {
     "\"\"",
     "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"",
     "\"\\ud83d\\uDE00\"",
+    "\"\\uD83D\"",
+    "\"\\uDE00\\uD83D\"",
+    "\"\\uD83D\\n\"",
     "\"\\u0000\"",
+    "\"\\uFFFD\"",
     "\"\\uFFFF\"",
     "\"/\x7f\u00e4\u20ac\U0001F600\"",
     "\t[\r\n1 ]\n",
@@ -175,11 +179,6 @@ static const char *const invalid_values[] = {
     "\"\\u12\"",
     "\"\\u123g\"",
     "\"\\u 123\"",
-    "\"\\uD83D\"",
-    "\"\\uDE00\"",
-    "\"\\uD83D\\u0041\"",
-    "\"\\uD83Dx\"",
-    "\"\\uD83D\\uD83D\"",
     "\"\n\"",
     "\"\t\"",
     "\"\x01\"",
@@ -319,7 +318,13 @@ static void checks_the_environment(void **state)
     assert_refused("{\"cmd\":\"x\",\"env\":{\"A\":\"\\u0000\"}}",
                    "\\\"A\\\": the value contains a NUL");
     assert_refused("{\"cmd\":\"x\",\"env\":{\"A\":1}}", "\\\"A\\\": the value must be a string");
-    assert_refused("{\"cmd\":\"x\",\"env\":{\"A\":null}}", "the value must be a string");
+    assert_refused("{\"cmd\":\"x\",\"env\":{\"A\\ud800\":\"1\"}}",
+                   "env: \\\"A\ufffd\\\": the name contains a lone surrogate");
+    assert_refused("{\"cmd\":\"x\",\"env\":{\"A\":\"\\udfff\"}}",
+                   "\\\"A\\\": the value contains a lone surrogate");
+    struct json_body *body = accept_text("{\"cmd\":\"x\",\"env\":{\"A\":null}}");
+    assert_string_equal(json_environment(body, "env", &count)[0], "A=");
+    json_free(body);
     assert_refused("{\"cmd\":\"x\",\"env\":{\"A\":{\"B\":\"c\"}}}", "the value must be a string");
 }
 
@@ -450,6 +455,8 @@ static void decodes_content(void **state)
         {"{\"cmd\":\"x\",\"content\":\"\\u0000a\\u0000\"}", "\0a\0", 3},
         {"{\"cmd\":\"x\",\"content\":\"\\\\n\\/\u20ac\\u20aC\\u00E4\\ud83d\\ude00\"}",
          "\\n/\u20ac\u20ac\u00e4\U0001F600", 15},
+        {"{\"cmd\":\"x\",\"content\":\"\\ud800\\ud83d\\ude00\\udc00\\ud8ff\"}",
+         "\ufffd\U0001F600\ufffd\ufffd", 13},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_content(rows[i].body, strlen(rows[i].body), rows[i].content, rows[i].length);
@@ -461,8 +468,10 @@ static void decodes_content(void **state)
 static void decodes_large_content(void **state)
 {
     (void)state;
-    static const char *const fills[] = {"\\n", "\\ud83d\\ude00", "a\\u20ac", "abcdefg\u00e4"};
-    static const char *const decoded[] = {"\n", "\U0001F600", "a\u20ac", "abcdefg\u00e4"};
+    static const char *const fills[] = {"\\n", "\\ud83d\\ude00", "\\ud83dx", "a\\u20ac",
+                                        "abcdefg\u00e4"};
+    static const char *const decoded[] = {"\n", "\U0001F600", "\ufffdx", "a\u20ac",
+                                          "abcdefg\u00e4"};
     for (size_t i = 0; i < sizeof(fills) / sizeof(fills[0]); i++) {
         size_t length = (4 << 20) + 321;
         char *body = large_body(length, "{\"cmd\":\"x\",\"content\":\"", fills[i], "\"}");
