@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,6 +37,8 @@ struct walk {
     size_t depth, capacity;
     struct name_list directories; /* of all levels and still to be removed, the last one first */
     char *entries;                /* ENTRIES_SIZE bytes */
+    /* The entry of the deepest level that stopped a scan, in `entries`; "" for the level itself. */
+    const char *refused;
 };
 
 static void walk_clear(struct walk *walk)
@@ -63,12 +66,41 @@ static int remove_entry(int fd, const char *name, bool *directory)
     return -1;
 }
 
+/*
+ * Gives the owner of a directory, if that is this process's user, the rights that it takes to
+ * remove what is in it. By descriptor, O_PATH too: no name can lead elsewhere. Whether the rights
+ * are new, so that another attempt is worthwhile.
+ */
+static bool unlock(int fd)
+{
+    struct stat status;
+    char path[40];
+    if (fstat(fd, &status) != 0 || (status.st_mode & S_IRWXU) == S_IRWXU) {
+        return false;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return chmod(path, (status.st_mode & 07777) | S_IRWXU) == 0;
+}
+
+/* Whether errno says that the deepest level was locked, and it no longer is. The first level holds
+ * the tree and does not belong to it. */
+static bool unlocked(const struct walk *walk)
+{
+    int number = errno;
+    if (number == EACCES && walk->depth > 1 && unlock(walk->fd)) {
+        return true;
+    }
+    errno = number;
+    return false;
+}
+
 /* Removes the deepest level's entries but its directories, which it remembers. */
 static int scan(struct walk *walk)
 {
     for (;;) {
         ssize_t filled = getdents64(walk->fd, walk->entries, ENTRIES_SIZE);
         if (filled <= 0) {
+            walk->refused = filled < 0 ? "" : NULL;
             return (int)filled;
         }
         for (ssize_t at = 0; at < filled;) {
@@ -78,7 +110,9 @@ static int scan(struct walk *walk)
                 continue;
             }
             bool directory = entry->d_type == DT_DIR;
-            if (!directory && remove_entry(walk->fd, entry->d_name, &directory) != 0) {
+            if (!directory && remove_entry(walk->fd, entry->d_name, &directory) != 0 &&
+                !(unlocked(walk) && remove_entry(walk->fd, entry->d_name, &directory) == 0)) {
+                walk->refused = entry->d_name;
                 return -1;
             }
             if (directory && name_list_add(&walk->directories, entry->d_name) != 0) {
@@ -143,12 +177,31 @@ static int remove_directory(int fd, const char *name)
     return errno == ENOTEMPTY || errno == EEXIST ? 1 : -1;
 }
 
+/* Opens a directory of the deepest level for scanning. The descriptor, or -1 with errno. */
+static int open_entry(const struct walk *walk, const char *name)
+{
+    static const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(walk->fd, name, O_RDONLY | O_NONBLOCK | flags);
+    if (fd >= 0 || errno != EACCES) {
+        return fd;
+    }
+    cleanup_fd int locked = openat(walk->fd, name, O_PATH | flags);
+    if (locked < 0 || !unlock(locked)) {
+        errno = EACCES;
+        return -1;
+    }
+    return openat(locked, ".", O_RDONLY | O_NONBLOCK | flags);
+}
+
 /* Removes the last directory of the deepest level, or goes down into it. */
 static int remove_last(struct walk *walk)
 {
     struct level *level = &walk->levels[walk->depth - 1];
     const char *name = name_list_at(&walk->directories, walk->directories.count - 1);
     int removed = remove_directory(walk->fd, name);
+    if (removed < 0 && unlocked(walk)) {
+        removed = remove_directory(walk->fd, name);
+    }
     if (removed < 0) {
         return -1;
     }
@@ -161,38 +214,89 @@ static int remove_last(struct walk *walk)
         errno = ENOTEMPTY;
         return -1;
     }
-    int fd = openat(walk->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = open_entry(walk, name);
     if (fd < 0) { /* replaced meanwhile: the next attempt sees it */
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -1;
     }
     return enter(walk, fd) != 0 ? -1 : scan(walk);
 }
 
-/* Removes a directory. 0 or -1 with errno. */
-static int remove_tree(int directory, const char *name)
+/* ---- where it stopped ---- */
+
+/* The directory that the walk has gone through, or stands before, at a level; NULL: at its end. */
+static const char *name_at(const struct walk *walk, size_t level)
 {
-    cleanup_(walk_clear) struct walk walk = {.fd = -1, .entries = malloc(ENTRIES_SIZE)};
-    if (walk.entries == NULL) {
+    size_t end = level + 1 < walk->depth ? walk->levels[level + 1].first : walk->directories.count;
+    return end > walk->levels[level].first ? name_list_at(&walk->directories, end - 1) : NULL;
+}
+
+/* The path to what the walk stopped at, to be freed. NULL when memory is out; errno stays. */
+static char *refused_path(const struct walk *walk)
+{
+    char *path = NULL;
+    size_t size;
+    int number = errno;
+    FILE *stream = open_memstream(&path, &size);
+    if (stream == NULL) {
+        errno = number;
+        return NULL;
+    }
+    for (size_t level = 0; level < walk->depth; level++) {
+        bool last = level + 1 == walk->depth;
+        const char *name = last && walk->refused != NULL ? walk->refused : name_at(walk, level);
+        if (name != NULL && name[0] != '\0') {
+            (void)fprintf(stream, "%s%s", level == 0 ? "" : "/", name);
+        }
+    }
+    bool whole = ferror(stream) == 0;
+    if (fclose(stream) != 0 || !whole) {
+        free(path);
+        path = NULL;
+    }
+    errno = number;
+    return path;
+}
+
+static int walk_all(struct walk *walk, int directory, const char *name)
+{
+    if (walk->entries == NULL ||
+        enter(walk, openat(directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) != 0 ||
+        name_list_add(&walk->directories, name) != 0) {
         return -1;
     }
-    if (enter(&walk, openat(directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) != 0 ||
-        name_list_add(&walk.directories, name) != 0) {
-        return -1;
-    }
-    while (walk.directories.count > 0) {
-        bool empty = walk.directories.count == walk.levels[walk.depth - 1].first;
-        if ((empty ? leave(&walk) : remove_last(&walk)) != 0) {
+    while (walk->directories.count > 0) {
+        bool empty = walk->directories.count == walk->levels[walk->depth - 1].first;
+        if ((empty ? leave(walk) : remove_last(walk)) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
-int tree_remove(int directory, const char *name)
+/* Removes a directory. 0 or -1 with errno. */
+static int remove_tree(int directory, const char *name, char **refused)
+{
+    cleanup_(walk_clear) struct walk walk = {.fd = -1, .entries = malloc(ENTRIES_SIZE)};
+    int result = walk_all(&walk, directory, name);
+    if (result != 0 && refused != NULL) {
+        *refused = refused_path(&walk);
+    }
+    return result;
+}
+
+int tree_remove_naming(int directory, const char *name, char **refused)
 {
     bool is_directory;
+    if (refused != NULL) {
+        *refused = NULL;
+    }
     if (remove_entry(directory, name, &is_directory) != 0) {
         return -1;
     }
-    return is_directory ? remove_tree(directory, name) : 0;
+    return is_directory ? remove_tree(directory, name, refused) : 0;
+}
+
+int tree_remove(int directory, const char *name)
+{
+    return tree_remove_naming(directory, name, NULL);
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "common/logger.h"
 #include "common/notify.h"
@@ -128,6 +129,7 @@ static void block_signals(sigset_t *awaited)
 int main(int count, char **arguments)
 {
     logger_open("fcgi-app");
+    (void)umask(022); /* files and directories of clients have the mode that fs.h names */
     const char *run = run_option(count, arguments);
     if (run == NULL) {
         (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");

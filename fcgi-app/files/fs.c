@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 #include "common/tree.h"
 #include "fcgi-app/files/fs_path.h"
 
+#define SHOWN_MAX 4400 /* bytes of a path in an error; the reason is never cut */
+
 __attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *error,
                                                               const char *format, ...)
 {
@@ -32,8 +35,7 @@ __attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *e
 
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path)
 {
-    /* the path is cut, so that the reason is never */
-    return fail_because(error, "%s %.4400s: %s", operation, path, error_text(number));
+    return fail_because(error, "%s %.*s: %s", operation, SHOWN_MAX, path, error_text(number));
 }
 
 /* 0 when `path` may be opened for reading without waiting and without side effects. */
@@ -45,25 +47,26 @@ static int check_readable_kind(const char *path, mode_t mode, struct fs_error *e
     if (S_ISDIR(mode)) {
         return fs_fail(error, EISDIR, "read", path);
     }
-    return fail_because(error, "read %.4400s: Not a regular file", path);
+    return fail_because(error, "read %.*s: Not a regular file", SHOWN_MAX, path);
 }
 
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)
 {
     struct stat status;
-    /* Looked at before it is opened: to open a FIFO or a device can have effects. */
-    if (stat(path, &status) != 0) {
+    char found[40];
+    /* Looked at before it is opened: to open a FIFO or a device can have effects. What is opened
+     * then is what was looked at, whatever has that name by now. */
+    cleanup_fd int seen = open(path, O_PATH | O_CLOEXEC);
+    if (seen < 0 || fstat(seen, &status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
     if (check_readable_kind(path, status.st_mode, error) != 0) {
         return -1;
     }
-    cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    (void)snprintf(found, sizeof(found), "/proc/self/fd/%d", seen);
+    cleanup_fd int fd = open(found, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0) {
         return fs_fail(error, errno, "open", path);
-    }
-    if (check_readable_kind(path, status.st_mode, error) != 0) {
-        return -1;
     }
     *size = (uint64_t)status.st_size;
     return steal_fd(&fd);
@@ -74,48 +77,63 @@ int fs_delete_file(const char *path, struct fs_error *error)
     return unlink(path) == 0 ? 0 : fs_fail(error, errno, "remove", path);
 }
 
+/* ---- making directories ---- */
+
 /*
- * mkdir(2), to which a directory that is there is no failure, and the umask does not matter (a bit
- * that the new directory has from its parent, as set-group-ID, stays). 0 or -1 with errno.
+ * Opens a directory of a path, which is made where it is missing; a link is followed, but not one
+ * that somebody puts in the place of what is made. Its mode is never changed: whose directory it
+ * would be is not certain. The descriptor, or -1 with errno.
  */
-static int ensure_directory(const char *path)
+static int open_or_make(int parent, const char *name)
 {
-    struct stat status;
-    if (mkdir(path, 0755) != 0) {
-        int number = errno;
-        if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-            return 0;
+    int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 || errno != ENOENT) {
+        return fd;
+    }
+    if (mkdirat(parent, name, 0755) != 0 && errno != EEXIST) {
+        return -1;
+    }
+    fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOTDIR) {
+        errno = EEXIST; /* a link to nowhere, as for mkdir(2) */
+    }
+    return fd;
+}
+
+/* Goes along `path`, which is cut after the component that failed then. 0, or -1 with errno. */
+static int make_along(char *path)
+{
+    cleanup_fd int directory = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (char *name = path + strspn(path, "/"); directory >= 0 && *name != '\0';) {
+        char *end = name + strcspn(name, "/"), separator = *end;
+        char *next = end + strspn(end, "/");
+        *end = '\0';
+        int fd = open_or_make(directory, name);
+        close_fd(&directory);
+        directory = fd;
+        if (fd < 0) {
+            errno = errno == ENOTDIR && *next == '\0' ? EEXIST : errno;
+            return -1;
         }
-        errno = number;
-        return -1;
+        *end = separator;
+        name = next;
     }
-    if (stat(path, &status) != 0) {
-        return -1;
-    }
-    return (status.st_mode & 0755) == 0755 ? 0 : chmod(path, (status.st_mode & 07777) | 0755);
+    return directory < 0 ? -1 : 0;
 }
 
 int fs_make_directory(const char *path, struct fs_error *error)
 {
-    if (ensure_directory(path) == 0) {
-        return 0;
+    if (strlen(path) >= PATH_MAX) {
+        return fs_fail(error, ENAMETOOLONG, "mkdir", path);
     }
-    if (errno != ENOENT) {
-        return fs_fail(error, errno, "mkdir", path);
-    }
-    cleanup_free char *parent = strdup(path);
-    if (parent == NULL) {
+    cleanup_free char *way = strdup(path);
+    if (way == NULL) {
         return fs_fail(error, ENOMEM, "mkdir", path);
     }
-    for (char *slash = parent; (slash = strchr(slash + 1, '/')) != NULL;) {
-        *slash = '\0';
-        if (ensure_directory(parent) != 0) {
-            return fs_fail(error, errno, "mkdir", parent);
-        }
-        *slash = '/';
-    }
-    return ensure_directory(path) == 0 ? 0 : fs_fail(error, errno, "mkdir", path);
+    return make_along(way) == 0 ? 0 : fs_fail(error, errno, "mkdir", way);
 }
+
+/* ---- listing ---- */
 
 int fs_list(const char *path, struct name_list *names, struct fs_error *error)
 {
@@ -137,16 +155,39 @@ int fs_list(const char *path, struct name_list *names, struct fs_error *error)
 
 /* ---- removing ---- */
 
-static int delete_tree(struct fs_place *place, const char *path)
+/* Fills *error for `refused`, which is seen from the directory of `path`; NULL is `path` itself. */
+static int fail_at(struct fs_error *error, int number, const char *path, const char *refused)
+{
+    if (refused == NULL) {
+        return fs_fail(error, number, "remove", path);
+    }
+    size_t length = strlen(path);
+    while (length > 0 && path[length - 1] == '/') {
+        length--;
+    }
+    const char *slash = memrchr(path, '/', length);
+    int directory = slash == NULL ? 0 : (int)(slash - path) + 1;
+    size_t depth = strlen(refused);
+    if ((size_t)directory + depth <= SHOWN_MAX) {
+        return fail_because(error, "remove %.*s%s: %s", directory, path, refused,
+                            error_text(number));
+    }
+    /* deep down: the end names the entry */
+    depth = depth > SHOWN_MAX ? depth - SHOWN_MAX : 0;
+    return fail_because(error, "remove ...%s: %s", refused + depth, error_text(number));
+}
+
+static int delete_tree(struct fs_place *place, const char *path, char **refused)
 {
     if (fs_place_open(place, path) != 0) {
         return errno == ENOENT ? 0 : -1;
     }
-    return tree_remove(place->directory, place->name);
+    return tree_remove_naming(place->directory, place->name, refused);
 }
 
 int fs_delete_tree(const char *path, struct fs_error *error)
 {
     cleanup_(fs_place_clear) struct fs_place place;
-    return delete_tree(&place, path) == 0 ? 0 : fs_fail(error, errno, "remove", path);
+    cleanup_free char *refused = NULL;
+    return delete_tree(&place, path, &refused) == 0 ? 0 : fail_at(error, errno, path, refused);
 }

@@ -37,7 +37,8 @@ int fs_write_commit(struct fs_writer *writer, struct fs_error *error); /* frees 
 void fs_write_cancel(struct fs_writer *writer);                        /* frees it; NULL is fine */
 
 /*
- * Opens a regular file for reading. The descriptor (owned by the caller, CLOEXEC, non-blocking), or
+ * Opens a regular file for reading, and nothing else, whatever takes its name meanwhile. The
+ * descriptor (owned by the caller, CLOEXEC, non-blocking), or
  * -1. Directories, devices, sockets and FIFOs are refused with a reason; *size is what fstat says.
  */
 int fs_open(const char *path, uint64_t *size, struct fs_error *error);
@@ -47,12 +48,16 @@ int fs_delete_file(const char *path, struct fs_error *error);
 
 /*
  * Removes a tree of any depth without following links; a path that is no directory is removed too,
- * and what is not there is no failure. Stops at the first entry that cannot be removed.
+ * and what is not there is no failure. A directory in it that its owner may not change is no
+ * obstacle to its owner. Stops at the first entry that cannot be removed, which *error names.
  */
 int fs_delete_tree(const char *path, struct fs_error *error);
 
-/* Makes a directory (0755, whatever the umask) with its parents; one that is there already is no
- * failure. */
+/*
+ * Makes a directory with its parents; one that is there already is no failure. Each is reached from
+ * the one before, by descriptor. The mode is 0755 as long as the umask of the process leaves it
+ * alone: no mode is changed afterwards, when the name may be another directory's.
+ */
 int fs_make_directory(const char *path, struct fs_error *error);
 
 /* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted

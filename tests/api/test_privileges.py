@@ -315,6 +315,18 @@ def test_what_is_made_is_the_users(box, directory, tmpfile):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def test_delete_dir_of_locked_directories(box, directory):
+    """Directories of mode 0555 that are the user's own, as a module cache has them, go; another's stop it and are named."""
+    box.shell(f"cd {directory} && mkdir -p tree/a/b/c tree/d && touch tree/a/b/file tree/d/file && chmod -R a-w tree && chmod 0 tree/d")
+    assert box.post("/delete_dir", path=f"{directory}/tree").json() == {"success": True}
+    assert box.post("/list_dir", path=directory).json() == {"entries": []}
+    box.shell(f"mkdir -p {directory}/tree/a/b")
+    os.mkdir(f"{directory}/tree/a/b/roots")
+    os.mkdir(f"{directory}/tree/a/b/roots/dir")
+    answer = box.post("/delete_dir", path=f"{directory}/tree").json()
+    assert answer == {"success": False, "error": f"remove {directory}/tree/a/b/roots/dir: Permission denied"}
+
+
 REFUSED = [
     ("read_file", "root/secret", {}), ("read_file", "closed/file", {}), ("read_file", "link", {}), ("read_file", "/etc/shadow", {}),
     ("write_file", "root/secret", {"content": ""}), ("write_file", "root/new", {"content": ""}), ("write_file", "link", {"content": ""}),

@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
@@ -30,6 +31,65 @@
 
 #define NOBODY 65534
 
+/* ---- what another user does between two calls ---- */
+
+/* Each runs once, after the next call that looks at a path, or makes a directory. */
+static void (*after_look)(void), (*after_make)(void);
+
+static void let_others_act(void (**after)(void))
+{
+    void (*act)(void) = *after;
+    *after = NULL;
+    if (act != NULL) {
+        int number = errno;
+        act();
+        errno = number;
+    }
+}
+
+/* The names are the linker's. NOLINTBEGIN(bugprone-reserved-identifier) */
+int __real_stat(const char *path, struct stat *status);
+int __wrap_stat(const char *path, struct stat *status);
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __real_mkdirat(int directory, const char *path, mode_t mode);
+int __wrap_mkdirat(int directory, const char *path, mode_t mode);
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+
+int __wrap_stat(const char *path, struct stat *status)
+{
+    int result = __real_stat(path, status);
+    let_others_act(&after_look);
+    return result;
+}
+
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+    int result = __real_mkdir(path, mode);
+    let_others_act(&after_make);
+    return result;
+}
+
+int __wrap_mkdirat(int directory, const char *path, mode_t mode)
+{
+    int result = __real_mkdirat(directory, path, mode);
+    let_others_act(&after_make);
+    return result;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    int fd = __real_open(path, flags, mode);
+    let_others_act(&after_look);
+    return fd;
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
 static char top[] = "/tmp/test_fs.XXXXXX";
 static struct fs_error error;
 
@@ -37,7 +97,7 @@ static struct fs_error error;
 static int enter_directory(void **state)
 {
     (void)state;
-    (void)umask(077); /* what is made does not depend on it */
+    (void)umask(022); /* as main() has it */
     (void)strcpy(top, "/tmp/test_fs.XXXXXX");
     return mkdtemp(top) == NULL || chmod(top, 0755) != 0 || chdir(top) != 0;
 }
@@ -375,6 +435,27 @@ static void opens_regular_files_only(void **state)
     assert_error("Not a regular file");
 }
 
+static void put_a_fifo_there(void)
+{
+    assert_int_equal(rename("file", "moved"), 0);
+    assert_int_equal(mkfifo("file", 0644), 0);
+}
+
+/* To open a device can have effects: only what was seen to be a regular file is ever opened. */
+static void opens_what_it_looked_at(void **state)
+{
+    (void)state;
+    uint64_t size = 0;
+    make_file("file", "12345");
+    after_look = put_a_fifo_there;
+    cleanup_fd int fd = fs_open("file", &size, &error);
+    assert_null(after_look);
+    assert_true(fd >= 0);
+    char content[5];
+    assert_int_equal(read(fd, content, sizeof(content)), 5);
+    assert_memory_equal(content, "12345", 5);
+}
+
 /* ---- directories ---- */
 
 static void makes_directories_with_parents(void **state)
@@ -396,6 +477,55 @@ static void makes_directories_with_parents(void **state)
     assert_int_equal(fs_make_directory("file/x", &error), -1);
     assert_error("Not a directory");
     assert_int_equal(fs_make_directory("/", &error), 0);
+}
+
+static void put_the_private_directory_there(void)
+{
+    assert_int_equal(rename("a", "made"), 0);
+    assert_int_equal(rename("private", "a"), 0);
+}
+
+/* Whoever may rename in the parent can put any directory of ours in the place of the new one. */
+static void changes_no_mode_by_name(void **state)
+{
+    (void)state;
+    (void)umask(077);
+    assert_int_equal(mkdir("private", 0700), 0);
+    ino_t private = inode_of("private");
+    after_make = put_the_private_directory_there;
+    assert_int_equal(fs_make_directory("a", &error), 0);
+    assert_null(after_make);
+    assert_int_equal(inode_of("a"), private);
+    assert_int_equal(mode_of("a"), 0700);
+}
+
+static void put_a_link_there(void)
+{
+    assert_int_equal(rmdir("a"), 0);
+    assert_int_equal(symlink("outside", "a"), 0);
+}
+
+static void makes_nothing_behind_a_link_that_is_swapped_in(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("outside", 0755), 0);
+    after_make = put_a_link_there;
+    assert_int_equal(fs_make_directory("a/b", &error), -1);
+    assert_null(after_make);
+    assert_error("mkdir a: ");
+    assert_string_equal(names_in("outside"), "");
+    assert_int_equal(symlink("missing", "dangling"), 0);
+    assert_int_equal(fs_make_directory("dangling", &error), -1);
+    assert_error("mkdir dangling: File exists");
+    assert_int_equal(fs_make_directory("dangling/b", &error), -1);
+    assert_error("mkdir dangling: File exists");
+    char long_path[2 * PATH_MAX] = "";
+    for (size_t i = 0; i + 2 < sizeof(long_path); i += 2) {
+        memcpy(long_path + i, "d/", 3);
+    }
+    assert_int_equal(fs_make_directory(long_path, &error), -1);
+    assert_error("File name too long");
+    assert_string_equal(names_in("."), "a dangling outside ");
 }
 
 static void lists_sorted_by_bytes(void **state)
@@ -492,18 +622,89 @@ static void has_no_place_for_roots_and_dots(void **state)
     fs_place_clear(&place);
 }
 
-static void says_when_a_tree_cannot_be_removed(void **state)
+/* The owner of a directory without rights for its owner can remove what is in it all the same. */
+static void deletes_locked_directories_of_its_own(void **state)
 {
     (void)state;
-    assert_int_equal(fs_make_directory("tree/locked/dir", &error), 0);
-    assert_int_equal(chmod("tree/locked", 0555), 0);
+    static const mode_t modes[] = {0555, 0500, 0300, 0100, 0400, 0000};
+    assert_int_equal(chmod(".", 0777), 0);
     bool root = become_nobody();
+    assert_int_equal(mkdir("tree", 0755), 0);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        char path[60];
+        (void)snprintf(path, sizeof(path), "tree/%zu/deeper/deepest", i);
+        assert_int_equal(fs_make_directory(path, &error), 0);
+        (void)snprintf(path, sizeof(path), "tree/%zu/file", i);
+        make_file(path, "");
+        (void)snprintf(path, sizeof(path), "tree/%zu/deeper", i);
+        assert_int_equal(chmod(path, modes[i]), 0);
+        (void)snprintf(path, sizeof(path), "tree/%zu", i);
+        assert_int_equal(chmod(path, modes[i]), 0);
+    }
+    assert_int_equal(chmod("tree", 0555), 0);
     int result = fs_delete_tree("tree", &error);
     become_root(root);
+    if (result != 0) {
+        print_error("%s\n", error.message);
+    }
+    assert_int_equal(result, 0);
+    assert_string_equal(names_in("."), "");
+}
+
+/* What holds the tree is not part of it. */
+static void leaves_the_directory_of_a_tree_locked(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* it takes a user whom the mode binds, and one to clean up */
+    }
+    assert_int_equal(fs_make_directory("holder/tree/dir", &error), 0);
+    assert_int_equal(chmod("holder", 0555), 0);
+    assert_int_equal(chown("holder", NOBODY, NOBODY), 0);
+    assert_int_equal(chown("holder/tree", NOBODY, NOBODY), 0);
+    assert_int_equal(chown("holder/tree/dir", NOBODY, NOBODY), 0);
+    bool root = become_nobody();
+    int result = fs_delete_tree("holder/tree", &error);
+    become_root(root);
     assert_int_equal(result, -1);
-    assert_error("remove tree: Permission denied");
-    assert_int_equal(access("tree/locked/dir", F_OK), 0);
-    assert_int_equal(chmod("tree/locked", 0755), 0);
+    assert_error("remove holder/tree: Permission denied");
+    assert_int_equal(mode_of("holder"), 0555);
+}
+
+static void names_the_entry_that_cannot_be_removed(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* our own directories are no obstacle */
+    }
+    assert_int_equal(fs_make_directory("tree/a/locked/dir", &error), 0);
+    make_file("tree/a/locked/file", "");
+    assert_int_equal(chmod("tree/a/locked", 0555), 0);
+    assert_int_equal(chmod(".", 0777), 0);
+    assert_int_equal(chmod("tree", 0777), 0);
+    assert_int_equal(chmod("tree/a", 0777), 0);
+    bool root = become_nobody();
+    int result = fs_delete_tree("tree//", &error);
+    become_root(root);
+    assert_int_equal(result, -1);
+    assert_error("remove tree/a/locked/file: Permission denied");
+    assert_int_equal(unlink("tree/a/locked/file"), 0);
+    char path[100];
+    (void)snprintf(path, sizeof(path), "%s/tree", top);
+    root = become_nobody();
+    result = fs_delete_tree(path, &error);
+    become_root(root);
+    assert_int_equal(result, -1);
+    assert_error("/tree/a/locked/dir: Permission denied");
+    assert_error(path);
+    assert_int_equal(access("tree/a/locked/dir", F_OK), 0);
+    /* a directory that cannot be looked into is named itself */
+    assert_int_equal(chmod("tree/a/locked", 0700), 0);
+    root = become_nobody();
+    result = fs_delete_tree("tree", &error);
+    become_root(root);
+    assert_int_equal(result, -1);
+    assert_error("remove tree/a/locked: Permission denied");
 }
 
 static int open_descriptors(void)
@@ -527,6 +728,7 @@ static void deletes_deep_trees(void **state)
         fd = next;
     }
     close_fd(&fd);
+    assert_int_equal(chmod("a-directory/a-directory/a-directory", 0555), 0);
     int before = open_descriptors();
     struct rlimit old;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
@@ -585,13 +787,18 @@ int main(void)
         TEST(refuses_read_only_files),
         TEST_BOTH(keeps_the_owner),
         TEST(opens_regular_files_only),
+        TEST(opens_what_it_looked_at),
         TEST(makes_directories_with_parents),
+        TEST(changes_no_mode_by_name),
+        TEST(makes_nothing_behind_a_link_that_is_swapped_in),
         TEST(lists_sorted_by_bytes),
         TEST(deletes_files),
         TEST(deletes_trees_without_following_links),
         TEST(deletes_nothing_it_should_not),
         TEST(has_no_place_for_roots_and_dots),
-        TEST(says_when_a_tree_cannot_be_removed),
+        TEST(deletes_locked_directories_of_its_own),
+        TEST(leaves_the_directory_of_a_tree_locked),
+        TEST(names_the_entry_that_cannot_be_removed),
         TEST(deletes_deep_trees),
         TEST(handles_large_directories),
     };
