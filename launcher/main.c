@@ -65,8 +65,9 @@ static const char usage[] =
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_KEEP_FINISHED (1000),\n"
     "SANDBOX_KEEP_FINISHED_FOR (24h), SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
     "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
-    "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_AUTH_MODE (secret),\n"
-    "SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it), SANDBOX_ALLOW_SETUID (0),\n"
+    "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_CORS_ORIGINS (none),\n"
+    "SANDBOX_AUTH_MODE (secret), SANDBOX_SECRET_PATH (none); SANDBOX_USER (who starts it),\n"
+    "SANDBOX_ALLOW_SETUID (0),\n"
     "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
     "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
     "The subcommand render writes what an nginx includes that serves several sandboxes, and has\n"
@@ -185,6 +186,7 @@ struct start {
     const struct secret_salt *salt;
     const struct secrets *secrets;
     const struct worker_user *worker;
+    const struct cors_origins *cors;
     const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
     const struct user *user; /* whom commands run as; NULL: as we do */
     const char *cwd;         /* where commands start; NULL: in our working directory */
@@ -235,7 +237,8 @@ static int render(const struct start *start)
     const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
                                              .run = start->run->path,
                                              .proxy_port = (unsigned)start->settings->proxy_port,
-                                             .secrets = start->secrets};
+                                             .secrets = start->secrets,
+                                             .cors = start->cors};
     const struct rendering rendering = {.directory = directory,
                                         .path = path,
                                         .layout = start->layout,
@@ -246,6 +249,7 @@ static int render(const struct start *start)
                                         .prefixes = &prefixes,
                                         .map_key = "host",
                                         .map_entries = "default " DEFAULT_SANDBOX ";\n",
+                                        .cors = start->cors,
                                         .metrics = start->metrics,
                                         .has_ipv6 = start->has_ipv6};
     int result = render_snippets(&rendering);
@@ -272,6 +276,17 @@ static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool g
 static int find_http_js(struct layout *layout, const struct secrets *secrets)
 {
     return secrets->count == 1 ? 0 : layout_find_http_js(layout);
+}
+
+/* 0, or -1 after one line. */
+static int take_cors(struct cors_origins *cors)
+{
+    char error[256];
+    if (cors_origins_read(cors, getenv(CORS_VARIABLE), error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    return 0;
 }
 
 /* The file of a claim: where it lasts, and where commands cannot get at it. */
@@ -398,6 +413,7 @@ int main(int argc, char **argv)
     struct secret_salt salt;
     struct secrets secrets;
     struct worker_user worker;
+    static struct cors_origins cors; /* for as long as the process */
     char metrics[METRICS_ADDRESS_SIZE];
     cleanup_user struct user user = {0};
     bool can_enter_home;
@@ -407,10 +423,12 @@ int main(int argc, char **argv)
                           .salt = &salt,
                           .secrets = &secrets,
                           .worker = &worker,
+                          .cors = &cors,
                           .metrics = metrics,
                           .with_nginx = !options.without_nginx,
                           .has_ipv6 = listener_has_ipv6()};
-    if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0) {
+    if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0 ||
+        take_cors(&cors) < 0) {
         return 1;
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);

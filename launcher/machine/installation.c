@@ -193,12 +193,23 @@ static int take_metrics(struct installation *installation, const char *etc)
     return 0;
 }
 
+static int take_cors(struct cors_origins *cors, const char *etc, const char *name)
+{
+    char error[256];
+    if (cors_origins_read(cors, getenv(CORS_VARIABLE), error, sizeof(error)) < 0) {
+        log_line("%s/%s.conf: %s", etc, name, error);
+        return -1;
+    }
+    return 0;
+}
+
 static int read_shared(struct installation *installation, const char *etc)
 {
     (void)clearenv();
     if (read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&installation->settings, etc, SHARED_NAME) < 0 ||
         take_metrics(installation, etc) < 0 ||
+        take_cors(&installation->cors, etc, SHARED_NAME) < 0 ||
         prefixes_read(&installation->prefixes, getenv(PREFIX_VARIABLE), false) < 0) {
         return -1;
     }
@@ -246,6 +257,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
+        take_cors(&sandbox->cors, etc, sandbox->name) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }
@@ -323,6 +335,10 @@ int installation_read(struct installation *installation, const char *etc, const 
 
 void installation_free(struct installation *installation)
 {
+    for (size_t i = 0; i < installation->count; i++) {
+        cors_origins_free(&installation->sandboxes[i].cors);
+    }
+    cors_origins_free(&installation->cors);
     free(installation->sandboxes);
     prefixes_free(&installation->prefixes);
     free(installation->map_key);

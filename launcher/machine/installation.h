@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "common/settings.h"
+#include "launcher/render/cors_origins.h"
 #include "launcher/render/metrics_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
@@ -36,6 +37,7 @@ struct installed_sandbox {
     char run[PATH_MAX];       /* its run directory */
     struct settings settings; /* without the texts, which are NULL */
     struct secrets secrets;
+    struct cors_origins cors; /* SANDBOX_CORS_ORIGINS */
 };
 
 struct installation {
@@ -46,6 +48,7 @@ struct installation {
     struct prefixes prefixes;           /* SANDBOX_PREFIX */
     char *map_key;                      /* SANDBOX_ROUTE_BY */
     char *map_entries;                  /* map.conf, or what it is without one */
+    struct cors_origins cors;           /* SANDBOX_CORS_ORIGINS of all */
     char metrics[METRICS_ADDRESS_SIZE]; /* SANDBOX_METRICS_LISTEN */
 };
 

@@ -84,7 +84,8 @@ static int fill(int stage, const struct installation *installation, const char *
             (struct rendered_sandbox){.name = sandbox->name,
                                       .run = sandbox->run,
                                       .proxy_port = (unsigned)sandbox->settings.proxy_port,
-                                      .secrets = &sandbox->secrets};
+                                      .secrets = &sandbox->secrets,
+                                      .cors = &sandbox->cors};
     }
     const struct rendering rendering = {.directory = stage,
                                         .path = path,
@@ -96,6 +97,7 @@ static int fill(int stage, const struct installation *installation, const char *
                                         .prefixes = &installation->prefixes,
                                         .map_key = installation->map_key,
                                         .map_entries = installation->map_entries,
+                                        .cors = &installation->cors,
                                         .metrics = installation->metrics,
                                         .has_ipv6 = listener_has_ipv6()};
     int result = -1;

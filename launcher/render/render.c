@@ -249,7 +249,8 @@ int render_snippets(const struct rendering *r)
     }
     if (copy(r, "proxy.js") < 0 || copy(r, "token.js") < 0 || copy_snippets(r) < 0 ||
         generate_sandboxes(r) < 0 || generate_locations(r) < 0 || generate_proxies(r) < 0 ||
-        generate_failed_auth(r) < 0 || generate_metrics(r) < 0 || find_capacity(r, &capacity) < 0) {
+        generate_failed_auth(r) < 0 || render_cors(r) < 0 || generate_metrics(r) < 0 ||
+        find_capacity(r, &capacity) < 0) {
         return -1;
     }
     /* Whoever comes through PROXY_PORT takes two connections and needs no token: all of them in one

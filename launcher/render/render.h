@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "common/settings.h"
+#include "launcher/render/cors_origins.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
 #include "launcher/start/layout.h"
@@ -21,6 +22,7 @@ struct rendered_sandbox {
     const char *run;  /* its run directory */
     unsigned proxy_port;
     const struct secrets *secrets; /* none: the first token claims it (claim.h) */
+    const struct cors_origins *cors;
 };
 
 /* Everything is borrowed. */
@@ -35,7 +37,9 @@ struct rendering {
     const struct prefixes *prefixes;
     const char *map_key;     /* the nginx variable, without its $, that a sandbox is chosen by */
     const char *map_entries; /* the lines of that map */
-    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
+    const struct cors_origins *cors; /* of requests that are for no sandbox: a preflight has none of
+                                        the headers that may choose one */
+    const char *metrics; /* the address of the listener for Prometheus; "": there is none */
     bool has_ipv6;
 };
 
@@ -53,6 +57,9 @@ int render_secrets(const struct rendering *rendering);
 /* The location that asks who claims a sandbox of a pool; part of render_snippets(). 0 or -1 after
  * one line. */
 int render_claim(const struct rendering *rendering);
+
+/* The maps of the header Origin; part of render_snippets(). 0 or -1 after one line. */
+int render_cors(const struct rendering *rendering);
 
 /* nginx.conf and what it needs besides; load_module and who the workers are, unless `worker` is
  * NULL, since another nginx runs. 0, or -1 after one line to standard error. */

@@ -1,0 +1,30 @@
+/*
+ * SANDBOX_CORS_ORIGINS: the web pages that may call the API from a browser, by their origin (RFC
+ * 6454: scheme, host and port). None, unless the operator names some.
+ */
+#ifndef LAUNCHER_RENDER_CORS_ORIGINS_H
+#define LAUNCHER_RENDER_CORS_ORIGINS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CORS_VARIABLE     "SANDBOX_CORS_ORIGINS"
+#define CORS_ORIGINS_MOST 64
+
+struct cors_origins {
+    bool any; /* every origin */
+    size_t count;
+    /* As a browser sends it: in lower case, without the default port of its scheme. The characters
+     * are letters, digits and "+-._:/[]". Owned. */
+    char *origin[CORS_ORIGINS_MOST];
+};
+
+/*
+ * Reads "https://a.example, http://localhost:5173" or "*"; NULL or nothing is no origin. 0, or -1
+ * with a line that names the variable in `error`. Free with cors_origins_free() either way.
+ */
+int cors_origins_read(struct cors_origins *origins, const char *setting, char *error, size_t size);
+
+void cors_origins_free(struct cors_origins *origins);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * Which page of which sandbox may read the answers: nginx's maps of the header Origin.
+ */
+#include <string.h>
+
+#include "launcher/render/generated.h"
+
+/* The origin as a regular expression. nginx compares the other keys of a map without case. */
+static void write_expression(FILE *out, const char *origin)
+{
+    for (; *origin != '\0'; origin++) {
+        if (strchr(".+[]", *origin) != NULL) {
+            (void)fputc('\\', out);
+        }
+        (void)fputc(*origin, out);
+    }
+}
+
+/* What Access-Control-Allow-Origin is, by the sandbox's name and the header Origin. */
+static void write_allowed(FILE *out, const char *name, const struct cors_origins *origins)
+{
+    if (origins->any) {
+        (void)fprintf(out, "\"~^%s .\" \"*\";\n", name);
+    }
+    for (size_t i = 0; i < origins->count; i++) {
+        (void)fprintf(out, "\"~^%s ", name);
+        write_expression(out, origins->origin[i]);
+        (void)fprintf(out, "\\z\" \"%s\";\n", origins->origin[i]);
+    }
+}
+
+/* Whether answers depend on Origin. */
+static void write_varies(FILE *out, const char *name, const struct cors_origins *origins)
+{
+    if (origins->any || origins->count > 0) {
+        (void)fprintf(out, "_%s Origin;\n", name);
+    }
+}
+
+/* The header that a sandbox is chosen by is one that pages must be able to send. */
+static void write_route_header(FILE *out, const char *map_key)
+{
+    static const char prefix[] = "http_";
+    (void)fputs("map \"\" $nginx_sandbox_route_header {\ndefault \"", out);
+    if (strncmp(map_key, prefix, sizeof(prefix) - 1) == 0) {
+        (void)fputs(", ", out);
+        for (const char *at = map_key + sizeof(prefix) - 1; *at != '\0'; at++) {
+            (void)fputc(*at == '_' ? '-' : *at, out);
+        }
+    }
+    (void)fputs("\";\n}\n", out);
+}
+
+int render_cors(const struct rendering *r)
+{
+    static const char name[] = "generated/cors.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    if (file.stream != NULL) {
+        (void)fputs("map \"$nginx_sandbox $http_origin\" $nginx_sandbox_origin {\ndefault \"\";\n",
+                    file.stream);
+        write_allowed(file.stream, "", r->cors);
+        for (size_t i = 0; i < r->count; i++) {
+            write_allowed(file.stream, r->sandboxes[i].name, r->sandboxes[i].cors);
+        }
+        (void)fputs("}\nmap _$nginx_sandbox $nginx_sandbox_vary {\ndefault \"\";\n", file.stream);
+        write_varies(file.stream, "", r->cors);
+        for (size_t i = 0; i < r->count; i++) {
+            write_varies(file.stream, r->sandboxes[i].name, r->sandboxes[i].cors);
+        }
+        (void)fputs("}\n", file.stream);
+        write_route_header(file.stream, r->map_key);
+    }
+    return generated_write(r, &file, name, 0644);
+}
