@@ -94,6 +94,19 @@ def test_a_metrics_address_that_is_none(ports, value):
     refuses({"SANDBOX_METRICS_LISTEN": value}, ports, "SANDBOX_METRICS_LISTEN", "address")
 
 
+@pytest.mark.parametrize("value", [
+    "app.example.org", "https://app.example.org/", "https://app.example.org/path", "https://*.example.org", "https://user@app.example.org",
+    "https://app.example.org?x", "https://app.example.org#x", "https://", "://app.example.org", "https:app.example.org", "https:/app.example.org",
+    "https://app.example.org:", "https://app.example.org:0", "https://app.example.org:65536", "https://app.example.org:+1", "https://app.example.org:8443x",
+    "https://app.example.org:000443", "https://:8443", "https://[::1", "https://[::1]x", "https://::1", "https://[127.0.0.1]", "https://[::1%lo]", "https://[]",
+    "https://bücher.example", "https://a b", "https://a;b", "https://a{b}", "https://a\"b", "https://a'b", "https://a\\b", "https://a$b", "https://a\nb",
+    "https://a.example;\nserver{}", "1http://a", "null", "*, https://app.example.org", "https://app.example.org, *", "*, *", "**", "off",
+    "https://a.example https://b.example", "https://" + "x" * 254, "x" * 33 + "://a", ",".join(f"https://{number}.example" for number in range(65)),
+])
+def test_origins_that_are_none(ports, value):
+    refuses({"SANDBOX_CORS_ORIGINS": value}, ports, "SANDBOX_CORS_ORIGINS", "origins")
+
+
 def test_the_metrics_port_is_its_own(ports):
     for port in ports:
         refuses({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{port.number}"}, ports, "SANDBOX_METRICS_LISTEN", str(port.number))

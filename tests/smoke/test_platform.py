@@ -54,7 +54,8 @@ PROBES = [
     ("GET", "/sandbox", {}, b""), ("POST", "/", {}, b"x"), ("POST", "/", {}, b"x" * 2000), ("GET", "/static/page.html", {}, b""),
     ("GET", "/static/", {}, b""), ("GET", "/index.html", {"Accept-Encoding": "gzip"}, b""), ("GET", "/", {"Range": "bytes=0-3"}, b""),
     ("GET", "/", {"Host": "other.example.org"}, b""), ("GET", "/none", {"Host": "other.example.org"}, b""),
-    ("GET", "/sandbox/run", {"Host": "other.example.org"}, b""), ("GET", "/limited.html", {}, b""), ("GET", "/limited.html", {}, b""),
+    ("GET", "/sandbox/run", {"Host": "other.example.org"}, b""), ("OPTIONS", "/hello", {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}, b""),
+    ("GET", "/hello", {"Origin": "https://a.example"}, b""), ("GET", "/limited.html", {}, b""), ("GET", "/limited.html", {}, b""),
 ]
 
 
@@ -83,7 +84,7 @@ def describe(platform):
 
 def test_nothing_else_changes(platform):
     """Other sites, their error pages, limits and logs are the same before, with two include lines and a third, and after."""
-    platform.settings(SANDBOX_PREFIX="/sandbox", SANDBOX_MAX_FAILED_AUTH=1)
+    platform.settings(SANDBOX_PREFIX="/sandbox", SANDBOX_MAX_FAILED_AUTH=1, SANDBOX_CORS_ORIGINS="*")
     platform.add("default", "secret")
     platform.rendered()
     platform.configure()
@@ -272,6 +273,61 @@ def test_sandboxes_behind_one_nginx(platform, by):
         assert sites[0].post("/bind_port", port=proxies[1]).status_code == 200
         with socket.create_connection((sites[0].proxy_host, sites[0].proxy_port), timeout=TIMEOUT) as client:
             assert client.recv(1) == b""
+
+
+# ---- web pages of other origins ----
+
+OURS, THEIRS, NONE = "https://ours.example", "http://localhost:5173", "https://none.example"
+
+
+def ask(site, path, origin):
+    """A preflight, which has none of the headers that a page sets."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    host = {name: value for name, value in site.headers.items() if name == "Host"}
+    return requests.options(site.url + path, headers={**host, **headers}, verify=str(site.certificate), timeout=TIMEOUT)
+
+
+def origin_allowed(answer):
+    assert "X-Site" not in answer.headers and "Access-Control-Allow-Credentials" not in answer.headers
+    return answer.headers.get("Access-Control-Allow-Origin")
+
+
+@pytest.mark.parametrize("prefix", ["/sandbox", ""], ids=["prefix", "host"])
+@pytest.mark.parametrize("by", ["host", "header"])
+def test_origins_of_each_sandbox(platform, by, prefix):
+    """One has the list of all, one a list of its own, one none. Where a header chooses, which no preflight has, it goes by the list
+    of all, and the request itself by its sandbox's."""
+    names = ("include", "default", "none")
+    platform.settings(SANDBOX_CORS_ORIGINS=f'"{OURS}"', SANDBOX_MAX_FAILED_AUTH=1000000, **({"SANDBOX_PREFIX": prefix} if prefix else {}),
+                      **({"SANDBOX_ROUTE_BY": "http_x_routing_key"} if by == "header" else {}))
+    platform.map(*(f"{number} {name};" for number, name in enumerate(names)))
+    for name, own in zip(names, (None, THEIRS, "")):
+        platform.add(name, "secret", run=False)
+        if own is not None:
+            with open(platform.etc / f"{name}.conf", "a", encoding="ascii") as file:
+                file.write(f"SANDBOX_CORS_ORIGINS={own}\n")
+    platform.rendered()
+    platform.include_all()
+    platform.start_nginx()
+    for number, expected in enumerate((OURS, THEIRS, None)):
+        site = Site(platform, "secret", prefix, headers={"Host" if by == "host" else "X-Routing-Key": str(number)})
+        for origin in (OURS, THEIRS, NONE):
+            answer = ask(site, "/run", origin)
+            if origin == (expected if by == "host" else OURS):
+                assert (answer.status_code, origin_allowed(answer)) == (204, origin)
+                assert ("x-routing-key" in answer.headers["Access-Control-Allow-Headers"]) == (by == "header")
+            else:
+                assert_error(answer, 403)
+                assert origin_allowed(answer) is None and "SANDBOX_CORS_ORIGINS" in answer.json()["error"]
+            for token, status in ((True, 503), (False, 401)):  # the daemons do not run
+                answer = site.get("/list_processes", token=token, headers={"Origin": origin})
+                assert_error(answer, status)
+                assert origin_allowed(answer) == (origin if origin == expected else None)
+                assert answer.headers.get("Vary") == (None if expected is None else "Origin")
+    answer = ask(Site(platform, "secret"), "/hello", OURS)
+    assert answer.headers["X-Site"] and "Access-Control-Allow-Origin" not in answer.headers
+    errors = (platform.home / "error.log").read_text()
+    assert "[emerg]" not in errors and "[alert]" not in errors
 
 
 # ---- metrics, logs ----

@@ -1,0 +1,220 @@
+"""
+A web page in a browser that calls the API: every endpoint of the table, from an origin that SANDBOX_CORS_ORIGINS names, and from
+one that it does not. The browser is Debian's Chromium, without a driver: the page sends what it finds to its own server.
+"""
+
+import contextlib
+import http.server
+import json
+import queue
+import re
+import shutil
+import tempfile
+import threading
+
+import pytest
+
+from sandbox import BIG_TIMEOUT, REPOSITORY, Launch
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--disable-breakpad", "--no-first-run",
+    "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
+    "--disable-extensions", "--disable-sync", "--no-proxy-server",
+)
+
+# Each call gives what it has found; `api` throws where the browser lets the page have no answer. `expect` is for what is another's.
+PAGE = """<!doctype html>
+<script>
+"use strict";
+const api = async (method, path, body, more = {}) => {
+    const headers = {"Authorization": "Bearer " + config.secret, ...more};
+    const options = {method, headers, cache: "no-store"};
+    if (body !== undefined) {
+        options.body = JSON.stringify(body);
+        headers["Content-Type"] = "application/json";
+    }
+    return fetch(config.api + path, options);
+};
+const expect = (condition, what) => { if (!condition) throw new Error("expected: " + what); };
+const json = async (answer, status = 200) => {
+    const text = await answer.text();
+    expect(answer.status === status, status + ", not " + answer.status + " " + text);
+    expect(answer.headers.get("X-Request-ID"), "a readable X-Request-ID");
+    return JSON.parse(text);
+};
+const post = async (path, body, status) => json(await api("POST", path, body), status);
+
+// The data of all events of a stream, piece by piece, as fetch-event-source reads it.
+const events = async (answer) => {
+    expect(answer.status === 200, "200, not " + answer.status);
+    expect(answer.headers.get("Content-Type") === "text/event-stream; charset=utf-8", "an event stream");
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (let piece; !(piece = await reader.read()).done;) text += piece.value;
+    const field = (block, name) => (block.split("\\n").find((line) => line.startsWith(name + ": ")) || "").slice(name.length + 2);
+    return text.split("\\n\\n").filter((block) => /^data: /m.test(block))
+        .map((block) => ({event: field(block, "event"), id: field(block, "id"), data: JSON.parse(field(block, "data"))}));
+};
+const file = config.directory + "/päge";
+let job = {id: "none"};
+
+const calls = {
+    "/health": async () => {
+        const open = await (await fetch(config.api + "/health")).json();
+        const full = await json(await api("GET", "/health?full=1"));
+        expect(open.status === "ok" && full.daemons, "both healths");
+    },
+    "/metrics": async () => {
+        const answer = await api("GET", "/metrics");
+        expect(answer.status === 200 && (await answer.text()).includes("nginx_sandbox_up"), "metrics");
+    },
+    "/run": async () => {
+        const answer = await post("/run", {cmd: "echo $NAME; exit 3", env: {NAME: "ünïcode"}});
+        expect(answer.stdout === "ünïcode\\n" && answer.code === 3, "the output");
+        expect((await post("/run", {}, 400)).error, "a readable 400");
+    },
+    "/run_streaming": async () => {
+        const found = await events(await api("POST", "/run_streaming", {cmd: "echo one; echo zwö"}));
+        expect(found.map((event) => event.event).join() === "output,output,complete", JSON.stringify(found));
+        expect(found[1].data.data === "zwö" && found[2].data.code === 0, JSON.stringify(found));
+    },
+    "/make_dir": async () => expect((await post("/make_dir", {path: config.directory + "/made"})).success, "success"),
+    "/write_file": async () => expect((await post("/write_file", {path: file, content: "from a page ✓"})).success, "success"),
+    "/read_file": async () => expect((await post("/read_file", {path: file})).content === "from a page ✓", "the content"),
+    "/list_dir": async () => expect((await post("/list_dir", {path: config.directory})).entries.join() === "made,päge", "both entries"),
+    "/delete_file": async () => expect((await post("/delete_file", {path: file})).success, "success"),
+    "/delete_dir": async () => expect((await post("/delete_dir", {path: config.directory + "/made"})).success, "success"),
+    "/bind_port": async () => expect((await post("/bind_port", {port: "8080"})).success, "success"),
+    "/unbind_port": async () => expect((await post("/unbind_port")).success, "success"),
+    "/start_process": async () => { job = await post("/start_process", {cmd: "echo begun; read line; echo $line; exec cat", stdin: true}, 201); },
+    "/list_processes": async () => expect((await json(await api("GET", "/list_processes"))).processes.length === 1, "one process"),
+    "/get_process": async () => expect((await json(await api("GET", "/get_process?id=" + job.id))).status === "running", "running"),
+    "/write_stdin": async () => expect((await post("/write_stdin", {id: job.id, data: "typed\\n", eof: true})).success, "success"),
+    "/wait_process": async () => expect((await post("/wait_process", {id: job.id})).status === "completed", "its end"),
+    "/process_logs_streaming": async () => {
+        const found = await events(await api("GET", "/process_logs_streaming?id=" + job.id));
+        expect(found.map((event) => event.data.data || event.data.message).join() === "begun,typed,stream ended", JSON.stringify(found));
+        const rest = await events(await api("GET", "/process_logs_streaming?id=" + job.id, undefined, {"Last-Event-ID": found[0].id}));
+        expect(rest.map((event) => event.data.data || event.data.message).join() === "typed,stream ended", JSON.stringify(rest));
+    },
+    "/kill_process": async () => expect((await post("/kill_process", {id: job.id}, 400)).error.includes("not running"), "a readable error"),
+    "/delete_process": async () => expect((await post("/delete_process", {id: job.id})).success, "success"),
+    "nginx's own errors": async () => {
+        const answer = await fetch(config.api + "/run", {method: "POST", headers: {"Authorization": "Bearer wrong"}});
+        expect(answer.status === 401 && answer.headers.get("WWW-Authenticate") && (await answer.json()).error, "a readable 401");
+        expect((await json(await api("GET", "/none"), 404)).error, "a readable 404");
+        expect((await json(await api("POST", "/run", {cmd: "x".repeat(2000)}), 413)).error, "a readable 413");
+    },
+};
+
+(async () => {
+    const found = {};
+    for (const [name, call] of Object.entries(calls)) {
+        try {
+            await call();
+            found[name] = "done";
+        } catch (error) {
+            found[name] = String(error);
+        }
+    }
+    // Without the names of the calls: each path again, alone, as a page sees it that is let through nowhere.
+    found.blocked = [];
+    for (const [method, path] of config.endpoints) {
+        await api(method, path, method === "POST" ? {} : undefined).catch(() => found.blocked.push(path));
+    }
+    await fetch("/findings", {method: "POST", body: JSON.stringify(found)});
+})();
+</script>
+"""
+
+
+def endpoints():
+    """{path: method} of the table in the sources."""
+    source = "".join(path.read_text() for path in sorted((REPOSITORY / "fcgi-app").rglob("*.c")))
+    found = {path: method for path, method in re.findall(r'const struct endpoint \w+_endpoint = \{"(/\w+)", METHOD_(GET|POST)', source)}
+    count, = re.findall(r"#define ENDPOINT_COUNT (\d+)", (REPOSITORY / "fcgi-app/endpoints.h").read_text())
+    assert len(found) == int(count)
+    return found
+
+
+class PageServer(http.server.ThreadingHTTPServer):
+    """The page's own server: it has the page at / and puts what that finds into `findings`."""
+
+    daemon_threads = True
+
+    def __init__(self, page):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.page, self.findings = page.encode(), queue.Queue()
+        self.origin = f"http://localhost:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(self.server.page if self.path == "/" else b"")
+
+    def do_POST(self):
+        self.server.findings.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer(b"")
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def visit(page_server):
+    """Opens the page in a browser of its own; what it has found."""
+    with tempfile.TemporaryDirectory(prefix="nxs-browser-", ignore_cleanup_errors=True) as home:
+        browser = Launch({"HOME": home}, prefix=(CHROMIUM, *OPTIONS, f"--user-data-dir={home}/profile"), launcher=page_server.origin + "/")
+        try:
+            return page_server.findings.get(timeout=BIG_TIMEOUT)
+        except queue.Empty:
+            raise AssertionError(f"the page has said nothing\n{browser.output()}") from None
+        finally:
+            browser.destroy()
+
+
+@contextlib.contextmanager
+def page_servers(count, config):
+    """So many of them, with `config` in their pages; each a different origin."""
+    page = PAGE.replace("<script>", "<script>\nconst config = CONFIG;", 1)
+    servers = [PageServer("") for _ in range(count)]
+    try:
+        yield servers, lambda **more: [setattr(server, "page", page.replace("CONFIG", json.dumps({**config, **more}), 1).encode()) for server in servers]
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_pages_of_two_origins(make_server, tmp_path):
+    """One that is in the list can use every endpoint. One that is not gets no answer of any, and nothing that it asks for is done."""
+    table = endpoints()
+    called = set(re.findall(r'^    "(/\w+)": async', PAGE, re.M))
+    assert called == set(table), "a call in PAGE for each endpoint of the table"
+    config = {"directory": str(tmp_path), "endpoints": [(method, path) for path, method in table.items()]}
+    with page_servers(2, config) as ((ours, other), configure):
+        server = make_server({"SANDBOX_CORS_ORIGINS": ours.origin, "SANDBOX_MAX_BODY": "1k", "SANDBOX_MAX_FAILED_AUTH": "10"})
+        configure(api=server.url, secret=server.secret)
+        found = visit(ours)
+        assert found.pop("blocked") == []
+        assert {name: text for name, text in found.items() if text != "done"} == {}
+        assert set(found) >= set(table)
+
+        before = (server.run_dir / "nginx/access.log").read_text()
+        found = visit(other)
+        assert sorted(found.pop("blocked")) == sorted(table)
+        assert {name: text for name, text in found.items() if "Failed to fetch" not in text} == {}
+        assert server.get("/list_processes").json() == {"processes": []} and list(tmp_path.iterdir()) == []
+        lines = [json.loads(line) for line in (server.run_dir / "nginx/access.log").read_text()[len(before):].splitlines()[:-1]]
+        done = {(line["method"], line["uri"], line["status"]) for line in lines if line["method"] != "OPTIONS"}
+        assert done <= {("GET", "/health", 200)}, done  # a simple request, which needs no preflight, is sent; its answer is kept from the page
