@@ -149,7 +149,7 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json/*.c) fcgi-app/
     $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
-    machine/sandbox_map base/file base/trim render/prefix secrets/secret))
+    machine/sandbox_map base/file base/trim render/cors_origins render/prefix secrets/secret))
 $(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_line,--wrap=setenv
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)

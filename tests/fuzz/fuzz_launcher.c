@@ -1,7 +1,8 @@
 /*
  * What the launcher reads: a file of settings, a request for the claim of a pool, the file of the
- * claim, a file of secrets, and the map of several sandboxes. The first byte tells which, the rest
- * is its content. What it says of damage goes nowhere, but is put together.
+ * claim, a file of secrets, the map of several sandboxes, and lists of prefixes and of origins. The
+ * first byte tells which, the rest is its content. What it says of damage goes nowhere, but is put
+ * together.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
 #include "launcher/pool/scgi_request.h"
+#include "launcher/render/cors_origins.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
 #include "tests/fuzz/fuzz.h"
@@ -157,6 +159,28 @@ static void check_prefixes(const struct input *input)
     prefixes_free(&prefixes);
 }
 
+/* Nothing that means something to nginx or in a header, and read again it is the same. */
+static void check_origins(const struct input *input)
+{
+    cleanup_free char *setting = strndup((const char *)input->data, input->left);
+    struct cors_origins origins;
+    struct cors_origins again;
+    char error[256] = "";
+    assert(setting != NULL);
+    if (cors_origins_read(&origins, setting, error, sizeof(error)) < 0) {
+        assert(strstr(error, CORS_VARIABLE) == error && strchr(error, '\n') == NULL);
+    }
+    assert(origins.count <= CORS_ORIGINS_MOST);
+    for (size_t i = 0; i < origins.count; i++) {
+        const char *origin = origins.origin[i];
+        assert(origin[strspn(origin, "abcdefghijklmnopqrstuvwxyz0123456789+-._:/[]")] == '\0');
+        assert(cors_origins_read(&again, origin, error, sizeof(error)) == 0);
+        assert(again.count == 1 && strcmp(again.origin[0], origin) == 0);
+        cors_origins_free(&again);
+    }
+    cors_origins_free(&origins);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
@@ -182,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     default:
         check_prefixes(&input);
+        check_origins(&input);
         break;
     }
     assert(lowest_descriptor() == lowest);

@@ -190,7 +190,7 @@ def mutate_target(rng, target):
 
 
 def wrong_tokens(secret):
-    return (None, "", "Bearer", f"bearer {secret}", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer  {secret}",
+    return (None, "", "Bearer", f"bearer {secret}x", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer  {secret}",
             f"Basic {secret}", secret, f"Bearer {secret.upper()}", f"Bearer {secret}\0", f"Bearer {secret},{secret}",
             "Bearer " + "x" * 9000)
 
@@ -205,6 +205,8 @@ HEADERS = (
     [("Connection", "keep-alive")], [("Connection", "x, close")], [("Keep-Alive", "9")], [("Last-Event-ID", "550e8400-1-1")],
     [("Last-Event-ID", "x" * 500)], [("Last-Event-ID", "\0")], [("Proxy", "x")], [("HTTP_PROXY", "x")], [("Content-Length_", "1")],
     [("Transfer_Encoding", "chunked")], [("X-Accel-Redirect", "/run")], [("X-Forwarded-For", "::1")],
+    [("Content-Encoding", "gzip")], [("Content-Encoding", "identity")], [("Origin", "https://a.example")], [("Origin", "null")],
+    [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")],
 )
 
 

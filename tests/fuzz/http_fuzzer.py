@@ -32,7 +32,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "api"))
 from sandbox import REPOSITORY, SANITIZED, Server, check_framing, descriptors, proc_file, wait_until
 from http_cases import World, make_case
 
-ALLOWED = {200, 201, 204, 400, 401, 404, 405, 408, 409, 413, 414, 431, 501, 505}
+ALLOWED = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 431, 501, 505}
 REFUSALS = ALLOWED - {200, 201, 204, 404, 409}  # to who has no token
 HANG = 60  # seconds after which a whole request is not answered any more
 CLIENTS = 24
