@@ -190,7 +190,7 @@ def mutate_target(rng, target):
 
 
 def wrong_tokens(secret):
-    return (None, "", "Bearer", f"bearer {secret}x", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer  {secret}",
+    return (None, "", "Bearer", f"bearer {secret}x", f"Bearer {secret}x", f"Bearer x{secret}", f"Bearer {secret[:-1]}", f"Bearer\t{secret}",
             f"Basic {secret}", secret, f"Bearer {secret.upper()}", f"Bearer {secret}\0", f"Bearer {secret},{secret}",
             "Bearer " + "x" * 9000)
 
