@@ -448,7 +448,7 @@ def recovery(server):
     for names in (["fcgi-app"], ["procd"], ["nginx"], ["fcgi-app", "procd", "nginx"]):
         samples = []
         for _ in range(5):
-            time.sleep(2)  # s6 waits a second between two starts of one service
+            time.sleep(2)  # a second lies between two starts of one service
             old = {name: leader(name) for name in names}
             started = time.monotonic()
             for pid in old.values():

@@ -12,4 +12,8 @@
  */
 int descriptor_take_stdin(void);
 
+/* Closes all descriptors above standard error. A daemon begins with it: its supervisor holds the
+ * sockets of other services, which may be more than a shell can close by number. */
+void descriptor_close_inherited(void);
+
 #endif

@@ -12,6 +12,13 @@
 #define RUN_PORT            "port"          /* the directory of the bound port (nginx/proxy.js) */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
+/* What nginx has in its variable NGINX: the numbers of its listening sockets. */
+#define RUN_NGINX_SOCKETS "nginx/sockets"
+
+/* The first of these. All have been inherited by each service, from the supervisor that keeps them
+ * open. A daemon closes what it has inherited above standard error. */
+#define RUN_FD_NGINX 7
+
 /* The link that names the pid of a running service, as the run scripts leave it; printf(3) with the
  * run directory and the service. */
 #define RUN_LEADER_FORMAT "%s/service/%s/leader"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "common/descriptor.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/run_files.h"
@@ -136,6 +137,7 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
+    descriptor_close_inherited();
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }

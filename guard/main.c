@@ -34,6 +34,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/descriptor.h"
 #include "common/fastcgi_record.h"
 #include "common/logger.h"
 #include "common/run_files.h"
@@ -275,6 +276,7 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
+    descriptor_close_inherited();
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }

@@ -46,10 +46,12 @@
 
 /* Where the run scripts in nginx/service/ find what they inherit. */
 enum {
-    FD_FCGI_APP = 3, /* fcgi-app's listening socket */
-    FD_PROCD = 4,    /* procd's listening socket */
-    FD_LOCK = 5,     /* the locked run directory */
-    FD_CLAIM = 6,    /* the listening socket of the service of a claim, if there is one; the last */
+    FD_FCGI_APP = 3,         /* fcgi-app's listening socket */
+    FD_PROCD = 4,            /* procd's listening socket */
+    FD_LOCK = 5,             /* the locked run directory */
+    FD_CLAIM = 6,            /* the listening socket of the service of a claim, if there is one */
+    FD_NGINX = RUN_FD_NGINX, /* nginx's own, from here on */
+    FD_COUNT = FD_NGINX + LISTENERS_MOST,
 };
 
 static const char usage[] =
@@ -132,7 +134,7 @@ static int clean_process(void)
     }
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd >= 0 && fd < FD_CLAIM && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
+    } while (fd >= 0 && fd < FD_COUNT - 1 && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
     if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
         log_line("/dev/null: %m");
         return -1;
@@ -187,23 +189,25 @@ struct start {
     const struct secrets *secrets;
     const struct worker_user *worker;
     const struct cors_origins *cors;
-    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
-    const struct user *user; /* whom commands run as; NULL: as we do */
-    const char *cwd;         /* where commands start; NULL: in our working directory */
-    bool with_nginx;         /* a service of ours, too */
-    bool pool;               /* the first token is the secret */
+    const char *metrics;         /* the address of the listener for Prometheus; "": there is none */
+    const struct user *user;     /* whom commands run as; NULL: as we do */
+    const char *cwd;             /* where commands start; NULL: in our working directory */
+    bool with_nginx;             /* a service of ours, too */
+    bool pool;                   /* the first token is the secret */
+    struct listeners *listeners; /* nginx's; none without it */
     bool has_ipv6;
 };
 
-/* Can nginx have its ports? 0, or -1 after one line. */
-static int check_ports(const struct start *start)
+/* Opens nginx's ports, which are listened on from now on. 0, or -1 after one line. */
+static int open_ports(const struct start *start)
 {
     unsigned port = (unsigned)start->settings->port;
     unsigned proxy_port = (unsigned)start->settings->proxy_port;
+    struct listeners *listeners = start->listeners;
     return !start->with_nginx ||
-                   (listener_check_port("PORT", port, start->has_ipv6) == 0 &&
-                    listener_check_port("PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
-                    metrics_address_check(start->metrics) == 0)
+                   (listeners_add_port(listeners, "PORT", port, start->has_ipv6) == 0 &&
+                    listeners_add_port(listeners, "PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
+                    metrics_address_open(start->metrics, listeners) == 0)
                ? 0
                : -1;
 }
@@ -327,6 +331,26 @@ static int hand_down_socket(const struct run_dir *run, const char *name, int tar
     return 0;
 }
 
+/* nginx's sockets, and their numbers as it reads them in the variable NGINX. */
+static int hand_down_ports(const struct start *start)
+{
+    char text[LISTENERS_MOST * 4 + 1] = "";
+    for (size_t i = 0; i < start->listeners->count; i++) {
+        int fd = FD_NGINX + (int)i;
+        size_t length = strlen(text);
+        (void)snprintf(text + length, sizeof(text) - length, "%d;", fd);
+        if (dup2(start->listeners->fds[i], fd) < 0) {
+            log_line("descriptors: %m");
+            return -1;
+        }
+    }
+    if (file_write(start->run->fd, RUN_NGINX_SOCKETS, 0600, text, strlen(text)) < 0) {
+        log_line("%s/" RUN_NGINX_SOCKETS ": %m", start->run->path);
+        return -1;
+    }
+    return 0;
+}
+
 /* The sockets and the lock. */
 static int hand_down(const struct start *start)
 {
@@ -342,7 +366,7 @@ static int hand_down(const struct start *start)
         log_line("descriptors: %m");
         return -1;
     }
-    return 0;
+    return start->with_nginx ? hand_down_ports(start) : 0;
 }
 
 /* Everything between the run directory and the supervisor. 0, or -1 after one line. */
@@ -414,6 +438,7 @@ int main(int argc, char **argv)
     struct secrets secrets;
     struct worker_user worker;
     static struct cors_origins cors; /* for as long as the process */
+    struct listeners listeners = {0};
     char metrics[METRICS_ADDRESS_SIZE];
     cleanup_user struct user user = {0};
     bool can_enter_home;
@@ -424,6 +449,7 @@ int main(int argc, char **argv)
                           .secrets = &secrets,
                           .worker = &worker,
                           .cors = &cors,
+                          .listeners = &listeners,
                           .metrics = metrics,
                           .with_nginx = !options.without_nginx,
                           .has_ipv6 = listener_has_ipv6()};
@@ -439,7 +465,7 @@ int main(int argc, char **argv)
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
         (start.with_nginx && find_http_js(&layout, &secrets) < 0) || clean_process() < 0 ||
-        clean_environment() < 0 || check_ports(&start) < 0) {
+        clean_environment() < 0 || open_ports(&start) < 0) {
         return 1;
     }
     mode_t mask = umask(077);

@@ -17,6 +17,7 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/notify.h"
+#include "common/run_files.h"
 #include "common/settings.h"
 #include "common/user.h"
 #include "procd/cgroup/cgroup.h"
@@ -158,6 +159,7 @@ static int daemon_main(const char *run_directory)
 {
     struct settings settings;
     cleanup_free char *user = NULL;
+    descriptor_close_inherited();
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
@@ -211,6 +213,8 @@ int main(int argc, char **argv)
     case MODE_RUNNER:
         return runner_main(&options.runner);
     case MODE_STOP:
+        /* Nobody is to wait for nginx any more. The lock of the run directory stays. */
+        (void)close_range(RUN_FD_NGINX, ~0U, 0);
         return stop_main(options.run_directory);
     case MODE_DAEMON:
         break;

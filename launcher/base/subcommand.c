@@ -11,6 +11,7 @@
 #include "launcher/machine/installation.h"
 #include "launcher/machine/render_command.h"
 #include "launcher/pool/claim_service.h"
+#include "launcher/start/nginx_service.h"
 
 #define ETC   "[--etc DIRECTORY] "
 #define STATE "[--state DIRECTORY] "
@@ -27,6 +28,7 @@ static const struct {
     {"secret", secret_main, ETC STATE "init|rotate|retire [NAME]",
      "make, replace, or end the former secret"},
     {"claim", claim_service, "-r RUN", "claims a sandbox of a pool (a service of the server)"},
+    {"nginx", nginx_service, "-r RUN", "runs nginx on inherited sockets (a service of the server)"},
     {"hold", hold_main, STATE "NAME", "lay out a run directory and keep it (what its unit does)"},
 };
 

@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 
 #include "common/logger.h"
-#include "launcher/start/listener.h"
 
 #define PORT_MAX 65535
 
@@ -115,14 +114,15 @@ unsigned metrics_address_port(const char *address)
     return colon == NULL ? 0 : parse_port(colon + 1);
 }
 
-int metrics_address_check(const char *address)
+int metrics_address_open(const char *address, struct listeners *listeners)
 {
     union address parsed;
     if (address[0] == '\0' || !parse(address, &parsed)) {
         return 0;
     }
     bool is_ipv6 = parsed.any.sa_family == AF_INET6;
-    if (listener_try(&parsed.any, is_ipv6 ? sizeof(parsed.ipv6) : sizeof(parsed.ipv4)) < 0) {
+    if (listeners_add(listeners, &parsed.any, is_ipv6 ? sizeof(parsed.ipv6) : sizeof(parsed.ipv4)) <
+        0) {
         log_line(METRICS_VARIABLE ": cannot listen on %s: %m", address);
         return -1;
     }

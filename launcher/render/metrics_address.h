@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "common/settings.h"
+#include "launcher/start/listener.h"
 
 #define METRICS_VARIABLE "SANDBOX_METRICS_LISTEN"
 
@@ -24,7 +25,8 @@ int metrics_address_take(char address[METRICS_ADDRESS_SIZE], const struct settin
 /* The port of an address, 0 of "". */
 unsigned metrics_address_port(const char *address);
 
-/* Can it be listened on? 0, also for "", or -1 after one line to standard error. */
-int metrics_address_check(const char *address);
+/* Opens the socket of an address that was read, nothing for "". 0, or -1 after one line to standard
+ * error. */
+int metrics_address_open(const char *address, struct listeners *listeners);
 
 #endif

@@ -67,7 +67,8 @@ int services_link(const struct run_dir *run, const struct layout *layout, const 
         symlinkat(layout->procd, run->fd, "bin/procd") < 0 ||
         symlinkat(layout->guard, run->fd, "bin/guard") < 0 ||
         (with_nginx && symlinkat(layout->nginx, run->fd, "bin/nginx") < 0) ||
-        (with_claim && symlinkat(layout->launcher, run->fd, "bin/nginx-sandbox") < 0) ||
+        ((with_nginx || with_claim) &&
+         symlinkat(layout->launcher, run->fd, "bin/nginx-sandbox") < 0) ||
         symlinkat(directory, run->fd, "cwd") < 0) {
         return fail(run->path);
     }

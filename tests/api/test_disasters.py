@@ -156,8 +156,8 @@ def test_daemons_that_die_in_a_fork_bomb(few_processes):
     old = {name: server.kill_daemon(name) for name in ("fcgi-app", "procd")}
     answers(server)
     old["nginx"] = server.kill_daemon("nginx")
-    wait_until(lambda: "s6-supervise nginx: warning: unable to fork" in server.launch.stderr.text
-               or server.daemon("nginx") not in (None, old["nginx"]), "s6 to try, and wait unless it was lucky")
+    wait_until(lambda: "nginx cannot be started yet" in server.launch.stderr.text
+               or server.daemon("nginx") not in (None, old["nginx"]), "another nginx to be tried, without luck or with it")
     end(server, mark)
     recovers(server)
     wait_until(lambda: not {server.daemon(name) for name in old} & {None, *old.values()}, "new daemons")

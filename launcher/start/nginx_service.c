@@ -1,0 +1,299 @@
+/*
+ * One loop over signals; between two of them nginx runs, or is about to be started.
+ */
+#include "launcher/start/nginx_service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/logger.h"
+#include "launcher/base/subcommand.h"
+#include "launcher/start/listener.h"
+#include "procd/process/process_table.h"
+
+/* From one start to the next, if nginx dies at once. After a longer life it starts without delay.
+ */
+#define START_INTERVAL_MS 1000
+/* How long its workers may take to close the sockets, before these are shut down all the same. */
+#define CLOSE_PATIENCE_MS 500
+#define CLOSE_PAUSE_MS    2
+/* Without workers that listen nginx is deaf. After so many looks it is told to start some. */
+#define LOOK_INTERVAL_MS 1000
+#define DEAF_LOOKS       2
+
+struct service {
+    const char *run;
+    int sockets[LISTENERS_MOST];
+    size_t count;
+    pid_t master; /* the leader of nginx's session; 0: it does not run */
+    int64_t started_ms;
+    pid_t supervisor;
+    int deaf_looks;
+    bool is_failing; /* the last try to start it failed, and was told */
+    bool is_stopping;
+};
+
+/* Reads the variable NGINX. The sockets shall stay here: nginx gets them by fork(2) alone. */
+static int find_sockets(struct service *service)
+{
+    const char *value = getenv("NGINX");
+    const char *text = value == NULL ? "" : value;
+    while (*text != '\0') {
+        char *end;
+        long fd = strtol(text, &end, 10);
+        if (end == text || *end != ';' || fd <= STDERR_FILENO || fd > INT_MAX ||
+            service->count == LISTENERS_MOST) {
+            break;
+        }
+        service->sockets[service->count++] = (int)fd;
+        text = end + 1;
+    }
+    if (service->count == 0 || *text != '\0') {
+        log_line("NGINX names no listening sockets");
+        return -1;
+    }
+    return 0;
+}
+
+/* They are shut down after a stop of the service, which may be started again. */
+static int listen_again(const struct service *service)
+{
+    for (size_t i = 0; i < service->count; i++) {
+        if (listener_listen(service->sockets[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Refuses who comes, and resets who waits in the backlog. */
+static void shut_down(const struct service *service)
+{
+    for (size_t i = 0; i < service->count; i++) {
+        if (shutdown(service->sockets[i], SHUT_RDWR) < 0 && errno != ENOTCONN) {
+            log_line("shutdown: %m");
+        }
+    }
+}
+
+/* One byte for each start, and the pid for who looks for it: a link, for which a full disk has
+ * room. */
+static void note_start(pid_t master)
+{
+    char text[16];
+    cleanup_fd int fd = open("starts", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        (void)!write(fd, ".", 1);
+    }
+    (void)snprintf(text, sizeof(text), "%d", (int)master);
+    if ((unlink("leader") < 0 && errno != ENOENT) || symlink(text, "leader") < 0) {
+        log_line("leader: %m");
+    }
+}
+
+/*
+ * The child. nginx has a session of its own, so that neither Ctrl-C nor a resized terminal reaches
+ * it: with inherited sockets it takes SIGWINCH for the order to end its workers. Signals stay
+ * blocked until it waits for them; before, they would kill it.
+ */
+static _Noreturn void become_nginx(const char *run)
+{
+    char program[PATH_MAX];
+    char prefix[PATH_MAX];
+    char conf[PATH_MAX];
+    (void)snprintf(program, sizeof(program), "%s/bin/nginx", run);
+    (void)snprintf(prefix, sizeof(prefix), "%s/nginx", run);
+    (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run);
+    if (setsid() >= 0) {
+        /* -e is for notices before the configuration is read; warnings go to standard error all the
+         * same. */
+        (void)execl(program, "nginx", "-e", "/dev/null", "-p", prefix, "-c", conf, "-g",
+                    "daemon off;", (char *)NULL);
+    }
+    log_line("%s: %m", program);
+    _exit(EXIT_FAILURE);
+}
+
+static void start(struct service *service)
+{
+    service->started_ms = clock_monotonic_ms();
+    pid_t child = listen_again(service) < 0 ? -1 : fork();
+    if (child == 0) {
+        become_nginx(service->run);
+    }
+    if (child < 0) {
+        if (!service->is_failing) {
+            log_line("nginx cannot be started yet: %m");
+        }
+        service->is_failing = true;
+        return;
+    }
+    service->is_failing = false;
+    service->deaf_looks = 0;
+    service->master = child;
+    note_start(child);
+}
+
+/* May a worker still accept? nginx gives one that is to stop another title, and has closed the
+ * sockets when it waits for events again. */
+static bool workers_listen(pid_t master)
+{
+    static const char worker[] = "nginx: worker process";
+    static const char stopping[] = "nginx: worker process is shutting down";
+    struct pid_list children = {0};
+    bool found = false;
+    (void)process_children(master, &children); /* what is missing is not waited for */
+    for (size_t i = 0; i < children.count; i++) {
+        char title[sizeof(stopping)];
+        found = found || (process_file_read(children.pids[i], "cmdline", title, sizeof(title)) &&
+                          strncmp(title, worker, strlen(worker)) == 0 &&
+                          strncmp(title, stopping, strlen(stopping)) != 0);
+    }
+    pid_list_clear(&children);
+    return found;
+}
+
+/*
+ * A master that could not fork does not try again, and one that got SIGWINCH has ended its workers:
+ * clients would wait in the backlog for ever. A reload heals both.
+ */
+static void look_after(struct service *service)
+{
+    if (service->is_stopping || workers_listen(service->master)) {
+        service->deaf_looks = 0;
+        return;
+    }
+    service->deaf_looks++;
+    if (service->deaf_looks >= DEAF_LOOKS) {
+        log_at(LOG_WARNING, "nginx has no workers: it is told to start some");
+        (void)kill(service->master, SIGHUP);
+        service->deaf_looks = 0;
+    }
+}
+
+/* The whole session is told, so that workers go also when their master is stopped. A socket that is
+ * shut down under a worker that waits for connections would keep it busy, with a line for each try.
+ */
+static void stop(struct service *service)
+{
+    service->is_stopping = true;
+    if (service->master != 0) {
+        int64_t deadline = clock_monotonic_ms() + CLOSE_PATIENCE_MS;
+        (void)kill(service->master, SIGQUIT); /* it may have no session yet */
+        (void)kill(-service->master, SIGQUIT);
+        while (workers_listen(service->master) && clock_monotonic_ms() < deadline) {
+            (void)poll(NULL, 0, CLOSE_PAUSE_MS);
+        }
+    }
+    shut_down(service);
+}
+
+/* A supervisor that was killed is replaced by one that starts this service anew: then everything
+ * here is its affair. */
+static bool is_left(const struct service *service)
+{
+    return getppid() != service->supervisor;
+}
+
+/* Reaps who has died: nginx, and workers that it has left. These are ended first, while the number
+ * of their session is certainly theirs. */
+static void reap(struct service *service)
+{
+    siginfo_t info;
+    for (;;) {
+        info.si_pid = 0;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0) {
+            return;
+        }
+        if (info.si_pid == service->master) {
+            if (!is_left(service)) {
+                (void)kill(-service->master, SIGKILL);
+                (void)unlink("leader");
+            }
+            service->master = 0;
+        }
+        (void)waitpid(info.si_pid, NULL, 0);
+    }
+}
+
+/* Waits for a signal, or until nginx is to be looked after or may be started. Returns the signal,
+ * or 0. */
+static int wait_for_signal(const struct service *service, const sigset_t *signals)
+{
+    int64_t left = service->started_ms + START_INTERVAL_MS - clock_monotonic_ms();
+    if (service->master != 0) {
+        left = LOOK_INTERVAL_MS;
+    } else if (left < 0) {
+        left = 0;
+    }
+    const struct timespec limit = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+    int number = sigtimedwait(signals, NULL, &limit);
+    return number < 0 ? 0 : number;
+}
+
+static void serve(struct service *service, const sigset_t *signals)
+{
+    while (service->master != 0 || (!service->is_stopping && !is_left(service))) {
+        int number = wait_for_signal(service, signals);
+        switch (number) {
+        case 0:
+            if (service->master == 0) {
+                start(service);
+            } else {
+                look_after(service);
+            }
+            break;
+        case SIGCHLD:
+            reap(service);
+            break;
+        case SIGHUP:
+        case SIGUSR1:
+            if (service->master != 0) {
+                (void)kill(service->master, number);
+            }
+            break;
+        default:
+            stop(service);
+            break;
+        }
+    }
+}
+
+int nginx_service(int argc, char **argv)
+{
+    if (argc != 3 || strcmp(argv[1], "-r") != 0) {
+        return subcommand_misused(argv[0]);
+    }
+    struct service service = {.run = argv[2],
+                              .supervisor = getppid(),
+                              .started_ms = clock_monotonic_ms() - START_INTERVAL_MS};
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    for (const int *number = (const int[]){SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, 0};
+         *number != 0; number++) {
+        (void)sigaddset(&signals, *number);
+    }
+    if (find_sockets(&service) < 0) {
+        return EXIT_FAILURE;
+    }
+    /* Orphaned workers come to us, so that they are reaped here. */
+    if (sigprocmask(SIG_SETMASK, &signals, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_line("nginx: %m");
+        return EXIT_FAILURE;
+    }
+    serve(&service, &signals);
+    return EXIT_SUCCESS;
+}
