@@ -58,6 +58,15 @@ ssize_t io_read_some(int fd, void *data, size_t length)
     }
 }
 
+ssize_t io_read_at(int fd, void *data, size_t length, off_t offset)
+{
+    ssize_t count;
+    do {
+        count = pread(fd, data, length, offset);
+    } while (count < 0 && errno == EINTR);
+    return count;
+}
+
 int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
 {
     static const struct timespec pause = {.tv_nsec = POLL_PAUSE_MS * 1000000L};

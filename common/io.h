@@ -20,6 +20,9 @@ ssize_t io_read_full(int fd, void *data, size_t length);
 /* One read(2), retried on EINTR. The count (0 at end of file), or -1 with errno. Thread-safe. */
 ssize_t io_read_some(int fd, void *data, size_t length);
 
+/* One pread(2), likewise. */
+ssize_t io_read_at(int fd, void *data, size_t length, off_t offset);
+
 /*
  * openat(2) of a regular file whose name a command may have taken for something else: never waits
  * for a FIFO's other end, follows no link. The descriptor (CLOEXEC), or -1 with errno, EBADMSG for

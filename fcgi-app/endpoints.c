@@ -18,6 +18,7 @@ static const struct endpoint *const endpoints[] = {
     &read_file_endpoint,
     &write_file_endpoint,
     &list_dir_endpoint,
+    &stat_file_endpoint,
     &make_dir_endpoint,
     &delete_file_endpoint,
     &delete_dir_endpoint,
@@ -30,6 +31,7 @@ static const struct endpoint *const endpoints[] = {
     &delete_process_endpoint,
     &bind_port_endpoint,
     &unbind_port_endpoint,
+    &port_status_endpoint,
     &health_endpoint,
     &metrics_endpoint,
 };

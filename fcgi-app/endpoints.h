@@ -24,8 +24,10 @@ extern const struct endpoint delete_file_endpoint;
 extern const struct endpoint delete_dir_endpoint;
 extern const struct endpoint make_dir_endpoint;
 extern const struct endpoint list_dir_endpoint;
+extern const struct endpoint stat_file_endpoint;
 extern const struct endpoint bind_port_endpoint;
 extern const struct endpoint unbind_port_endpoint;
+extern const struct endpoint port_status_endpoint;
 extern const struct endpoint start_process_endpoint;
 extern const struct endpoint list_processes_endpoint;
 extern const struct endpoint get_process_endpoint;
@@ -37,7 +39,7 @@ extern const struct endpoint process_logs_streaming_endpoint;
 extern const struct endpoint metrics_endpoint;
 
 /* The rows of the table. */
-#define ENDPOINT_COUNT 20
+#define ENDPOINT_COUNT 22
 
 /* The number of the row with this path, ENDPOINT_COUNT if there is none. */
 unsigned endpoint_number(const char *path);

@@ -1,27 +1,28 @@
 /*
- * The file endpoints. What the file system refuses is an answer with status 200 and "error" in it,
- * in the system's own words, as clients of this API expect.
+ * The file endpoints but those of content (content.c). What the file system refuses is an answer
+ * with status 200 and "error" in it, in the system's own words, as clients of this API expect.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
-#include "common/io.h"
 #include "common/json_text.h"
 #include "common/name_list.h"
+#include "common/rfc3339.h"
 #include "common/spool.h"
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/http/json.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
+#include "fcgi-app/http/writer.h"
 
-#define PIECE_SIZE      (64 << 10) /* of a file being read */
 #define NAME_PIECE_SIZE 256        /* of a file name being written */
 #define NAMES_MEMORY    (64 << 10) /* for the names of a directory while they are sent */
 #define LISTINGS_MAX    4          /* directories that are being read */
@@ -49,149 +50,6 @@ static int write_text(struct request *request, const char *text)
 {
     return request_write(request, text, strlen(text));
 }
-
-/* ---- write_file ---- */
-
-struct writing {
-    struct fs_writer *writer;
-    struct fs_error error;
-};
-
-static int write_piece(void *context, const char *data, size_t length)
-{
-    struct writing *writing = context;
-    return fs_write_data(writing->writer, data, length, &writing->error);
-}
-
-static void handle_write_file(struct request *request)
-{
-    static const struct json_member members[] = {
-        {.name = "path", .kind = JSON_TEXT, .required = true},
-        {.name = "content", .kind = JSON_CONTENT}, /* without it the file is empty */
-    };
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, members, 2, JSON_ANSWER_FAILURE);
-    if (body == NULL) {
-        return;
-    }
-    struct writing writing;
-    writing.writer = fs_write_begin(json_text(body, "path"), &writing.error);
-    if (writing.writer == NULL) {
-        answer_fs_failure(request, &writing.error);
-        return;
-    }
-    if (json_content(body, "content", write_piece, &writing) != 0) {
-        fs_write_cancel(writing.writer);
-        answer_fs_failure(request, &writing.error);
-        return;
-    }
-    if (fs_write_commit(writing.writer, &writing.error) != 0) {
-        answer_fs_failure(request, &writing.error);
-        return;
-    }
-    answer_success(request);
-}
-
-const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file};
-
-/* ---- read_file ---- */
-
-/* A file on its way into an answer. */
-struct reading {
-    int fd;
-    uint64_t left; /* bytes still to be read at most */
-    bool begun;    /* a piece was read already */
-    /* Bytes in `input`: at the beginning, what the last piece left of a UTF-8 sequence. */
-    size_t held;
-    size_t room;
-    char *input;  /* room bytes */
-    char *output; /* JSON_ESCAPED_MAX(room) bytes */
-};
-
-/*
- * A regular file is read up to the size that it had when it was opened: one that grows all the time
- * must not become an answer without end. A file of size 0 may be one of /proc, which has no size.
- */
-static int reading_init(struct reading *reading, int fd, uint64_t size)
-{
-    *reading = (struct reading){.fd = fd, .left = size == 0 ? UINT64_MAX : size};
-    reading->room = size == 0 || size > PIECE_SIZE ? PIECE_SIZE : (size_t)size;
-    reading->input = malloc(reading->room);
-    reading->output = malloc(JSON_ESCAPED_MAX(reading->room));
-    return reading->input == NULL || reading->output == NULL ? -1 : 0;
-}
-
-static void reading_clear(struct reading *reading)
-{
-    free(reading->input);
-    free(reading->output);
-}
-
-/* Reads the next piece into `input`. 1; 0 when that was the last one; -1 with errno. */
-static int read_piece(struct reading *reading)
-{
-    size_t wanted = reading->room - reading->held;
-    wanted = wanted > reading->left ? (size_t)reading->left : wanted;
-    ssize_t got = io_read_some(reading->fd, reading->input + reading->held, wanted);
-    if (got < 0) {
-        /* /proc/kmsg and its like would wait for more: what they had is all there is now */
-        return reading->begun && errno == EAGAIN ? 0 : -1;
-    }
-    reading->begun = true;
-    reading->held += (size_t)got;
-    reading->left -= (uint64_t)got;
-    return got > 0 && reading->left > 0;
-}
-
-/* Writes the piece in `input` as part of a JSON string. 0 or -1. */
-static int write_content(struct request *request, struct reading *reading, bool last)
-{
-    size_t consumed;
-    size_t length = json_escape(reading->output, reading->input, reading->held, last, &consumed);
-    reading->held -= consumed;
-    memmove(reading->input, reading->input + consumed, reading->held);
-    return request_write(request, reading->output, length);
-}
-
-static void handle_read_file(struct request *request)
-{
-    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
-    if (body == NULL) {
-        return;
-    }
-    const char *path = json_text(body, "path");
-    struct fs_error error;
-    uint64_t size;
-    cleanup_fd int fd = fs_open(path, &size, &error);
-    if (fd < 0) {
-        answer_fs_error(request, &error);
-        return;
-    }
-    cleanup_(reading_clear) struct reading reading;
-    int more = reading_init(&reading, fd, size) == 0 ? read_piece(&reading) : -1;
-    if (more < 0) { /* before the answer has begun, so that the client gets to know why */
-        (void)fs_fail(&error, errno, "read", path);
-        answer_fs_error(request, &error);
-        return;
-    }
-    if (request_begin(request, 200, "application/json", NULL) != 0 ||
-        write_text(request, "{\"content\":\"") != 0) {
-        return;
-    }
-    while (write_content(request, &reading, more == 0) == 0) {
-        if (more == 0) {
-            (void)write_text(request, "\"}");
-            return;
-        }
-        more = read_piece(&reading);
-        if (more < 0) {
-            request_abort(request);
-            return;
-        }
-    }
-}
-
-const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file};
 
 /* ---- list_dir ---- */
 
@@ -322,6 +180,50 @@ static void handle_list_dir(struct request *request)
 }
 
 const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir};
+
+/* ---- stat_file ---- */
+
+#define STAT_BUFFER ((size_t)8192) /* with a name of any length that a path may have */
+
+/* {"entry": {...}}. The time and the mode are strings: published clients decode them as such. */
+static int write_entry(struct writer *writer, const char *path, const struct stat *status)
+{
+    char modified[RFC3339_SIZE];
+    size_t length;
+    const char *name = fs_name(path, &length);
+    (void)rfc3339_format(status->st_mtim.tv_sec, (uint32_t)status->st_mtim.tv_nsec, modified);
+    if (writer_string(writer, "{\"entry\":{\"name\":\"") < 0 ||
+        writer_text(writer, name, length) < 0 ||
+        writer_format(writer,
+                      "\",\"is_dir\":%s,\"size\":%lld,\"mod_time\":\"%s\",\"mode\":\"%04o\"}}",
+                      S_ISDIR(status->st_mode) ? "true" : "false", (long long)status->st_size,
+                      modified, (unsigned)status->st_mode & 07777) < 0) {
+        return -1;
+    }
+    return writer_finish(writer);
+}
+
+static void handle_stat_file(struct request *request)
+{
+    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
+    if (body == NULL) {
+        return;
+    }
+    struct fs_error error;
+    struct stat status;
+    if (fs_stat(json_text(body, "path"), &status, &error) != 0) {
+        answer_fs_error(request, &error);
+        return;
+    }
+    cleanup_(writer_clear) struct writer writer = {.data = NULL};
+    if (writer_init(&writer, request, STAT_BUFFER, false) < 0) {
+        answer_error(request, 500, "Out of memory");
+        return;
+    }
+    (void)write_entry(&writer, json_text(body, "path"), &status); /* or the client has left */
+}
+
+const struct endpoint stat_file_endpoint = {"/stat_file", METHOD_POST, handle_stat_file};
 
 /* ---- delete_file, delete_dir, make_dir: a path, and a call that does it or fails ---- */
 

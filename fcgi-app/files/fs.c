@@ -72,6 +72,26 @@ int fs_open(const char *path, uint64_t *size, struct fs_error *error)
     return steal_fd(&fd);
 }
 
+int fs_stat(const char *path, struct stat *status, struct fs_error *error)
+{
+    return stat(path, status) == 0 ? 0 : fs_fail(error, errno, "stat", path);
+}
+
+const char *fs_name(const char *path, size_t *length)
+{
+    const char *end = path + strlen(path);
+    while (end > path + 1 && end[-1] == '/') {
+        end--;
+    }
+    const char *name = end;
+    while (name > path && name[-1] != '/') {
+        name--;
+    }
+    name -= name == end && name > path; /* the root */
+    *length = (size_t)(end - name);
+    return name;
+}
+
 int fs_delete_file(const char *path, struct fs_error *error)
 {
     return unlink(path) == 0 ? 0 : fs_fail(error, errno, "remove", path);

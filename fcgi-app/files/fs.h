@@ -13,6 +13,8 @@
 
 #include "common/name_list.h"
 
+struct stat;
+
 struct fs_error {
     /* Room for PATH_MAX and the rest; a longer path is cut (perhaps not valid UTF-8). */
     char message[4608];
@@ -42,6 +44,16 @@ void fs_write_cancel(struct fs_writer *writer);                        /* frees 
  * -1. Directories, devices, sockets and FIFOs are refused with a reason; *size is what fstat says.
  */
 int fs_open(const char *path, uint64_t *size, struct fs_error *error);
+
+/*
+ * stat(2): follows links, so that a link is what it leads to, and one that leads nowhere is not
+ * there.
+ */
+int fs_stat(const char *path, struct stat *status, struct fs_error *error);
+
+/* The last component of a path, without the slashes behind it; "/" of the root. Borrowed from
+ * `path`. */
+const char *fs_name(const char *path, size_t *length);
 
 /* unlink(2); a directory is refused with "Is a directory". */
 int fs_delete_file(const char *path, struct fs_error *error);

@@ -1,7 +1,7 @@
 /*
- * bind_port and unbind_port: the target file is the binding. link(2) makes it whole or not at all
- * and for one claimer only; nginx reads it for each connection, so there is nothing to tell
- * anybody.
+ * bind_port, unbind_port and port_status: the target file is the binding. link(2) makes it whole or
+ * not at all and for one claimer only; nginx reads it for each connection, so there is nothing to
+ * tell anybody.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static unsigned parse_port(const char *text)
  */
 static int read_target(char port[static PORT_SIZE])
 {
-    cleanup_fd int fd = openat(port_directory, PORT_TARGET_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    cleanup_fd int fd = io_open_regular(port_directory, PORT_TARGET_FILE, O_RDONLY);
     if (fd < 0) {
         return -1;
     }
@@ -197,5 +197,20 @@ static void handle_unbind_port(struct request *request)
     answer_port(request, 200, (const char *[]){"message", "Port binding removed", NULL, NULL});
 }
 
+static void handle_port_status(struct request *request)
+{
+    char port[PORT_SIZE] = "", proxy_port[PORT_SIZE];
+    /* What is not ours leads nowhere, as nothing does. */
+    if (read_target(port) != 0 && errno != ENOENT && errno != EBADMSG && errno != ELOOP) {
+        answer_failure(request, 500, "The binding cannot be read: %s", error_text(errno));
+        return;
+    }
+    (void)snprintf(proxy_port, sizeof(proxy_port), "%u", own_port);
+    answer_port(
+        request, 200,
+        (const char *[]){"port", parse_port(port) == 0 ? "" : port, "proxy_port", proxy_port});
+}
+
+const struct endpoint port_status_endpoint = {"/port_status", METHOD_GET, handle_port_status};
 const struct endpoint bind_port_endpoint = {"/bind_port", METHOD_POST, handle_bind_port};
 const struct endpoint unbind_port_endpoint = {"/unbind_port", METHOD_POST, handle_unbind_port};

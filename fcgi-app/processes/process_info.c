@@ -7,10 +7,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/rfc3339.h"
 #include "common/signal_name.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/endpoints.h"
@@ -32,20 +32,10 @@ struct listing {
     int result; /* of the writer */
 };
 
-#define TIME_SIZE 40
-
-/* RFC 3339 in UTC with nanoseconds, as in the log. Returns `text`. */
-static const char *format_time(uint64_t ns, char text[TIME_SIZE])
+static const char *format_time(uint64_t ns, char text[RFC3339_SIZE])
 {
     const uint64_t second = 1000000000;
-    time_t seconds = (time_t)(ns / second);
-    struct tm utc;
-    char date[sizeof("2025-11-04T12:34:56")] = "";
-    if (gmtime_r(&seconds, &utc) != NULL) {
-        (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
-    }
-    (void)snprintf(text, TIME_SIZE, "%s.%09" PRIu64 "Z", date, ns % second);
-    return text;
+    return rfc3339_format((int64_t)(ns / second), (uint32_t)(ns % second), text);
 }
 
 static int write_text(struct writer *writer, const char *name, const char *text)
@@ -62,7 +52,7 @@ static int write_text(struct writer *writer, const char *name, const char *text)
  */
 static int write_short(struct writer *writer, const struct job *job)
 {
-    char started_at[TIME_SIZE], completed_at[TIME_SIZE];
+    char started_at[RFC3339_SIZE], completed_at[RFC3339_SIZE];
     if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
                       job_status_name(job->status)) < 0 ||
         write_text(writer, "command", job->command) < 0 ||
@@ -78,7 +68,7 @@ static int write_short(struct writer *writer, const struct job *job)
 
 static int write_end(struct writer *writer, const struct job *job)
 {
-    char ended_at[TIME_SIZE];
+    char ended_at[RFC3339_SIZE];
     char signal[SIGNAL_NAME_SIZE];
     if (job->status == JOB_RUNNING) {
         return writer_string(writer, ",\"ended_at\":null,\"exit_code\":null,\"signal\":null,"
@@ -117,7 +107,7 @@ static int write_log(struct writer *writer, const struct job *job)
 
 static int write_job(struct writer *writer, const struct job *job)
 {
-    char started_at[TIME_SIZE];
+    char started_at[RFC3339_SIZE];
     if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
                       job_status_name(job->status)) < 0 ||
         write_text(writer, "command", job->command) < 0 ||

@@ -66,10 +66,10 @@ def make_directory(user=None):
 
 
 POST_ENDPOINTS = (
-    "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir",
+    "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file",
     "/bind_port", "/unbind_port", "/start_process", "/kill_process", "/wait_process", "/write_stdin", "/delete_process",
 )
-GET_ENDPOINTS = ("/list_processes", "/get_process", "/process_logs_streaming")
+GET_ENDPOINTS = ("/list_processes", "/get_process", "/port_status", "/process_logs_streaming")
 API = tuple(("POST", path) for path in POST_ENDPOINTS) + tuple(("GET", path) for path in GET_ENDPOINTS)
 
 

@@ -248,7 +248,7 @@ def test_malformed_file_requests_do_nothing(sandbox, workdir, path, fields):
 
 REQUIRED = {
     "/run": ["cmd"], "/run_streaming": ["cmd"], "/start_process": ["cmd"], "/write_file": ["path"], "/read_file": ["path"],
-    "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/bind_port": ["port"],
+    "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/stat_file": ["path"], "/bind_port": ["port"],
     "/kill_process": ["id"],
 }
 REQUIRED_CASES = [(path, name) for path, names in REQUIRED.items() for name in names]
@@ -336,7 +336,7 @@ def test_half_a_surrogate_pair_in_content(sandbox, workdir, sent):
     ("/run", '{"cmd":"true HALF"}', "cmd"), ("/run_streaming", '{"cmd":"HALF"}', "cmd"), ("/start_process", '{"cmd":"true HALF"}', "cmd"),
     ("/run", '{"cmd":"true","cwd":"/HALF"}', "cwd"), ("/run", '{"cmd":"true","env":{"A":"HALF"}}', "env"),
     ("/run", '{"cmd":"true","env":{"HALF":"a"}}', "env"), *((path, '{"path":"DIR/HALF"}', "path") for path in (
-        "/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir")),
+        "/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file")),
     ("/kill_process", '{"id":"HALF"}', "id"), ("/kill_process", '{"id":"x","signal":"HALF"}', "signal"), ("/bind_port", '{"port":"HALF"}', "port"),
 ])
 def test_half_a_surrogate_pair_elsewhere(sandbox, workdir, path, body, name):
@@ -355,7 +355,7 @@ def test_half_a_surrogate_pair_in_an_unknown_member(sandbox):
         assert sandbox.call("POST", "/run", body).json()["stdout"] == "ok\n"
 
 
-@pytest.mark.parametrize("path", ["/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir"])
+@pytest.mark.parametrize("path", ["/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file"])
 def test_a_nul_in_a_path(sandbox, workdir, path):
     bad_request(sandbox.post(path, path=f"{workdir}\0/x", content="x"))
     bad_request(sandbox.post(path, path=f"{workdir}/x\0", content="x"))

@@ -1,9 +1,10 @@
-"""The six file endpoints."""
+"""The file endpoints."""
 
 import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import threading
@@ -102,15 +103,124 @@ def test_10_megabytes_of_escapes(sandbox, workdir):
     assert answer.json() == {"content": content}
 
 
-def test_reading_bytes_that_are_no_utf8(sandbox, workdir):
-    for octal, text in (("a\\377b", "a\ufffdb"), ("\\303", "\ufffd"), ("\\342\\202\\254", "€"), ("\\000", "\0"), ("\\355\\240\\200", None)):
-        sandbox.shell(f"printf '{octal}' >{workdir}/file")
-        answer = sandbox.post("/read_file", path=f"{workdir}/file")
-        answer.content.decode("utf-8", "strict")
-        content = answer.json()["content"]
-        assert content == text if text is not None else set(content) == {"\ufffd"}
-    sandbox.shell(f"head -c 300000 /dev/urandom >{workdir}/file")
-    json.loads(sandbox.post("/read_file", path=f"{workdir}/file").content.decode("utf-8", "strict"))
+# Bytes, by printf's escapes, and the text that they are; None where they are none.
+BYTES = {
+    "a\\377b": None, "\\303": None, "\\355\\240\\200": None, "\\300\\200": None, "x\\342\\202": None, "\\364\\220\\200\\200": None,
+    "\\342\\202\\254": "€", "\\000": "\0", "\\360\\237\\230\\200x": "😀x", "": "",
+}
+
+
+@pytest.mark.parametrize("octal", BYTES)
+def test_reading_bytes(sandbox, workdir, octal):
+    """What is no UTF-8 comes as base64, which a published client decodes where is_base64 says so. Nothing is lost on the way."""
+    sandbox.shell(f"printf '{octal}' >{workdir}/file")
+    text, data = BYTES[octal], on_disk(sandbox, f"{workdir}/file")
+    encoded = {"content": base64.b64encode(data).decode(), "is_base64": True}
+    assert sandbox.post("/read_file", path=f"{workdir}/file").json() == ({"content": text} if text is not None else encoded)
+    for fields in ({"encoding": "base64"}, {"is_base64": True}, {"encoding": "BASE64", "is_base64": True}):
+        assert sandbox.post("/read_file", path=f"{workdir}/file", **fields).json() == encoded
+    for encoding in ("utf-8", "utf8", "UTF-8"):
+        answer = sandbox.post("/read_file", path=f"{workdir}/file", encoding=encoding)
+        content = json.loads(answer.content.decode("utf-8", "strict"))
+        assert content == {"content": text} if text is not None else set(content["content"]) >= {"\ufffd"}, encoding
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 65534, 65535, 65536, 65537, 131071, 131072, 131073, 300_000])
+def test_base64_both_ways(sandbox, workdir, size):
+    """Of any length, across the pieces in which files are read and bodies decoded."""
+    data = os.urandom(size - 1) + b"\xff"
+    text = base64.b64encode(data).decode()
+    for fields in ({"encoding": "base64"}, {"is_base64": True}):
+        assert sandbox.post("/write_file", path=f"{workdir}/file", content=text, **fields).json() == OK
+        assert on_disk(sandbox, f"{workdir}/file") == data
+        assert sandbox.post("/read_file", path=f"{workdir}/file").json() == {"content": text, "is_base64": True}
+
+
+@pytest.mark.parametrize("size", [65534, 65535, 65536, 65537, 131072, 200_000])
+@pytest.mark.parametrize("character", ["a", "ü", "€", "😀"])
+def test_large_text_is_text(sandbox, workdir, size, character):
+    """Whether a file is text is looked at to its last byte, also where a piece ends within a character."""
+    text = "x" * (size % 7) + character * (size // len(character.encode()))
+    write(sandbox, f"{workdir}/file", text)
+    assert read(sandbox, f"{workdir}/file") == text
+    sandbox.shell(f"printf '\\342\\202' >>{workdir}/file")
+    answer = sandbox.post("/read_file", path=f"{workdir}/file").json()
+    assert answer["is_base64"] is True and base64.b64decode(answer["content"]) == text.encode() + b"\xe2\x82"
+
+
+@pytest.mark.parametrize("content, where", [
+    ("Zg", "ends within"), ("Zg=", "ends within"), ("Zg==Zg==", "character 5"), ("Zh==", "character 3"), ("Zm9v\n", "character 5"), ("Zm-_", "character 3"),
+    ("ü", "character 1"), ("Zm9v" * 20_000 + "!", "character 80001"), ("\0", "character 1"), ("\ud800", "character 1"),
+])
+def test_content_that_is_no_base64(sandbox, workdir, content, where):
+    """It is a 400, and nothing is written, not even where a file is written in place."""
+    write(sandbox, f"{workdir}/file", "old")
+    answer = sandbox.post("/write_file", path=f"{workdir}/file", content=content, encoding="base64")
+    assert answer.status_code == 400 and answer.json()["success"] is False
+    assert answer.json()["error"].startswith("content is not base64: ") and where in answer.json()["error"]
+    assert names(sandbox, workdir) == ["file"] and read(sandbox, f"{workdir}/file") == "old"
+
+
+def test_encodings_that_are_none(sandbox, workdir):
+    for path, fields in (("/read_file", {}), ("/write_file", {"content": "Zm9v"})):
+        for wrong in ({"encoding": "latin-1"}, {"encoding": "base64url"}, {"encoding": "utf-8", "is_base64": True}, {"encoding": "base64", "is_base64": False},
+                      {"encoding": 1}, {"is_base64": "true"}, {"is_base64": 1}):
+            answer = sandbox.post(path, path=f"{workdir}/file", **fields, **wrong)
+            assert answer.status_code == 400 and re.search("encoding|is_base64", answer.json()["error"]), wrong
+    assert names(sandbox, workdir) == []
+    for absent in ({"encoding": None}, {"encoding": ""}, {"is_base64": None}, {"is_base64": False}):
+        assert sandbox.post("/write_file", path=f"{workdir}/file", content="Zm9v", **absent).json() == OK
+        assert read(sandbox, f"{workdir}/file") == "Zm9v"
+    assert sandbox.post("/write_file", path=f"{workdir}/file", encoding="base64").json() == OK
+    assert sandbox.post("/read_file", path=f"{workdir}/file", encoding="base64").json() == {"content": "", "is_base64": True}
+
+
+@pytest.mark.slow
+def test_a_large_file_in_base64(sandbox, workdir):
+    """It passes through in pieces, both ways."""
+    data = os.urandom(1 << 20) * 40
+    body = json.dumps({"path": f"{workdir}/file", "content": base64.b64encode(data).decode(), "encoding": "base64"}).encode()
+    assert sandbox.call("POST", "/write_file", body, timeout=BIG_TIMEOUT).json() == OK
+    assert sandbox.shell(f"sha256sum <{workdir}/file").split()[0] == hashlib.sha256(data).hexdigest()
+    answer = sandbox.call("POST", "/read_file", {"path": f"{workdir}/file"}, timeout=BIG_TIMEOUT).json()
+    assert answer["is_base64"] and base64.b64decode(answer["content"]) == data
+
+
+# ---- what is known of a file ----
+
+
+def stat_of(sandbox, path):
+    answer = sandbox.post("/stat_file", path=path)
+    assert answer.status_code == 200 and list(answer.json()) == ["entry"], answer.text
+    entry = answer.json()["entry"]
+    assert list(entry) == ["name", "is_dir", "size", "mod_time", "mode"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", entry["mod_time"])
+    return entry
+
+
+def test_stat(sandbox, workdir):
+    """The shape that a published client decodes: time and mode are strings, and what is not there is an error."""
+    write(sandbox, f"{workdir}/file", "ü")
+    sandbox.shell(f"cd {workdir} && touch -d '2025-11-04 12:34:56.000000789 UTC' file && mkdir d && chmod 2750 d && ln -s file link && ln -s none dangling && ln -s d to-d")
+    expected = {"name": "file", "is_dir": False, "size": 2, "mod_time": "2025-11-04T12:34:56.000000789Z", "mode": "0644"}
+    assert stat_of(sandbox, f"{workdir}/file") == expected
+    assert stat_of(sandbox, f"{workdir}/link") == {**expected, "name": "link"}
+    for path, name in (("d", "d"), ("d/", "d"), ("d///", "d"), ("d/.", "."), ("to-d", "to-d"), ("", os.path.basename(workdir))):
+        entry = stat_of(sandbox, f"{workdir}/{path}")
+        assert entry["name"] == name and entry["is_dir"] is True, path
+    assert stat_of(sandbox, f"{workdir}/d")["mode"] == "2750"
+    assert stat_of(sandbox, "/")["name"] == "/" and stat_of(sandbox, "//")["is_dir"] is True
+    assert stat_of(sandbox, "/dev/null")["is_dir"] is False
+    for path, word in (("none", "no such file"), ("dangling", "no such file"), ("file/x", "not a directory"), ("file/", "not a directory")):
+        body = refusal(sandbox.post("/stat_file", path=f"{workdir}/{path}"), word)
+        assert list(body) == ["error"]
+    refusal(sandbox.post("/stat_file", path=f"{workdir}/{'n' * 256}"), "name too long")
+
+
+def test_stat_of_any_name_and_size(sandbox, workdir):
+    sandbox.shell(f"cd {workdir} && truncate -s 5000000000 large && : >\"$(printf 'a\\377\\n\"ü')\" && : >{'n' * 255}")
+    assert stat_of(sandbox, f"{workdir}/large")["size"] == 5_000_000_000
+    assert stat_of(sandbox, f"{workdir}/{'n' * 255}")["name"] == "n" * 255
 
 
 def test_overwriting_shorter_and_longer(sandbox, workdir):
@@ -229,7 +339,7 @@ def test_an_upload_that_its_client_cuts_leaves_the_old(sandbox, workdir):
 def test_malformed_content_leaves_the_old(sandbox, workdir):
     """The fault comes last, after megabytes that were good."""
     write(sandbox, f"{workdir}/file", "old")
-    for end in (b'\\ud800"}', b'\xff"}', b'"', b'"} x', b'\\x"}', b'","path":"/x"}'):
+    for end in (b'\\ud8"}', b'\xff"}', b'"', b'"} x', b'\\x"}', b'","path":"/x"}'):
         body = json.dumps({"path": f"{workdir}/file", "content": "x" * 1_000_000}).encode()[:-2] + end
         assert sandbox.call("POST", "/write_file", body).status_code == 400
         assert read(sandbox, f"{workdir}/file") == "old" and names(sandbox, workdir) == ["file"]

@@ -1,4 +1,4 @@
-"""bind_port, unbind_port, and the TCP proxy on PROXY_PORT."""
+"""bind_port, unbind_port, port_status, and the TCP proxy on PROXY_PORT."""
 
 import hashlib
 import socket
@@ -341,3 +341,18 @@ def test_binding_the_api_itself(sandbox, proxy):
         connection.sendall(b"GET /list_processes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 401 ")
     wait_until(lambda: sandbox.get("/health").status_code == 200, "health")
+
+
+def test_the_status(sandbox, proxy):
+    """The shape that a published client decodes: both ports are strings, and the empty one is none."""
+    def status():
+        answer = sandbox.get("/port_status")
+        assert answer.status_code == 200
+        return answer.json()
+
+    assert status() == {"success": True, "port": "", "proxy_port": str(sandbox.proxy_port)}
+    assert sandbox.post("/bind_port", port=8080).json() == bound(8080)
+    assert status() == {"success": True, "port": "8080", "proxy_port": str(sandbox.proxy_port)}
+    assert sandbox.call("HEAD", "/port_status").status_code == 200 and sandbox.post("/port_status").status_code == 405
+    assert sandbox.post("/unbind_port").json() == UNBOUND
+    assert status()["port"] == ""

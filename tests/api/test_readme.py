@@ -56,8 +56,8 @@ def test_there_are_examples():
     assert sum(kind is not None for _, kind, _ in examples()) >= 15
 
 
-ENDPOINTS = ["/health", "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/bind_port",
-             "/unbind_port", "/start_process", "/list_processes", "/get_process", "/wait_process", "/write_stdin", "/kill_process", "/delete_process", "/process_logs_streaming"]
+ENDPOINTS = ["/health", "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file", "/bind_port",
+             "/unbind_port", "/port_status", "/start_process", "/list_processes", "/get_process", "/wait_process", "/write_stdin", "/kill_process", "/delete_process", "/process_logs_streaming"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

@@ -30,7 +30,7 @@ VALUES = (
     "[" * 900 + "]" * 900, "[" * 1500 + "]" * 1500, '{"a":' * 1200 + "1" + "}" * 1200, "undefined", "[1,]", '{"a":1,}', "/* */ 1",
 )
 
-NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "port", "id",
+NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
          "signal", "grace_ms", "data", "eof", "x", "", "\\u0063md")
 
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PRI", "G" * 1000, "G\0T", "")
@@ -38,9 +38,9 @@ METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", 
 POST, GET = "POST", "GET"
 ENDPOINTS = {
     "/run": POST, "/run_streaming": POST, "/write_file": POST, "/read_file": POST, "/delete_file": POST, "/delete_dir": POST,
-    "/make_dir": POST, "/list_dir": POST, "/bind_port": POST, "/unbind_port": POST, "/start_process": POST, "/kill_process": POST,
+    "/make_dir": POST, "/list_dir": POST, "/stat_file": POST, "/bind_port": POST, "/unbind_port": POST, "/start_process": POST, "/kill_process": POST,
     "/wait_process": POST, "/write_stdin": POST, "/delete_process": POST, "/list_processes": GET, "/get_process": GET,
-    "/process_logs_streaming": GET, "/health": GET, "/nothing": GET,
+    "/process_logs_streaming": GET, "/port_status": GET, "/health": GET, "/nothing": GET,
 }
 # Their answers come when something else happens.
 WAITING = ("/wait_process", "/process_logs_streaming", "/run_streaming", "/run")
@@ -107,7 +107,8 @@ def fields_of(rng, world, path):
         "/run": lambda: {**command, **maybe(stdin=content)},
         "/run_streaming": lambda: {**command, **maybe(stdin=content)},
         "/start_process": lambda: {**command, **maybe(stdin=True)},
-        "/write_file": lambda: {"path": world.path(rng), "content": content},
+        "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
+        "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False)},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},

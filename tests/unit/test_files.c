@@ -140,7 +140,8 @@ static void reads_files_without_size(void **state)
     fake_request_clear(&request);
 }
 
-/* Sequences of three bytes, cut by the pieces at each of their places, and one cut at the end. */
+/* Sequences of three bytes, cut by the pieces at each of their places, and one cut at the end,
+ * which is U+FFFD where text is asked for. */
 static void reads_large_files_in_pieces(void **state)
 {
     (void)state;
@@ -151,11 +152,24 @@ static void reads_large_files_in_pieces(void **state)
     }
     (void)mempcpy(at, "\xe2\x82", 2);
     make_file("file", content, whole + 2);
-    struct request request = fake_request("{\"path\":\"file\"}", 15);
+    static const char body[] = "{\"path\":\"file\",\"encoding\":\"utf-8\"}";
+    struct request request = fake_request(body, sizeof(body) - 1);
     read_file_endpoint.handle(&request);
     assert_int_equal(request.answer_length, strlen("{\"content\":\"") + whole + 6 + 2);
     assert_memory_equal(request.answer + strlen("{\"content\":\""), content, whole);
     assert_string_equal(request.answer + strlen("{\"content\":\"") + whole, "\uFFFD\uFFFD\"}");
+    fake_request_clear(&request);
+    request = fake_request("{\"path\":\"file\"}", 15);
+    read_file_endpoint.handle(&request);
+    static const char end[] =
+        "4oKs4oI=\",\"is_base64\":true}"; /* the last whole one, and the cut one */
+    assert_memory_equal(request.answer, "{\"content\":\"4oKs4oKs", 20);
+    assert_string_equal(request.answer + request.answer_length - strlen(end), end);
+    fake_request_clear(&request);
+    make_file("file", content, whole);
+    request = fake_request("{\"path\":\"file\"}", 15);
+    read_file_endpoint.handle(&request);
+    assert_int_equal(request.answer_length, strlen("{\"content\":\"") + whole + 2);
     fake_request_clear(&request);
     free(content);
 }

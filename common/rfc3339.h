@@ -1,0 +1,15 @@
+/*
+ * Times as text.
+ */
+#ifndef COMMON_RFC3339_H
+#define COMMON_RFC3339_H
+
+#include <stdint.h>
+
+#define RFC3339_SIZE 40
+
+/* RFC 3339 in UTC with nine digits of a second, "2025-11-04T12:34:56.123456789Z". Returns `text`.
+ * Thread-safe. */
+const char *rfc3339_format(int64_t seconds, uint32_t nanoseconds, char text[RFC3339_SIZE]);
+
+#endif

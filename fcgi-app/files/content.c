@@ -1,0 +1,342 @@
+/*
+ * The content of files: /write_file and /read_file. It is text where it is UTF-8, otherwise base64:
+ * so what is read is always what is in the file.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/json_text.h"
+#include "common/utf8.h"
+#include "fcgi-app/endpoints.h"
+#include "fcgi-app/files/base64.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/request.h"
+
+#define PIECE_SIZE  (64 << 10) /* of a file being read */
+#define DECODE_SIZE 4096       /* characters of base64 decoded at once */
+
+/* ---- how content is written in JSON ---- */
+
+enum coding {
+    CODING_ANY, /* the client does not say */
+    CODING_TEXT,
+    CODING_BASE64,
+};
+
+#define CODING_MEMBERS                                                                             \
+    {.name = "encoding", .kind = JSON_TEXT},                                                       \
+    {                                                                                              \
+        .name = "is_base64", .kind = JSON_FLAG                                                     \
+    }
+
+/* What the client says of it. 0, or -1 when *fault is what is wrong. */
+static int read_coding(const struct json_body *body, enum coding *coding, const char **fault)
+{
+    const char *name = json_text(body, "encoding");
+    *coding = json_flag(body, "is_base64") ? CODING_BASE64 : CODING_ANY;
+    if (name == NULL) {
+        return 0;
+    }
+    bool is_base64 = strcasecmp(name, "base64") == 0;
+    if (!is_base64 && strcasecmp(name, "utf-8") != 0 && strcasecmp(name, "utf8") != 0) {
+        *fault = "encoding must be utf-8 or base64";
+        return -1;
+    }
+    if (json_is_given(body, "is_base64") && is_base64 != (*coding == CODING_BASE64)) {
+        *fault = "encoding and is_base64 contradict each other";
+        return -1;
+    }
+    *coding = is_base64 ? CODING_BASE64 : CODING_TEXT;
+    return 0;
+}
+
+/* ---- write_file ---- */
+
+struct writing {
+    struct fs_writer *writer; /* NULL: the content is only checked */
+    struct base64_decoder decoder;
+    struct fs_error error;
+};
+
+static int write_piece(void *context, const char *data, size_t length)
+{
+    struct writing *writing = context;
+    return fs_write_data(writing->writer, data, length, &writing->error);
+}
+
+static int write_base64_piece(void *context, const char *data, size_t length)
+{
+    struct writing *writing = context;
+    char decoded[BASE64_DECODED_MAX(DECODE_SIZE)];
+    while (length > 0) {
+        size_t taken = length < DECODE_SIZE ? length : DECODE_SIZE;
+        ssize_t size = base64_decode(&writing->decoder, data, taken, decoded);
+        if (size < 0) {
+            return -1;
+        }
+        if (writing->writer != NULL && write_piece(writing, decoded, (size_t)size) != 0) {
+            return -1;
+        }
+        data += taken;
+        length -= taken;
+    }
+    return 0;
+}
+
+/* Whether the content is base64 to its end, before anything is done with it. If not the request has
+ * been answered. */
+static bool check_base64(struct request *request, const struct json_body *body)
+{
+    struct writing checking = {.writer = NULL};
+    if (json_content(body, "content", write_base64_piece, &checking) != 0) {
+        answer_failure(request, 400, "content is not base64: character %llu has no place there",
+                       (unsigned long long)checking.decoder.taken + 1);
+        return false;
+    }
+    if (base64_decode_end(&checking.decoder) != 0) {
+        answer_failure(request, 400, "content is not base64: it ends within a group of four");
+        return false;
+    }
+    return true;
+}
+
+static void write_content(struct request *request, const struct json_body *body, bool is_base64)
+{
+    struct writing writing = {.writer = NULL};
+    writing.writer = fs_write_begin(json_text(body, "path"), &writing.error);
+    if (writing.writer == NULL) {
+        answer_failure(request, 200, "%s", writing.error.message);
+        return;
+    }
+    if (json_content(body, "content", is_base64 ? write_base64_piece : write_piece, &writing) !=
+        0) {
+        fs_write_cancel(writing.writer);
+        answer_failure(request, 200, "%s", writing.error.message);
+        return;
+    }
+    if (fs_write_commit(writing.writer, &writing.error) != 0) {
+        answer_failure(request, 200, "%s", writing.error.message);
+        return;
+    }
+    answer_success(request);
+}
+
+static void handle_write_file(struct request *request)
+{
+    static const struct json_member members[] = {
+        {.name = "path", .kind = JSON_TEXT, .required = true},
+        {.name = "content", .kind = JSON_CONTENT}, /* without it the file is empty */
+        CODING_MEMBERS,
+    };
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, members, sizeof(members) / sizeof(members[0]), JSON_ANSWER_FAILURE);
+    if (body == NULL) {
+        return;
+    }
+    enum coding coding;
+    const char *fault;
+    if (read_coding(body, &coding, &fault) != 0) {
+        answer_failure(request, 400, "%s", fault);
+        return;
+    }
+    bool is_base64 = coding == CODING_BASE64;
+    if (!is_base64 || check_base64(request, body)) {
+        write_content(request, body, is_base64);
+    }
+}
+
+const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file};
+
+/* ---- read_file ---- */
+
+/* A file on its way into an answer. */
+struct reading {
+    int fd;
+    bool has_size;
+    uint64_t left; /* bytes still to be read at most */
+    bool begun;    /* a piece was read already */
+    /* Bytes in `input`: at the beginning, what the last piece left over. */
+    size_t held;
+    size_t room;
+    char *input;  /* room bytes */
+    char *output; /* JSON_ESCAPED_MAX(room) bytes: as base64 it is less */
+};
+
+/*
+ * A regular file is read up to the size that it had when it was opened: one that grows all the time
+ * must not become an answer without end. A file of size 0 may be one of /proc, which has no size.
+ */
+static int reading_init(struct reading *reading, int fd, uint64_t size)
+{
+    *reading =
+        (struct reading){.fd = fd, .has_size = size > 0, .left = size == 0 ? UINT64_MAX : size};
+    reading->room = size == 0 || size > PIECE_SIZE ? PIECE_SIZE : (size_t)size;
+    reading->input = malloc(reading->room);
+    reading->output = malloc(JSON_ESCAPED_MAX(reading->room));
+    return reading->input == NULL || reading->output == NULL ? -1 : 0;
+}
+
+static void reading_clear(struct reading *reading)
+{
+    free(reading->input);
+    free(reading->output);
+}
+
+/* Reads the next piece into `input`. 1; 0 when that was the last one; -1 with errno. */
+static int read_piece(struct reading *reading)
+{
+    size_t wanted = reading->room - reading->held;
+    wanted = wanted > reading->left ? (size_t)reading->left : wanted;
+    ssize_t got = io_read_some(reading->fd, reading->input + reading->held, wanted);
+    if (got < 0) {
+        /* /proc/kmsg and its like would wait for more: what they had is all there is now */
+        return reading->begun && errno == EAGAIN ? 0 : -1;
+    }
+    reading->begun = true;
+    reading->held += (size_t)got;
+    reading->left -= (uint64_t)got;
+    return got > 0 && reading->left > 0;
+}
+
+/* Whether the bytes begin with valid UTF-8 up to *length, which becomes what of a sequence is left
+ * at their end. */
+static bool is_text_so_far(const char *data, size_t *length)
+{
+    size_t valid = utf8_valid_length(data, *length);
+    *length -= valid;
+    return *length == 0 ||
+           utf8_sequence((const unsigned char *)data + valid, *length) == UTF8_UNFINISHED;
+}
+
+/*
+ * Whether the file is UTF-8, when its first piece lies in `input`; `more` is what read_piece()
+ * returned. The rest is read beside the stream of pieces, by its offset. What has no size may give
+ * its bytes only once, and is judged by its first piece. 1, 0, or -1 with errno.
+ */
+static int is_text(struct reading *reading, int more)
+{
+    size_t length = reading->held;
+    if (!is_text_so_far(reading->input, &length)) {
+        return 0;
+    }
+    if (more == 0 || !reading->has_size) {
+        return more != 0 || length == 0;
+    }
+    char *piece = reading->output; /* which is not used yet */
+    memcpy(piece, reading->input + reading->held - length, length);
+    off_t offset = (off_t)reading->held;
+    for (uint64_t left = reading->left; left > 0;) {
+        size_t wanted = reading->room < left ? reading->room : (size_t)left;
+        ssize_t got = io_read_at(reading->fd, piece + length, wanted, offset);
+        if (got <= 0) {
+            return got < 0 ? -1 : length == 0; /* it has become shorter meanwhile */
+        }
+        offset += got;
+        left -= (uint64_t)got;
+        size_t total = length + (size_t)got;
+        length = total;
+        if (!is_text_so_far(piece, &length)) {
+            return 0;
+        }
+        memmove(piece, piece + total - length, length);
+    }
+    return length == 0;
+}
+
+/* Writes the piece in `input` as part of a JSON string. 0 or -1. */
+static int write_piece_of_answer(struct request *request, struct reading *reading, bool is_base64,
+                                 bool last)
+{
+    size_t consumed, length;
+    if (is_base64) {
+        consumed = last ? reading->held : reading->held - reading->held % 3;
+        length = base64_encode(reading->input, consumed, reading->output);
+    } else {
+        length = json_escape(reading->output, reading->input, reading->held, last, &consumed);
+    }
+    reading->held -= consumed;
+    memmove(reading->input, reading->input + consumed, reading->held);
+    return request_write(request, reading->output, length);
+}
+
+static int write_string(struct request *request, const char *text)
+{
+    return request_write(request, text, strlen(text));
+}
+
+/* Answers with the file, of which the first piece lies in `input`. */
+static void answer_content(struct request *request, struct reading *reading, bool is_base64,
+                           int more)
+{
+    if (request_begin(request, 200, "application/json", NULL) != 0 ||
+        write_string(request, "{\"content\":\"") != 0) {
+        return;
+    }
+    while (write_piece_of_answer(request, reading, is_base64, more == 0) == 0) {
+        if (more == 0) {
+            (void)write_string(request, is_base64 ? "\",\"is_base64\":true}" : "\"}");
+            return;
+        }
+        more = read_piece(reading);
+        if (more < 0) {
+            request_abort(request);
+            return;
+        }
+    }
+}
+
+/* Reads what must be known before the answer begins, so that the client gets to know why it cannot
+ * be read. What read_piece() returned, or -1 with errno. */
+static int begin_reading(struct reading *reading, int fd, uint64_t size, enum coding *coding)
+{
+    int more = reading_init(reading, fd, size) == 0 ? read_piece(reading) : -1;
+    if (more < 0 || *coding != CODING_ANY) {
+        return more;
+    }
+    int text = is_text(reading, more);
+    *coding = text > 0 ? CODING_TEXT : CODING_BASE64;
+    return text < 0 ? -1 : more;
+}
+
+static void handle_read_file(struct request *request)
+{
+    static const struct json_member members[] = {
+        {.name = "path", .kind = JSON_TEXT, .required = true},
+        CODING_MEMBERS,
+    };
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, members, sizeof(members) / sizeof(members[0]), 0);
+    if (body == NULL) {
+        return;
+    }
+    enum coding coding;
+    const char *fault;
+    if (read_coding(body, &coding, &fault) != 0) {
+        answer_error(request, 400, "%s", fault);
+        return;
+    }
+    const char *path = json_text(body, "path");
+    struct fs_error error;
+    uint64_t size;
+    cleanup_fd int fd = fs_open(path, &size, &error);
+    if (fd < 0) {
+        answer_error(request, 200, "%s", error.message);
+        return;
+    }
+    cleanup_(reading_clear) struct reading reading;
+    int more = begin_reading(&reading, fd, size, &coding);
+    if (more < 0) {
+        (void)fs_fail(&error, errno, "read", path);
+        answer_error(request, 200, "%s", error.message);
+        return;
+    }
+    answer_content(request, &reading, coding == CODING_BASE64, more);
+}
+
+const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file};
