@@ -16,9 +16,11 @@ static void write_expression(FILE *out, const char *origin)
     }
 }
 
-/* What Access-Control-Allow-Origin is, by the sandbox's name and the header Origin. */
+/* What Access-Control-Allow-Origin is, by the sandbox's name and the header Origin. Most requests
+ * have none, and a key that is no expression is found first. */
 static void write_allowed(FILE *out, const char *name, const struct cors_origins *origins)
 {
+    (void)fprintf(out, "\"%s \" \"\";\n", name);
     if (origins->any) {
         (void)fprintf(out, "\"~^%s .\" \"*\";\n", name);
     }
