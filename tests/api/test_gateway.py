@@ -323,7 +323,7 @@ def test_streams_are_not_buffered(gateway, two, tmp_path):
     commands = "; ".join(f"sh -c '{wait}' {number} {tmp_path}; echo line {number}" for number in range(5))
     tmp_path.chmod(0o777)
     with open_stream(gateway, two[0].secret, "/run_streaming", {"cmd": commands}) as stream:
-        assert stream.status == 200
+        assert stream.status == 200 and stream.headers["X-Accel-Buffering"] == "no"  # for an nginx before the gateway
         for number in range(5):
             (tmp_path / str(number)).touch()
             assert stream.next() == ("output", {"stream": "stdout", "data": f"line {number}"})
