@@ -132,8 +132,8 @@ $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
 $(BUILD)/tests/unit/test_remover: LDFLAGS += -Wl,--wrap=tree_remove
-# Another user acts between these calls.
-$(BUILD)/tests/unit/test_fs: LDFLAGS += -Wl,--wrap=mkdir,--wrap=mkdirat,--wrap=open,--wrap=stat
+# Another user acts between these calls, or the kernel refuses them.
+$(BUILD)/tests/unit/test_fs: LDFLAGS += -Wl,--wrap=fallocate,--wrap=mkdir,--wrap=mkdirat,--wrap=open,--wrap=stat
 # The fallbacks for file systems without O_TMPFILE are tried where it works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat

@@ -24,12 +24,15 @@ struct fs_error {
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path);
 
 /*
- * Writing a file so that its old content stays until all of the new is there: a temporary file
- * beside the target (symbolic links followed), then rename. The mode of a file that is there is
- * kept (and its owner, where that is allowed), a new one gets 0644. A file that may
- * not be written is refused, though it could be replaced. What is no regular file (a device, a FIFO
- * with a reader) and what cannot be replaced by rename (a bind mount, a directory where nothing may
- * be created) is written in place. Never blocks on a FIFO.
+ * Writing a file so that its old content stays until all of the new is there. Whether it may be
+ * written is for open(2) to say, as for a shell's `>`: the kernel follows the links. What is there
+ * keeps its owner, group, mode, access control list and extended attributes; a new file gets 0644.
+ *
+ * The content goes to a temporary file beside the target, then rename. Where a new file cannot be
+ * all that the old one is (another's file, one with several names, a set-user-ID file, a bind
+ * mount, a directory where nothing may be made) the content is copied over the old once it is all
+ * there and the disk has room for it; the kernel then clears what it clears after any write. Only a
+ * device or a FIFO is written at once. Never blocks on a FIFO.
  */
 struct fs_writer;
 struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);

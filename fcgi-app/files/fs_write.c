@@ -1,37 +1,41 @@
 /*
  * Writing a file as a whole: into a temporary file beside it, which takes its name when all is
- * there. Nothing is synced: a crash of the server never shows half a file, a power cut is the file
+ * there. Where that would change more than the content, the whole content is copied over the old.
+ * Nothing is synced: a crash of the server never shows half a file, a power cut is the file
  * system's matter.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "common/logger.h"
+#include "common/spool.h"
 #include "fcgi-app/files/fs.h"
-#include "fcgi-app/files/fs_path.h"
+#include "fcgi-app/files/fs_attributes.h"
+#include "fcgi-app/files/fs_target.h"
+#include "fcgi-app/http/spools.h"
 
-#define LINKS_MAX     40   /* as the kernel's own limit */
-#define FIFO_PATIENCE 1000 /* ms that a FIFO's reader may take to make room */
+#define FIFO_PATIENCE 1000       /* ms that a FIFO's reader may take to make room */
+#define SPOOL_MEMORY  (64 << 10) /* of content that waits for the end, elsewhere than beside */
+#define PIECE_SIZE    (64 << 10) /* of content on its way over the old */
 
+/* The content goes to the target's stream, a temporary file beside the target, or a spool. */
 struct fs_writer {
     char *path; /* as the client named it, for messages */
-    struct fs_place place;
-    bool exists; /* something is there already: `status` */
-    struct stat status;
-    int fd;
-    bool in_place;      /* `fd` is the target itself, not a temporary file */
-    char temporary[40]; /* the temporary file's name; "" while it has none */
+    struct fs_target target;
+    int fd;              /* the temporary file; -1: none */
+    char temporary[40];  /* its name; "" while it has none */
+    struct spool *spool; /* where no file can be made beside the target */
+    bool written;
 };
 
 static void writer_free(struct fs_writer *writer)
@@ -40,10 +44,11 @@ static void writer_free(struct fs_writer *writer)
         return;
     }
     if (writer->temporary[0] != '\0') {
-        (void)unlinkat(writer->place.directory, writer->temporary, 0);
+        (void)unlinkat(writer->target.place.directory, writer->temporary, 0);
     }
     close_fd(&writer->fd);
-    fs_place_clear(&writer->place);
+    spool_free(writer->spool);
+    fs_target_clear(&writer->target, !writer->written);
     free(writer->path);
     free(writer);
 }
@@ -56,78 +61,6 @@ static void writer_freep(struct fs_writer **writer)
 void fs_write_cancel(struct fs_writer *writer)
 {
     writer_free(writer);
-}
-
-/* ---- where the content goes ---- */
-
-/* What the symbolic link `path` points to, seen from where `path` is seen. NULL with errno; EINVAL:
- * no link. */
-static char *follow(const char *path)
-{
-    char target[PATH_MAX];
-    ssize_t length = readlink(path, target, sizeof(target));
-    if (length < 0) {
-        return NULL;
-    }
-    if (length == (ssize_t)sizeof(target)) {
-        errno = ENAMETOOLONG;
-        return NULL;
-    }
-    target[length] = '\0';
-    const char *slash = strrchr(path, '/');
-    int directory = target[0] == '/' || slash == NULL ? 0 : (int)(slash - path) + 1;
-    char *joined;
-    return asprintf(&joined, "%.*s%s", directory, path, target) < 0 ? NULL : joined;
-}
-
-/* The path behind all symbolic links at the end of `path`, which need not exist. NULL with errno.
- */
-static char *follow_all(const char *path)
-{
-    cleanup_free char *current = strdup(path);
-    for (int links = 0; current != NULL; links++) {
-        char *next = follow(current);
-        if (next == NULL) {
-            /* no link, or nothing there: whoever opens it will see */
-            return errno == EINVAL || errno == ENOENT ? steal_pointer(current) : NULL;
-        }
-        free(current);
-        current = next;
-        if (links == LINKS_MAX) {
-            errno = ELOOP;
-            return NULL;
-        }
-    }
-    return NULL;
-}
-
-/* Finds what is to be written: writer->place, ->exists and ->status. 0 or -1 with errno. */
-static int locate(struct fs_writer *writer)
-{
-    cleanup_free char *path = follow_all(writer->path);
-    if (path == NULL) {
-        return -1;
-    }
-    size_t length = strlen(path);
-    if (length > 0 && path[length - 1] == '/') {
-        errno = stat(path, &writer->status) == 0 || errno == ENOENT ? EISDIR : errno;
-        return -1;
-    }
-    if (fs_place_open(&writer->place, path) != 0) {
-        errno = errno == EINVAL ? EISDIR : errno; /* . or .. */
-        return -1;
-    }
-    if (fstatat(writer->place.directory, writer->place.name, &writer->status,
-                AT_SYMLINK_NOFOLLOW) == 0) {
-        writer->exists = true;
-    } else if (errno != ENOENT) {
-        return -1;
-    }
-    if (writer->exists && S_ISDIR(writer->status.st_mode)) {
-        errno = EISDIR;
-        return -1;
-    }
-    return 0;
 }
 
 /* ---- opening ---- */
@@ -147,7 +80,7 @@ static int random_name(char *name, size_t size)
 static int open_temporary(struct fs_writer *writer)
 {
     char name[sizeof(writer->temporary)];
-    int directory = writer->place.directory;
+    int directory = writer->target.place.directory;
     writer->fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (writer->fd >= 0) {
         return 0;
@@ -172,42 +105,37 @@ static int name_temporary(struct fs_writer *writer)
     }
     (void)snprintf(unnamed, sizeof(unnamed), "/proc/self/fd/%d", writer->fd);
     if (random_name(name, sizeof(name)) != 0 ||
-        linkat(AT_FDCWD, unnamed, writer->place.directory, name, AT_SYMLINK_FOLLOW) != 0) {
+        linkat(AT_FDCWD, unnamed, writer->target.place.directory, name, AT_SYMLINK_FOLLOW) != 0) {
         return -1;
     }
     memcpy(writer->temporary, name, sizeof(name));
     return 0;
 }
 
-/* Opens what is there, to be written in place. Non-blocking: a FIFO without a reader is refused. */
-static int open_in_place(const struct fs_writer *writer, int flags)
+/* Whether a failure says nothing about the place, so that another one would not do either. */
+static bool is_shortage(int number)
 {
-    return openat(writer->place.directory, writer->place.name,
-                  O_WRONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC | flags);
+    return number == ENOSPC || number == EDQUOT || number == ENOMEM || number == EMFILE ||
+           number == ENFILE || number == EIO;
 }
 
-/* Whether a failure says that a file cannot be made or replaced here, though it may be writable. */
-static bool is_irreplaceable(int number)
+/* Makes a place for the content. 0 or -1 with errno. */
+static int open_content(struct fs_writer *writer)
 {
-    return number == EACCES || number == EPERM || number == EROFS || number == EBUSY;
-}
-
-static int open_target(struct fs_writer *writer)
-{
-    writer->in_place = writer->exists && !S_ISREG(writer->status.st_mode);
-    if (writer->in_place) {
-        writer->fd = open_in_place(writer, 0);
-        return writer->fd < 0 ? -1 : 0;
+    if (writer->target.stream >= 0) {
+        return 0;
     }
-    if (writer->exists &&
-        faccessat(writer->place.directory, writer->place.name, W_OK, AT_EACCESS) != 0) {
-        return -1;
+    if (writer->target.place.directory >= 0) {
+        if (open_temporary(writer) == 0) {
+            return 0;
+        }
+        if (writer->target.file < 0 || is_shortage(errno)) {
+            return -1;
+        }
     }
-    if (open_temporary(writer) != 0 && writer->exists && is_irreplaceable(errno)) {
-        writer->in_place = true;
-        writer->fd = open_in_place(writer, O_TRUNC);
-    }
-    return writer->fd < 0 ? -1 : 0;
+    /* the file may be written, its directory not; a file of the kernel; a removed one */
+    writer->spool = spool_new(spools_directory(), SPOOL_MEMORY, 0);
+    return writer->spool == NULL ? -1 : 0;
 }
 
 struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
@@ -215,14 +143,14 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
     cleanup_(writer_freep) struct fs_writer *writer = calloc(1, sizeof(*writer));
     if (writer != NULL) {
         writer->fd = -1;
-        writer->place.directory = -1;
+        writer->target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
         writer->path = strdup(path);
     }
     if (writer == NULL || writer->path == NULL) {
         (void)fs_fail(error, ENOMEM, "open", path);
         return NULL;
     }
-    if (locate(writer) != 0 || open_target(writer) != 0) {
+    if (fs_target_open(&writer->target, path) != 0 || open_content(writer) != 0) {
         (void)fs_fail(error, errno, "open", path);
         return NULL;
     }
@@ -242,55 +170,33 @@ static int wait_writable(int fd)
     return ready > 0 || (ready < 0 && errno == EINTR) ? 0 : -1;
 }
 
-int fs_write_data(struct fs_writer *writer, const char *data, size_t length, struct fs_error *error)
+/* write(2) of all, also to a stream that takes its time. 0 or -1 with errno. */
+static int write_all(int fd, const char *data, size_t length)
 {
     while (length > 0) {
-        ssize_t written = write(writer->fd, data, length);
+        ssize_t written = write(fd, data, length);
         if (written > 0) {
             data += written;
             length -= (size_t)written;
         } else if (written == 0) {
-            return fs_fail(error, EIO, "write", writer->path);
-        } else if (errno != EINTR && (errno != EAGAIN || wait_writable(writer->fd) != 0)) {
-            return fs_fail(error, errno, "write", writer->path);
+            errno = EIO;
+            return -1;
+        } else if (errno != EINTR && (errno != EAGAIN || wait_writable(fd) != 0)) {
+            return -1;
         }
     }
     return 0;
 }
 
-/* ---- the end ---- */
-
-/* Gives the temporary file the owner and the mode of what it replaces; a new one has 0644. */
-static int take_attributes(const struct fs_writer *writer)
+int fs_write_data(struct fs_writer *writer, const char *data, size_t length, struct fs_error *error)
 {
-    mode_t mode = writer->status.st_mode & 07777;
-    if (!writer->exists) {
-        return fchmod(writer->fd, 0644);
-    }
-    if (fchown(writer->fd, writer->status.st_uid, writer->status.st_gid) != 0) {
-        mode &= 0777; /* set-user-ID is for the owner that it was given by */
-    }
-    return fchmod(writer->fd, mode);
+    int fd = writer->target.stream >= 0 ? writer->target.stream : writer->fd;
+    int result = writer->spool != NULL ? spool_write(writer->spool, data, length)
+                                       : write_all(fd, data, length);
+    return result == 0 ? 0 : fs_fail(error, errno, "write", writer->path);
 }
 
-/* Copies the temporary file over the content of a target that cannot be replaced. */
-static int copy_in_place(const struct fs_writer *writer)
-{
-    cleanup_fd int target = open_in_place(writer, O_TRUNC);
-    off_t offset = 0;
-    if (target < 0) {
-        return -1;
-    }
-    for (;;) {
-        ssize_t copied = sendfile(target, writer->fd, &offset, 1 << 20);
-        if (copied == 0) { /* the end of the temporary file */
-            return close(steal_fd(&target));
-        }
-        if (copied < 0 && errno != EINTR) {
-            return -1;
-        }
-    }
-}
+/* ---- the end: a new file, or one in the place of the old ---- */
 
 /* Where a write is only found to have failed at close(2), as on NFS, any close tells. */
 static int flush(const struct fs_writer *writer)
@@ -299,24 +205,147 @@ static int flush(const struct fs_writer *writer)
     return copy < 0 ? -1 : close(copy);
 }
 
-static int replace(struct fs_writer *writer)
+/* Gives the temporary file the name of the target. 0 or -1 with errno. */
+static int take_place(struct fs_writer *writer)
 {
-    int directory = writer->place.directory;
-    if (take_attributes(writer) != 0 || flush(writer) != 0) {
+    const struct fs_place *place = &writer->target.place;
+    if (flush(writer) != 0 || name_temporary(writer) != 0 ||
+        renameat(place->directory, writer->temporary, place->directory, place->name) != 0) {
         return -1;
     }
-    if (name_temporary(writer) == 0 &&
-        renameat(directory, writer->temporary, directory, writer->place.name) == 0) {
-        writer->temporary[0] = '\0'; /* it is the target now */
-        return 0;
+    writer->temporary[0] = '\0'; /* it is the target now */
+    return 0;
+}
+
+static bool can_replace(const struct fs_writer *writer)
+{
+    return writer->fd >= 0 && fs_attributes_copy(writer->target.file, writer->fd) == 0 &&
+           fs_target_flags(writer->fd) == writer->target.flags;
+}
+
+/* ---- the end: over the content of the old ---- */
+
+/* The size of the content, or -1 with errno. */
+static off_t content_size(const struct fs_writer *writer)
+{
+    struct stat status;
+    if (writer->spool != NULL) {
+        return (off_t)spool_size(writer->spool);
     }
-    /* another's file in a sticky directory, a bind mount */
-    return writer->exists && is_irreplaceable(errno) ? copy_in_place(writer) : -1;
+    return fstat(writer->fd, &status) != 0 ? -1 : status.st_size;
+}
+
+static ssize_t content_read(const struct fs_writer *writer, off_t offset, char *data, size_t length)
+{
+    ssize_t got;
+    if (writer->spool != NULL) {
+        return spool_read(writer->spool, (uint64_t)offset, data, length);
+    }
+    do {
+        got = pread(writer->fd, data, length, offset);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/*
+ * Makes sure that the disk has room for `size` bytes in the file, so that the old content is not
+ * lost to a full disk. A file system that cannot say so leaves it to the writing. 0 or -1 with
+ * errno.
+ */
+static int reserve(int fd, off_t size)
+{
+    int result = 0;
+    if (size > 0) {
+        do { /* the size stays: a failure half-way leaves no zeros at the end */
+            result = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+        } while (result != 0 && errno == EINTR);
+    }
+    return result != 0 && (is_shortage(errno) || errno == EFBIG) ? -1 : 0;
+}
+
+/* Copies the content from `begin` to `end` to the same place in the file. 0 or -1 with errno. */
+static int copy_part(const struct fs_writer *writer, int fd, off_t begin, off_t end)
+{
+    cleanup_free char *piece = malloc(PIECE_SIZE);
+    if (piece == NULL || lseek(fd, begin, SEEK_SET) < 0) {
+        return -1;
+    }
+    while (begin < end) {
+        size_t wanted = end - begin < PIECE_SIZE ? (size_t)(end - begin) : PIECE_SIZE;
+        ssize_t got = content_read(writer, begin, piece, wanted);
+        if (got <= 0) {
+            errno = got == 0 ? EIO : errno;
+            return -1;
+        }
+        if (write_all(fd, piece, (size_t)got) != 0) {
+            return -1;
+        }
+        begin += got;
+    }
+    return 0;
+}
+
+/* Gives back what a file was to grow by, reserved or written; errno stays. */
+static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
+{
+    int number = errno;
+    if (ftruncate(fd, size) != 0) {
+        log_at(LOG_WARNING, "%s is too long after a write that failed: %m", writer->path);
+    }
+    errno = number;
+}
+
+/*
+ * Copies the content over that of the file, which is the same file then, with whatever it has. What
+ * the file grows by comes first: until that is there a failure leaves the old content.
+ */
+static int overwrite(const struct fs_writer *writer)
+{
+    struct stat status;
+    off_t size = content_size(writer);
+    cleanup_fd int fd = fs_target_open_file(&writer->target);
+    if (size < 0 || fd < 0 || fstat(fd, &status) != 0) {
+        return -1;
+    }
+    off_t old = status.st_size;
+    if (reserve(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
+        shrink_back(writer, fd, old);
+        return -1;
+    }
+    off_t rest = size < old ? size : old;
+    if ((rest > 0 && copy_part(writer, fd, 0, rest) != 0) || ftruncate(fd, size) != 0) {
+        return -1;
+    }
+    return close(steal_fd(&fd));
+}
+
+static int finish(struct fs_writer *writer)
+{
+    struct fs_target *target = &writer->target;
+    if (target->stream >= 0) {
+        return close(steal_fd(&target->stream));
+    }
+    if (target->file < 0) {
+        return fchmod(writer->fd, 0644) != 0 ? -1 : take_place(writer);
+    }
+    if (can_replace(writer)) {
+        if (take_place(writer) == 0) {
+            return 0;
+        }
+        if (is_shortage(errno)) {
+            return -1;
+        }
+        /* a mount, or another's file in a sticky directory */
+    }
+    return overwrite(writer);
 }
 
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error)
 {
     cleanup_(writer_freep) struct fs_writer *own = writer;
-    int result = own->in_place ? close(steal_fd(&own->fd)) : replace(own);
-    return result == 0 ? 0 : fs_fail(error, errno, "write", own->path);
+    if (finish(own) != 0) {
+        return fs_fail(error, errno, "write", own->path);
+    }
+    own->written = true;
+    return 0;
 }

@@ -305,6 +305,77 @@ def test_write_through_symbolic_links(sandbox, workdir):
     assert names(sandbox, f"{workdir}/real") == ["new", "target"]
 
 
+def python(sandbox, workdir, script):
+    """What a Python script prints that runs in `workdir`, where the server is."""
+    result = sandbox.run('/usr/bin/python3 -c "$SCRIPT"', cwd=workdir, env={"SCRIPT": script})
+    assert result["code"] == 0, result["stderr"]
+    return result["stdout"].splitlines()
+
+
+ACCESS_LIST = """
+import os, struct
+# user::rw- user:12345:rw- group::--- mask::rw- other::---
+LIST = struct.pack("<I" + "HHI" * 5, 2, 1, 6, 0xffffffff, 2, 6, 12345, 4, 0, 0xffffffff, 16, 6, 0xffffffff, 32, 0, 0xffffffff)
+"""
+
+
+def test_write_keeps_lists_and_attributes(sandbox, workdir):
+    """A POSIX ACL, without which its mask would become the group's rights, and extended attributes."""
+    python(sandbox, workdir, ACCESS_LIST + """
+open("file", "w").write("old"); os.chmod("file", 0o600)
+open("kept", "w")
+for name, value in (("system.posix_acl_access", LIST), ("user.note", b"kept")):
+    try: os.setxattr("file", name, value); open("kept", "a").write(name + "\\n")
+    except OSError: pass
+""")
+    before = mode(sandbox, f"{workdir}/file")
+    write(sandbox, f"{workdir}/file", "new")
+    python(sandbox, workdir, ACCESS_LIST + """
+for name in open("kept").read().split():
+    assert os.getxattr("file", name) == {"system.posix_acl_access": LIST, "user.note": b"kept"}[name], name
+""")
+    assert mode(sandbox, f"{workdir}/file") == before and read(sandbox, f"{workdir}/file") == "new"
+
+
+def test_write_to_a_file_of_several_names(sandbox, workdir):
+    """All of them have the new content, as after a shell's redirection."""
+    sandbox.shell(f"cd {workdir} && echo old >one && ln one two")
+    for path, content in (("one", "longer " * 50_000), ("two", "short"), ("one", "")):
+        write(sandbox, f"{workdir}/{path}", content)
+        assert read(sandbox, f"{workdir}/one") == read(sandbox, f"{workdir}/two") == content
+    assert sandbox.shell(f"stat -c %h {workdir}/one") == "2\n" and names(sandbox, workdir) == ["one", "two"]
+
+
+@pytest.mark.host
+@pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
+def test_write_to_a_mounted_file(tmp_path):
+    """As /etc/hosts of a container is: it cannot be replaced."""
+    for name in ("mounted", "source"):
+        (tmp_path / name).write_text("old " * 1000)
+        (tmp_path / name).chmod(0o666)
+    tmp_path.chmod(0o777)
+    mount = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount", "sh", "-c",
+             'mount --bind "$1/source" "$1/mounted"; shift; exec "$@"', "sh", str(tmp_path)]
+    with Server(prefix=mount) as server:
+        for content in ("new", "longer " * 20_000, ""):
+            write(server, f"{tmp_path}/mounted", content)
+            assert (tmp_path / "source").read_text() == content and read(server, f"{tmp_path}/mounted") == content
+        assert (tmp_path / "mounted").read_text() == "old " * 1000 and names(server, str(tmp_path)) == ["mounted", "source"]
+
+
+@pytest.mark.host
+@pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
+def test_a_disk_without_room_for_a_copy_leaves_the_old(tmp_path):
+    """What is written over the old content is written when the disk has room for all of it."""
+    with Server(prefix=with_a_small_disk(str(tmp_path))) as server:
+        write(server, f"{tmp_path}/one", "old" * 100_000)
+        server.shell(f"ln {tmp_path}/one {tmp_path}/two")
+        refusal(server.post("/write_file", path=f"{tmp_path}/one", content="new!" * 150_000), "no space left")
+        assert read(server, f"{tmp_path}/two") == "old" * 100_000
+        write(server, f"{tmp_path}/one", "new!" * 100_000)
+        assert read(server, f"{tmp_path}/two") == "new!" * 100_000 and names(server, str(tmp_path)) == ["one", "two"]
+
+
 def test_readers_see_the_old_or_the_new_never_half(sandbox, workdir):
     path = f"{workdir}/file"
     write(sandbox, path, "a" * 2_000_000)

@@ -315,6 +315,51 @@ def test_what_is_made_is_the_users(box, directory, tmpfile):
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def test_write_leaves_owner_and_group(box, directory):
+    """A file of root's that the user's group may write stays root's, as a shell's redirection leaves it."""
+    gid = user_ids(box.settings["SANDBOX_USER"])[1]
+    files = [pathlib.Path(directory, name) for name in ("written", "redirected")]
+    for file in files:
+        file.write_text("old " * 1000)
+        os.chown(file, 0, gid)
+        file.chmod(0o660)
+    for content in ("new", "longer " * 20_000, ""):
+        assert box.post("/write_file", path=str(files[0]), content=content).json() == {"success": True}
+        box.shell(f"printf %s \"$CONTENT\" >{files[1]}", env={"CONTENT": content[:1000]})
+        assert files[0].read_text() == content
+        assert [(owner(file), stat.S_IMODE(file.stat().st_mode)) for file in files] == [((0, gid), 0o660)] * 2
+    assert sorted(os.listdir(directory)) == ["redirected", "written"]
+
+
+def test_write_takes_rights_from_a_program_that_changes(box, directory):
+    """Set-user-ID and capabilities do not outlive a write, also where root gave them."""
+    uid, gid = user_ids(box.settings["SANDBOX_USER"])
+    file = pathlib.Path(directory, "program")
+    file.write_text("old")
+    os.chown(file, uid, gid)
+    file.chmod(0o6755)
+    assert box.post("/write_file", path=str(file), content="new").json() == {"success": True}
+    assert (file.read_text(), owner(file), stat.S_IMODE(file.stat().st_mode)) == ("new", (uid, gid), 0o755)
+
+
+def test_write_where_nothing_may_be_made(box):
+    """A file of a directory that is closed to the user: all of its content is there before it is changed."""
+    gid = user_ids(box.settings["SANDBOX_USER"])[1]
+    top = pathlib.Path(make_directory("root"))
+    try:
+        top.chmod(0o755)
+        (top / "file").write_text("old " * 100_000)
+        os.chown(top / "file", 0, gid)
+        (top / "file").chmod(0o664)
+        body = json.dumps({"path": f"{top}/file", "content": "x" * 1_000_000}).encode()
+        assert box.call("POST", "/write_file", body[:-2]).status_code == 400  # the end is missing
+        assert (top / "file").read_text() == "old " * 100_000
+        assert box.call("POST", "/write_file", body).json() == {"success": True}
+        assert (top / "file").read_text() == "x" * 1_000_000 and owner(top / "file") == (0, gid)
+    finally:
+        shutil.rmtree(top)
+
+
 def test_delete_dir_of_locked_directories(box, directory):
     """Directories of mode 0555 that are the user's own, as a module cache has them, go; another's stop it and are named."""
     box.shell(f"cd {directory} && mkdir -p tree/a/b/c tree/d && touch tree/a/b/file tree/d/file && chmod -R a-w tree && chmod 0 tree/d")

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import pathlib
+import struct
 import time
 import uuid
 
@@ -241,6 +242,29 @@ class WriteFile(Case):
 
 class WriteLarge(WriteFile):
     old, new = "old" * 100_000, "new\n" * 200_000
+
+
+class WriteWithList(WriteFile):
+    """The file has an access control list and an attribute, and keeps them whatever fails."""
+
+    old = "a longer old content"
+    list = struct.pack("<I" + "HHI" * 5, 2, 1, 6, 0xffffffff, 2, 6, 12345, 4, 0, 0xffffffff, 16, 6, 0xffffffff, 32, 0, 0xffffffff)
+
+    def prepare(self):
+        super().prepare()
+        self.path.chmod(0o600)
+        self.expected = {"system.posix_acl_access": self.list, "user.note": b"kept"}
+        for name, value in tuple(self.expected.items()):
+            try:
+                os.setxattr(self.path, name, value)
+            except OSError:  # a file system without them
+                del self.expected[name]
+        self.mode = self.path.stat().st_mode
+
+    def check(self, answer):
+        super().check(answer)
+        assert {name: os.getxattr(self.path, name) for name in self.expected} == self.expected
+        assert self.path.stat().st_mode == self.mode
 
 
 class WriteNew(WriteFile):
@@ -572,7 +596,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteNew, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

@@ -45,6 +45,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -308,6 +309,14 @@ WRAP(int, statfs, (const char *path, struct statfs *status), (path, status), -1,
 WRAP(int, fstatvfs, (int fd, struct statvfs *status), (fd, status), -1, EIO)
 WRAP(int, flock, (int fd, int operation), (fd, operation), -1, ENOLCK)
 WRAP(int, ftruncate, (int fd, off_t length), (fd, length), -1, EIO)
+WRAP(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length), -1,
+     ENOSPC)
+WRAP(ssize_t, listxattr, (const char *path, char *list, size_t size), (path, list, size), -1, EIO)
+WRAP(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size),
+     (path, name, value, size), -1, EIO)
+WRAP(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
+     (path, name, value, size, flags), -1, ENOSPC)
+WRAP(int, removexattr, (const char *path, const char *name), (path, name), -1, EIO)
 WRAP(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), -1, EINVAL)
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), -1, ENOSPC)
 WRAP(int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode), -1, ENOSPC)

@@ -16,17 +16,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/fs_path.h"
+#include "fcgi-app/http/spools.h"
 #include "tests/unit/no_tmpfile.h"
 
 #define NOBODY 65534
@@ -47,6 +54,10 @@ static void let_others_act(void (**after)(void))
     }
 }
 
+/* What the kernel refuses: an open(2) of a relative path with all of these flags, by EACCES; and
+ * fallocate(2), by this errno. 0: nothing. */
+static int refused_flags, no_fallocate;
+
 /* The names are the linker's. NOLINTBEGIN(bugprone-reserved-identifier) */
 int __real_stat(const char *path, struct stat *status);
 int __wrap_stat(const char *path, struct stat *status);
@@ -56,6 +67,8 @@ int __real_mkdirat(int directory, const char *path, mode_t mode);
 int __wrap_mkdirat(int directory, const char *path, mode_t mode);
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
+int __real_fallocate(int fd, int mode, off_t offset, off_t length);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
 
 int __wrap_stat(const char *path, struct stat *status)
 {
@@ -84,9 +97,22 @@ int __wrap_open(const char *path, int flags, ...)
     va_start(arguments, flags);
     mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
+    if (refused_flags != 0 && (flags & refused_flags) == refused_flags && path[0] != '/') {
+        errno = EACCES;
+        return -1;
+    }
     int fd = __real_open(path, flags, mode);
     let_others_act(&after_look);
     return fd;
+}
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    if (no_fallocate != 0) {
+        errno = no_fallocate;
+        return -1;
+    }
+    return __real_fallocate(fd, mode, offset, length);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
@@ -112,6 +138,8 @@ static int leave_directory(void **state)
 {
     (void)state;
     no_tmpfile = 0;
+    no_fallocate = 0;
+    refused_flags = 0;
     return chdir("/") != 0 || fs_delete_tree(top, &error) != 0 || access(top, F_OK) == 0;
 }
 
@@ -404,6 +432,361 @@ static void keeps_the_owner(void **state)
     assert_int_equal(stat("file", &status), 0);
     assert_int_equal(status.st_uid, NOBODY);
     assert_int_equal(status.st_gid, NOBODY);
+}
+
+/* ---- writing: what a file is beside its content ---- */
+
+/* user::rw- user:<id>:rw- group::--- mask::rw- other::---, as the kernel keeps it. */
+static const struct {
+    uint32_t version;
+    struct {
+        uint16_t tag, permissions;
+        uint32_t id;
+    } entries[5];
+} access_list = {2, {{1, 6, ~0U}, {2, 6, 12345}, {4, 0, ~0U}, {16, 6, ~0U}, {32, 0, ~0U}}};
+
+#define ACCESS_LIST "system.posix_acl_access"
+
+/* Gives it, or skips the test where the file system has none. */
+static void set_attribute(const char *path, const char *name, const void *value, size_t size)
+{
+    if (setxattr(path, name, value, size, 0) != 0) {
+        assert_true(errno == ENOTSUP || errno == EPERM);
+        skip();
+    }
+}
+
+static void assert_attribute(const char *path, const char *name, const void *value, size_t size)
+{
+    char present[100];
+    assert_int_equal(getxattr(path, name, present, sizeof(present)), size);
+    assert_memory_equal(present, value, size);
+}
+
+static void assert_no_attribute(const char *path, const char *name)
+{
+    assert_int_equal(getxattr(path, name, NULL, 0), -1);
+    assert_int_equal(errno, ENODATA);
+}
+
+static void keeps_lists_and_attributes(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(chmod("file", 0600), 0);
+    set_attribute("file", ACCESS_LIST, &access_list, sizeof(access_list));
+    set_attribute("file", "user.note", "kept", 4);
+    set_attribute("file", "user.empty", "", 0);
+    ino_t inode = inode_of("file");
+    assert_int_equal(write_file("file", "new"), 0);
+    assert_content("file", "new");
+    assert_attribute("file", ACCESS_LIST, &access_list, sizeof(access_list));
+    assert_attribute("file", "user.note", "kept", 4);
+    assert_attribute("file", "user.empty", "", 0);
+    assert_int_equal(mode_of("file"), 0660); /* the group's part is the mask of the list */
+    assert_int_not_equal(inode_of("file"), inode);
+}
+
+/* What a directory gives to the files that are made in it the old file did not have. */
+static void takes_no_list_from_the_directory(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    set_attribute(".", "system.posix_acl_default", &access_list, sizeof(access_list));
+    assert_int_equal(write_file("file", "new"), 0);
+    assert_content("file", "new");
+    assert_no_attribute("file", ACCESS_LIST);
+    assert_int_equal(mode_of("file"), 0644);
+}
+
+static void takes_capabilities_away(void **state)
+{
+    (void)state;
+    static const uint32_t net_bind[] = {0x02000001, 1 << 10, 0, 0, 0};
+    make_file("file", "old");
+    assert_int_equal(chmod("file", 0755), 0);
+    set_attribute("file", "security.capability", net_bind, sizeof(net_bind));
+    assert_int_equal(write_file("file", "new"), 0);
+    assert_no_attribute("file", "security.capability");
+    assert_int_equal(mode_of("file"), 0755);
+}
+
+static int flags_of(const char *path)
+{
+    int flags = 0;
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 ? flags : 0;
+}
+
+static void keeps_flags_of_the_inode(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    int flags = flags_of("file") | FS_NODUMP_FL;
+    cleanup_fd int fd = open("file", O_RDONLY | O_CLOEXEC);
+    if (ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) {
+        skip();
+    }
+    assert_int_equal(write_file("file", "new"), 0);
+    assert_content("file", "new");
+    assert_true((flags_of("file") & FS_NODUMP_FL) != 0);
+}
+
+/* As a shell's `>` leaves it: only its owner or root could give the file that replaces it away. */
+static void keeps_the_owner_that_it_cannot_give(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* it takes two users */
+    }
+    assert_int_equal(chmod(".", 0777), 0);
+    make_file("file", "a long old content");
+    assert_int_equal(chown("file", 0, NOBODY), 0);
+    assert_int_equal(chmod("file", 0660), 0);
+    ino_t inode = inode_of("file");
+    bool root = become_nobody();
+    int result = write_file("file", "new");
+    become_root(root);
+    assert_int_equal(result, 0);
+    struct stat status;
+    assert_int_equal(stat("file", &status), 0);
+    assert_int_equal(status.st_uid, 0);
+    assert_int_equal(status.st_gid, NOBODY);
+    assert_int_equal(mode_of("file"), 0660);
+    assert_int_equal(inode_of("file"), inode);
+    assert_content("file", "new");
+    assert_string_equal(names_in("."), "file ");
+}
+
+static void takes_the_owners_rights_from_a_program_that_changes(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip();
+    }
+    assert_int_equal(chmod(".", 0777), 0);
+    make_file("file", "old");
+    assert_int_equal(chown("file", NOBODY, NOBODY), 0);
+    assert_int_equal(chmod("file", 06755), 0);
+    bool root = become_nobody();
+    int result = write_file("file", "new");
+    become_root(root);
+    assert_int_equal(result, 0);
+    assert_int_equal(mode_of("file"), 0755);
+    assert_content("file", "new");
+}
+
+static void writes_all_names_of_a_file(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(link("file", "other"), 0);
+    assert_int_equal(write_file("file", "longer than the old"), 0);
+    assert_content("other", "longer than the old");
+    assert_int_equal(write_file("other", "new"), 0);
+    assert_content("file", "new");
+    assert_int_equal(write_file("other", ""), 0);
+    assert_content("file", "");
+    assert_int_equal(inode_of("file"), inode_of("other"));
+    assert_string_equal(names_in("."), "file other ");
+}
+
+/* ---- writing: over the old content ---- */
+
+static void keeps_the_old_content_where_nothing_may_be_made(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("dir", 0755), 0);
+    make_file("dir/file", "a long old content");
+    assert_int_equal(chmod("dir/file", 0666), 0);
+    assert_int_equal(chmod("dir", 0555), 0);
+    bool root = become_nobody();
+    struct fs_writer *writer = fs_write_begin("dir/file", &error);
+    int result = writer == NULL ? -1 : fs_write_data(writer, "new", 3, &error);
+    fs_write_cancel(writer);
+    become_root(root);
+    assert_int_equal(chmod("dir", 0755), 0);
+    assert_int_equal(result, 0);
+    assert_content("dir/file", "a long old content");
+}
+
+/* Longer than what the spool keeps in memory, and than one piece of a copy. */
+static void overwrites_with_much(void **state)
+{
+    (void)state;
+    enum { SIZE = 1000000 };
+    cleanup_free char *much = malloc(SIZE), *present = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++) {
+        much[i] = (char)(i % 251);
+    }
+    cleanup_fd int directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mkdir("dir", 0755), 0);
+    make_file("dir/file", "old");
+    assert_int_equal(chmod("dir/file", 0666), 0);
+    assert_int_equal(chmod("dir", 0555), 0);
+    assert_int_equal(chmod(".", 0777), 0);
+    spools_init(directory);
+    bool root = become_nobody();
+    struct fs_writer *writer = fs_write_begin("dir/file", &error);
+    int result = writer == NULL ? -1 : fs_write_data(writer, much, SIZE, &error);
+    result = result == 0 ? fs_write_commit(writer, &error) : result;
+    become_root(root);
+    spools_init(-1);
+    assert_int_equal(chmod("dir", 0755), 0);
+    assert_int_equal(result, 0);
+    cleanup_fd int fd = open("dir/file", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, present, SIZE), SIZE);
+    assert_memory_equal(much, present, SIZE);
+    assert_int_equal(read(fd, present, 1), 0);
+}
+
+static void keeps_the_old_content_without_room_for_the_new(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(link("file", "other"), 0);
+    no_fallocate = ENOSPC;
+    assert_int_equal(write_file("file", "longer than the old"), -1);
+    assert_error("write file: No space left on device");
+    assert_content("file", "old");
+    no_fallocate = EOPNOTSUPP;
+    assert_int_equal(write_file("file", "longer than the old"), 0);
+    assert_content("other", "longer than the old");
+    assert_string_equal(names_in("."), "file other ");
+}
+
+/* Files of the kernel take a write, and no other file in their directory. */
+static void writes_files_of_the_kernel(void **state)
+{
+    (void)state;
+    char name[32] = "";
+    assert_int_equal(prctl(PR_GET_NAME, name), 0);
+    assert_int_equal(write_file("/proc/self/comm", "renamed"), 0);
+    assert_content("/proc/self/comm", "renamed\n");
+    assert_int_equal(prctl(PR_SET_NAME, name), 0);
+}
+
+static pid_t run_a_copy_of_sleep(const char *path)
+{
+    int started[2];
+    assert_int_equal(pipe2(started, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)execl(path, "sleep", "600", NULL);
+        _exit(127);
+    }
+    char byte;
+    close_fd(&started[1]);
+    assert_int_equal(read(started[0], &byte, 1), 0); /* it was closed by execve(2) */
+    close_fd(&started[0]);
+    return pid;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    cleanup_fd int in = open(from, O_RDONLY | O_CLOEXEC);
+    cleanup_fd int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    while (sendfile(out, in, NULL, 1 << 20) > 0) {
+    }
+}
+
+/* A program that runs can be replaced, not changed. */
+static void replaces_a_program_that_runs(void **state)
+{
+    (void)state;
+    copy_file("/bin/sleep", "program");
+    pid_t pid = run_a_copy_of_sleep("./program");
+    assert_int_equal(write_file("program", "#!/bin/sh\n"), 0);
+    assert_content("program", "#!/bin/sh\n");
+    assert_int_equal(mode_of("program"), 0755);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    copy_file("/bin/sleep", "linked");
+    assert_int_equal(link("linked", "other"), 0);
+    pid = run_a_copy_of_sleep("./linked");
+    int result = write_file("linked", "x");
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(result, -1);
+    assert_error("write linked: Text file busy");
+}
+
+/* ---- writing: who decides ---- */
+
+/* What a security module, or fs.protected_symlinks, refuses to open. */
+static void writes_nothing_that_the_kernel_refuses(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(symlink("file", "link"), 0);
+    assert_int_equal(symlink("nothing", "dangling"), 0);
+    refused_flags = O_WRONLY;
+    static const char *const paths[] = {"file", "link", "dangling", "/dev/../dev/null"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(write_file(paths[i], "new"), -1);
+        assert_error("Permission denied");
+    }
+    assert_int_equal(write_file(paths[3], "new"), 0);
+    refused_flags = 0;
+    assert_content("file", "old");
+    assert_string_equal(names_in("."), "dangling file link ");
+}
+
+/*
+ * fs.protected_regular and fs.protected_fifos are for open(2) with O_CREAT, which a shell's `>`
+ * has. A file that is not there is not made by asking.
+ */
+static void asks_the_kernel_as_a_shell_does(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    cleanup_fd int reader = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
+    refused_flags = O_WRONLY | O_CREAT;
+    assert_int_equal(write_file("file", "new"), -1);
+    assert_error("open file: Permission denied");
+    assert_int_equal(write_file("fifo", "new"), -1);
+    assert_error("open fifo: Permission denied");
+    struct fs_writer *writer = fs_write_begin("new", &error);
+    assert_non_null(writer);
+    assert_int_equal(access("new", F_OK), -1);
+    assert_int_equal(fs_write_commit(writer, &error), 0);
+    refused_flags = 0;
+    assert_content("file", "old");
+    assert_string_equal(names_in("."), "fifo file new ");
+}
+
+static void leaves_nothing_behind_a_link_to_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("sub", 0755), 0);
+    assert_int_equal(symlink("sub/new", "link"), 0);
+    struct fs_writer *writer = fs_write_begin("link", &error);
+    assert_non_null(writer);
+    assert_int_equal(fs_write_data(writer, "x", 1, &error), 0);
+    fs_write_cancel(writer);
+    assert_string_equal(names_in("sub"), "");
+    assert_int_equal(symlink("sub/none/new", "lost"), 0);
+    assert_int_equal(write_file("lost", "x"), -1);
+    assert_error("open lost: No such file or directory");
+}
+
+static void replaces_what_others_have_changed_meanwhile(void **state)
+{
+    (void)state;
+    make_file("file", "old");
+    struct fs_writer *writer = fs_write_begin("file", &error);
+    assert_int_equal(fs_write_data(writer, "new", 3, &error), 0);
+    assert_int_equal(unlink("file"), 0);
+    assert_int_equal(fs_write_commit(writer, &error), 0);
+    assert_content("file", "new");
+    writer = fs_write_begin("file", &error);
+    assert_int_equal(fs_write_data(writer, "newer", 5, &error), 0);
+    assert_int_equal(chmod("file", 0600), 0);
+    assert_int_equal(fs_write_commit(writer, &error), 0);
+    assert_content("file", "newer");
+    assert_int_equal(mode_of("file"), 0600);
 }
 
 /* ---- reading ---- */
@@ -786,6 +1169,22 @@ int main(void)
         TEST_BOTH(writes_in_place_what_may_not_be_replaced),
         TEST(refuses_read_only_files),
         TEST_BOTH(keeps_the_owner),
+        TEST_BOTH(keeps_lists_and_attributes),
+        TEST_BOTH(takes_no_list_from_the_directory),
+        TEST(takes_capabilities_away),
+        TEST(keeps_flags_of_the_inode),
+        TEST_BOTH(keeps_the_owner_that_it_cannot_give),
+        TEST(takes_the_owners_rights_from_a_program_that_changes),
+        TEST_BOTH(writes_all_names_of_a_file),
+        TEST(keeps_the_old_content_where_nothing_may_be_made),
+        TEST(overwrites_with_much),
+        TEST(keeps_the_old_content_without_room_for_the_new),
+        TEST(writes_files_of_the_kernel),
+        TEST(replaces_a_program_that_runs),
+        TEST(writes_nothing_that_the_kernel_refuses),
+        TEST(asks_the_kernel_as_a_shell_does),
+        TEST_BOTH(leaves_nothing_behind_a_link_to_nothing),
+        TEST_BOTH(replaces_what_others_have_changed_meanwhile),
         TEST(opens_regular_files_only),
         TEST(opens_what_it_looked_at),
         TEST(makes_directories_with_parents),

@@ -1,0 +1,183 @@
+/*
+ * Opening what is to be written, without changing it. A file is held by O_PATH: while a descriptor
+ * is open for writing, execve(2) of the file fails with ETXTBSY.
+ */
+#include "fcgi-app/files/fs_target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+/* Non-blocking: a FIFO without a reader is refused. */
+#define FOR_WRITING (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
+/* Other flags say how a file is stored, and belong to the file system. */
+#define USERS_FLAGS                                                                                \
+    (FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_IMMUTABLE_FL | FS_APPEND_FL |        \
+     FS_NODUMP_FL | FS_NOATIME_FL | FS_NOCOMP_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL |             \
+     FS_NOCOW_FL)
+
+static int reopen(int fd, int flags)
+{
+    char path[40];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, flags | O_CLOEXEC);
+}
+
+static bool is_same(const struct stat *one, const struct stat *other)
+{
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+int fs_target_flags(int fd)
+{
+    int flags = 0;
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 ? flags & USERS_FLAGS : 0;
+}
+
+/*
+ * Opens what is there, as a shell's `>` does, except that nothing is truncated. The kernel minds
+ * the owner of a file or FIFO in a sticky directory (fs.protected_regular, fs.protected_fifos) when
+ * it is asked with O_CREAT; the first question makes sure that nothing is created.
+ */
+static int open_existing(const char *path)
+{
+    struct stat status;
+    cleanup_fd int fd = open(path, FOR_WRITING);
+    if (fd < 0 && errno != ETXTBSY) {
+        return -1;
+    }
+    if (fd >= 0 && fstat(fd, &status) != 0) {
+        return -1;
+    }
+    if (fd >= 0 && !S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
+        return steal_fd(&fd); /* to open a device twice can have effects */
+    }
+    /* The first one stays open meanwhile: the reader of a FIFO sees no end. */
+    return open(path, FOR_WRITING | O_CREAT, 0644);
+}
+
+/* Finds the name of the file, without which nothing can be put in its place. */
+static void find_place(struct fs_target *target)
+{
+    char link[40], path[PATH_MAX];
+    struct stat file, entry;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", target->file);
+    ssize_t length = readlink(link, path, sizeof(path));
+    if (length <= 0 || length == (ssize_t)sizeof(path) || path[0] != '/') {
+        return;
+    }
+    path[length] = '\0';
+    if (fs_place_open(&target->place, path) != 0 || fstat(target->file, &file) != 0 ||
+        fstatat(target->place.directory, target->place.name, &entry, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !is_same(&file, &entry)) {
+        fs_place_clear(&target->place);
+    }
+}
+
+/* Takes what was opened for writing. 0 or -1 with errno. */
+static int take(struct fs_target *target, int opened)
+{
+    cleanup_fd int fd = opened;
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        return -1;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        target->stream = steal_fd(&fd);
+        return 0;
+    }
+    target->flags = fs_target_flags(fd);
+    target->file = reopen(fd, O_PATH);
+    if (target->file < 0) {
+        return -1;
+    }
+    find_place(target);
+    return 0;
+}
+
+/* Takes a file that is being executed, which the kernel said last of all: it may be written. */
+static int take_executed(struct fs_target *target, const char *path)
+{
+    struct stat status;
+    target->file = open(path, O_PATH | O_CLOEXEC);
+    if (target->file < 0 || fstat(target->file, &status) != 0) {
+        return -1;
+    }
+    cleanup_fd int fd = S_ISREG(status.st_mode) ? reopen(target->file, FOR_WRITING) : -1;
+    if (fd < 0 && errno != ETXTBSY) {
+        return -1;
+    }
+    find_place(target);
+    return 0;
+}
+
+/* Finds the place of what is not there. 0 or -1 with errno. */
+static int find_new(struct fs_target *target, const char *path)
+{
+    struct stat status;
+    if (path[0] != '\0' && path[strlen(path) - 1] == '/') {
+        errno = EISDIR;
+        return -1;
+    }
+    if (fs_place_open(&target->place, path) != 0) {
+        errno = errno == EINVAL ? ENOENT : errno; /* x/.. where there is no x */
+        return -1;
+    }
+    if (fstatat(target->place.directory, target->place.name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    /* A link to nothing. Where it leads the kernel finds, too, by making an empty file. */
+    fs_place_clear(&target->place);
+    int fd = open(path, FOR_WRITING | O_CREAT, 0644);
+    target->made = fd >= 0 && fstat(fd, &status) == 0 && status.st_size == 0;
+    return fd < 0 ? -1 : take(target, fd);
+}
+
+int fs_target_open(struct fs_target *target, const char *path)
+{
+    *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
+    int fd = open_existing(path);
+    if (fd >= 0) {
+        return take(target, fd);
+    }
+    if (errno == ETXTBSY) {
+        return take_executed(target, path);
+    }
+    return errno == ENOENT ? find_new(target, path) : -1;
+}
+
+int fs_target_open_file(const struct fs_target *target)
+{
+    return reopen(target->file, FOR_WRITING);
+}
+
+/* Removes what was made when it was opened, if it still is as it was then. */
+static void unmake(const struct fs_target *target)
+{
+    struct stat file, entry;
+    const struct fs_place *place = &target->place;
+    if (place->directory >= 0 && fstat(target->file, &file) == 0 && file.st_size == 0 &&
+        fstatat(place->directory, place->name, &entry, AT_SYMLINK_NOFOLLOW) == 0 &&
+        is_same(&file, &entry)) {
+        (void)unlinkat(place->directory, place->name, 0);
+    }
+}
+
+void fs_target_clear(struct fs_target *target, bool unwritten)
+{
+    if (unwritten && target->made && target->file >= 0) {
+        unmake(target);
+    }
+    close_fd(&target->stream);
+    close_fd(&target->file);
+    fs_place_clear(&target->place);
+}
