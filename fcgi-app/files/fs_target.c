@@ -22,8 +22,7 @@
 /* Other flags say how a file is stored, and belong to the file system. */
 #define USERS_FLAGS                                                                                \
     (FS_SECRM_FL | FS_UNRM_FL | FS_COMPR_FL | FS_SYNC_FL | FS_IMMUTABLE_FL | FS_APPEND_FL |        \
-     FS_NODUMP_FL | FS_NOATIME_FL | FS_NOCOMP_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL |             \
-     FS_NOCOW_FL)
+     FS_NODUMP_FL | FS_NOATIME_FL | FS_JOURNAL_DATA_FL | FS_NOTAIL_FL | FS_NOCOW_FL)
 
 static int reopen(int fd, int flags)
 {
@@ -116,6 +115,8 @@ static int take_executed(struct fs_target *target, const char *path)
     if (fd < 0 && errno != ETXTBSY) {
         return -1;
     }
+    cleanup_fd int readable = reopen(target->file, O_RDONLY | O_NONBLOCK);
+    target->flags = fs_target_flags(readable);
     find_place(target);
     return 0;
 }

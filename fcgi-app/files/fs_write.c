@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,9 +25,10 @@
 #include "fcgi-app/files/fs_target.h"
 #include "fcgi-app/http/spools.h"
 
-#define FIFO_PATIENCE 1000       /* ms that a FIFO's reader may take to make room */
-#define SPOOL_MEMORY  (64 << 10) /* of content that waits for the end, elsewhere than beside */
-#define PIECE_SIZE    (64 << 10) /* of content on its way over the old */
+#define FIFO_PATIENCE   1000       /* ms that a FIFO's reader may take to make room */
+#define SPOOL_MEMORY    (64 << 10) /* of content that waits for the end, elsewhere than beside */
+#define PIECE_SIZE      (64 << 10) /* of content on its way over the old */
+#define OVERWRITE_LOCKS 16         /* shared by all files */
 
 /* The content goes to the target's stream, a temporary file beside the target, or a spool. */
 struct fs_writer {
@@ -295,28 +297,38 @@ static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
     errno = number;
 }
 
+/* 0 or -1 with errno. */
+static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size)
+{
+    if (reserve(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
+        shrink_back(writer, fd, old);
+        return -1;
+    }
+    off_t rest = size < old ? size : old;
+    return (rest > 0 && copy_part(writer, fd, 0, rest) != 0) || ftruncate(fd, size) != 0 ? -1 : 0;
+}
+
 /*
  * Copies the content over that of the file, which is the same file then, with whatever it has. What
- * the file grows by comes first: until that is there a failure leaves the old content.
+ * the file grows by comes first: until that is there a failure leaves the old content. Clients that
+ * write one file at the same time come one after the other, so that it ends as one of them wrote
+ * it.
  */
 static int overwrite(const struct fs_writer *writer)
 {
+    static pthread_mutex_t locks[OVERWRITE_LOCKS] = {[0 ... OVERWRITE_LOCKS - 1] =
+                                                         PTHREAD_MUTEX_INITIALIZER};
     struct stat status;
     off_t size = content_size(writer);
     cleanup_fd int fd = fs_target_open_file(&writer->target);
     if (size < 0 || fd < 0 || fstat(fd, &status) != 0) {
         return -1;
     }
-    off_t old = status.st_size;
-    if (reserve(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
-        shrink_back(writer, fd, old);
-        return -1;
-    }
-    off_t rest = size < old ? size : old;
-    if ((rest > 0 && copy_part(writer, fd, 0, rest) != 0) || ftruncate(fd, size) != 0) {
-        return -1;
-    }
-    return close(steal_fd(&fd));
+    pthread_mutex_t *lock = &locks[status.st_ino % OVERWRITE_LOCKS];
+    (void)pthread_mutex_lock(lock);
+    int result = fstat(fd, &status) != 0 ? -1 : copy_over(writer, fd, status.st_size, size);
+    (void)pthread_mutex_unlock(lock);
+    return result == 0 ? close(steal_fd(&fd)) : -1;
 }
 
 static int finish(struct fs_writer *writer)

@@ -422,6 +422,15 @@ def test_many_writers_of_one_file(sandbox, workdir):
     assert len(content) == 500_000 and len(set(content)) == 1 and names(sandbox, workdir) == ["file"]
 
 
+def test_many_writers_of_one_file_with_two_names(sandbox, workdir):
+    """It is written in place; what is there at the end is of one writer."""
+    sandbox.shell(f"cd {workdir} && touch one && ln one two")
+    for _ in range(3):
+        in_threads(20, lambda number: write(sandbox, f"{workdir}/{('one', 'two')[number % 2]}", chr(97 + number) * (300_000 + number % 3)))
+        content = read(sandbox, f"{workdir}/one")
+        assert len(set(content)) == 1 and len(content) == 300_000 + (ord(content[0]) - 97) % 3
+
+
 @pytest.mark.host
 @pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
 def test_a_full_disk_leaves_the_old(tmp_path):
