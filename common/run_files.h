@@ -7,9 +7,10 @@
 #define RUN_FCGI_APP_SOCKET "fcgi-app.sock" /* where fcgi-app listens */
 #define RUN_PROCD_SOCKET    "procd.sock"    /* where procd listens */
 #define RUN_CLAIM_SOCKET    "claim.sock"    /* where nginx asks for a claim, in pool mode */
-#define RUN_STATE           "state"         /* the directory of procd's records */
-#define RUN_SPOOL           "spool"         /* the directory of fcgi-app's temporary files */
-#define RUN_PORT            "port"          /* the directory of the bound port (nginx/proxy.js) */
+#define RUN_CLAIMED         "claimed"     /* the digest of the claim, for nginx (nginx/token.js) */
+#define RUN_STATE           "state"       /* the directory of procd's records */
+#define RUN_SPOOL           "spool"       /* the directory of fcgi-app's temporary files */
+#define RUN_PORT            "port"        /* the directory of the bound port (nginx/proxy.js) */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
 /* What nginx has in its variable NGINX: the numbers of its listening sockets. */

@@ -1,6 +1,7 @@
-// Whether a request has one of the secrets of its sandbox, where a sandbox has several: one that takes the place of another
-// overlaps with it. (Of one secret each, nginx's secure_link finds out in less time.) Written for njs 0.7.9 and later.
+// Whether a request has a token of its sandbox, where nginx's secure_link cannot find out: it knows one digest for each sandbox, as of
+// the last reload. Written for njs 0.7.9 and later, which forget everything between two requests.
 import crypto from 'crypto';
+import fs from 'fs';
 
 // Takes the same time wherever the digests differ.
 function same(digest, given) {
@@ -11,16 +12,36 @@ function same(digest, given) {
     return difference === 0;
 }
 
-// $nginx_sandbox_digests are words: a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The token is taken
-// as the bytes that it is.
-function known(r) {
-    const words = r.variables.nginx_sandbox_digests.split(' ');
-    const header = r.rawVariables.nginx_sandbox_authorization;
-    if (header.length === 0 || words.length < 2) {
-        return '';
-    }
-    const given = crypto.createHash('sha256').update(words[0]).update(header).digest('base64url');
-    return words.slice(1).filter(digest => same(digest, given)).length > 0 ? '1' : '';
+// `words` are a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The token is taken as the bytes that it is.
+function matches(words, authorization) {
+    const given = crypto.createHash('sha256').update(words[0]).update(authorization).digest('base64url');
+    return words.slice(1).filter(digest => same(digest, given)).length > 0;
 }
 
-export default { known };
+// For a sandbox with several secrets: one that takes the place of another overlaps with it. 1, or nothing.
+function known(r) {
+    const words = r.variables.nginx_sandbox_digests.split(' ');
+    const authorization = r.rawVariables.nginx_sandbox_authorization;
+    return authorization.length > 0 && words.length > 1 && matches(words, authorization) ? '1' : '';
+}
+
+// For a sandbox of a pool, whose one digest comes while nginx runs, in a file that is put there whole (launcher/pool/claim_service.h).
+// 1; nothing; or `ask`, as long as it is not there: then the service of the claim decides, which knows better.
+function claimed(r) {
+    const authorization = r.rawVariables.nginx_sandbox_authorization;
+    if (authorization.length === 0) {
+        return '';
+    }
+    let words;
+    try {
+        words = fs.readFileSync(r.variables.nginx_sandbox_claim_file, 'utf8').split(' ');
+    } catch (e) {
+        return 'ask';
+    }
+    if (words.length < 2) {
+        return 'ask';
+    }
+    return matches(words, authorization) ? '1' : '';
+}
+
+export default { known, claimed };

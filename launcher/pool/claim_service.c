@@ -11,17 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "common/run_files.h"
+#include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
-#include "launcher/machine/installation.h"
 #include "launcher/pool/claim.h"
 #include "launcher/pool/scgi_request.h"
-#include "launcher/render/render.h"
 
 #define REQUEST_MOST     16384 /* bytes: nginx's own bound for a header, twice */
 #define PATIENCE_SECONDS 5     /* with nginx, which has the whole request before it connects */
@@ -31,34 +32,37 @@ struct service {
     const char *path; /* of the claim */
     struct claim claim;
     bool claimed;
+    bool published; /* nginx knows it, too */
 };
 
-/* nginx compares by secure_link from now on, after a reload. */
-static void put_in_force(const struct service *service)
+/* RUN/claimed, for those who may ask here: nginx's workers, by the group of our socket if it has
+ * one. */
+static int put_in_place(int directory, const struct claim *claim)
 {
-    char path[PATH_MAX + 64];
-    (void)snprintf(path, sizeof(path), "%s/nginx", service->run);
-    cleanup_fd int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const struct secrets secrets = {.count = 1, .digests = {service->claim.digest}};
-    const struct rendered_sandbox sandbox = {
-        .name = DEFAULT_SANDBOX, .run = service->run, .secrets = &secrets};
-    const struct rendering rendering = {.directory = directory,
-                                        .path = path,
-                                        .sandboxes = &sandbox,
-                                        .count = 1,
-                                        .salt = &service->claim.salt};
-    if (directory < 0) {
-        log_line("%s: %m", path);
-        return;
+    static const char draft[] = RUN_CLAIMED ".new";
+    char text[sizeof(claim->salt.text) + sizeof(claim->digest.sha256)];
+    struct stat socket;
+    if (fstatat(directory, RUN_CLAIM_SOCKET, &socket, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (unlinkat(directory, draft, 0) < 0 && errno != ENOENT)) {
+        return -1;
     }
-    if (render_secrets(&rendering) < 0) {
-        return;
+    int length = snprintf(text, sizeof(text), "%s %s", claim->salt.text, claim->digest.sha256);
+    mode_t mode = socket.st_mode & 0640;
+    if (file_write(directory, draft, 0600, text, (size_t)length) < 0 ||
+        fchownat(directory, draft, (uid_t)-1, socket.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(directory, draft, mode, 0) < 0) {
+        return -1;
     }
-    /* As s6-svc -h does. Without a service of ours another nginx is reloaded by who runs it. */
-    (void)snprintf(path, sizeof(path), "%s/service/nginx/supervise/control", service->run);
-    cleanup_fd int control = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    if ((control < 0 || write(control, "h", 1) != 1) && errno != ENOENT) {
-        log_line("%s: %m", path);
+    return renameat(directory, draft, directory, RUN_CLAIMED);
+}
+
+/* When it fails nginx goes on to ask here, and it is tried again each time. */
+static void publish(struct service *service)
+{
+    cleanup_fd int directory = open(service->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    service->published = directory >= 0 && put_in_place(directory, &service->claim) == 0;
+    if (!service->published) {
+        log_line("%s/" RUN_CLAIMED ": %m", service->run);
     }
 }
 
@@ -76,6 +80,9 @@ static int decide(struct service *service, const char *token)
             return 500;
         }
         service->claimed = true;
+    }
+    if (!service->published) {
+        publish(service);
     }
     return secret_matches(&service->claim.salt, &service->claim.digest, token) ? 200 : 401;
 }
@@ -114,7 +121,6 @@ static void serve(struct service *service, int fd)
     }
     const char *header = read_request(fd, text);
     int status = 401;
-    bool claimed = service->claimed;
     if (header != NULL && strncmp(header, scheme, strlen(scheme)) == 0) {
         const char *token = header + strlen(scheme);
         size_t length = strlen(token);
@@ -124,9 +130,6 @@ static void serve(struct service *service, int fd)
     char answer[32];
     int length = snprintf(answer, sizeof(answer), "Status: %d\r\n\r\n", status);
     (void)io_write_all(fd, answer, (size_t)length); /* whoever has gone has gone */
-    if (service->claimed && !claimed) {
-        put_in_force(service);
-    }
 }
 
 int claim_service(int argc, char **argv)
@@ -143,7 +146,7 @@ int claim_service(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     if (found > 0) { /* an earlier one may have died between the claim and this */
         service.claimed = true;
-        put_in_force(&service);
+        publish(&service);
     }
     for (;;) {
         cleanup_fd int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);

@@ -1,7 +1,13 @@
 /*
  * The service that gives a sandbox of a pool to the first token (claim.h). nginx asks it by
- * auth_request, over SCGI, as long as nothing is claimed, and goes by the digest itself afterwards.
- * So who comes too late, or without a token, never gets as far as fcgi-app.
+ * auth_request, over SCGI, as long as nothing is claimed. Before it gives its first answer after
+ * the claim it puts RUN/claimed (run_files.h) in place, which the workers of nginx read for each
+ * request from then on (nginx/token.js), and nobody else but root may:
+ *
+ *     SALT SHA256
+ *
+ * So a claim takes no reload of nginx, and a request that is too late, or without a token, never
+ * gets as far as fcgi-app.
  */
 #ifndef LAUNCHER_POOL_CLAIM_SERVICE_H
 #define LAUNCHER_POOL_CLAIM_SERVICE_H

@@ -43,18 +43,18 @@ struct rendering {
     bool has_ipv6;
 };
 
-/* Is one secret taking the place of another? That takes nginx's njs module for http. */
+/* Is one secret taking the place of another, or none there yet? That takes nginx's njs module for
+ * http. */
 bool render_needs_http_js(const struct rendering *rendering);
 
 /* snippets/, generated/, the njs modules: what the snippets need. 0, or -1 after one line to
  * standard error. */
 int render_snippets(const struct rendering *rendering);
 
-/* Of these only what is about tokens, once more. It needs nothing but the directory, its path, the
- * sandboxes and the salt. */
+/* Of these what is about tokens; part of render_snippets(). 0 or -1 after one line. */
 int render_secrets(const struct rendering *rendering);
 
-/* The location that asks who claims a sandbox of a pool; part of render_snippets(). 0 or -1 after
+/* The locations that ask who claims a sandbox of a pool; part of render_snippets(). 0 or -1 after
  * one line. */
 int render_claim(const struct rendering *rendering);
 

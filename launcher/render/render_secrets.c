@@ -2,39 +2,46 @@
  * What nginx knows of tokens: the digests that it compares with, and what it does with who has none
  * of them.
  */
+#include "common/run_files.h"
 #include "launcher/render/generated.h"
 
 bool render_needs_http_js(const struct rendering *r)
 {
     for (size_t i = 0; i < r->count; i++) {
-        if (r->sandboxes[i].secrets->count > 1) {
+        if (r->sandboxes[i].secrets->count != 1) {
             return true;
         }
     }
     return false;
 }
 
-/* For who has no token of the sandbox; in a location, after token.conf. */
+/* For a request without a token of the sandbox; in a location, after token.conf. */
 static int generate_refusal(const struct rendering *r)
 {
     return generated_text(r, "refuse.conf", 0644, "%s",
                           "if ($nginx_sandbox_known = \"\") { return 401; }\n");
 }
 
-/* Nobody is known yet. Whoever brings a token asks for the sandbox. */
+/* By njs, with the digest that the service of the claim puts into a file. Until it does, a request
+ * with a token goes to that service, by a status that is for nothing else. */
 static int generate_unclaimed(const struct rendering *r)
 {
-    if (generated_text(r, "secrets.conf", 0600, "map \"\" $nginx_sandbox_known {\n}\n") < 0 ||
+    if (generated_text(r, "secrets.conf", 0600,
+                       "js_import nginx_sandbox_token from %s/token.js;\n"
+                       "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
+                       "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
+                       "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
+                       r->path, r->sandboxes[0].run) < 0 ||
         generated_text(r, "token.conf", 0600, "%s", "") < 0) {
         return -1;
     }
     return generated_text(r, "refuse.conf", 0644, "%s",
-                          "if ($nginx_sandbox_authorization = \"\") { return 401; }\n"
-                          "satisfy all;\n" /* whatever the server around it has */
-                          "auth_request /nginx_sandbox_claim;\n");
+                          "if ($nginx_sandbox_claim = \"\") { return 401; }\n"
+                          "if ($nginx_sandbox_claim = ask) { return 418; }\n"
+                          "error_page 418 = @nginx_sandbox_unclaimed;\n");
 }
 
-/* The location that is asked then. */
+/* The locations that such a request goes through. */
 int render_claim(const struct rendering *r)
 {
     static const char name[] = "generated/claim.conf";

@@ -1,5 +1,6 @@
 """Pool mode: a sandbox without a secret, and the first token that gets it."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,7 +11,6 @@ import subprocess
 import tempfile
 
 import pytest
-import requests
 
 from sandbox import BIN, DEADLINE, http_request, in_threads, proc_file, wait_until
 
@@ -35,25 +35,29 @@ def start(make_server, place):
 def ask(server, token, path="/list_processes", method="GET", body=None):
     headers = {} if token is None else {"Authorization": token}
 
-    def look():
-        try:
-            return [server.call(method, path, body, token=False, headers=headers)]
-        except requests.ConnectionError:  # nginx's, for a connection that has just come when a claim makes it reload
-            if method != "GET":
-                raise
-            return None
+    return server.call(method, path, body, token=False, headers=headers)
 
-    answer, = wait_until(look, "an answer")
-    return answer
+
+def claimer(server):
+    def look():
+        return [pid for pid in server.launch.tree() if b"/bin/nginx-sandbox\0claim\0" in proc_file(pid, "cmdline")]
+
+    return wait_until(look, "the service")[0]
+
+
+def nginx_workers(server):
+    return [pid for pid in server.launch.tree() if proc_file(pid, "cmdline").startswith(b"nginx: worker process\0")]
 
 
 def in_force(server):
-    """Waits until nginx compares by itself."""
-    def look():
-        return "secure_link_md5" in (server.run_dir / "nginx/generated/token.conf").read_text()
-
-    wait_until(look, "the digest in nginx's configuration")
-    server.healthy()
+    """nginx compares by itself, as soon as there has been an answer after the claim: the service need not be there."""
+    assert (server.run_dir / "claimed").exists()
+    held = claimer(server)
+    os.kill(held, signal.SIGSTOP)
+    try:
+        assert ask(server, "Bearer nobody's").status_code == 401
+    finally:
+        os.kill(held, signal.SIGCONT)
 
 
 def test_the_first_token_gets_it(start, place, tmp_path):
@@ -76,9 +80,9 @@ def test_the_first_token_gets_it(start, place, tmp_path):
         assert ask(server, first).status_code == 200
         for other in ("Bearer second", first + "x", first[:-1], first.swapcase(), None):
             assert ask(server, other).status_code == 401
-        assert ask(server, first, "/health?full=1").status_code in (200, 401)
+        assert ask(server, first, "/health?full=1").status_code == 200
+        assert ask(server, "bearer  " + server.secret).status_code == 200
         in_force(server)
-    wait_until(lambda: ask(server, first, "/health?full=1").status_code == 200, "nginx to know the token by itself")
     assert stat.S_IMODE(place.stat().st_mode) == 0o600 and re.fullmatch(r"1 \S{22} \S{22} \S{43}\n", place.read_text())
     assert server.secret not in place.read_text() and os.listdir(place.parent) == [place.name]
     for pid in server.launch.tree():
@@ -98,6 +102,74 @@ def test_it_stays_whose_it_is(start, place):
     server.back("nginx", old)
     assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200
     assert place.read_text() == claim
+
+
+@pytest.mark.parametrize("end", ["kill", "reload"])
+def test_nginx_starts_again_after_a_claim(start, end):
+    """In the server that was claimed: its new workers know the token."""
+    server = start()
+    assert ask(server, "Bearer mine").status_code == 200
+    old = nginx_workers(server)
+    if end == "kill":
+        server.back("nginx", server.kill_daemon("nginx"))
+    else:
+        os.kill(server.daemon("nginx"), signal.SIGHUP)
+    wait_until(lambda: (new := nginx_workers(server)) and not set(new) & set(old), "new workers")
+    server.healthy()
+    assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200
+    in_force(server)
+
+
+@pytest.mark.parametrize("leftover", ["claimed.new", "claimed"])
+def test_a_digest_that_cannot_be_put_in_place(start, leftover):
+    """Whose the sandbox is has been decided: the service goes on to answer, and tries again each time."""
+    server = start()
+    (server.run_dir / leftover).mkdir()
+    for _ in range(3):
+        assert ask(server, "Bearer mine").status_code == 200 and ask(server, "Bearer other").status_code == 401
+    assert f"{server.run_dir}/claimed: " in server.launch.stderr.text
+    (server.run_dir / leftover).rmdir()
+    assert ask(server, "Bearer other").status_code == 401
+    in_force(server)
+    assert ask(server, "Bearer mine").status_code == 200
+
+
+def test_a_body_that_is_too_large_claims_nothing(start, place):
+    server = start(SANDBOX_MAX_BODY="1k")
+    answer = ask(server, "Bearer early", "/write_file", "POST", b"x" * 2000)
+    assert answer.status_code == 413 and "SANDBOX_MAX_BODY" in answer.json()["error"]
+    assert ask(server, None, "/write_file", "POST", b"x" * 2000).status_code == 401
+    assert not place.exists()
+    chunked = ask(server, "Bearer mine", "/write_file", "POST", iter([b"x" * 2000]))  # nobody knows before
+    assert chunked.status_code == 413 and place.exists()
+    assert ask(server, "Bearer early").status_code == 401 and ask(server, "Bearer mine").status_code == 200
+
+
+def forget(server, place):
+    """Nobody has the sandbox any more. (A platform starts the server anew for that; nginx need not learn of it.)"""
+    place.unlink()
+    (server.run_dir / "claimed").unlink()
+    old = claimer(server)
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: claimer(server) != old, "another service")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs nodejs")
+@pytest.mark.parametrize("claims", [10] * 5)
+def test_a_claim_closes_no_connection(start, place, claims):
+    """50 of them in all, each with four clients that keep their connections: not a request is lost, and no worker of nginx is replaced."""
+    clients, count = 4, 40
+    server = start()
+    workers = nginx_workers(server)
+    for number in range(claims):
+        if number > 0:
+            forget(server, place)
+        done = subprocess.run(["node", pathlib.Path(__file__).with_name("kept_clients.js"), str(server.port), f"token-{number}", str(clients), str(count)],
+                              capture_output=True, text=True, check=True, timeout=12 * DEADLINE)
+        assert json.loads(done.stdout) == {"answers": {"200": clients * count}, "lost": [], "connections": clients}, number
+        assert ask(server, f"Bearer token-{number - 1}").status_code == 401 and ask(server, f"Bearer token-{number}").status_code == 200
+    assert nginx_workers(server) == workers
 
 
 def test_hundreds_at_once(start, place):
@@ -155,27 +227,21 @@ def test_the_check_comes_before_the_body(start):
         assert raw.reader.readline().startswith(b"HTTP/1.1 401 ")
 
 
-def claimer(server):
-    found = [pid for pid in server.launch.tree() if proc_file(pid, "cmdline").split(b"\0")[1:2] == [b"claim"]]
-    return found[0] if found else None
-
-
 def test_a_service_that_dies(start, place):
     """Before the claim, and right after it, when nginx does not know yet."""
     server = start()
-    old = wait_until(lambda: claimer(server), "the service")
+    old = claimer(server)
     os.kill(old, signal.SIGKILL)
     assert ask(server, "Bearer mine").status_code == 200  # (it waits for the next one)
     assert claimer(server) != old
     in_force(server)
-    # As if it had died between the two: nginx's files are those of before.
-    generated = server.run_dir / "nginx/generated"
-    (generated / "token.conf").write_text("")
-    (generated / "secrets.conf").write_text('map "" $nginx_sandbox_known { }\n')
+    # As if it had died between the two.
+    (server.run_dir / "claimed").unlink()
     old = claimer(server)
     os.kill(old, signal.SIGKILL)
+    wait_until(lambda: (server.run_dir / "claimed").exists(), "the next one to tell nginx")
     in_force(server)
-    wait_until(lambda: ask(server, "Bearer mine").status_code == 200, "the token to be right")
+    assert ask(server, "Bearer mine").status_code == 200
     assert ask(server, "Bearer other").status_code == 401
 
 
