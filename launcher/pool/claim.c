@@ -163,6 +163,18 @@ static int refuse_secret(void)
     return 0;
 }
 
+/* The default path, in a directory that is made if it is not there. */
+static int choose_default(void)
+{
+    if (mkdir(CLAIM_DIRECTORY, 0700) == 0 ? chmod(CLAIM_DIRECTORY, 0755) < 0 : errno != EEXIST) {
+        return fail(CLAIM_PATH, strerror(errno));
+    }
+    if (setenv(CLAIM_PATH_VARIABLE, CLAIM_PATH, 1) < 0) {
+        return fail(CLAIM_PATH, strerror(errno));
+    }
+    return 0;
+}
+
 bool claim_is_secret_mode(const char *mode)
 {
     return mode == NULL || *mode == '\0' || strcmp(mode, "secret") == 0 ||
@@ -186,10 +198,10 @@ int claim_take(struct secret_salt *salt, struct secrets *secrets)
         return -1;
     }
     if (path == NULL || *path == '\0') {
-        log_line(CLAIM_PATH_VARIABLE " is not set: where " AUTH_MODE_VARIABLE
-                                     "=pool keeps the digest of "
-                                     "the first token");
-        return -1;
+        path = CLAIM_PATH;
+        if (choose_default() < 0) {
+            return -1;
+        }
     }
     if (directory_of(path, directory) < 0) {
         return -1;

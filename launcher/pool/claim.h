@@ -15,6 +15,11 @@
 #define AUTH_MODE_VARIABLE  "SANDBOX_AUTH_MODE"
 #define CLAIM_PATH_VARIABLE "SANDBOX_SECRET_PATH"
 
+/* Where the claim is kept unless the variable says so: beside the run directories of a machine's
+ * sandboxes, none of which can have a name with a dot in it. */
+#define CLAIM_DIRECTORY "/var/lib/nginx-sandbox"
+#define CLAIM_PATH      CLAIM_DIRECTORY "/pool.claim"
+
 struct claim {
     struct secret_salt salt;
     struct secret_digest digest;
@@ -25,9 +30,10 @@ struct claim {
 bool claim_is_secret_mode(const char *mode);
 
 /*
- * Reads the settings. 0: no pool mode, and nothing is filled in. 1: pool mode, where `secrets` has
- * the one of the claim with its salt, or none as long as nothing is claimed. -1 after one line to
- * standard error: also for a secret beside it, and for a file that is no claim.
+ * Reads the settings, and sets CLAIM_PATH_VARIABLE to its default in pool mode. 0: no pool mode,
+ * and nothing is filled in. 1: pool mode, where `secrets` has the one of the claim with its salt,
+ * or none as long as nothing is claimed. -1 after one line to standard error: also for a secret
+ * beside it, and for a file that is no claim.
  */
 int claim_take(struct secret_salt *salt, struct secrets *secrets);
 

@@ -37,8 +37,8 @@ static int generate_unclaimed(const struct rendering *r)
     }
     return generated_text(r, "refuse.conf", 0644, "%s",
                           "if ($nginx_sandbox_claim = \"\") { return 401; }\n"
-                          "if ($nginx_sandbox_claim = ask) { return 418; }\n"
-                          "error_page 418 = @nginx_sandbox_unclaimed;\n");
+                          "if ($nginx_sandbox_claim = ask) { return 461; }\n"
+                          "error_page 461 = @nginx_sandbox_unclaimed;\n");
 }
 
 /* The locations that such a request goes through. */

@@ -196,6 +196,16 @@ bool secret_matches(const struct secret_salt *salt, const struct secret_digest *
     return difference == 0;
 }
 
+static void report_unread(const char *prefix, const char *path)
+{
+    if (errno == EFBIG) {
+        log_line("%s%s: is larger than %d secrets of %d bytes", prefix, path, SECRETS_MOST,
+                 SECRET_MOST);
+    } else {
+        log_line("%s%s: %s", prefix, path, file_reason(errno));
+    }
+}
+
 /* An empty variable counts as unset, and so does an empty file beside SANDBOX_SECRET:
  * docker-compose.yml always sets both. The caller frees; NULL after a line of error. */
 static char *choose_secret(bool generate, const char **source)
@@ -207,7 +217,7 @@ static char *choose_secret(bool generate, const char **source)
     *source = has_path ? FILE_VARIABLE : SECRET_VARIABLE;
     char *secret = has_path ? file_read(AT_FDCWD, path, FILE_MOST) : NULL;
     if (has_path && secret == NULL) {
-        log_line(FILE_VARIABLE ": %s: %s", path, file_reason(errno));
+        report_unread(FILE_VARIABLE ": ", path);
         return NULL;
     }
     bool has_file = has_path && *secret_first_line(secret) != '\0';
@@ -280,7 +290,7 @@ int secret_read_file(const struct secret_salt *salt, const char *path, struct se
     }
     char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL) {
-        log_line("%s: %s", path, file_reason(errno));
+        report_unread("", path);
         return -1;
     }
     size_t length = strlen(text);

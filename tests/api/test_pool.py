@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from sandbox import BIN, DEADLINE, http_request, in_threads, proc_file, wait_until
+from sandbox import BIN, DEADLINE, http_request, in_threads, mounting_is_allowed, proc_file, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -145,6 +145,36 @@ def test_a_body_that_is_too_large_claims_nothing(start, place):
     assert ask(server, "Bearer early").status_code == 401 and ask(server, "Bearer mine").status_code == 200
 
 
+def on_another_disk(directory):
+    """A command prefix: /var/lib is this directory, for that command alone."""
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /var/lib && shift && exec "$@"', "sh", str(directory)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not mounting_is_allowed(), reason="needs root and mounts")
+@pytest.mark.parametrize("path", [None, ""])
+def test_the_default_place(make_server, open_directory, path):
+    """Made where it is not there yet; and the next start finds it."""
+    server = make_server({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": path, "SANDBOX_SECRET": None}, prefix=on_another_disk(open_directory))
+    directory = open_directory / "nginx-sandbox"
+    assert os.listdir(directory) == [] and stat.S_IMODE(directory.stat().st_mode) == 0o755
+    assert ask(server, "Bearer mine").status_code == 200
+    assert os.listdir(directory) == ["pool.claim"] and stat.S_IMODE((directory / "pool.claim").stat().st_mode) == 0o600
+    server.stop()
+    server.boot()
+    assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200
+    assert not (server.run_dir / "service/claim").exists()
+
+
+def test_a_default_place_that_cannot_be(home):
+    """As an ordinary user the setting is needed: the line names it."""
+    if os.geteuid() != 0:
+        assert_refused({"SANDBOX_AUTH_MODE": "pool"}, home, "SANDBOX_SECRET_PATH")
+        return
+    if not mounting_is_allowed():
+        pytest.skip("needs mounts")
+    assert_refused({"SANDBOX_AUTH_MODE": "pool"}, home, "SANDBOX_SECRET_PATH: /var/lib/nginx-sandbox/pool.claim: ", prefix=on_another_disk("/proc/self"))
+
+
 def forget(server, place):
     """Nobody has the sandbox any more. (A platform starts the server anew for that; nginx need not learn of it.)"""
     place.unlink()
@@ -261,7 +291,7 @@ GOOD = f"1 {'s' * 22} {'m' * 22} {'h' * 43}\n"
 
 @pytest.mark.parametrize("settings, words", [
     ({"SANDBOX_SECRET": "x"}, "SANDBOX_SECRET"), ({"SANDBOX_SECRET_FILE": "/etc/hostname"}, "SANDBOX_SECRET_FILE"),
-    ({"SANDBOX_AUTH_MODE": "pond"}, "SANDBOX_AUTH_MODE"), ({"SANDBOX_SECRET_PATH": None}, "SANDBOX_SECRET_PATH"),
+    ({"SANDBOX_AUTH_MODE": "pond"}, "SANDBOX_AUTH_MODE"), ({"SANDBOX_AUTH_MODE": "Pool"}, "SANDBOX_AUTH_MODE"),
     ({"SANDBOX_SECRET_PATH": "relative"}, "SANDBOX_SECRET_PATH"), ({"SANDBOX_SECRET_PATH": "/none/such"}, "SANDBOX_SECRET_PATH"),
     ({"SANDBOX_SECRET_PATH": "/proc/x"}, "SANDBOX_SECRET_PATH"), ({"SANDBOX_SECRET_PATH": "{run}/claim"}, "run directory"),
 ])
@@ -309,11 +339,11 @@ def home():
     shutil.rmtree(path)
 
 
-def assert_refused(settings, home, words):
+def assert_refused(settings, home, words, prefix=()):
     run = home / "run"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX_")}
     environment.update({"SANDBOX_RUN_DIR": str(run), **settings})
     environment = {name: value.replace("{run}", str(run)) for name, value in environment.items() if value is not None}
     run.mkdir()
-    done = subprocess.run([BIN / "nginx-sandbox", "--without-nginx"], env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    done = subprocess.run([*prefix, BIN / "nginx-sandbox", "--without-nginx"], env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.returncode != 0 and done.stdout == "" and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr

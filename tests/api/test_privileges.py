@@ -587,6 +587,24 @@ def test_a_claim_that_the_user_may_replace(make_server):
         shutil.rmtree(place)
 
 
+def test_the_digest_of_a_claim(make_server, tmp_path):
+    """nginx's workers read it for each request: they alone do, and neither a command nor fcgi-app may read, write or replace it."""
+    place = tmp_path / "claim"
+    server = make_server({"SANDBOX_USER": USER, "SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place), "SANDBOX_SECRET": None})
+    digest = server.run_dir / "claimed"
+    forgery = f"mv {server.home}/forged {digest}; ln -s /dev/null {digest}; echo forged >{digest}; rm -f {digest}; cat {digest} {place}"
+    assert server.run(f"{forgery}; {forgery}")["stdout"] == ""
+    assert (digest.stat().st_mode, digest.stat().st_uid, digest.stat().st_gid) == (stat.S_IFREG | 0o640, 0, worker().pw_gid)
+    text = digest.read_text()
+    assert server.secret not in text and text.split()[0] == place.read_text().split()[1] and text.split()[1] == place.read_text().split()[3]
+    assert "content" not in server.post("/read_file", path=str(digest)).json()
+    assert not server.post("/write_file", path=str(digest), content="forged").json()["success"]
+    assert not server.post("/delete_file", path=str(digest)).json()["success"]
+    assert digest.read_text() == text
+    assert server.get("/list_processes", token=False, headers={"Authorization": "Bearer forged"}).status_code == 401
+    assert server.shell("echo mine") == "mine\n"
+
+
 def test_a_link_as_access_log(make_server, tmp_path):
     """Which the user may turn to another file: root would write to that."""
     place = make_directory(USER)

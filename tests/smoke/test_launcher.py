@@ -57,7 +57,7 @@ def test_a_port_in_use(name, family, address):
 @pytest.mark.parametrize("settings, words", [
     ({"SANDBOX_SECRET": None}, ["SANDBOX_SECRET"]),
     ({"SANDBOX_SECRET": ""}, ["SANDBOX_SECRET"]),
-    ({"SANDBOX_SECRET": "a\nb"}, ["SANDBOX_SECRET", "control"]),
+    ({"SANDBOX_SECRET": "a\nb\rc"}, ["SANDBOX_SECRET", "control"]),
     ({"SANDBOX_SECRET": "a\tb"}, ["SANDBOX_SECRET", "control"]),
     ({"SANDBOX_SECRET": "a\x7f"}, ["SANDBOX_SECRET", "control"]),
     ({"SANDBOX_SECRET": "a "}, ["SANDBOX_SECRET", "space"]),
@@ -75,7 +75,7 @@ def test_a_bad_secret(settings, words):
 
 @pytest.mark.parametrize("content, good", [
     ("from a file", True), ("from a file\n", True), ("from a file\r\n", True), ("", False), ("\n", False),
-    ("two\nlines\n", False), ("nul\0byte", False), (" ", False),
+    ("former\nfrom a file\n", True), ("\ufefffrom a file", True), ("\ufeff", False), ("one\n \n", False), ("nul\0byte", False), (" ", False),
 ])
 def test_a_secret_file(tmp_path, content, good):
     path = tmp_path / "secret"
