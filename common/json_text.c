@@ -91,6 +91,36 @@ static const struct escape {
     {"\\u001e", 6}, {"\\u001f", 6}, ['"'] = {"\\\"", 2}, ['\\'] = {"\\\\", 2},
 };
 
+const char *json_separator_escape(const char *data, size_t length, size_t *taken)
+{
+    if (length >= 2 && memcmp(data, "\xc2\x85", 2) == 0) {
+        *taken = 2;
+        return "\\u0085";
+    }
+    if (length >= 3 && memcmp(data, "\xe2\x80", 2) == 0 && (data[2] & '\xfe') == '\xa8') {
+        *taken = 3;
+        return data[2] == '\xa8' ? "\\u2028" : "\\u2029";
+    }
+    return NULL;
+}
+
+/* Copies a UTF-8 sequence of more than one byte, or escapes it. Returns the end of what it wrote.
+ */
+static inline char *put_sequence(char *out, const char *data, size_t length)
+{
+    unsigned char lead = (unsigned char)data[0];
+    size_t taken;
+    const char *escape =
+        (lead & ~0x20) == 0xc2 ? json_separator_escape(data, length, &taken) : NULL;
+    if (escape != NULL) {
+        return mempcpy(out, escape, JSON_SEPARATOR_ESCAPE_LENGTH);
+    }
+    for (size_t i = 0; i < length; i++) {
+        *out++ = data[i];
+    }
+    return out;
+}
+
 size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
                    size_t *consumed)
 {
@@ -115,9 +145,8 @@ size_t json_escape(char *restrict out, const char *restrict data, size_t length,
                 return (size_t)(out - begin);
             }
             if (sequence > 0) {
-                for (int i = 0; i < sequence; i++) {
-                    *out++ = data[at++];
-                }
+                out = put_sequence(out, data + at, (size_t)sequence);
+                at += (size_t)sequence;
             } else {
                 out = mempcpy(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LENGTH);
                 at++;

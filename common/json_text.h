@@ -16,11 +16,21 @@
  * Writes the escaped form of data[0..length) to `out` (JSON_ESCAPED_MAX(length) bytes, no quotes,
  * no NUL) and returns how many bytes it wrote. *consumed tells how much of the input that covers:
  * all of it when `last`, otherwise all but an unfinished UTF-8 sequence of at most 3 bytes at the
- * end, which the caller puts in front of its next piece. Only `"`, `\` and control characters are
- * escaped. Thread-safe, cannot fail.
+ * end, which the caller puts in front of its next piece. Only `"`, `\`, control characters and line
+ * separators (below) are escaped. Thread-safe, cannot fail.
  */
 size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
                    size_t *consumed);
+
+/*
+ * The escape of the line separator that data[0..length) begins with, and its bytes in *taken; NULL
+ * if it begins with none. These are the characters that end a line in Unicode and are no control
+ * characters of ASCII: U+0085, U+2028 and U+2029. Clients that read an event stream by a general
+ * function for lines (Python's str.splitlines, and httpx with it) would cut an event there.
+ * Thread-safe.
+ */
+#define JSON_SEPARATOR_ESCAPE_LENGTH 6
+const char *json_separator_escape(const char *data, size_t length, size_t *taken);
 
 /*
  * How many bytes at the beginning of data[0..length) are harmless in a JSON string: printable ASCII

@@ -43,6 +43,8 @@ struct settings {
     uint64_t max_timeout_ms; /* SANDBOX_MAX_TIMEOUT: of any command */
     uint64_t
         reader_timeout_ms; /* SANDBOX_READER_TIMEOUT: a client that takes nothing of its answer */
+    uint64_t
+        stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence on a stream before a comment */
 
     /* Whom commands and file operations run as, and what each command may use. 0 leaves a limit as
      * it was inherited. */

@@ -23,6 +23,7 @@
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/json.h"
 #include "fcgi-app/http/spools.h"
+#include "fcgi-app/http/sse.h"
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/processes/log_stream.h"
@@ -102,6 +103,7 @@ static void set_up_parts(const struct places *places, const struct settings *set
 {
     spools_init(places->spool);
     json_init(settings->max_body);
+    sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
     command_init(settings);
     admission_init(settings->max_runs, settings->max_streams);

@@ -137,10 +137,10 @@ static bool wait_for_events(struct pump *pump)
 {
     const struct pump_sink *sink = pump->sink;
     while (sink->silence != NULL) {
-        int64_t left = pump->last_sent + SSE_KEEPALIVE_MS - clock_monotonic_ms();
+        int64_t left = pump->last_sent + sse_keepalive_ms() - clock_monotonic_ms();
         if (left <= 0) {
             pump->last_sent = clock_monotonic_ms();
-            left = SSE_KEEPALIVE_MS;
+            left = sse_keepalive_ms();
             pump->refused = sink->silence(pump->context) < 0;
             if (pump->refused) {
                 return false;

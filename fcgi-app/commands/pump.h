@@ -17,7 +17,7 @@ enum pump_stream { PUMP_STDOUT, PUMP_STDERR };
 struct pump_sink {
     int (*data)(void *context, enum pump_stream stream, const char *data, size_t length);
     int (*rest)(void *context);    /* for now that is all; 1 when it sent something; may be NULL */
-    int (*silence)(void *context); /* nothing was sent for SSE_KEEPALIVE_MS; may be NULL */
+    int (*silence)(void *context); /* nothing was sent for sse_keepalive_ms(); may be NULL */
 };
 
 enum pump_result {

@@ -5,14 +5,29 @@
 #include "fcgi-app/http/sse.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cjson/cJSON.h>
 
 #include "common/cleanup.h"
+#include "common/json_text.h"
 #include "common/utf8.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
+
+static int64_t keepalive_ms = 45000;
+
+void sse_init(uint64_t keepalive)
+{
+    keepalive_ms = (int64_t)keepalive;
+}
+
+int64_t sse_keepalive_ms(void)
+{
+    return keepalive_ms;
+}
 
 int sse_begin(struct request *request)
 {
@@ -23,23 +38,34 @@ int sse_begin(struct request *request)
                : request_flush(request);
 }
 
-static int send_event(struct request *request, int64_t id, const char *event, const char *data)
+static int write_text(struct request *request, const char *text)
 {
-    cleanup_free char *text = NULL;
-    char first[32] = "";
-    if (id != SSE_NO_ID) {
-        (void)snprintf(first, sizeof(first), "id: %lld\n", (long long)id);
-    }
-    int length = asprintf(&text, "%sevent: %s\ndata: %s\n\n", first, event, data);
-    if (length < 0) {
-        text = NULL;
-        request_abort(request);
-        return -1;
-    }
-    return request_write(request, text, (size_t)length) < 0 ? -1 : request_flush(request);
+    return request_write(request, text, strlen(text));
 }
 
-int sse_event(struct request *request, int64_t id, const char *event, cJSON *data)
+/* JSON text, in which a line separator can only be in a string: there it is escaped. */
+static int write_json(struct request *request, const char *text)
+{
+    const char *end = text + strlen(text);
+    const char *from = text;
+    for (const char *at = text; at < end;) {
+        size_t taken;
+        const char *escape = json_separator_escape(at, (size_t)(end - at), &taken);
+        if (escape == NULL) {
+            at++;
+            continue;
+        }
+        if (request_write(request, from, (size_t)(at - from)) < 0 ||
+            write_text(request, escape) < 0) {
+            return -1;
+        }
+        from = at += taken;
+    }
+    return request_write(request, from, (size_t)(end - from));
+}
+
+/* `id` is NULL for an event that has none. */
+static int send_event(struct request *request, const char *id, const char *event, cJSON *data)
 {
     char *text = data == NULL ? NULL : cJSON_PrintUnformatted(data);
     cJSON_Delete(data);
@@ -47,27 +73,55 @@ int sse_event(struct request *request, int64_t id, const char *event, cJSON *dat
         request_abort(request);
         return -1;
     }
-    int sent = send_event(request, id, event, text);
+    bool sent =
+        write_text(request, "event: ") == 0 && write_text(request, event) == 0 &&
+        write_text(request, "\ndata: ") == 0 && write_json(request, text) == 0 &&
+        (id == NULL || (write_text(request, "\nid: ") == 0 && write_text(request, id) == 0)) &&
+        write_text(request, "\n\n") == 0 && request_flush(request) == 0;
     cJSON_free(text);
-    return sent;
+    return sent ? 0 : -1;
 }
 
-int sse_error(struct request *request, int64_t id, const char *format, ...)
+int sse_event(struct request *request, int64_t id, const char *event, cJSON *data)
+{
+    char number[32];
+    (void)snprintf(number, sizeof(number), "%lld", (long long)id);
+    return send_event(request, id == SSE_NO_ID ? NULL : number, event, data);
+}
+
+/* {"error": <message>}. NULL when memory is out. */
+__attribute__((format(printf, 1, 0))) static cJSON *error_data(const char *format,
+                                                               va_list arguments)
 {
     cleanup_free char *raw = NULL;
-    va_list arguments;
-    va_start(arguments, format);
     if (vasprintf(&raw, format, arguments) < 0) {
         raw = NULL;
     }
-    va_end(arguments);
     cleanup_free char *message = raw == NULL ? NULL : utf8_copy(raw);
     cJSON *data = message == NULL ? NULL : cJSON_CreateObject();
     if (data != NULL && cJSON_AddStringToObject(data, "error", message) == NULL) {
         cJSON_Delete(data);
         data = NULL;
     }
+    return data;
+}
+
+int sse_error(struct request *request, int64_t id, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    cJSON *data = error_data(format, arguments);
+    va_end(arguments);
     return sse_event(request, id, "error", data);
+}
+
+int sse_final_error(struct request *request, const char *id, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    cJSON *data = error_data(format, arguments);
+    va_end(arguments);
+    return send_event(request, id, "error", data);
 }
 
 /* The part of the line that a spool holds, piece by piece from its view. */
@@ -92,8 +146,7 @@ static int write_held(struct writer *writer, const struct line *line)
 
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line)
 {
-    if (writer_string(writer, "id: ") < 0 || writer_number(writer, (uint64_t)id) < 0 ||
-        writer_string(writer, "\nevent: output\ndata: {\"stream\":\"") < 0 ||
+    if (writer_string(writer, "event: output\ndata: {\"stream\":\"") < 0 ||
         writer_string(writer, stream) < 0 || writer_string(writer, "\",\"data\":\"") < 0) {
         return -1;
     }
@@ -111,11 +164,13 @@ int sse_output(struct writer *writer, int64_t id, const char *stream, const stru
             return -1;
         }
     }
-    return writer_raw(writer, "\"}\n\n", 4);
+    if (writer_string(writer, "\"}\nid: ") < 0 || writer_number(writer, (uint64_t)id) < 0) {
+        return -1;
+    }
+    return writer_raw(writer, "\n\n", 2);
 }
 
 int sse_keepalive(struct request *request)
 {
-    static const char comment[] = ":keepalive\n\n";
-    return request_write(request, comment, sizeof(comment) - 1) < 0 ? -1 : request_flush(request);
+    return write_text(request, SSE_KEEPALIVE) < 0 ? -1 : request_flush(request);
 }

@@ -1,6 +1,7 @@
 /*
- * Server-sent events to a client: an `id:` line if the event has a number, one `event:` line, one
- * `data:` line with a JSON object, one empty line.
+ * Server-sent events to a client: one `event:` line, one `data:` line with a JSON object, an `id:`
+ * line if the event has one, one empty line. The id comes last, since there are clients that take
+ * it for the event's before the event is whole (procd/log/job_files.h).
  */
 #ifndef FCGI_APP_HTTP_SSE_H
 #define FCGI_APP_HTTP_SSE_H
@@ -13,9 +14,16 @@ struct cJSON;
 struct request;
 struct writer;
 
-/* A comment goes out after this much silence, so that nothing between here and the client gives up.
+/*
+ * Remembers after how much silence a comment goes out, so that nothing between here and the client
+ * gives up. Call once, before threads.
  */
-#define SSE_KEEPALIVE_MS 10000
+void sse_init(uint64_t keepalive_ms);
+int64_t sse_keepalive_ms(void);
+
+/* That comment. It has no empty line of its own: there are clients that take one for the end of an
+ * event without data. */
+#define SSE_KEEPALIVE ":keepalive\n"
 
 /* Status 200, text/event-stream, no caching, no proxy buffering; flushed. The charset is named,
  * since some clients take text without one for Latin-1. 0, or -1 when the client left. */
@@ -32,11 +40,16 @@ int sse_event(struct request *request, int64_t id, const char *event, struct cJS
 __attribute__((format(printf, 3, 4))) int sse_error(struct request *request, int64_t id,
                                                     const char *format, ...);
 
+/* The same for an error that coming back does not mend: `id` is an id of the end
+ * (procd/log/event_id.h). */
+__attribute__((format(printf, 3, 4))) int sse_final_error(struct request *request, const char *id,
+                                                          const char *format, ...);
+
 /* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
  * client left, or -2 with errno when the line could not be read back. */
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line);
 
-/* ":keepalive\n\n"; flushed. 0 or -1. */
+/* SSE_KEEPALIVE; flushed. 0 or -1. */
 int sse_keepalive(struct request *request);
 
 #endif

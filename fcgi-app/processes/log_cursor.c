@@ -126,11 +126,12 @@ static int scan_beginning(struct scan *scan, uint64_t *begin)
 /* Whether the event that begins at `offset` is a line: 1 or 0 (a gap), or -1. */
 static int scan_is_line(const struct scan *scan, uint64_t offset)
 {
-    char first;
-    if (offset - scan->base < scan->filled) {
-        return scan->block[offset - scan->base] == 'i';
+    char first[EVENT_KIND_SIZE];
+    if (offset - scan->base + sizeof(first) <= scan->filled) {
+        return event_is_line(scan->block + (offset - scan->base), sizeof(first));
     }
-    return read_at(scan->cursor, &first, 1, offset) == 1 ? first == 'i' : -1;
+    ssize_t count = read_at(scan->cursor, first, sizeof(first), offset);
+    return count < 0 ? -1 : event_is_line(first, (size_t)count);
 }
 
 /* Moves `whole` on to the last event end before the end of the segment, `size`. 0 or -1. */
@@ -155,13 +156,38 @@ static int find_whole(struct log_cursor *cursor, uint64_t size)
     return 0;
 }
 
-/* 0, or -1 when it cannot be read; *head is of EVENT_UNKNOWN then. */
-static int read_head(const struct log_cursor *cursor, uint64_t offset, struct event_head *head)
+/* ---- events forwards ---- */
+
+/* The end of the event that begins at `begin`. 1; 0 when it is not whole; -1 with errno. */
+static int find_event_end(const struct log_cursor *cursor, uint64_t begin, uint64_t *end)
 {
-    char text[EVENT_HEAD_MAX];
-    ssize_t count = read_at(cursor, text, sizeof(text), offset);
-    *head = event_head_parse(text, count < 0 ? 0 : (size_t)count);
+    char block[BLOCK];
+    ssize_t count;
+    for (uint64_t at = begin; (count = read_at(cursor, block, sizeof(block), at)) >= 2;
+         at += (uint64_t)count - 1) {
+        const char *found = memmem(block, (size_t)count, "\n\n", 2);
+        if (found != NULL) {
+            *end = at + (uint64_t)(found - block) + 2;
+            return 1;
+        }
+    }
     return count < 0 ? -1 : 0;
+}
+
+/* The event in [begin, end), by its edges. 0, or -1 when it cannot be read; its kind is
+ * EVENT_UNKNOWN then. */
+static int read_event(const struct log_cursor *cursor, uint64_t begin, uint64_t end,
+                      struct event *event)
+{
+    char text[2 * EVENT_EDGE];
+    uint64_t length = end - begin;
+    size_t head = length <= sizeof(text) ? (size_t)length : EVENT_EDGE;
+    size_t tail = length <= sizeof(text) ? 0 : EVENT_EDGE;
+    ssize_t of_head = read_at(cursor, text, head, begin);
+    ssize_t of_tail = read_at(cursor, text + head, tail, end - tail);
+    bool is_whole = of_head == (ssize_t)head && of_tail == (ssize_t)tail;
+    *event = event_parse(text, is_whole ? head + tail : 0);
+    return of_head < 0 || of_tail < 0 ? -1 : 0;
 }
 
 /* ---- seeking ---- */
@@ -227,29 +253,8 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
     return 0;
 }
 
-/* Over the event at the cursor, which is whole. 0 or -1. */
-static int skip_event(struct log_cursor *cursor)
-{
-    char block[TAIL_BLOCK];
-    uint64_t at = cursor->offset;
-    for (;;) {
-        ssize_t count = read_at(cursor, block, sizeof(block), at);
-        if (count < 2) {
-            errno = count < 0 ? errno : EIO;
-            return -1;
-        }
-        const char *end = memmem(block, (size_t)count, "\n\n", 2);
-        if (end != NULL) {
-            at += (uint64_t)(end - block) + 2;
-            cursor->offset = cursor->whole = cursor->searched = at;
-            return 0;
-        }
-        at += (uint64_t)count - 1;
-    }
-}
-
 /* Behind the event at the cursor, if it is there and has this id. */
-static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct event_id *event)
+static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct event_id *id)
 {
     char block[TAIL_BLOCK];
     uint64_t end = segment_end(cursor);
@@ -260,37 +265,41 @@ static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct eve
     if (scan_beginning(&scan, &end) < 0) { /* of what is not whole */
         return LOG_SEEK_FAILED;
     }
-    if (event->offset >= end) {
+    if (id->offset >= end) {
         return LOG_SEEK_AHEAD;
     }
-    struct event_head head;
-    if (read_head(cursor, event->offset, &head) < 0) {
+    struct event found = {.kind = EVENT_UNKNOWN};
+    int is_whole = find_event_end(cursor, id->offset, &end);
+    if (is_whole < 0 || (is_whole == 1 && read_event(cursor, id->offset, end, &found) < 0)) {
         return LOG_SEEK_FAILED;
     }
-    if (head.kind != EVENT_LINE || strcmp(head.id.text, event->text) != 0) {
+    if (found.kind != EVENT_LINE || strcmp(found.id.text, id->text) != 0) {
         return LOG_SEEK_UNKNOWN;
     }
-    return skip_event(cursor) < 0 ? LOG_SEEK_FAILED : LOG_SEEK_DONE;
+    cursor->offset = cursor->whole = cursor->searched = end;
+    return LOG_SEEK_DONE;
 }
 
-/* The first line from the cursor on; *told is how many lines gap events before it tell of. */
-static struct event_head first_line(const struct log_cursor *cursor, uint64_t *told)
+/* The first line from the cursor on; *told is how many lines gap events before it report. */
+static struct event first_line(const struct log_cursor *cursor, uint64_t *told)
 {
-    uint64_t at = cursor->offset;
-    struct event_head head = {.kind = EVENT_UNKNOWN};
+    uint64_t end;
+    struct event event = {.kind = EVENT_UNKNOWN};
     *told = 0;
-    while (read_head(cursor, at, &head) == 0 && head.kind == EVENT_GAP) {
-        *told += head.missed;
-        at += head.length;
+    for (uint64_t at = cursor->offset; find_event_end(cursor, at, &end) == 1; at = end) {
+        if (read_event(cursor, at, end, &event) < 0 || event.kind != EVENT_GAP) {
+            return event;
+        }
+        *told += event.missed;
     }
-    return head;
+    return (struct event){.kind = EVENT_UNKNOWN};
 }
 
 /*
  * The event was in a segment that is not there any more; the one at `after` is the oldest now. An
  * id that does not come before the ids in there has never been.
  */
-static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_id *event,
+static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_id *id,
                                   uint64_t after)
 {
     uint64_t told;
@@ -299,22 +308,22 @@ static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_
         return LOG_SEEK_FAILED;
     }
     enter(cursor, segment, after, after);
-    struct event_head oldest = first_line(cursor, &told);
-    if (oldest.kind == EVENT_LINE && (oldest.id.numbered != event->numbered ||
-                                      (event->numbered && event->line >= oldest.id.line - told))) {
+    struct event oldest = first_line(cursor, &told);
+    if (oldest.kind == EVENT_LINE && (oldest.id.numbered != id->numbered ||
+                                      (id->numbered && id->line >= oldest.id.line - told))) {
         return LOG_SEEK_UNKNOWN;
     }
-    enter(cursor, -1, event->offset, event->offset); /* the next read jumps to what there is */
-    cursor->seen = event->numbered ? event->line : NONE;
+    enter(cursor, -1, id->offset, id->offset); /* the next read jumps to what there is */
+    cursor->seen = id->numbered ? id->line : NONE;
     return LOG_SEEK_DONE;
 }
 
-enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *event)
+enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id)
 {
     for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
         uint64_t before;
         uint64_t after;
-        if (job_segment_find(cursor->directory, event->offset, &before, &after) < 0) {
+        if (job_segment_find(cursor->directory, id->offset, &before, &after) < 0) {
             return LOG_SEEK_FAILED;
         }
         if (before == NONE && after == NONE) {
@@ -323,10 +332,10 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
         enum log_seek found = LOG_SEEK_FAILED;
         int segment = -1;
         if (before == NONE) {
-            found = seek_removed(cursor, event, after);
+            found = seek_removed(cursor, id, after);
         } else if ((segment = job_segment_open(cursor->directory, before, O_RDONLY)) >= 0) {
-            enter(cursor, segment, before, event->offset);
-            found = seek_in_segment(cursor, event);
+            enter(cursor, segment, before, id->offset);
+            found = seek_in_segment(cursor, id);
         }
         if (found != LOG_SEEK_FAILED || errno != ENOENT) {
             return found;
@@ -352,15 +361,16 @@ static uint64_t expected_line(const struct log_cursor *cursor)
     struct scan scan = scan_begin(cursor, cursor->start, cursor->offset, block, sizeof(block));
     int more = scan_beginning(&scan, &begin);
     while (more == 1) {
+        uint64_t end = begin;
         more = scan_beginning(&scan, &begin);
-        struct event_head head;
-        if (more < 0 || read_head(cursor, begin, &head) < 0 || head.kind == EVENT_UNKNOWN) {
+        struct event event;
+        if (more < 0 || read_event(cursor, begin, end, &event) < 0 || event.kind == EVENT_UNKNOWN) {
             return NONE;
         }
-        if (head.kind == EVENT_LINE) {
-            return head.id.numbered ? head.id.line + 1 + told : NONE;
+        if (event.kind == EVENT_LINE) {
+            return event.id.numbered ? event.id.line + 1 + told : NONE;
         }
-        told += head.missed;
+        told += event.missed;
     }
     return NONE;
 }
@@ -434,7 +444,7 @@ static void measure_gap(const struct log_cursor *cursor, struct log_gap *gap)
 {
     uint64_t expected = gap->lines;
     uint64_t told;
-    struct event_head next = first_line(cursor, &told);
+    struct event next = first_line(cursor, &told);
     gap->numbered = next.kind == EVENT_LINE && next.id.numbered && expected != NONE &&
                     told <= next.id.line && expected <= next.id.line - told;
     gap->lines = gap->numbered ? next.id.line - told - expected : 0;

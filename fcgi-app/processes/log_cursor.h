@@ -40,7 +40,7 @@ enum log_seek {
  * To what follows the event of this id (of this job: event_id_is_of). Where that event has been
  * removed, the next read tells what is missing. The cursor is of no use after a failure.
  */
-enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *event);
+enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id);
 
 /* What was removed before a cursor could read it. */
 struct log_gap {

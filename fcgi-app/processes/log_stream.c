@@ -29,6 +29,7 @@
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/processes/log_cursor.h"
 #include "fcgi-app/streams/watch.h"
+#include "procd/log/event_id.h"
 #include "procd/log/job_files.h"
 
 #define STACK_SIZE ((size_t)262144)
@@ -36,15 +37,18 @@
 #define CHUNKS     4 /* that one stream sends before it is the next one's turn */
 #define EVENTS     64
 #define TEXT_SIZE  256
-#define RETRY      "retry: 1000\n\n" /* how soon a client that lost us comes again, in ms */
-#define BATCH_MS   5 /* logs that grow quickly are passed on in larger pieces: at most this often */
-#define POLL_MS    25 /* for streams that cannot be watched: the kernel's limits are reached */
+#define RETRY                                                                                      \
+    "retry: 1000\n" /* how soon a client that lost us comes again, in ms; it is in the             \
+                      first event, since some clients make one of it otherwise */
+#define BATCH_MS 5  /* logs that grow quickly are passed on in larger pieces: at most this often */
+#define POLL_MS  25 /* for streams that cannot be watched: the kernel's limits are reached */
 
 struct log_stream {
     struct outlet outlet;
     struct log_cursor cursor; /* with its directory, owned */
     struct watcher watcher;
     uint64_t until; /* the offset at which it is enough; UINT64_MAX: the end of the job */
+    char end_id[EVENT_ID_SIZE];
     struct admission admission;
     char *request_id;
     char text[TEXT_SIZE]; /* an event of our own */
@@ -269,7 +273,9 @@ static enum progress send_log(struct log_stream *stream)
         return progress;
     }
     if (stream->job_ended) {
-        set_last_text(stream, "event: complete\ndata: {\"message\":\"stream ended\"}\n\n");
+        set_text(stream, "event: complete\ndata: {\"message\":\"stream ended\"}\nid: %s\n\n",
+                 stream->end_id);
+        stream->ending = true;
         return PROGRESS_MORE;
     }
     int ended = look_for_end(stream);
@@ -369,14 +375,14 @@ static void keep_alive(int64_t now)
 {
     struct log_stream *stream;
     while ((stream = TAILQ_FIRST(&loop.streams)) != NULL &&
-           now - stream->last_sent >= SSE_KEEPALIVE_MS) {
+           now - stream->last_sent >= sse_keepalive_ms()) {
         stream->last_sent = now;
         TAILQ_REMOVE(&loop.streams, stream, streams);
         TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
         /* Nothing may come between the halves of an event; a full connection is no silence. */
         if (!stream->full && stream->cursor.offset == stream->cursor.whole &&
             stream->text_sent == stream->text_length && !stream->ending) {
-            set_text(stream, ":keepalive\n\n");
+            set_text(stream, SSE_KEEPALIVE);
             make_ready(stream);
         }
     }
@@ -445,8 +451,8 @@ static int find_end(const struct log_cursor *cursor, uint64_t *end)
 /* The stream of a request; NULL when it cannot be made or the client left. The cursor stays the
  * caller's.
  */
-static struct log_stream *stream_new(struct request *request, const struct log_cursor *cursor,
-                                     bool follow)
+static struct log_stream *stream_new(struct request *request, const char *job_id,
+                                     const struct log_cursor *cursor, bool follow)
 {
     struct log_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL) {
@@ -464,14 +470,15 @@ static struct log_stream *stream_new(struct request *request, const struct log_c
         return NULL;
     }
     stream->cursor = *cursor;
+    event_id_render_end(job_id, stream->end_id);
     set_text(stream, RETRY);
     return stream;
 }
 
-void log_stream_open(struct request *request, struct log_cursor *cursor, bool follow,
-                     struct admission *admission)
+void log_stream_open(struct request *request, const char *job_id, struct log_cursor *cursor,
+                     bool follow, struct admission *admission)
 {
-    struct log_stream *stream = stream_new(request, cursor, follow);
+    struct log_stream *stream = stream_new(request, job_id, cursor, follow);
     if (stream == NULL) {
         log_cursor_clear(cursor);
         close_fd(&cursor->directory);
@@ -499,7 +506,7 @@ static int wait_time(int64_t now)
         return 0;
     }
     if (stream != NULL) {
-        wait = stream->last_sent + SSE_KEEPALIVE_MS - now;
+        wait = stream->last_sent + sse_keepalive_ms() - now;
     }
     if (loop.changed && loop.last_batch + BATCH_MS - now < wait) {
         wait = loop.last_batch + BATCH_MS - now;

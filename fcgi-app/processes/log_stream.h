@@ -16,11 +16,12 @@ struct request;
 int log_streams_start(void);
 
 /*
- * Sends a log from the cursor on, to the end of the job, or unless `follow` what there is now.
- * Takes over the request, whose answer has begun, and what the cursor owns with its directory, in
- * any case; the handler returns at once. The admission is taken over if it is held no more then.
+ * Sends the log of a job from the cursor on, to the end of the job, or unless `follow` what there
+ * is now. Takes over the request, whose answer has begun, and what the cursor owns with its
+ * directory, in any case; the handler returns at once. The admission is taken over if it is held no
+ * more then.
  */
-void log_stream_open(struct request *request, struct log_cursor *cursor, bool follow,
-                     struct admission *admission);
+void log_stream_open(struct request *request, const char *job_id, struct log_cursor *cursor,
+                     bool follow, struct admission *admission);
 
 #endif

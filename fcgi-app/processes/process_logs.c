@@ -63,6 +63,27 @@ static bool read_cursor(struct request *request, struct wish *wish)
     return true;
 }
 
+/*
+ * Answers a client that comes back from the end of a stream, whatever has become of the process:
+ * an EventSource asks again until it is told 204. False when the client is no such.
+ */
+static bool answer_after_end(struct request *request)
+{
+    const char *last = request_last_event_id(request);
+    cleanup_free char *parameter = NULL;
+    if (*last == '\0') {
+        if (!read_parameter(request, "cursor", &parameter)) {
+            return true;
+        }
+        last = parameter;
+    }
+    if (last == NULL || !event_id_is_end(last)) {
+        return false;
+    }
+    (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
+    return true;
+}
+
 static bool read_tail(struct request *request, struct wish *wish)
 {
     const char *query = request_query(request);
@@ -134,7 +155,7 @@ static void stream_log(struct request *request, const char *id, const struct wis
         answer_error(request, 400, "Invalid %s: %s", wish->cursor_name, wrong);
     } else if (sse_begin(request) == 0 && strcmp(request_method(request), "HEAD") != 0) {
         if (wrong == NULL) {
-            log_stream_open(request, &cursor, wish->follow, admission);
+            log_stream_open(request, id, &cursor, wish->follow, admission);
             return;
         }
         errno = error;
@@ -145,9 +166,19 @@ static void stream_log(struct request *request, const char *id, const struct wis
     close_fd(&directory);
 }
 
+/* Coming back does not mend that there is no such process: an EventSource must not. */
+static void send_not_found(struct request *request, const char *id)
+{
+    char end_id[EVENT_ID_SIZE];
+    event_id_render_end(id, end_id);
+    if (sse_begin(request) == 0) {
+        (void)sse_final_error(request, end_id, "process not found: %s", id);
+    }
+}
+
 static void process_logs_streaming(struct request *request)
 {
-    if (!request_may_last(request)) {
+    if (answer_after_end(request) || !request_may_last(request)) {
         return;
     }
     struct wish wish;
@@ -171,9 +202,7 @@ static void process_logs_streaming(struct request *request)
     if (result == PROCD_DONE) {
         stream_log(request, id, &wish, directory, &admission);
     } else if (result == PROCD_NOT_FOUND) {
-        if (sse_begin(request) == 0) {
-            (void)sse_error(request, SSE_NO_ID, "process not found: %s", id);
-        }
+        send_not_found(request, id);
     } else {
         answer_procd_failure(request, result);
     }

@@ -4,11 +4,17 @@
  */
 #include "procd/log/event_id.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define LINE_BEGIN "id: "
+#define ID_BEGIN   "id: "
+#define LINE_BEGIN "event: log"
 #define GAP_BEGIN  "event: gap\ndata: {\"missed_lines\":"
 #define GAP_END    "}\n\n"
+#define EVENT_END  "\n\n"
+#define END        "end"
+
+_Static_assert(sizeof(LINE_BEGIN) - 1 == EVENT_KIND_SIZE, "it tells a line from a gap");
 
 /* Takes `wanted` from the front of the text. */
 static bool take_text(const char **text, const char *end, const char *wanted)
@@ -75,20 +81,58 @@ bool event_id_is_of(const struct event_id *id, const char *job_id)
     return !id->numbered || strncmp(id->text, job_id, EVENT_TAG_LENGTH) == 0;
 }
 
-struct event_head event_head_parse(const char *text, size_t length)
+bool event_id_is_end(const char *text)
 {
-    struct event_head head = {.kind = EVENT_UNKNOWN};
+    const char *end = text + strlen(text);
+    return take_tag(&text, end) && strcmp(text, END) == 0;
+}
+
+void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE])
+{
+    const char *at = job_id;
+    bool has_tag = take_tag(&at, job_id + strlen(job_id));
+    (void)snprintf(text, EVENT_ID_SIZE, "%.*s-" END, EVENT_TAG_LENGTH,
+                   has_tag ? job_id : "00000000");
+}
+
+/* Runners of the version before write the id first. */
+bool event_is_line(const char *text, size_t length)
+{
+    const char *at = text;
+    return take_text(&at, text + length, LINE_BEGIN) || take_text(&at, text + length, ID_BEGIN);
+}
+
+/* An id line between `at` and its \n, which comes before `end`. */
+static bool take_id_line(const char *at, const char *end, struct event_id *id)
+{
+    if (!take_text(&at, end, ID_BEGIN)) {
+        return false;
+    }
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    return newline != NULL && event_id_parse(at, (size_t)(newline - at), id);
+}
+
+/* The last line before the empty one; the first of a runner of the version before. */
+static bool find_id(const char *text, const char *end, struct event_id *id)
+{
+    const char *last = end - (sizeof(EVENT_END) - 1);
+    if (end - text < (ptrdiff_t)sizeof(EVENT_END) || memcmp(last, EVENT_END, 2) != 0) {
+        return false;
+    }
+    const char *before = memrchr(text, '\n', (size_t)(last - text));
+    return (before != NULL && take_id_line(before + 1, end, id)) || take_id_line(text, end, id);
+}
+
+struct event event_parse(const char *text, size_t length)
+{
+    struct event event = {.kind = EVENT_UNKNOWN};
     const char *at = text;
     const char *end = text + length;
-    if (take_text(&at, end, LINE_BEGIN)) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        if (newline != NULL && event_id_parse(at, (size_t)(newline - at), &head.id)) {
-            head.kind = EVENT_LINE;
-        }
-    } else if (take_text(&at, end, GAP_BEGIN) && take_number(&at, end, &head.missed) &&
-               take_text(&at, end, GAP_END)) {
-        head.kind = EVENT_GAP;
-        head.length = (size_t)(at - text);
+    if (event_is_line(text, length)) {
+        event.kind = find_id(text, end, &event.id) ? EVENT_LINE : EVENT_UNKNOWN;
+    } else if (take_text(&at, end, GAP_BEGIN) && take_number(&at, end, &event.missed) &&
+               take_text(&at, end, GAP_END) && at == end) {
+        event.kind = EVENT_GAP;
     }
-    return head;
+    return event;
 }

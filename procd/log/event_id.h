@@ -1,6 +1,6 @@
 /*
- * The ids of the events in a job's log (job_files.h tells their form), and what else the beginning
- * of an event says.
+ * The ids of the events in a job's log (job_files.h describes their form), and what else the edges
+ * of an event say.
  *
  * Thread-safe.
  */
@@ -27,22 +27,41 @@ bool event_id_parse(const char *text, size_t length, struct event_id *id);
 /* Whether an id can be one of the job's; a bare offset can be any job's. */
 bool event_id_is_of(const struct event_id *id, const char *job_id);
 
-/* What the first EVENT_HEAD_MAX bytes of an event tell. */
-#define EVENT_HEAD_MAX ((size_t)64)
+/*
+ * The id of the event that ends a stream for good: "<tag>-end". It names no place in a log. A
+ * client that comes back with it has everything.
+ */
+bool event_id_is_end(const char *text);
+
+/* Renders that id for the job; its tag is zeros where `job_id` does not begin as a job's id does.
+ */
+void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE]);
+
+/* ---- the events of a log ---- */
+
+/* The first EVENT_KIND_SIZE bytes of an event say whether it is a line. */
+#define EVENT_KIND_SIZE ((size_t)10)
+bool event_is_line(const char *text, size_t length);
+
+/* The first and the last bytes of an event that say everything which is not the line itself. */
+#define EVENT_EDGE ((size_t)64)
 
 enum event_kind {
-    EVENT_UNKNOWN, /* not all there, or not from a runner */
+    EVENT_UNKNOWN, /* not from a runner */
     EVENT_LINE,    /* `id` is its id */
-    EVENT_GAP,     /* `missed` lines were lost to a full disk; the event is `length` bytes long */
+    EVENT_GAP,     /* `missed` lines were lost to a full disk */
 };
 
-struct event_head {
+struct event {
     enum event_kind kind;
     struct event_id id;
     uint64_t missed;
-    size_t length;
 };
 
-struct event_head event_head_parse(const char *text, size_t length);
+/*
+ * Reads a whole event, with the empty line at its end. Of one that is longer than 2 * EVENT_EDGE
+ * the first and the last EVENT_EDGE bytes, one after the other, are enough.
+ */
+struct event event_parse(const char *text, size_t length);
 
 #endif

@@ -10,15 +10,17 @@
  *
  * A segment is a row of whole server-sent events, rendered as the client gets them:
  *
- *   id: <tag>-<offset>-<line>\n
  *   event: log\n
  *   data: {"timestamp":"2025-11-04T12:34:56.123456789Z","stream":"stdout","data":"..."}\n
+ *   id: <tag>-<offset>-<line>\n
  *   \n
  *
+ * The id is the last line, since there are clients that take an id for the event's before the event
+ * is whole: cut in between, they would resume behind a line that they have not got.
  * <tag> is the first 8 characters of the job's id, <offset> that of the event in the whole log, and
  * <line> counts the events from 0, those too that a full disk has cost: so two ids tell how many
- * lines and bytes are between them, whatever has become of these. (The logs of an earlier version
- * have the bare offset as id.) event_id.h reads ids.
+ * lines and bytes are between them, whatever has become of these. (Runners of earlier versions
+ * write the id as the first line, the oldest ones the bare offset.) event_id.h reads ids.
  *
  * An event of a line that goes on in the next one has "continued":true after its data (job_log.h
  * tells when). Among them there may be an event without an id, which says that a full disk has cost

@@ -28,6 +28,7 @@
 #define FRAME_MAX      ((size_t)256) /* more than all of an event but its data */
 #define SEGMENTS_KEPT  16            /* a log is that many full segments */
 #define RETRY_AFTER_MS 100
+#define ID_BEGIN       "\nid: " /* the last line of a line's event; the buffer never cuts it */
 #define EVENT_END      "\n\n"
 
 _Static_assert(BUFFER_SIZE > JSON_ESCAPED_MAX(PIECE_MAX) + FRAME_MAX, "room for a piece");
@@ -119,15 +120,15 @@ static void settle(struct job_log *log, uint64_t left)
     log->pending = left;
 }
 
-/* How many lines end in text[0..length): rendered lines, other events aside. */
-static uint64_t count_lines(const char *text, size_t length)
+/* How often `mark` is in text[0..length). */
+static uint64_t count_marks(const char *text, size_t length, const char *mark)
 {
-    static const char mark[] = "\nevent: log\n";
+    size_t mark_length = strlen(mark);
     uint64_t count = 0;
     const char *end = text + length;
     const char *at = text;
-    while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
-        at += sizeof(mark) - 1;
+    while ((at = memmem(at, (size_t)(end - at), mark, mark_length)) != NULL) {
+        at += mark_length;
         count++;
     }
     return count;
@@ -152,8 +153,7 @@ static void give_up_batch(struct job_log *log, size_t done)
 {
     int error = errno;
     size_t kept = last_event_end(log->buffer, done);
-    bool began_before = log->whole < log->written;
-    settle(log, log->pending - count_lines(log->buffer, kept) - (kept > 0 && began_before));
+    settle(log, log->pending - count_marks(log->buffer, kept, ID_BEGIN));
     drop(log, log->pending);
     log->pending = 0;
     if (kept > 0) {
@@ -285,12 +285,13 @@ static bool prepare(struct job_log *log)
     return log->dropped == 0 || (may_write(log) && put_gap(log));
 }
 
+/* Of the event that has been begun last. */
 static void put_event_id(struct job_log *log)
 {
     put(log, log->id_begin, sizeof(log->id_begin) - 1);
     put_number(log, log->event_start);
     put_text(log, "-");
-    put_number(log, log->next_line);
+    put_number(log, log->next_line - 1);
 }
 
 /* While the disk takes no more the event is lost at once. */
@@ -309,8 +310,7 @@ static void begin_event(struct job_log *log, const char *stream)
         newest(log)->first_line = log->next_line;
         newest(log)->lost = log->lost;
     }
-    put_event_id(log);
-    put_text(log, "\nevent: log\ndata: {\"timestamp\":\"");
+    put_text(log, "event: log\ndata: {\"timestamp\":\"");
     put_timestamp(log);
     put_text(log, "\",\"stream\":\"");
     put_text(log, stream);
@@ -325,7 +325,9 @@ static void end_event(struct job_log *log, bool continued)
         make_room(log, FRAME_MAX);
     }
     if (!log->event_lost) {
-        put_text(log, continued ? "\",\"continued\":true}" EVENT_END : "\"}" EVENT_END);
+        put_text(log, continued ? "\",\"continued\":true}" : "\"}");
+        put_event_id(log);
+        put_text(log, EVENT_END);
     }
     log->in_event = false;
     log->event_lost = false;
@@ -411,7 +413,7 @@ int job_log_open(struct job_log *log, int directory, const char *id, uint64_t ma
     if (log->event_max > JOB_EVENT_MAX) {
         log->event_max = JOB_EVENT_MAX;
     }
-    (void)snprintf(log->id_begin, sizeof(log->id_begin), "id: %.*s-", EVENT_TAG_LENGTH, id);
+    (void)snprintf(log->id_begin, sizeof(log->id_begin), ID_BEGIN "%.*s-", EVENT_TAG_LENGTH, id);
     log->buffer = malloc(BUFFER_SIZE);
     if (log->buffer == NULL || open_files(log) < 0) {
         close_fd(&log->position_fd);
@@ -507,24 +509,27 @@ static int cut_torn_event(int directory, uint64_t start, size_t *whole)
 /* The first line among whole events, and the last one. False if there is none. */
 static bool first_line(const struct mapped *events, struct event_id *id)
 {
-    struct event_head head = {.kind = EVENT_GAP};
-    for (size_t at = 0; head.kind == EVENT_GAP && at < events->length; at += head.length) {
-        head = event_head_parse(events->text + at, events->length - at);
+    struct event event = {.kind = EVENT_GAP};
+    for (size_t at = 0; event.kind == EVENT_GAP && at < events->length;) {
+        const char *end = memmem(events->text + at, events->length - at, EVENT_END, 2);
+        size_t length = end == NULL ? 0 : (size_t)(end - events->text) + 2 - at;
+        event = event_parse(events->text + at, length);
+        at += length;
     }
-    *id = head.id;
-    return head.kind == EVENT_LINE;
+    *id = event.id;
+    return event.kind == EVENT_LINE;
 }
 
 static bool last_line(const struct mapped *events, struct event_id *id)
 {
-    struct event_head head = {.kind = EVENT_UNKNOWN};
-    for (size_t end = events->length; head.kind != EVENT_LINE && end > 0;) {
+    struct event event = {.kind = EVENT_UNKNOWN};
+    for (size_t end = events->length; event.kind != EVENT_LINE && end > 0;) {
         size_t begin = last_event_end(events->text, end - 1);
-        head = event_head_parse(events->text + begin, end - begin);
+        event = event_parse(events->text + begin, end - begin);
         end = begin;
     }
-    *id = head.id;
-    return head.kind == EVENT_LINE;
+    *id = event.id;
+    return event.kind == EVENT_LINE;
 }
 
 /*
@@ -553,7 +558,8 @@ static int find_line(int directory, uint64_t start, bool want_newest, struct eve
     return 0;
 }
 
-/* The lines of a log whose ids do not number them, from the segment at `start` on. 0 or -1. */
+/* The lines of a log whose ids do not number them and come first, from the segment at `start` on. 0
+ * or -1. */
 static int count_all_lines(int directory, uint64_t start, uint64_t *lines)
 {
     *lines = 0;
@@ -565,7 +571,8 @@ static int count_all_lines(int directory, uint64_t start, uint64_t *lines)
             job_segment_find(directory, start, &before, &start) < 0) {
             return -1;
         }
-        *lines += mapped.text == NULL ? 0 : count_lines(mapped.text, mapped.length);
+        *lines +=
+            mapped.text == NULL ? 0 : count_marks(mapped.text, mapped.length, "\nevent: log\n");
     }
     return 0;
 }

@@ -213,7 +213,8 @@ def test_a_log_of_the_version_before(make_server):
         log += f"id: {len(log)}\n{text}"
     segment.write_text(log)
     for index, offset in enumerate(offsets):
-        assert data(whole(server, identifier, last=str(offset))) == list("abc")[index + 1:]
+        with open_logs(server, identifier, last=str(offset)) as stream:
+            assert data(stream.events()) == list("abc")[index + 1:]
     assert "no event" in refused(server, identifier, last="1")
     assert "no event" in refused(server, identifier, last=f"{identifier[:8]}-{offsets[1]}-1")
     assert "ahead" in refused(server, identifier, last=str(len(log)))

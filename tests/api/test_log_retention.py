@@ -152,7 +152,7 @@ def test_a_dead_runner_leaves_a_position_that_is_right(make_server, marker):
     runner = proc_stat(job["pid"])[1]
     freeze(runner)
     with segment.open("ab") as file:
-        file.write(b"id: torn")
+        file.write(b"event: log\ndata: {}\nid: torn\n")
     os.kill(runner, signal.SIGKILL)
     server.ended(job["id"])
     assert position(server, job["id"]) == before

@@ -9,8 +9,8 @@ import pytest
 from sandbox import BIG_TIMEOUT, EventStream, check_framing, descriptors, http_request, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"code": 0, "error": False})
-# The same behind "id: ", byte for byte but for what is told of how it ended.
-END_BYTES = re.compile(rb'(\d+)\nevent: complete\ndata: \{"code":0,"error":false,"reason":"exit"(?:,"[a-z_]+":\d+)*\}\n\n')
+# The same byte for byte but for what is told of how it ended.
+END_BYTES = re.compile(rb'event: complete\ndata: \{"code":0,"error":false,"reason":"exit"(?:,"[a-z_]+":\d+)*\}\nid: (\d+)\n\n')
 
 
 def output(stream, *lines):
@@ -40,11 +40,11 @@ def test_the_stream_of_the_document(sandbox, workdir):
         assert stream.next() == output("stdout", "line 1")[0]
         sandbox.shell(f"touch {workdir}/go")
         assert stream.events() == [*output("stderr", "warning message"), COMPLETE]
-    before_the_end, _, end = bytes(stream.raw).rpartition(b"id: ")
+    before_the_end, mark, end = bytes(stream.raw).rpartition(b"event: complete")
     assert before_the_end == (
-        b'id: 0\nevent: output\ndata: {"stream":"stdout","data":"line 1"}\n\n'
-        b'id: 1\nevent: output\ndata: {"stream":"stderr","data":"warning message"}\n\n')
-    assert END_BYTES.fullmatch(end).group(1) == b"2"
+        b'event: output\ndata: {"stream":"stdout","data":"line 1"}\nid: 0\n\n'
+        b'event: output\ndata: {"stream":"stderr","data":"warning message"}\nid: 1\n\n')
+    assert END_BYTES.fullmatch(mark + end).group(1) == b"2"
 
 
 def test_events_are_numbered(sandbox):
@@ -165,9 +165,10 @@ def test_a_reader_that_pauses_gets_everything(sandbox, workdir):
         raw = stream.read_all()
     check_framing(raw[-1000:][raw[-1000:].index(b"\n\n") + 2:])
     assert raw.count(b"event: output\n") == 2500001
-    before_the_end, _, end = raw.rpartition(b"id: ")
-    assert before_the_end.endswith(b'{"stream":"stdout","data":"2500000"}\n\nid: 2500000\nevent: output\ndata: {"stream":"stdout","data":"end"}\n\n')
-    assert END_BYTES.fullmatch(end).group(1) == b"2500001"
+    before_the_end, mark, end = raw.rpartition(b"event: complete")
+    assert before_the_end.endswith(b'{"stream":"stdout","data":"2500000"}\nid: 2499999\n\n'
+                                   b'event: output\ndata: {"stream":"stdout","data":"end"}\nid: 2500000\n\n')
+    assert END_BYTES.fullmatch(mark + end).group(1) == b"2500001"
 
 
 @pytest.mark.host
@@ -256,12 +257,15 @@ def test_streams_at_once(sandbox):
     in_threads(20, one)
 
 
-@pytest.mark.slow
-def test_silence_is_broken_by_comments(sandbox, marker):
-    """A comment line within 10 s, which clients ignore."""
-    with sandbox.stream(f"echo before; {marker.sleep}") as stream:
+@pytest.mark.host
+def test_silence_is_broken_by_comments(make_server, tmp_path):
+    """A comment line after SANDBOX_STREAM_KEEPALIVE, which clients ignore: it is in the block of the event that follows."""
+    server = make_server({"SANDBOX_STREAM_KEEPALIVE": "1s"})
+    with server.stream(f"echo before; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; echo after") as stream:
         assert stream.next() == output("stdout", "before")[0]
-        while b"\n:" not in stream.raw:
+        while stream.raw.count(b"\n:") < 2:
             assert stream.read_some()
-        check_framing(bytes(stream.raw))
-        assert len(parse_events(bytes(stream.raw))) == 1
+        (tmp_path / "go").touch()
+        assert stream.events() == [*output("stdout", "after"), COMPLETE]
+    check_framing(bytes(stream.raw))
+    assert re.search(rb"\nid: 0\n\n(:keepalive\n){2,}event: output\n", stream.raw)

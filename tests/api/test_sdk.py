@@ -176,20 +176,22 @@ def test_run_streaming(python, javascript):
 
 
 def test_both_ignore_ids_and_the_time_to_reconnect(python, javascript, sandbox):
-    """A log stream has all of it: a block that is no event, and ids."""
+    """A log stream has all of it."""
     identifier = sandbox.start("echo a; echo b")["id"]
     sandbox.ended(identifier)
     path = f"/process_logs_streaming?id={identifier}"
-    assert b"retry: 1000\n\nid: " in python.request("GET", path).content
+    assert b"retry: 1000\nevent: log\n" in python.request("GET", path).content
     for events in (python.events("GET", path), javascript.events("GET", path)):
         assert [(name, data.get("data")) for name, data in events] == [("log", "a"), ("log", "b"), ("complete", None)]
     for events in (python.events("GET", path + "&tail=1&follow=0"), javascript.events("GET", path + "&tail=1&follow=0")):
         assert [(name, data.get("data")) for name, data in events] == [("log", "b"), ("complete", None)]
 
 
-@pytest.mark.slow
-def test_both_ignore_keepalive_comments(python, javascript):
-    fields = {"cmd": "echo a; sleep 10.5; echo b"}
+@pytest.mark.host
+def test_both_ignore_keepalive_comments(make_server):
+    server = make_server({"SANDBOX_STREAM_KEEPALIVE": "1s"})
+    python, javascript = PythonClient(server.url, server.secret), JavaScriptClient(server.host, server.port, server.secret)
+    fields = {"cmd": "echo a; sleep 2.5; echo b"}
     calls = (lambda: python.events("POST", "/run_streaming", json=fields), lambda: javascript.events("POST", "/run_streaming", fields))
     for events in in_threads(2, lambda number: list(calls[number]())):
         assert [data.get("data") for _, data in events] == ["a", "b", None]

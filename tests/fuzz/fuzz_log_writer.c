@@ -52,17 +52,20 @@ struct follower {
 
 /* ---- reading ---- */
 
-/* The event without its empty line: id, event and data. */
+/* The event with its empty line: event, data and id. */
 static void check_event(struct follower *follower, const char *event, size_t length)
 {
-    static const char kind[] = "\nevent: log\ndata: ";
-    struct event_head head = event_head_parse(event, length);
-    assert(head.kind == EVENT_LINE && head.id.numbered && event_id_is_of(&head.id, JOB_ID));
-    assert(head.id.offset == follower->offset && head.id.line == follower->events);
-    const char *data = memmem(event, length, kind, sizeof(kind) - 1);
-    assert(data != NULL);
-    data += sizeof(kind) - 1;
-    json_t *object = json_loadb(data, length - (size_t)(data - event), JSON_ALLOW_NUL, NULL);
+    static const char kind[] = "event: log\ndata: ";
+    static const char id[] = "\nid: ";
+    struct event parsed = event_parse(event, length);
+    assert(parsed.kind == EVENT_LINE && parsed.id.numbered && event_id_is_of(&parsed.id, JOB_ID));
+    assert(parsed.id.offset == follower->offset && parsed.id.line == follower->events);
+    assert(length > sizeof(kind) && memcmp(event, kind, sizeof(kind) - 1) == 0);
+    const char *data = event + sizeof(kind) - 1;
+    const char *end = memmem(data, length - (size_t)(data - event), id, sizeof(id) - 1);
+    assert(end != NULL && end + sizeof(id) - 1 + strlen(parsed.id.text) + 2 == event + length);
+    assert_no_separator(data, (size_t)(end - data));
+    json_t *object = json_loadb(data, (size_t)(end - data), JSON_ALLOW_NUL, NULL);
     json_t *string = json_object_get(object, "data");
     assert(strcmp(json_string_value(json_object_get(object, "stream")), "stdout") == 0);
     assert(json_is_string(string));
@@ -74,7 +77,7 @@ static void check_event(struct follower *follower, const char *event, size_t len
     }
     json_decref(object);
     follower->events++;
-    follower->offset += length + 2;
+    follower->offset += length;
 }
 
 /* Takes all there is: whole events. */
@@ -93,7 +96,7 @@ static void follow(struct follower *follower)
     while (at != end) {
         const char *stop = memmem(at, (size_t)(end - at), "\n\n", 2);
         assert(stop != NULL);
-        check_event(follower, at, (size_t)(stop - at));
+        check_event(follower, at, (size_t)(stop - at) + 2);
         at = stop + 2;
     }
     follower->unread.length = 0;
@@ -162,7 +165,7 @@ static struct text expected(const char *bytes, size_t length)
 /* A runner that died in the middle of an event has left nothing that counts. */
 static void check_repair(int directory, const struct follower *follower)
 {
-    static const char torn[] = "id: 550e8400-1-1\nevent: log\ndata: {\"ti";
+    static const char torn[] = "event: log\ndata: {}\nid: 550e8400-1-1\n";
     uint64_t last;
     uint64_t after;
     assert(job_segment_find(directory, JOB_SEGMENT_NONE - 1, &last, &after) == 0);

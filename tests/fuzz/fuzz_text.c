@@ -22,6 +22,11 @@ static void check_id(const char *text, size_t length)
 {
     struct event_id id;
     char again[EVENT_ID_SIZE];
+    cleanup_free char *string = strndup(text, length);
+    assert(string != NULL);
+    event_id_render_end(string, again);
+    assert(event_id_is_end(again) && !event_id_parse(again, strlen(again), &id));
+    assert(!event_id_is_end(string) || strcmp(again, string) == 0);
     if (!event_id_parse(text, length, &id)) {
         return;
     }
@@ -33,22 +38,30 @@ static void check_id(const char *text, size_t length)
     assert(event_id_is_of(&id, id.text));
 }
 
-static void check_head(const char *text, size_t length)
+/* The edges of a long event say the same; an id line that is whole always fits one. */
+static void check_edges(const char *text, size_t length, const struct event *event)
 {
-    struct event_head head = event_head_parse(text, length);
-    switch (head.kind) {
-    case EVENT_LINE:
-        assert(memcmp(text, "id: ", 4) == 0 && text[4 + strlen(head.id.text)] == '\n');
-        break;
-    case EVENT_GAP:
-        assert(head.length <= length && memcmp(text + head.length - 2, "\n\n", 2) == 0);
-        break;
-    case EVENT_UNKNOWN:
-        break;
+    char edges[2 * EVENT_EDGE];
+    if (length <= sizeof(edges)) {
+        return;
     }
-    /* What fits is known by its first bytes. */
-    if (length > EVENT_HEAD_MAX && head.kind == EVENT_LINE) {
-        assert(event_head_parse(text, EVENT_HEAD_MAX).kind == EVENT_LINE);
+    memcpy(edges, text, EVENT_EDGE);
+    memcpy(edges + EVENT_EDGE, text + length - EVENT_EDGE, EVENT_EDGE);
+    struct event again = event_parse(edges, sizeof(edges));
+    assert(again.kind == EVENT_LINE && strcmp(again.id.text, event->id.text) == 0);
+}
+
+static void check_event(const char *text, size_t length)
+{
+    struct event event = event_parse(text, length);
+    if (event.kind != EVENT_UNKNOWN) {
+        assert(memcmp(text + length - 2, "\n\n", 2) == 0);
+        assert(event_is_line(text, length) == (event.kind == EVENT_LINE));
+    }
+    if (event.kind == EVENT_LINE) {
+        assert(event_is_line(text, EVENT_KIND_SIZE));
+        assert(memmem(text, length, event.id.text, strlen(event.id.text)) != NULL);
+        check_edges(text, length, &event);
     }
 }
 
@@ -97,6 +110,7 @@ static void check_setting(const char *name, const char *value)
         assert(settings.port >= 1 && settings.port <= 65535);
         assert(settings.proxy_port != settings.port && settings.proxy_port <= 65535);
         assert(settings.log_max >= 1 << 20 && settings.log_max <= INT64_MAX);
+        assert(settings.stream_keepalive_ms >= 1000 && settings.stream_keepalive_ms <= 86400000);
         assert(settings.reader_timeout_ms >= 1000 && settings.keep_finished <= 10000);
         assert(settings.log_level >= LOG_ERR && settings.log_level <= LOG_DEBUG);
         assert(settings.cgroup[0] == '/' || strcmp(settings.cgroup, "off") == 0 ||
@@ -111,6 +125,7 @@ static void check_settings(const char *value)
                                         "PROXY_PORT",
                                         "SANDBOX_LOG_MAX",
                                         "SANDBOX_READER_TIMEOUT",
+                                        "SANDBOX_STREAM_KEEPALIVE",
                                         "SANDBOX_KEEP_FINISHED",
                                         "SANDBOX_CGROUP",
                                         "LOG_LEVEL"};
@@ -128,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     switch (which) {
     case 0:
         check_id((const char *)input.data, input.left);
-        check_head((const char *)input.data, input.left);
+        check_event((const char *)input.data, input.left);
         break;
     case 1:
         check_query(text);

@@ -104,8 +104,7 @@ static const char *take_line(const char **at, const char *end, size_t *length)
     assert(newline != NULL);
     *length = (size_t)(newline - line);
     *at = newline + 1;
-    /* Parsers take \r for the end of a line, too. */
-    assert(memchr(line, '\r', *length) == NULL);
+    assert_no_separator(line, *length);
     return line;
 }
 
@@ -116,16 +115,15 @@ static struct event take_event(const char **at, const char *end)
     while (take(at, end, ":")) {
         size_t length;
         (void)take_line(at, end, &length);
-        assert(take(at, end, "\n"));
-    }
-    if (take(at, end, "id: ")) {
-        event.id = take_line(at, end, &event.id_length);
-        assert(event.id_length > 0);
     }
     assert(take(at, end, "event: "));
     event.name = take_line(at, end, &event.name_length);
     assert(take(at, end, "data: "));
     event.data = take_line(at, end, &event.data_length);
+    if (take(at, end, "id: ")) {
+        event.id = take_line(at, end, &event.id_length);
+        assert(event.id_length > 0);
+    }
     assert(take(at, end, "\n"));
     return event;
 }

@@ -35,6 +35,16 @@ static inline size_t text_sequence(const unsigned char *data, size_t left)
                : length;
 }
 
+/* Nothing in data[0..length) ends a line for a client that splits text as Python does. */
+static inline void assert_no_separator(const char *data, size_t length)
+{
+    static const char *const separators[] = {
+        "\n", "\v", "\f", "\r", "\x1c", "\x1d", "\x1e", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    for (size_t i = 0; i < sizeof(separators) / sizeof(separators[0]); i++) {
+        assert(memmem(data, length, separators[i], strlen(separators[i])) == NULL);
+    }
+}
+
 /* The text of data[0..length): *text_length bytes and a NUL. The caller frees it. */
 static inline char *text_of(const char *data, size_t length, size_t *text_length)
 {

@@ -76,26 +76,97 @@ static void refuses_what_is_no_id(void **state)
     assert_false(event_id_parse("550e840\0-1-1", 12, &id));
 }
 
-static void reads_the_beginnings_of_events(void **state)
+static void knows_the_end_of_a_stream(void **state)
 {
     (void)state;
-    static const char line[] = "id: 550e8400-1234-17\nevent: log\ndata: {}\n\n";
-    static const char gap[] = "event: gap\ndata: {\"missed_lines\":18446744073709551615}\n\nid: ";
-    struct event_head head = event_head_parse(line, sizeof(line) - 1);
-    assert_int_equal(head.kind, EVENT_LINE);
-    assert_string_equal(head.id.text, "550e8400-1234-17");
-    for (size_t length = 0; length < sizeof("id: 550e8400-1234-17\n") - 1; length++) {
-        assert_int_equal(event_head_parse(line, length).kind, EVENT_UNKNOWN);
+    static const char *const others[] = {"",
+                                         "end",
+                                         "-end",
+                                         "550e8400-End",
+                                         "550e840-end",
+                                         "550e8400-end-1",
+                                         "550e8400-1-1",
+                                         "550e8400-en"};
+    char text[EVENT_ID_SIZE];
+    struct event_id id;
+    event_id_render_end("550e8400-e29b-41d4-a716-446655440000", text);
+    assert_string_equal(text, "550e8400-end");
+    assert_true(event_id_is_end(text));
+    assert_false(event_id_parse(text, strlen(text), &id)); /* it names no place in a log */
+    event_id_render_end("nonsense", text);
+    assert_string_equal(text, "00000000-end");
+    assert_true(event_id_is_end(text));
+    event_id_render_end("", text);
+    assert_true(event_id_is_end(text));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_false(event_id_is_end(others[i]));
     }
-    assert_true(sizeof(gap) - 5 <= EVENT_HEAD_MAX);
-    head = event_head_parse(gap, sizeof(gap) - 1);
-    assert_int_equal(head.kind, EVENT_GAP);
-    assert_true(head.missed == UINT64_MAX);
-    assert_int_equal(head.length, sizeof(gap) - 5);
-    for (size_t length = 0; length < sizeof(gap) - 5; length++) {
-        assert_int_equal(event_head_parse(gap, length).kind, EVENT_UNKNOWN);
+}
+
+static void assert_line(const char *text, size_t length)
+{
+    struct event event = event_parse(text, length);
+    assert_int_equal(event.kind, EVENT_LINE);
+    assert_string_equal(event.id.text, "550e8400-1234-17");
+    assert_true(event_is_line(text, EVENT_KIND_SIZE));
+    assert_int_equal(event_parse(text, length + 1).kind, EVENT_UNKNOWN); /* not its end */
+    for (size_t cut = 0; cut < length; cut++) {
+        assert_int_equal(event_parse(text, cut).kind, EVENT_UNKNOWN);
     }
-    assert_int_equal(event_head_parse("id: x\n", 6).kind, EVENT_UNKNOWN);
+}
+
+static void reads_events(void **state)
+{
+    (void)state;
+    static const char last[] = "event: log\ndata: {\"x\":1}\nid: 550e8400-1234-17\n\ne";
+    static const char first[] = "id: 550e8400-1234-17\nevent: log\ndata: {}\n\ni";
+    static const char *const others[] = {"event: log\ndata: {}\n\n",
+                                         "event: log\nid: x\n\n",
+                                         "event: log\n\n",
+                                         "id: 550e8400-1234-17\n",
+                                         "event: output\nid: 550e8400-1-2\n\n",
+                                         "event: log\ndata: {}\n id: 550e8400-1-2\n\n",
+                                         "\n\n",
+                                         "\n"};
+    assert_line(last, sizeof(last) - 2);
+    assert_line(first, sizeof(first) - 2);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_int_equal(event_parse(others[i], strlen(others[i])).kind, EVENT_UNKNOWN);
+    }
+    assert_false(event_is_line("event: lo", 9));
+    assert_false(event_is_line("event: gap\n", 11));
+}
+
+static void reads_gaps(void **state)
+{
+    (void)state;
+    static const char gap[] = "event: gap\ndata: {\"missed_lines\":18446744073709551615}\n\n";
+    struct event event = event_parse(gap, sizeof(gap) - 1);
+    assert_true(sizeof(gap) - 1 <= EVENT_EDGE);
+    assert_int_equal(event.kind, EVENT_GAP);
+    assert_true(event.missed == UINT64_MAX);
+    for (size_t length = 0; length < sizeof(gap) - 1; length++) {
+        assert_int_equal(event_parse(gap, length).kind, EVENT_UNKNOWN);
+    }
+    assert_int_equal(event_parse(gap, sizeof(gap)).kind, EVENT_UNKNOWN); /* and its NUL */
+}
+
+/* What the edges of a long event leave out is the line. */
+static void reads_the_edges_of_a_long_event(void **state)
+{
+    (void)state;
+    static const char id[] = "id: 550e8400-18446744073709551615-18446744073709551615\n";
+    char event[2000];
+    char edges[2 * EVENT_EDGE];
+    for (int first = 0; first < 2; first++) {
+        int length = snprintf(event, sizeof(event), "%sevent: log\ndata: {%01000d}\n%s\n",
+                              first ? id : "", 0, first ? "" : id);
+        memcpy(edges, event, EVENT_EDGE);
+        memcpy(edges + EVENT_EDGE, event + length - EVENT_EDGE, EVENT_EDGE);
+        struct event parsed = event_parse(edges, sizeof(edges));
+        assert_int_equal(parsed.kind, EVENT_LINE);
+        assert_true(parsed.id.offset == UINT64_MAX && parsed.id.line == UINT64_MAX);
+    }
 }
 
 static void renders_numbers(void **state)
@@ -124,7 +195,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_ids),
         cmocka_unit_test(refuses_what_is_no_id),
-        cmocka_unit_test(reads_the_beginnings_of_events),
+        cmocka_unit_test(knows_the_end_of_a_stream),
+        cmocka_unit_test(reads_events),
+        cmocka_unit_test(reads_gaps),
+        cmocka_unit_test(reads_the_edges_of_a_long_event),
         cmocka_unit_test(renders_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

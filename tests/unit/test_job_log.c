@@ -140,10 +140,11 @@ static struct job_position assert_whole_events(const struct disk *disk)
     while (*at != '\0') {
         const char *end = memmem(at, disk->length - (size_t)(at - disk->text), "\n\n", 2);
         assert_non_null(end);
-        struct event_head head = event_head_parse(at, (size_t)(end + 2 - at));
+        struct event head = event_parse(at, (size_t)(end + 2 - at));
         if (head.kind == EVENT_LINE) {
-            static const char rest_of_it[] = "\nevent: log\ndata: {\"timestamp\":\"";
-            assert_memory_equal(at + 4 + strlen(head.id.text), rest_of_it, sizeof(rest_of_it) - 1);
+            static const char begin[] = "event: log\ndata: {\"timestamp\":\"";
+            assert_memory_equal(at, begin, sizeof(begin) - 1);
+            assert_memory_equal(end - strlen(head.id.text), head.id.text, strlen(head.id.text));
             assert_true(event_id_is_of(&head.id, JOB_ID));
             assert_true(head.id.offset == disk->first + (uint64_t)(at - disk->text));
             if (first) {
@@ -194,11 +195,11 @@ static void renders_events(void **state)
     assert_int_equal(sscanf(timestamp, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%9lluZ\"", &year, &first), 2);
     assert_true(year >= 2024);
     snprintf(form, sizeof(form),
-             "id: 550e8400-0-0\nevent: log\ndata: {\"timestamp\":\"%.30s\",\"stream\":\"stdout\","
-             "\"data\":\"a \\\"quoted\\\" \xef\xbf\xbd line\"}\n\n",
+             "event: log\ndata: {\"timestamp\":\"%.30s\",\"stream\":\"stdout\","
+             "\"data\":\"a \\\"quoted\\\" \xef\xbf\xbd line\"}\nid: 550e8400-0-0\n\n",
              timestamp);
     assert_memory_equal(disk.text, form, strlen(form));
-    assert_non_null(strstr(disk.text, "\"stream\":\"stderr\",\"data\":\"\"}\n\n"));
+    assert_non_null(strstr(disk.text, "\"stream\":\"stderr\",\"data\":\"\"}\nid: 550e8400-"));
     timestamp = strstr(timestamp, "timestamp\":\"") + 12;
     assert_int_equal(sscanf(timestamp, "%*u-%*u-%*uT%*u:%*u:%*u.%9lluZ\"", &second), 1);
     assert_true(second != first); /* strictly later, were it not for the turn of a second */
@@ -227,11 +228,11 @@ static void keeps_the_newest(void **state)
     struct job_position position = assert_whole_events(&disk);
     assert_int_equal(position.next_line, 50000);
     assert_int_equal(position.lines_dropped, position.first_line);
-    snprintf(text, sizeof(text), "\"data\":\"line %llu\"}\n\n",
-             (unsigned long long)position.first_line);
+    snprintf(text, sizeof(text),
+             "\"data\":\"line %llu\"}\nid: ", (unsigned long long)position.first_line);
     assert_non_null(memmem(disk.text, 300, text, strlen(text)));
     assert_position(position);
-    assert_non_null(strstr(disk.text, "\"data\":\"line 49999\"}\n\n"));
+    assert_non_null(strstr(disk.text, "\"data\":\"line 49999\"}\nid: "));
     free(disk.text);
 }
 
@@ -272,7 +273,7 @@ static void assert_pieces(const struct disk *disk, const char *stream, char fill
         at += strlen(mark);
         size_t run = strspn(at, fills);
         total += run;
-        const char *end = total < length ? "\",\"continued\":true}\n\n" : "\"}\n\n";
+        const char *end = total < length ? "\",\"continued\":true}\nid: " : "\"}\nid: ";
         assert_memory_equal(at + run, end, strlen(end));
     }
     assert_int_equal(total, length);
@@ -373,7 +374,7 @@ static void drops_lines_and_says_so(void **state)
     assert_int_equal(again, 1);
     assert_true(missed >= 2000 - written + 1);
     assert_int_equal(missed, position.lines_dropped);
-    assert_non_null(strstr(disk.text, "\"data\":\"after\"}\n\n"));
+    assert_non_null(strstr(disk.text, "\"data\":\"after\"}\nid: "));
     free(disk.text);
     free(full.text);
 }
@@ -472,10 +473,10 @@ static void write_file(const char *name, const char *text)
 static void repairs_a_torn_tail(void **state)
 {
     (void)state;
-    static const char *const torn[] = {"id: 1\ndata: a\n\n",
-                                       "id: 1\ndata: a\n\nid: 2\ndata: b\n",
-                                       "id: 1\ndata: a\n\nid: 2\nda",
-                                       "id: 1\ndata: a\n\n\n",
+    static const char *const torn[] = {"data: a\nid: 1\n\n",
+                                       "data: a\nid: 1\n\ndata: b\nid: 2\n",
+                                       "data: a\nid: 1\n\ndata: b\ni",
+                                       "data: a\nid: 1\n\n\n",
                                        "",
                                        "id",
                                        "\n"};
@@ -558,10 +559,17 @@ static void repair_of_special_logs(void **state)
     /* nothing but gap events at both ends, and an empty segment */
     write_file("log.00000000000000000100", gap);
     char text[200];
-    snprintf(text, sizeof(text), "%sid: 550e8400-%zu-17\nevent: log\ndata: {}\n\n%s", gap,
+    snprintf(text, sizeof(text), "%sevent: log\ndata: {}\nid: 550e8400-%zu-17\n\n%s", gap,
              129 + strlen(gap), gap);
     write_file("log.00000000000000000129", text);
     write_file("log.00000000000000001000", "");
+    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
+    assert_int_equal(job_log_repair(directory), 0);
+    assert_position((struct job_position){129 + strlen(gap), 17, 1000, 18, 17});
+    /* the same by a runner that wrote the id first */
+    snprintf(text, sizeof(text), "%sid: 550e8400-%zu-17\nevent: log\ndata: {}\n\n%s", gap,
+             129 + strlen(gap), gap);
+    write_file("log.00000000000000000129", text);
     assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
     assert_int_equal(job_log_repair(directory), 0);
     assert_position((struct job_position){129 + strlen(gap), 17, 1000, 18, 17});
@@ -578,11 +586,12 @@ static void repair_of_damaged_logs(void **state)
 {
     (void)state;
     static const char *const damaged[] = {
-        "id: 550e8400-0-18446744073709551615\nevent: log\ndata: {}\n\n",
-        "id: 550e8400-0-7\nevent: log\ndata: {}\n\nid: 550e8400-1-2\nevent: log\ndata: {}\n\n",
-        "id: 550e8400-1000-0\nevent: log\ndata: {}\n\n",
-        "id: 0\nevent: log\ndata: {}\n\nid: 550e8400-27-1\nevent: log\ndata: {}\n\n",
-        "x\n\nid: 550e8400-3-1\nevent: log\ndata: {}\n\n"};
+        "event: log\ndata: {}\nid: 550e8400-0-18446744073709551615\n\n",
+        "event: log\ndata: {}\nid: 550e8400-0-7\n\nevent: log\ndata: {}\nid: 550e8400-1-2\n\n",
+        "event: log\ndata: {}\nid: 550e8400-1000-0\n\n",
+        "event: log\ndata: {}\nid: 0\n\nevent: log\ndata: {}\nid: 550e8400-27-1\n\n",
+        "id: 550e8400-0-7\nevent: log\ndata: {}\n\nevent: log\ndata: {}\nid: 550e8400-1-2\n\n",
+        "x\n\nevent: log\ndata: {}\nid: 550e8400-3-1\n\n"};
     for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
         uint64_t end = strlen(damaged[i]);
         write_file("log.00000000000000000000", damaged[i]);
@@ -600,7 +609,7 @@ static void repair_of_damaged_logs(void **state)
 static void repair_of_a_damaged_position_file(void **state)
 {
     (void)state;
-    static const char event[] = "id: 550e8400-0-0\nevent: log\ndata: {}\n\n";
+    static const char event[] = "event: log\ndata: {}\nid: 550e8400-0-0\n\n";
     char text[1000] = "";
     memset(text, 'x', sizeof(text) - 1);
     write_file("log.00000000000000000000", event);
@@ -695,7 +704,7 @@ static void a_line_without_end_is_passed_on_in_pieces(void **state)
     end_stream(&stream, &log);
     struct disk disk = read_disk();
     assert_whole_events(&disk);
-    assert_non_null(strstr(disk.text, "\"data\":\"short\"}\n\n"));
+    assert_non_null(strstr(disk.text, "\"data\":\"short\"}\nid: 550e8400-"));
     size_t pieces = count_of(disk.text, "\"data\"") - 1; /* less the short one */
     assert_true(pieces >= 3);
     assert_int_equal(count_of(disk.text, "continued"), pieces - 1);

@@ -33,7 +33,22 @@ static void escapes_what_json_must(void **state)
     assert_escaped("\"\\\n\r\t\b\f/", 8, "\\\"\\\\\\n\\r\\t\\b\\f/");
     assert_escaped("\0\001\x1f\v", 4, "\\u0000\\u0001\\u001f\\u000b");
     assert_escaped("<>&' \x7f", 6, "<>&' \x7f");
-    assert_escaped("\u00e4\u20ac\U0001F600\u2028", 12, "\u00e4\u20ac\U0001F600\u2028");
+    assert_escaped("\u00e4\u20ac\U0001F600\u2027", 12, "\u00e4\u20ac\U0001F600\u2027");
+}
+
+/* What Python's str.splitlines and its like take for the end of a line. */
+static void escapes_line_separators(void **state)
+{
+    (void)state;
+    assert_escaped("a\v\f\x1c\x1d\x1e", 6, "a\\u000b\\f\\u001c\\u001d\\u001e");
+    assert_escaped("\xc2\x85\u2028\u2029", 8, "\\u0085\\u2028\\u2029");
+    assert_escaped("x\u2028y\u2029\u2029z", 12, "x\\u2028y\\u2029\\u2029z");
+    assert_escaped("\xc2\x84\xc2\x86\xe2\x80\xa7\xe2\x80\xaa\xe2\x81\xa8\xe3\x80\xa8", 16,
+                   "\xc2\x84\xc2\x86\xe2\x80\xa7\xe2\x80\xaa\xe2\x81\xa8\xe3\x80\xa8");
+    char out[JSON_ESCAPED_MAX(16)];
+    size_t consumed;
+    assert_int_equal(json_escape(out, "\xe2\x80", 2, false, &consumed), 0); /* not yet one */
+    assert_int_equal(consumed, 0);
 }
 
 static void finds_special_bytes_at_every_offset(void **state)
@@ -93,6 +108,14 @@ static void leaves_an_unfinished_sequence(void **state)
     }
 }
 
+/* The only characters besides ASCII's that are escaped. Its length. */
+static int put_separator(unsigned char *out, unsigned value)
+{
+    const char *text = value == 0x85 ? "\xc2\x85" : value == 0x2028 ? "\u2028" : "\u2029";
+    assert_true(value == 0x85 || value == 0x2028 || value == 0x2029);
+    return sprintf((char *)out, "%s", text);
+}
+
 /* The strict reader of the round trip: what a JSON parser makes of the inside of a string. */
 static size_t unescape(unsigned char *out, const char *text, size_t length)
 {
@@ -111,14 +134,19 @@ static size_t unescape(unsigned char *out, const char *text, size_t length)
             }
             unsigned value = 0;
             assert_true(at + 6 <= length);
-            assert_int_equal(sscanf(text + at, "\\u00%2x", &value), 1);
-            assert_true(value < 0x20);
-            out[written++] = (unsigned char)value;
+            assert_int_equal(sscanf(text + at, "\\u%4x", &value), 1);
             at += 6;
+            if (value >= 0x20) {
+                written += (size_t)put_separator(out + written, value);
+            } else {
+                out[written++] = (unsigned char)value;
+            }
             continue;
         }
         int sequence = utf8_sequence((const unsigned char *)text + at, length - at);
+        size_t taken;
         assert_true(sequence > 0);
+        assert_null(json_separator_escape(text + at, length - at, &taken));
         memcpy(out + written, text + at, (size_t)sequence);
         written += (size_t)sequence;
         at += (size_t)sequence;
@@ -165,7 +193,7 @@ static void round_trips_random_bytes(void **state)
     /* Bytes that meet often enough to make and break sequences. */
     static const unsigned char spice[] =
         "\"\\\n\0\x1f\x7f\x80\x9f\xa0\xbf\xc2\xe0\xe2\x82\xac\xed\xef"
-        "\xf0\x9f\x98\x80\xf4\x8f\x90\xff";
+        "\xf0\x9f\x98\x80\xf4\x8f\x90\xff\x85\xa8\xa9";
     srand(20260101);
     for (int round = 0; round < 20000; round++) {
         unsigned char data[200], expected[600], got[600];
@@ -199,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(escapes_what_json_must),
+        cmocka_unit_test(escapes_line_separators),
         cmocka_unit_test(finds_special_bytes_at_every_offset),
         cmocka_unit_test(replaces_each_invalid_byte),
         cmocka_unit_test(leaves_an_unfinished_sequence),

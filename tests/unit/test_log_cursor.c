@@ -26,7 +26,8 @@ struct log {
     int directory;
     uint64_t size;  /* of the whole log */
     uint64_t lines; /* the number of the next event */
-    bool bare;      /* ids are offsets, as those of the version before */
+    bool id_first;  /* events begin with their id, as those of earlier versions */
+    bool bare;      /* so they do, and ids are offsets */
     int segment;    /* being written */
 };
 
@@ -57,13 +58,16 @@ static void append(struct log *log, const char *text, size_t length)
 /* Renders the event that the log's end would get next. */
 static size_t render(const struct log *log, char *event, size_t size, const char *data)
 {
-    char line[64] = "";
-    if (!log->bare) {
-        (void)snprintf(line, sizeof(line), "-%llu", (unsigned long long)log->lines);
+    char id[64];
+    if (log->bare) {
+        (void)snprintf(id, sizeof(id), "id: %llu\n", (unsigned long long)log->size);
+    } else {
+        (void)snprintf(id, sizeof(id), "id: 550e8400-%llu-%llu\n", (unsigned long long)log->size,
+                       (unsigned long long)log->lines);
     }
-    return (size_t)snprintf(event, size, "id: %s%llu%s\nevent: log\ndata: {\"data\":\"%s\"}\n\n",
-                            log->bare ? "" : "550e8400-", (unsigned long long)log->size, line,
-                            data);
+    bool id_first = log->id_first || log->bare;
+    return (size_t)snprintf(event, size, "%sevent: log\ndata: {\"data\":\"%s\"}\n%s\n",
+                            id_first ? id : "", data, id_first ? "" : id);
 }
 
 /* Appends an event; its offset. */
@@ -128,6 +132,15 @@ static int set_up(void **state)
     return 0;
 }
 
+/* The log of a runner of an earlier version, whom a newer server has found. */
+static int set_up_id_first(void **state)
+{
+    int result = set_up(state);
+    struct log *log = *state;
+    log->id_first = true;
+    return result;
+}
+
 static int tear_down(void **state)
 {
     struct log *log = *state;
@@ -177,11 +190,13 @@ static struct log_gap expect_after_gap(struct log_cursor *cursor, const char *le
     const char *at = read_all(cursor, 7, &missed);
     for (const char *letter = letters; *letter != '\0'; letter++) {
         char wanted[32];
-        (void)snprintf(wanted, sizeof(wanted), *letter == '#' ? "}\n\n" : "\"data\":\"%c\"}\n\n",
+        (void)snprintf(wanted, sizeof(wanted), *letter == '#' ? "event: gap" : "\"data\":\"%c\"}\n",
                        *letter);
         at = strstr(at, wanted);
         assert_non_null(at);
-        at += strlen(wanted);
+        at = strstr(at, "\n\n");
+        assert_non_null(at);
+        at += 2;
     }
     assert_string_equal(at, "");
     return missed;
@@ -418,7 +433,7 @@ static void test_newest(void **state)
     start_segment(log);
     expect_newest(log, 1, "e"); /* the last segment is empty */
     append_event(log, "f");
-    append(log, "id: 550e8400-1-6\n", 17); /* torn */
+    append(log, "event: log\ndata: {}\nid: 550e8400-1-6\n", 37); /* torn */
     const char *all = "abcdef";
     for (uint64_t events = 1; events <= 6; events++) {
         expect_newest(log, events, all + 6 - events);
@@ -523,7 +538,7 @@ static void test_seek_after(void **state)
     assert_int_equal(seek(&cursor, log->size, 4), LOG_SEEK_AHEAD);
     assert_int_equal(seek(&cursor, log->size + 1000, 4), LOG_SEEK_AHEAD);
     assert_int_equal(seek(&cursor, UINT64_MAX, UINT64_MAX), LOG_SEEK_AHEAD);
-    append(log, "id: 550e8400-", 13); /* torn: no event yet */
+    append(log, "event: log\nid", 13); /* torn: no event yet */
     assert_int_equal(seek(&cursor, log->size - 13, 4), LOG_SEEK_AHEAD);
     assert_int_equal(seek(&cursor, log->size - 1, 4), LOG_SEEK_AHEAD);
     log_cursor_clear(&cursor);
@@ -655,26 +670,28 @@ static void test_unread(void **state)
 
 int main(void)
 {
+#define IN_LOG(test)                                                                               \
+    cmocka_unit_test_setup_teardown(test, set_up, tear_down),                                      \
+        cmocka_unit_test_setup_teardown(test, set_up_id_first, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_follows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_never_half_an_event, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_whole_events_before_a_torn_one, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_removed_segment_is_read_to_its_end, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_a_gap_is_told, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_gap_among_the_runners_gaps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_gap_without_numbers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nothing_after_a_removed_segment, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_newest, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_newest_of_many, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_none_of_the_newest, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_newest_lines_among_gaps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_seek_after, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_seek_after_a_removed_event, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_torn_event_that_is_taken_back, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_is_no_segment, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_gap_between_damaged_ids, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
+        IN_LOG(test_follows),
+        IN_LOG(test_never_half_an_event),
+        IN_LOG(test_whole_events_before_a_torn_one),
+        IN_LOG(test_a_removed_segment_is_read_to_its_end),
+        IN_LOG(test_a_gap_is_told),
+        IN_LOG(test_a_gap_among_the_runners_gaps),
+        IN_LOG(test_a_gap_without_numbers),
+        IN_LOG(test_nothing_after_a_removed_segment),
+        IN_LOG(test_newest),
+        IN_LOG(test_newest_of_many),
+        IN_LOG(test_none_of_the_newest),
+        IN_LOG(test_newest_lines_among_gaps),
+        IN_LOG(test_seek_after),
+        IN_LOG(test_seek_after_a_removed_event),
+        IN_LOG(test_a_torn_event_that_is_taken_back),
+        IN_LOG(test_what_is_no_segment),
+        IN_LOG(test_a_gap_between_damaged_ids),
+        IN_LOG(test_unread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

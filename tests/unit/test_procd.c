@@ -476,17 +476,18 @@ static void logs_lines_in_order(void **state)
     char *log = read_log(job.id, NULL);
     const char *at = log;
     for (int i = 1; i <= 10000; i++) {
-        char expected[80];
-        snprintf(expected, sizeof(expected), "id: %.8s-%td-%d\nevent: log\n", job.id, at - log,
-                 i - 1);
-        assert_memory_equal(at, expected, strlen(expected));
-        snprintf(expected, sizeof(expected), "\"stream\":\"stdout\",\"data\":\"line %d\"}\n\n", i);
+        char expected[120];
+        static const char begin[] = "event: log\ndata: {";
+        assert_memory_equal(at, begin, strlen(begin));
+        snprintf(expected, sizeof(expected),
+                 "\"stream\":\"stdout\",\"data\":\"line %d\"}\nid: %.8s-%td-%d\n\n", i, job.id,
+                 at - log, i - 1);
         at = strstr(at, "\"stream\"");
         assert_non_null(at);
         assert_memory_equal(at, expected, strlen(expected));
         at += strlen(expected);
     }
-    assert_non_null(strstr(at, "\"data\":\"tail\"}\n\n"));
+    assert_non_null(strstr(at, "\"data\":\"tail\"}\nid: "));
     struct job ended = find_job(job.id);
     assert_int_equal(ended.status, JOB_COMPLETED);
     assert_true(ended.ended_at >= ended.started_at);
@@ -496,7 +497,7 @@ static void logs_lines_in_order(void **state)
 static bool log_has_line(const void *id)
 {
     char *log = read_log(id, NULL);
-    bool found = log != NULL && strstr(log, "\"data\":\"early\"}\n\n") != NULL;
+    bool found = log != NULL && strstr(log, "\"data\":\"early\"}\nid: ") != NULL;
     free(log);
     return found;
 }
@@ -509,7 +510,8 @@ static void a_line_is_there_at_once(void **state)
     enum job_status status;
     assert_int_equal(kill_job(job.id, &status), PROCD_DONE);
     char *log = read_log(job.id, NULL);
-    assert_int_equal(count_of(log, "\"data\":\"half\"}\n\n"), 1); /* the unfinished line as well */
+    assert_int_equal(count_of(log, "\"data\":\"half\"}\nid: "),
+                     1); /* the unfinished line as well */
     free(log);
 }
 
@@ -672,7 +674,7 @@ static void a_dead_runner_is_told(void **state)
         path_of(path, job.id, "log.00000000000000000000");
         FILE *log_file = fopen(path, "a"); /* what a runner may have left half written */
         if (i == 1) {
-            fputs("id: 99\nevent: log\ndata: {\"torn", log_file);
+            fputs("event: log\ndata: {\"torn\"}\nid: 99\n", log_file);
         }
         fclose(log_file);
         if (i == 1) {

@@ -22,6 +22,7 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_KEEP_FINISHED_FOR",
                                     "SANDBOX_MAX_TIMEOUT",
                                     "SANDBOX_READER_TIMEOUT",
+                                    "SANDBOX_STREAM_KEEPALIVE",
                                     "SANDBOX_CGROUP",
                                     "SANDBOX_MAX_RUNS",
                                     "SANDBOX_MAX_JOBS",
@@ -88,6 +89,7 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.keep_finished_ms, 24 * 3600 * 1000);
     assert_int_equal(settings.max_timeout_ms, 0);
     assert_int_equal(settings.reader_timeout_ms, 3600 * 1000);
+    assert_int_equal(settings.stream_keepalive_ms, 45 * 1000);
     assert_int_equal(settings.memory_max, 0);
     assert_int_equal(settings.pids_max, 0);
     assert_int_equal(settings.cpu_max, 0);
@@ -150,6 +152,8 @@ static void reads_times(void **state)
     setenv("SANDBOX_KEEP_FINISHED", "0", 1);
     setenv("SANDBOX_KEEP_FINISHED_FOR", "30d", 1);
     setenv("SANDBOX_READER_TIMEOUT", "1500ms", 1);
+    setenv("SANDBOX_STREAM_KEEPALIVE", "2m", 1);
+    assert_int_equal(read_good().stream_keepalive_ms, 120000);
     assert_int_equal(read_good().keep_finished, 0);
     assert_int_equal(read_good().keep_finished_ms, 30 * 86400000L);
     assert_int_equal(read_good().reader_timeout_ms, 1500);
@@ -191,6 +195,8 @@ static void refuses_what_is_no_value(void **state)
     assert_refused("SANDBOX_MAX_TIMEOUT", "s");
     assert_refused("SANDBOX_READER_TIMEOUT", "0");
     assert_refused("SANDBOX_READER_TIMEOUT", "999ms");
+    assert_refused("SANDBOX_STREAM_KEEPALIVE", "0");
+    assert_refused("SANDBOX_STREAM_KEEPALIVE", "25h");
     assert_refused("SANDBOX_CGROUP", "on");
     assert_refused("SANDBOX_CGROUP", "sys/fs/cgroup");
     assert_refused("LOG_LEVEL", "warning");

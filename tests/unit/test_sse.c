@@ -99,11 +99,16 @@ static void test_events(void **state)
     assert_int_equal(sse_event(&request, SSE_NO_ID, "complete", data), 0);
     assert_int_equal(sse_keepalive(&request), 0);
     assert_int_equal(sse_error(&request, 12, "no \xff %d", 7), 0);
+    assert_int_equal(sse_final_error(&request, "550e8400-end", "no \"%s\"",
+                                     "\xe2\x80\xa8x\xe2\x80\xa9\xc2\x85\xc2\x86\xe2\x80\xaa"),
+                     0);
     assert_int_equal(request.status, 200);
     assert_string_equal(request.answer,
                         "event: complete\ndata: {\"code\":3}\n\n"
-                        ":keepalive\n\n"
-                        "id: 12\nevent: error\ndata: {\"error\":\"no \xef\xbf\xbd 7\"}\n\n");
+                        ":keepalive\n"
+                        "event: error\ndata: {\"error\":\"no \xef\xbf\xbd 7\"}\nid: 12\n\n"
+                        "event: error\ndata: {\"error\":\"no \\\"\\u2028x\\u2029\\u0085\xc2\x86"
+                        "\xe2\x80\xaa\\\"\"}\nid: 550e8400-end\n\n");
     assert_int_equal(sse_event(&request, 13, "complete", NULL), -1); /* memory was out */
     assert_true(request.aborted);
     fake_request_clear(&request);
@@ -143,17 +148,19 @@ static void render_lines(struct request *request, const char *stream, size_t len
 static void test_output(void **state)
 {
     (void)state;
-    static const char stream[] = "a\xe2\x82\xac\"\n\n\xe2\x82\r\nend";
+    static const char stream[] = "a\xe2\x82\xac\"\n\n\xe2\x82\r\n\xe2\x80\xa8"
+                                 "b\xc2\x85\nend";
     for (size_t piece = 1; piece < sizeof(stream); piece++) {
         struct request request = fake_request("", 0);
         render_lines(&request, stream, sizeof(stream) - 1, piece, 2);
         assert_string_equal(
             request.answer,
-            "id: 8\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"a\xe2\x82\xac\\\"\"}\n\n"
-            "id: 9\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"\"}\n\n"
-            "id: 10\nevent: output\ndata: "
-            "{\"stream\":\"stdout\",\"data\":\"\xef\xbf\xbd\xef\xbf\xbd\"}\n\n"
-            "id: 11\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"end\"}\n\n");
+            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"a\xe2\x82\xac\\\"\"}\nid: 8\n\n"
+            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"\"}\nid: 9\n\n"
+            "event: output\ndata: "
+            "{\"stream\":\"stdout\",\"data\":\"\xef\xbf\xbd\xef\xbf\xbd\"}\nid: 10\n\n"
+            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"\\u2028b\\u0085\"}\nid: 11\n\n"
+            "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"end\"}\nid: 12\n\n");
         fake_request_clear(&request);
     }
 }
@@ -168,8 +175,8 @@ static void test_a_long_line(void **state)
     memcpy(line + (1 << 20) - 1, euro, sizeof(euro)); /* across the pieces of a held line */
     struct request request = fake_request("", 0);
     render_lines(&request, line, LENGTH, 65536, 4096);
-    static const char begin[] = "id: 8\nevent: output\ndata: {\"stream\":\"stdout\",\"data\":\"";
-    assert_int_equal(request.answer_length, sizeof(begin) - 1 + LENGTH + 4);
+    static const char begin[] = "event: output\ndata: {\"stream\":\"stdout\",\"data\":\"";
+    assert_int_equal(request.answer_length, sizeof(begin) - 1 + LENGTH + 10);
     assert_memory_equal(request.answer + sizeof(begin) - 1, line, LENGTH);
     fake_request_clear(&request);
 }
