@@ -51,6 +51,12 @@ const char *endpoint_path(unsigned number)
     return endpoints[number]->path;
 }
 
+enum effect endpoint_effect(const char *path)
+{
+    unsigned number = endpoint_number(path);
+    return number == ENDPOINT_COUNT ? READS : endpoints[number]->effect;
+}
+
 static const char *allow_header(const struct endpoint *endpoint)
 {
     return endpoint->method == METHOD_GET ? "Allow: GET, HEAD, OPTIONS\r\n"

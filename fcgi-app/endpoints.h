@@ -9,10 +9,15 @@ struct request;
 
 enum method { METHOD_GET, METHOD_POST };
 
+/* Whether a request changes anything. One that only reads may be sent again when its answer was
+ * lost. */
+enum effect { READS, CHANGES };
+
 struct endpoint {
     const char *path;
     enum method method; /* GET answers HEAD too; OPTIONS is answered for all; the rest is 405 */
     void (*handle)(struct request *request);
+    enum effect effect;
 };
 
 extern const struct endpoint health_endpoint;
@@ -46,6 +51,9 @@ unsigned endpoint_number(const char *path);
 
 /* The path of a row. */
 const char *endpoint_path(unsigned number);
+
+/* What requests for a path do; READS where there is no such row. */
+enum effect endpoint_effect(const char *path);
 
 /* Answers the request from the table, with 404 and 405 where it has no row. */
 void endpoint_dispatch(struct request *request);

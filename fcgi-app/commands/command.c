@@ -103,11 +103,27 @@ static void answer_input_failure(struct request *request, int error)
     }
 }
 
+/*
+ * Clients of event streams that were cut send the request again with Last-Event-ID, a POST among
+ * them, and would run the command twice. Nobody else sends it. Answers then.
+ */
+static bool is_repeated(struct request *request)
+{
+    if (*request_last_event_id(request) == '\0') {
+        return false;
+    }
+    answer_lost(
+        request,
+        "Last-Event-ID says that this request was sent before: the command may have run, and is "
+        "not run again");
+    return true;
+}
+
 struct json_body *command_read(struct request *request, enum command_use use,
                                struct command *command)
 {
     cleanup_(json_freep) struct json_body *body = json_read(request, members[use], MEMBERS, 0);
-    if (body == NULL) {
+    if (body == NULL || is_repeated(request)) {
         return NULL;
     }
     uint64_t grace_ms = json_count(body, "kill_grace_ms", GRACE_DEFAULT_MS);
@@ -212,7 +228,7 @@ void answer_procd_failure(struct request *request, enum procd_result result)
     } else {
         log_request(LOG_ERR, request_id(request), "%s: procd died meanwhile",
                     request_path(request));
-        answer_error(request, 500, "The procd daemon died with the request: it may have been done");
+        answer_lost(request, "The procd daemon died with the request: it may have been done");
     }
 }
 

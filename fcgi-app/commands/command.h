@@ -47,7 +47,8 @@ void answer_command_failure(struct request *request, const struct command *comma
 void command_log_end(const struct request *request, enum pump_result result,
                      const struct ending *ending);
 
-/* Answers for a procd that is away: 503 when nothing was delivered, otherwise 500. */
+/* Answers for a procd that is away: 503 when nothing was delivered, otherwise what answer_lost()
+ * says. */
 void answer_procd_failure(struct request *request, enum procd_result result);
 
 #endif

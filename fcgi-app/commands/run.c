@@ -89,7 +89,7 @@ static void fail(struct run *run, const char *message)
     if (run->writer.begun) {
         request_abort(run->request);
     } else {
-        answer_error(run->request, 500, "%s", message);
+        answer_lost(run->request, "%s", message);
     }
 }
 
@@ -223,4 +223,4 @@ static void run_command(struct request *request)
     run_foreground(&run, &foreground);
 }
 
-const struct endpoint run_endpoint = {"/run", METHOD_POST, run_command};
+const struct endpoint run_endpoint = {"/run", METHOD_POST, run_command, CHANGES};

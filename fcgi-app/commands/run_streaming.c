@@ -195,4 +195,5 @@ static void run_streaming(struct request *request)
     }
 }
 
-const struct endpoint run_streaming_endpoint = {"/run_streaming", METHOD_POST, run_streaming};
+const struct endpoint run_streaming_endpoint = {"/run_streaming", METHOD_POST, run_streaming,
+                                                CHANGES};

@@ -151,7 +151,8 @@ static void handle_write_file(struct request *request)
     }
 }
 
-const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file};
+const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file,
+                                             CHANGES};
 
 /* ---- read_file ---- */
 
@@ -339,4 +340,4 @@ static void handle_read_file(struct request *request)
     answer_content(request, &reading, coding == CODING_BASE64, more);
 }
 
-const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file};
+const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file, READS};

@@ -179,7 +179,7 @@ static void handle_list_dir(struct request *request)
     }
 }
 
-const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir};
+const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir, READS};
 
 /* ---- stat_file ---- */
 
@@ -223,7 +223,7 @@ static void handle_stat_file(struct request *request)
     (void)write_entry(&writer, json_text(body, "path"), &status); /* or the client has left */
 }
 
-const struct endpoint stat_file_endpoint = {"/stat_file", METHOD_POST, handle_stat_file};
+const struct endpoint stat_file_endpoint = {"/stat_file", METHOD_POST, handle_stat_file, READS};
 
 /* ---- delete_file, delete_dir, make_dir: a path, and a call that does it or fails ---- */
 
@@ -258,6 +258,8 @@ static void handle_make_dir(struct request *request)
     handle_change(request, fs_make_directory);
 }
 
-const struct endpoint delete_file_endpoint = {"/delete_file", METHOD_POST, handle_delete_file};
-const struct endpoint delete_dir_endpoint = {"/delete_dir", METHOD_POST, handle_delete_dir};
-const struct endpoint make_dir_endpoint = {"/make_dir", METHOD_POST, handle_make_dir};
+const struct endpoint delete_file_endpoint = {"/delete_file", METHOD_POST, handle_delete_file,
+                                              CHANGES};
+const struct endpoint delete_dir_endpoint = {"/delete_dir", METHOD_POST, handle_delete_dir,
+                                             CHANGES};
+const struct endpoint make_dir_endpoint = {"/make_dir", METHOD_POST, handle_make_dir, CHANGES};

@@ -13,8 +13,11 @@
 #include "common/utf8.h"
 #include "fcgi-app/http/query.h"
 
-/* Told instead of an answer, whatever that would have said. */
-#define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer: the request may have been done\"}"
+/* Sent instead of an answer, whatever that would have said. */
+#define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer\"}"
+#define OUT_OF_MEMORY_AFTER_ALL                                                                    \
+    "{\"error\":\"Out of memory for the answer: the request may have been done\","                 \
+    "\"may_have_run\":true}"
 
 static void send_text(struct request *request, int status, const char *headers, const char *text)
 {
@@ -30,12 +33,21 @@ static void send_text(struct request *request, int status, const char *headers, 
     }
 }
 
+static void answer_out_of_memory(struct request *request)
+{
+    if (request_may_change(request)) {
+        send_text(request, 409, NULL, OUT_OF_MEMORY_AFTER_ALL);
+    } else {
+        send_text(request, 503, RETRY_AFTER, OUT_OF_MEMORY);
+    }
+}
+
 void answer_json_with(struct request *request, int status, const char *headers, cJSON *json)
 {
     char *text = json == NULL ? NULL : cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
     if (text == NULL) {
-        send_text(request, 500, NULL, OUT_OF_MEMORY);
+        answer_out_of_memory(request);
         return;
     }
     send_text(request, status, headers, text);
@@ -123,6 +135,24 @@ void answer_unavailable(struct request *request, const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     answer_message(request, 503, RETRY_AFTER, false, format, arguments);
+    va_end(arguments);
+}
+
+void answer_lost(struct request *request, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (request_may_change(request)) {
+        cleanup_free char *message = message_text(format, arguments);
+        cJSON *json = error_object(message, false);
+        if (json != NULL && cJSON_AddTrueToObject(json, "may_have_run") == NULL) {
+            cJSON_Delete(json);
+            json = NULL;
+        }
+        answer_json(request, 409, json);
+    } else {
+        answer_message(request, 503, RETRY_AFTER, false, format, arguments);
+    }
     va_end(arguments);
 }
 

@@ -133,6 +133,11 @@ const char *request_query(const struct request *request)
     return param(request, "QUERY_STRING");
 }
 
+bool request_may_change(const struct request *request)
+{
+    return endpoint_effect(request_path(request)) == CHANGES;
+}
+
 const char *request_last_event_id(const struct request *request)
 {
     return param(request, "HTTP_LAST_EVENT_ID");
@@ -498,7 +503,7 @@ static void answer_request(struct request *request, bool refuse)
     }
     if (!request->begun && !request->aborted && !request->detached && !request_gone(request)) {
         log_request(LOG_ERR, request_id(request), "%s was not answered", request_path(request));
-        answer_error(request, 500, "Internal error");
+        answer_lost(request, "Internal error: the request may have been done");
     }
 }
 

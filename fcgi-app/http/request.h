@@ -3,8 +3,8 @@
  * with its rules (docs in that file). A request belongs to the thread that handles it.
  *
  * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop
- * and return. A handler that returns without having begun an answer has a bug; the client gets a
- * 500.
+ * and return. A handler that returns without having begun an answer has a bug; the client gets what
+ * answer_lost() says.
  */
 #ifndef FCGI_APP_HTTP_REQUEST_H
 #define FCGI_APP_HTTP_REQUEST_H
@@ -30,6 +30,9 @@ const char *request_query(const struct request *request);
 
 /* For the log; made or checked by nginx. */
 const char *request_id(const struct request *request);
+
+/* Whether the endpoint that is asked may change anything. */
+bool request_may_change(const struct request *request);
 
 /* "" when it was not sent. */
 const char *request_last_event_id(const struct request *request);
@@ -109,7 +112,7 @@ int request_detach(struct request *request, struct outlet *outlet);
 /* The header of an answer that asks the client to come again. */
 #define RETRY_AFTER "Retry-After: 1\r\n"
 
-/* Sends `json` (owned: deleted here; NULL, from an allocation that failed, becomes a 500). */
+/* Sends `json` (owned: deleted here; NULL, from an allocation that failed: answer_lost()). */
 void answer_json(struct request *request, int status, struct cJSON *json);
 
 /* The same with further header lines, each with its \r\n; NULL: none. */
@@ -121,7 +124,8 @@ void answer_json_with(struct request *request, int status, const char *headers, 
  */
 bool answer_flag(struct request *request, const char *name, bool fallback, bool *flag);
 
-/* {"error": "<message>"} */
+/* {"error": "<message>"}. A status of 5xx only where certainly nothing was changed: see
+ * answer_lost(). */
 __attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
                                                         const char *format, ...);
 
@@ -142,6 +146,14 @@ __attribute__((format(printf, 5, 6))) void answer_error_with(struct request *req
  */
 __attribute__((format(printf, 2, 3))) void answer_unavailable(struct request *request,
                                                               const char *format, ...);
+
+/*
+ * For a request that was lost on the way to its end. Of an endpoint that may change something: 409
+ * {"error": "<message>", "may_have_run": true}, because published clients repeat every 5xx. Of one
+ * that only reads: 503 with Retry-After.
+ */
+__attribute__((format(printf, 2, 3))) void answer_lost(struct request *request, const char *format,
+                                                       ...);
 
 /* 429 {"error": "<message>"} with Retry-After, for a cap that the message names; nothing was done.
  */

@@ -171,7 +171,8 @@ static void list_processes(struct request *request)
     }
 }
 
-const struct endpoint list_processes_endpoint = {"/list_processes", METHOD_GET, list_processes};
+const struct endpoint list_processes_endpoint = {"/list_processes", METHOD_GET, list_processes,
+                                                 READS};
 
 static void get_process(struct request *request)
 {
@@ -186,7 +187,7 @@ static void get_process(struct request *request)
     }
 }
 
-const struct endpoint get_process_endpoint = {"/get_process", METHOD_GET, get_process};
+const struct endpoint get_process_endpoint = {"/get_process", METHOD_GET, get_process, READS};
 
 /* The client's leaving and the server's stop end the waiting. */
 static void wait_for(struct request *request, const char *id, int64_t timeout_ms)
@@ -226,4 +227,4 @@ static void wait_process(struct request *request)
     }
 }
 
-const struct endpoint wait_process_endpoint = {"/wait_process", METHOD_POST, wait_process};
+const struct endpoint wait_process_endpoint = {"/wait_process", METHOD_POST, wait_process, READS};

@@ -209,4 +209,4 @@ static void process_logs_streaming(struct request *request)
 }
 
 const struct endpoint process_logs_streaming_endpoint = {"/process_logs_streaming", METHOD_GET,
-                                                         process_logs_streaming};
+                                                         process_logs_streaming, READS};

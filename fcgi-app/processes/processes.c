@@ -47,7 +47,8 @@ static void start_process(struct request *request)
     answer_json(request, 201, json);
 }
 
-const struct endpoint start_process_endpoint = {"/start_process", METHOD_POST, start_process};
+const struct endpoint start_process_endpoint = {"/start_process", METHOD_POST, start_process,
+                                                CHANGES};
 
 /* ---- what they have in common ---- */
 
@@ -139,7 +140,7 @@ static void kill_process(struct request *request)
     }
 }
 
-const struct endpoint kill_process_endpoint = {"/kill_process", METHOD_POST, kill_process};
+const struct endpoint kill_process_endpoint = {"/kill_process", METHOD_POST, kill_process, CHANGES};
 
 /* ---- delete ---- */
 
@@ -163,7 +164,8 @@ static void delete_process(struct request *request)
     }
 }
 
-const struct endpoint delete_process_endpoint = {"/delete_process", METHOD_POST, delete_process};
+const struct endpoint delete_process_endpoint = {"/delete_process", METHOD_POST, delete_process,
+                                                 CHANGES};
 
 /* ---- standard input ---- */
 
@@ -231,4 +233,4 @@ static void write_stdin(struct request *request)
     }
 }
 
-const struct endpoint write_stdin_endpoint = {"/write_stdin", METHOD_POST, write_stdin};
+const struct endpoint write_stdin_endpoint = {"/write_stdin", METHOD_POST, write_stdin, CHANGES};

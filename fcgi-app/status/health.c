@@ -96,4 +96,4 @@ static void health(struct request *request)
     }
 }
 
-const struct endpoint health_endpoint = {"/health", METHOD_GET, health};
+const struct endpoint health_endpoint = {"/health", METHOD_GET, health, READS};

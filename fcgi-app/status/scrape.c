@@ -38,4 +38,4 @@ static void answer_metrics(struct request *request)
     writer_clear(&writer);
 }
 
-const struct endpoint metrics_endpoint = {"/metrics", METHOD_GET, answer_metrics};
+const struct endpoint metrics_endpoint = {"/metrics", METHOD_GET, answer_metrics, READS};

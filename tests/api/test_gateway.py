@@ -395,12 +395,13 @@ def test_a_sandbox_that_is_away_is_a_503(make_gateway, server, two):
     assert ask(gateway, server.secret, X_Routing_Key="a").status_code == 200
 
 
-def test_a_request_that_was_lost_is_a_500(make_gateway, make_listener):
-    """The sandbox was there, took the request, and said nothing more: it may have been done."""
+def test_a_request_that_was_lost(make_gateway, make_listener):
+    """The sandbox was there, took the request, and said nothing more: it may have been done, and is no 5xx, which clients repeat."""
     listener = make_listener(b"")
     gateway = make_gateway(f"a 127.0.0.1:{listener.port};")
     answer = ask(gateway, "secret", X_Routing_Key="a")
-    assert answer.status_code == 500 and "may have run" in answer.json()["error"] and "Retry-After" not in answer.headers
+    assert answer.status_code == 409 and "may have run" in answer.json()["error"] and "Retry-After" not in answer.headers
+    assert answer.json()["may_have_run"] is True
     assert len(listener.requests) == 1, "it was repeated"
 
 

@@ -312,7 +312,7 @@ def test_runs_by_outcome(measured, make_marker):
     marker = make_marker()
     raw = left_behind(measured, "/run", {"cmd": marker.sleep})
     os.kill(runner_of(marker.sleeping(measured)[0]), signal.SIGKILL)
-    assert raw.response()[0] == 500
+    assert raw.response()[0] == 409
     measured.moves(before, "runs_total", {'runs_total{outcome="lost"}': 1})
 
 

@@ -5,7 +5,6 @@ never an error that is no JSON, never a hang, and no failure without a storm (mo
 
 import http.client
 import json
-import re
 import time
 
 import requests
@@ -20,7 +19,7 @@ PATIENCE = 12 * DEADLINE
 class Answer:
     """
     `certain`: it was carried out or refused, as status and body tell. Otherwise `refused` (503) was certainly not done,
-    and anything else may have been: "lost" (500), "cut" (half an answer), "broken" (a connection error).
+    and anything else may have been: "lost" (409 with may_have_run), "cut" (half an answer), "broken" (a connection error).
     """
 
     def __init__(self, kind, status=None, body=None):
@@ -59,14 +58,14 @@ def judge(world, path, status, headers, content, since):
     if not isinstance(body, dict) or not body.get("error") or not headers.get("Content-Type", "").startswith("application/json"):
         raise Violation(f"{path}: {status} with a body that is no JSON error: {content[:300]!r}")
     told = f"{path}: {status} {body['error']}"
+    if status == 409 and body.get("may_have_run") is True:
+        return excused(world, Answer("lost", status, body), since, told)
     if status < 500:
         return Answer("answered", status, body)
     if status == 503:
         if not headers.get("Retry-After", "").isdigit():
             raise Violation(f"{told}: no Retry-After")
         return excused(world, Answer("refused", status, body), since, told)
-    if status == 500 and re.search("may have|was ended", body["error"]):
-        return excused(world, Answer("lost", status, body), since, told)
     raise Violation(told)
 
 

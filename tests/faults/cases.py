@@ -47,7 +47,7 @@ class Answer:
         """What the client is entitled to believe of a request that changes something."""
         if self.ok:
             return DONE
-        if self.body is None or (self.status == 500 and " may have " in self.body["error"]):
+        if self.body is None or self.body.get("may_have_run"):
             return UNKNOWN
         return NOT_DONE
 
@@ -60,7 +60,7 @@ def parse(status, text):
         assert status == 200 and not text.endswith("}"), f"neither JSON nor cut: {status} {text[-300:]!r}"
         return Answer(status, None)
     assert isinstance(body, dict), text[:300]
-    assert status in (200, 201, 500, 503) or (status == 400 and body["error"].startswith(CLIENTS_FAULT)), (status, text[:300])
+    assert status in (200, 201, 500, 503) or (status == 409 and body["may_have_run"] is True) or (status == 400 and body["error"].startswith(CLIENTS_FAULT)), (status, text[:300])
     if status in (200, 201):
         assert "error" not in body or body["error"], text[:300]
     else:

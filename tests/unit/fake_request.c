@@ -30,6 +30,11 @@ const char *request_path(const struct request *request)
     return "/test";
 }
 
+bool request_may_change(const struct request *request)
+{
+    return !request->only_reads;
+}
+
 const char *request_query(const struct request *request)
 {
     (void)request;

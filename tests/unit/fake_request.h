@@ -19,6 +19,7 @@ struct request {
     bool cut;            /* the client leaves at the end of the body */
     size_t writable_max; /* bytes of answer after which the client leaves; 0: never */
     bool discard;        /* only count the answer's bytes */
+    bool only_reads;     /* request_may_change() says no */
     int status;          /* 0: no answer yet */
     bool aborted;
     char *answer; /* NUL-terminated; NULL while empty */

@@ -219,7 +219,7 @@ static enum outcome reads_json(void)
     request.answer_capacity = sizeof(answer);
     cleanup_(json_freep) struct json_body *json = json_read(&request, members, 3, 0);
     if (json == NULL) {
-        return request.status == 500 ? FAILED : LIED;
+        return request.status == 500 || request.status == 409 ? FAILED : LIED;
     }
     size_t count;
     size_t bytes = 0;
