@@ -215,7 +215,7 @@ WRONG = (
     ((401, 429), "GET", "/list_processes", None, {"Authorization": "Basic d3Jvbmc="}),
     (400, "POST", "/run", b'{"cmd": "true"', {}),
     (400, "POST", "/run", b"\xff\x00[]", {}),
-    (400, "POST", "/run", {"cmd": ""}, {}),
+    (400, "POST", "/run", {"cmd": None}, {}),
     (400, "POST", "/run", {"cmd": "true", "cwd": "/nowhere"}, {}),
     (400, "POST", "/start_process", {"cmd": ["true"]}, {}),
     (400, "POST", "/kill_process", {"id": "nobody"}, {}),
