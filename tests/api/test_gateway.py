@@ -244,6 +244,9 @@ def test_a_default_takes_everything(make_server, make_gateway):
 def test_the_token_is_the_sandboxes_business(gateway, two):
     for key, server, other in (("a", *two), ("b", *reversed(two))):
         assert ask(gateway, server.secret, X_Routing_Key=key).status_code == 200
+        for scheme in ("bearer", "BEARER "):
+            headers = {"X-Routing-Key": key, "Authorization": f"{scheme} {server.secret}"}
+            assert gateway.client().call("GET", "/list_processes", headers=headers, token=False).status_code == 200
         for secret in (other.secret, "wrong", server.secret + "x"):
             answer = ask(gateway, secret, X_Routing_Key=key)
             assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer")
