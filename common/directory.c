@@ -49,12 +49,17 @@ int directory_is_empty(int directory)
 
 int directory_empty(int directory)
 {
+    return directory_empty_but(directory, "");
+}
+
+int directory_empty_but(int directory, const char *kept)
+{
     cleanup_directory DIR *entries = directory_list(directory);
     if (entries == NULL) {
         return -1;
     }
     for (const char *name; (name = directory_next(entries)) != NULL;) {
-        if (tree_remove(directory, name) < 0) {
+        if (strcmp(name, kept) != 0 && tree_remove(directory, name) < 0) {
             return -1;
         }
     }

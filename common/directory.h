@@ -21,4 +21,7 @@ int directory_is_empty(int directory);
 /* Removes everything in it, as tree_remove() does. 0, or -1 with errno and what is left. */
 int directory_empty(int directory);
 
+/* The same, but for the entry of this name. */
+int directory_empty_but(int directory, const char *kept);
+
 #endif

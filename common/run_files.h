@@ -13,6 +13,8 @@
 #define RUN_PORT            "port"        /* the directory of the bound port (nginx/proxy.js) */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
+#define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */
+
 /* What nginx has in its variable NGINX: the numbers of its listening sockets. */
 #define RUN_NGINX_SOCKETS "nginx/sockets"
 

@@ -45,6 +45,8 @@ struct settings {
         reader_timeout_ms; /* SANDBOX_READER_TIMEOUT: a client that takes nothing of its answer */
     uint64_t
         stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence on a stream before a comment */
+    uint64_t stop_grace_ms;  /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL when the server
+                                stops; 0 is SIGKILL at once */
 
     /* Whom commands and file operations run as, and what each command may use. 0 leaves a limit as
      * it was inherited. */

@@ -17,6 +17,7 @@
 #include "common/run_files.h"
 #include "common/settings.h"
 #include "fcgi-app/commands/command.h"
+#include "fcgi-app/commands/pump.h"
 #include "fcgi-app/commands/run.h"
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/http/admission.h"
@@ -106,6 +107,7 @@ static void set_up_parts(const struct places *places, const struct settings *set
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
     command_init(settings);
+    pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams);
     health_init(places->state);
     port_init(places->port, (unsigned)settings->proxy_port);

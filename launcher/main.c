@@ -1,8 +1,8 @@
 /*
  * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
- * and becomes s6-svscan, which runs nginx, fcgi-app, procd and guard in the foreground, and the
- * service of a claim in a pool. Whatever is wrong is told in one line, before anything runs. With a
- * subcommand it is something else: subcommand.h.
+ * and becomes `supervise`, the parent of s6-svscan, which runs nginx, fcgi-app, procd and guard,
+ * and the service of a claim in a pool. Whatever is wrong is told in one line, before anything
+ * runs. With a subcommand it is something else: subcommand.h.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -25,6 +25,7 @@
 #include "common/user.h"
 #include "launcher/base/file.h"
 #include "launcher/base/program.h"
+#include "launcher/base/stop_signal.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/installation.h"
 #include "launcher/pool/claim.h"
@@ -35,14 +36,13 @@
 #include "launcher/start/layout.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/path_check.h"
-#include "launcher/start/ready.h"
 #include "launcher/start/run_cgroup.h"
 #include "launcher/start/run_dir.h"
 #include "launcher/start/sandbox_user.h"
 #include "launcher/start/services.h"
 #include "launcher/start/worker_user.h"
+#include "launcher/supervise/supervise.h"
 #include "procd/cgroup/cgroup.h"
-#include "procd/process/supervisor.h"
 
 /* Where the run scripts in nginx/service/ find what they inherit. */
 enum {
@@ -55,7 +55,7 @@ enum {
 };
 
 static const char usage[] =
-    "usage: nginx-sandbox [--generate-secret] [--without-nginx]\n"
+    "usage: nginx-sandbox [--generate-secret] [--without-nginx] [-- COMMAND [ARGUMENT...]]\n"
     "       nginx-sandbox SUBCOMMAND [ARGUMENT...]\n"
     "\n"
     "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
@@ -65,7 +65,8 @@ static const char usage[] =
     "SANDBOX_MAX_RUNS (1024), SANDBOX_MAX_JOBS (1024), SANDBOX_MAX_STREAMS (0: no limit),\n"
     "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
     "SANDBOX_READER_TIMEOUT (1h), SANDBOX_STREAM_KEEPALIVE (45s), SANDBOX_MAX_TIMEOUT (0: none),\n"
-    "SANDBOX_KEEP_FINISHED (1000), SANDBOX_KEEP_FINISHED_FOR (24h),\n"
+    "SANDBOX_STOP_GRACE (4s), SANDBOX_KEEP_FINISHED (1000),\n"
+    "SANDBOX_KEEP_FINISHED_FOR (24h),\n"
     "SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
     "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
     "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_CORS_ORIGINS (none),\n"
@@ -79,6 +80,9 @@ static const char usage[] =
     "\n"
     "  --generate-secret   without a secret make one and print it\n"
     "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n"
+    "  -- COMMAND          runs beside the server, with its terminal, as SANDBOX_USER; its end is "
+    "the\n"
+    "                      server's, with its exit status\n"
     "\n"
     "Subcommands, most of them for a machine with the package (SUBCOMMAND --help, "
     "nginx-sandbox(8)):\n";
@@ -92,6 +96,7 @@ static void print_usage(FILE *out)
 struct options {
     bool generate_secret;
     bool without_nginx;
+    char **command; /* what runs beside the server, or NULL */
 };
 
 /* Ends the program on --help and on errors. */
@@ -102,7 +107,7 @@ static struct options read_options(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     struct options options = {0};
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "+", known, NULL)) != -1;) {
         switch (option) {
         case 'g':
             options.generate_secret = true;
@@ -118,16 +123,23 @@ static struct options read_options(int argc, char **argv)
             exit(2);
         }
     }
-    if (optind < argc) {
+    bool has_command = strcmp(argv[optind - 1], "--") == 0;
+    if (optind < argc && !has_command) {
         print_usage(stderr);
         exit(2);
     }
+    if (has_command && optind == argc) {
+        log_line("after -- there must be a command");
+        exit(2);
+    }
+    options.command = has_command ? argv + optind : NULL;
     return options;
 }
 
-/* Standard descriptors open, nothing else inherited, signals as a fresh process has them. What the
- * run scripts look for is reserved, so that nothing else gets those numbers. */
-static int clean_process(void)
+/* Standard descriptors open, nothing else inherited, signals with their default actions, and
+ * blocked. What the run scripts look for is reserved, so that nothing else gets those numbers.
+ * Standard input is the command's that runs beside the server, or nobody's. */
+static int clean_process(bool keeps_input)
 {
     int fd;
     if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
@@ -137,16 +149,13 @@ static int clean_process(void)
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     } while (fd >= 0 && fd < FD_COUNT - 1 && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
-    if (fd < 0 || dup2(fd, STDIN_FILENO) < 0) {
+    if (fd < 0 || (!keeps_input && dup2(fd, STDIN_FILENO) < 0)) {
         log_line("/dev/null: %m");
         return -1;
     }
     /* The session's keys are who started us's, and would be every command's (session-keyring(7)). A
      * kernel or container without keys refuses. */
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     for (int number = 1; number < NSIG; number++) {
         (void)signal(number, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own */
     }
@@ -173,7 +182,7 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
     const char *const arguments[] = {layout->nginx, "-t",      "-q", "-e", "stderr",
                                      "-p",          run->path, "-c", conf, NULL};
     int status = program_run(arguments, words, sizeof(words));
-    if (status < 0) {
+    if (status < 0 && !stop_signal_waits()) {
         log_line("nginx -t: %m");
     } else if (status > 0) {
         (void)io_write_all(STDERR_FILENO, words, strlen(words));
@@ -212,18 +221,6 @@ static int open_ports(const struct start *start)
                     metrics_address_open(start->metrics, listeners) == 0)
                ? 0
                : -1;
-}
-
-/* Tells procd who is the supervisor, which this process becomes. */
-static int note_supervisor(const struct run_dir *run)
-{
-    char text[16];
-    int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    if (file_write(run->fd, SUPERVISOR_FILE, 0600, text, (size_t)length) < 0) {
-        log_line("%s/%s: %m", run->path, SUPERVISOR_FILE);
-        return -1;
-    }
-    return 0;
 }
 
 /* RUN/nginx/: one sandbox, which every request is for. */
@@ -380,7 +377,7 @@ static int set_up(const struct start *start)
         return -1;
     }
     if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||
-        note_supervisor(start->run) < 0 || render(start) < 0 ||
+        render(start) < 0 ||
         services_link(start->run, start->layout, start->cwd, start->with_nginx,
                       start->secrets->count == 0) < 0 ||
         (start->with_nginx && check_nginx(start->layout, start->run) < 0) || hand_down(start) < 0) {
@@ -389,49 +386,13 @@ static int set_up(const struct start *start)
     return 0;
 }
 
-/*
- * A second signal must not end `finish`, which s6-svscan becomes, before its first line. What is
- * ignored stays so over exec, and a blocked signal reaches s6-svscan's signalfd even so
- * (signalfd(2)). The run scripts give their programs the defaults back.
- */
-static void ignore_stop_signals(void)
-{
-    (void)signal(SIGHUP, SIG_IGN);
-    (void)signal(SIGINT, SIG_IGN);
-    (void)signal(SIGQUIT, SIG_IGN);
-    (void)signal(SIGTERM, SIG_IGN);
-}
-
-/* Becomes the supervisor: the parent that orphans of the whole server get. Returns only on error.
- */
-static void supervise(const struct start *start)
-{
-    const struct run_dir *run = start->run;
-    char directory[PATH_MAX + 32];
-    (void)snprintf(directory, sizeof(directory), "%s/service", run->path);
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-        log_line("PR_SET_CHILD_SUBREAPER: %m");
-        return;
-    }
-    if (!start->with_nginx) {
-        (void)printf(
-            "nginx-sandbox: ready for nginx: include %s/nginx/snippets/{http,server,stream}.conf\n",
-            run->path);
-        (void)fflush(stdout);
-    } else if (ready_announce(start->settings, run) < 0) {
-        return;
-    }
-    ignore_stop_signals();
-    execl(start->layout->s6_svscan, "s6-svscan", directory, (char *)NULL);
-    log_line("%s: %m", start->layout->s6_svscan);
-}
-
 int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
     if (argc > 1 && argv[1][0] != '-') {
         return subcommand_run(argc - 1, argv + 1);
     }
+    stop_signal_block();
     struct options options = read_options(argc, argv);
     static struct layout layout;
     static struct run_dir run;
@@ -466,20 +427,23 @@ int main(int argc, char **argv)
     }
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
-        (start.with_nginx && find_http_js(&layout, &secrets) < 0) || clean_process() < 0 ||
-        clean_environment() < 0 || open_ports(&start) < 0) {
+        (start.with_nginx && find_http_js(&layout, &secrets) < 0) ||
+        clean_process(options.command != NULL) < 0 || clean_environment() < 0 ||
+        open_ports(&start) < 0) {
         return 1;
     }
     mode_t mask = umask(077);
     if (run_dir_open(&run) < 0) {
-        return 1;
+        return stop_signal_waits() ? 0 : 1;
     }
     worker_user_choose(&worker, run.path);
     if (set_up(&start) == 0) {
         umask(mask);
-        supervise(&start);
+        supervise_become(layout.launcher, run.path, start.with_nginx, options.command);
+        log_line("%s: %m", layout.launcher);
     }
+    bool stopped = stop_signal_waits();
     (void)cgroup_remove(run.path, settings.cgroup);
     run_dir_discard(&run);
-    return 1;
+    return stopped ? 0 : 1;
 }

@@ -26,6 +26,13 @@
 
 enum { OUT, ERR, LEASE, CLIENT, STOP, POLLED };
 
+static uint64_t stop_grace;
+
+void pump_init(uint64_t stop_grace_ms)
+{
+    stop_grace = stop_grace_ms;
+}
+
 struct pump {
     const struct pump_sink *sink;
     void *context;
@@ -232,6 +239,9 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
     while (turn(&pump, ending, &result)) {
     }
     int error = errno;
+    if (result == PUMP_STOPPING && stop_grace > 0) {
+        foreground_leave(foreground->lease, stop_grace);
+    }
     metrics_run(outcome_of(result, ending, request));
     errno = error;
     return result;

@@ -6,10 +6,14 @@
 #define FCGI_APP_COMMANDS_PUMP_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "procd/wire/client.h"
 
 struct request;
+
+/* How long a command has, in ms, when this server stops before it has ended; at first 0: none. */
+void pump_init(uint64_t stop_grace_ms);
 
 enum pump_stream { PUMP_STDOUT, PUMP_STDERR };
 
@@ -23,7 +27,7 @@ struct pump_sink {
 enum pump_result {
     PUMP_ENDED,    /* the command has, and all its output is in the sink */
     PUMP_GONE,     /* the client left */
-    PUMP_STOPPING, /* the server stops */
+    PUMP_STOPPING, /* the server stops; the command has been told, by SIGTERM */
     PUMP_REFUSED,  /* the sink did */
     PUMP_FAILED,   /* errno tells why */
 };

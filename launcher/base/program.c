@@ -5,18 +5,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "launcher/base/stop_signal.h"
 
 #define EXIT_NOT_EXECUTED 127
 
 static _Noreturn void execute(const char *const arguments[], int output)
 {
+    stop_signal_unblock();
     int nothing = open("/dev/null", O_RDONLY);
     if (nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
         dup2(output, STDERR_FILENO) >= 0) {
@@ -26,15 +31,35 @@ static _Noreturn void execute(const char *const arguments[], int output)
     _exit(EXIT_NOT_EXECUTED);
 }
 
+/* Waits until the descriptor is readable, or a signal that ends the server waits: then the child is
+ * killed, and what depends on it fails soon. */
+static void await(int fd, pid_t child)
+{
+    cleanup_fd int stop = stop_signal_open();
+    struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
+    (void)io_poll(polled, 2, -1);
+    if (polled[1].revents != 0) {
+        (void)kill(child, SIGKILL);
+    }
+}
+
 /* To the end, whatever room there is: nobody is to wait for a reader. */
-static void read_all(int fd, char *words, size_t size)
+static void read_all(int fd, pid_t child, char *words, size_t size)
 {
     char rest[512];
-    ssize_t length = words == NULL ? 0 : io_read_full(fd, words, size - 1);
-    if (words != NULL) {
-        words[length < 0 ? 0 : length] = '\0';
+    size_t length = 0;
+    for (;;) {
+        bool fits = words != NULL && length < size - 1;
+        await(fd, child);
+        ssize_t count = fits ? io_read_some(fd, words + length, size - 1 - length)
+                             : io_read_some(fd, rest, sizeof(rest));
+        if (count <= 0) {
+            break;
+        }
+        length += fits ? (size_t)count : 0;
     }
-    while (io_read_some(fd, rest, sizeof(rest)) > 0) {
+    if (words != NULL) {
+        words[length] = '\0';
     }
 }
 
@@ -42,6 +67,10 @@ static void read_all(int fd, char *words, size_t size)
 static int await_exit(pid_t child)
 {
     int status = 0;
+    cleanup_fd int pidfd = pidfd_open(child, 0);
+    if (pidfd >= 0) {
+        await(pidfd, child);
+    }
     while (waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) {
             return -1;
@@ -69,7 +98,7 @@ int program_run(const char *const arguments[], char *words, size_t size)
     if (child < 0) {
         return -1;
     }
-    read_all(output, words, size);
+    read_all(output, child, words, size);
     return await_exit(child);
 }
 

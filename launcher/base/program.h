@@ -11,7 +11,7 @@
  * Runs arguments[0] (searched in PATH) without input and waits for it. `words` (may be NULL) gets
  * the first size - 1 bytes of its standard output and error, NUL-terminated; the rest is thrown
  * away. Returns its exit status, 127 when it cannot be executed; -1 with errno when it was ended by
- * a signal or not started.
+ * a signal or not started. A signal that ends the server (stop_signal.h) ends it, too.
  */
 int program_run(const char *const arguments[], char *words, size_t size);
 

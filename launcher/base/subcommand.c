@@ -12,6 +12,7 @@
 #include "launcher/machine/render_command.h"
 #include "launcher/pool/claim_service.h"
 #include "launcher/start/nginx_service.h"
+#include "launcher/supervise/supervise.h"
 
 #define ETC   "[--etc DIRECTORY] "
 #define STATE "[--state DIRECTORY] "
@@ -29,6 +30,8 @@ static const struct {
      "make, replace, or end the former secret"},
     {"claim", claim_service, "-r RUN", "claims a sandbox of a pool (a service of the server)"},
     {"nginx", nginx_service, "-r RUN", "runs nginx on inherited sockets (a service of the server)"},
+    {"supervise", supervise_main, "-r RUN [-n] [-- CMD [ARG...]]",
+     "what the server becomes once it is laid out"},
     {"hold", hold_main, STATE "NAME", "lay out a run directory and keep it (what its unit does)"},
 };
 
@@ -85,7 +88,7 @@ int subcommand_misused(const char *name)
 void subcommand_list(FILE *out)
 {
     for (size_t i = 0; i < COUNT; i++) {
-        (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].meaning);
+        (void)fprintf(out, "  %-9s %s\n", subcommands[i].name, subcommands[i].meaning);
     }
 }
 

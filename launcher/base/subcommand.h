@@ -1,7 +1,7 @@
 /*
  * The subcommands of nginx-sandbox, most of them for a machine where the package has made it a
  * service among others. Each is a file of its own, and an entry of the manual nginx-sandbox(8);
- * render, claim and nginx have headers, too.
+ * render, claim, nginx and supervise have headers, too.
  */
 #ifndef LAUNCHER_BASE_SUBCOMMAND_H
 #define LAUNCHER_BASE_SUBCOMMAND_H

@@ -62,9 +62,8 @@ static int wait_for_health(unsigned port)
     return status;
 }
 
-/* The child. `run->fd` and the inherited sockets are the supervisor's: it holds on to none of them.
- */
-static int watch(const struct settings *settings, const struct run_dir *run, pid_t supervisor)
+/* The child. Returns its exit status. */
+static int watch(const struct settings *settings, const char *run_directory, pid_t server)
 {
     int status = wait_for_health((unsigned)settings->port);
     if (status == 200) {
@@ -78,28 +77,27 @@ static int watch(const struct settings *settings, const struct run_dir *run, pid
         log_line("not ready after %d seconds: /health answers %d", PATIENCE_SECONDS, status);
     }
     char path[PATH_MAX + 10];
-    (void)snprintf(path, sizeof(path), "%s/failed", run->path);
+    (void)snprintf(path, sizeof(path), "%s/failed", run_directory);
     if (file_write(AT_FDCWD, path, 0600, "", 0) < 0) {
         log_line("%s: %m", path);
     }
-    return kill(supervisor, SIGTERM) == 0 ? 0 : 1;
+    (void)kill(server, SIGTERM);
+    return 1;
 }
 
-int ready_announce(const struct settings *settings, const struct run_dir *run)
+pid_t ready_announce(const struct settings *settings, const char *run_directory)
 {
-    pid_t supervisor = getpid();
+    pid_t server = getpid();
     pid_t child = fork();
     if (child < 0) {
         log_line("fork: %m");
-        return -1;
     }
-    if (child > 0) {
-        return 0;
+    if (child != 0) {
+        return child;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the line */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != supervisor ||
-        close_range(3, ~0U, 0) < 0) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server || close_range(3, ~0U, 0) < 0) {
         _exit(1);
     }
-    _exit(watch(settings, run, supervisor));
+    _exit(watch(settings, run_directory, server));
 }

@@ -18,6 +18,8 @@
 #include "common/run_files.h"
 #include "common/user.h"
 #include "launcher/base/file.h"
+#include "launcher/base/program.h"
+#include "launcher/base/stop_signal.h"
 
 #define VARIABLE "SANDBOX_RUN_DIR"
 
@@ -108,16 +110,33 @@ static int take(const struct run_dir *run)
 }
 
 /* Nobody else comes in meanwhile: a command's user, whose directories are among them, could put in
- * more for ever. What stays when it fails is still ours, and so for the next start to empty. */
+ * more for ever. The marker stays, so that whatever comes between leaves a directory that is ours,
+ * and so for the next start to empty. */
 static int empty(const struct run_dir *run)
 {
-    if (fchmod(run->fd, RUN_MODE_OWN) == 0 && directory_empty(run->fd) == 0) {
+    return fchmod(run->fd, RUN_MODE_OWN) < 0 ? -1 : directory_empty_but(run->fd, MARKER);
+}
+
+static int empty_as_child(const void *run)
+{
+    return empty(run) < 0 ? errno : 0;
+}
+
+/* By a child, since it may take long: a signal that ends the server ends that. */
+static int empty_or_stop(const struct run_dir *run)
+{
+    if (directory_is_empty(run->fd) == 1) {
         return 0;
     }
-    int saved = errno;
-    (void)file_write(run->fd, MARKER, 0600, "", 0);
-    errno = saved;
-    return -1;
+    int result = program_call(empty_as_child, run);
+    errno = result > 0 ? result : errno;
+    return result == 0 ? 0 : -1;
+}
+
+/* 0, also when it is marked already; or -1 with errno. */
+static int mark(const struct run_dir *run)
+{
+    return file_write(run->fd, MARKER, 0600, "", 0) < 0 && errno != EEXIST ? -1 : 0;
 }
 
 static int lay_out(const struct run_dir *run)
@@ -129,8 +148,11 @@ static int lay_out(const struct run_dir *run)
         {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
         {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
-    if (empty(run) < 0 || file_write(run->fd, MARKER, 0600, "", 0) < 0) {
+    if (mark(run) < 0) {
         return fail(run->path, strerror(errno));
+    }
+    if (empty_or_stop(run) < 0) {
+        return stop_signal_waits() ? -1 : fail(run->path, strerror(errno));
     }
     for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
         if (file_make_dir(run->fd, directories[i].name, directories[i].mode) < 0) {
@@ -181,7 +203,10 @@ int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t work
 
 void run_dir_discard(struct run_dir *run)
 {
-    if (empty(run) < 0 || (run->fresh && rmdir(run->path) < 0)) {
+    /* A given one that is not empty yet when the server is to end is left to the next start. */
+    bool leave = !run->fresh && stop_signal_waits();
+    if (!leave && (empty(run) < 0 || unlinkat(run->fd, MARKER, 0) < 0 ||
+                   (run->fresh && rmdir(run->path) < 0))) {
         log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);
     }
     close_fd(&run->fd);

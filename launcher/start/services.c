@@ -66,6 +66,7 @@ int services_link(const struct run_dir *run, const struct layout *layout, const 
     if (symlinkat(layout->fcgi_app, run->fd, "bin/fcgi-app") < 0 ||
         symlinkat(layout->procd, run->fd, "bin/procd") < 0 ||
         symlinkat(layout->guard, run->fd, "bin/guard") < 0 ||
+        symlinkat(layout->s6_svscan, run->fd, "bin/s6-svscan") < 0 ||
         (with_nginx && symlinkat(layout->nginx, run->fd, "bin/nginx") < 0) ||
         ((with_nginx || with_claim) &&
          symlinkat(layout->launcher, run->fd, "bin/nginx-sandbox") < 0) ||

@@ -260,6 +260,27 @@ const char *cgroup_path(void)
     return cgroup.directory < 0 ? NULL : cgroup.path;
 }
 
+void cgroup_each_process(const char *run_directory, const char *setting,
+                         bool (*each)(void *context, pid_t pid), void *context)
+{
+    char path[PATH_MAX];
+    if (strcmp(setting, "off") == 0 || cgroup_find_run(run_directory, setting, path) < 0) {
+        return;
+    }
+    cleanup_fd int directory = open_directory(AT_FDCWD, path);
+    cleanup_directory DIR *entries = directory < 0 ? NULL : directory_list(directory);
+    struct dirent *entry;
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.') {
+            continue;
+        }
+        cleanup_fd int runner = open_directory(directory, entry->d_name);
+        if (runner >= 0 && each_member(runner, each, context) == 0) {
+            return;
+        }
+    }
+}
+
 int cgroup_remove(const char *run_directory, const char *setting)
 {
     char path[PATH_MAX];

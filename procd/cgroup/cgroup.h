@@ -62,6 +62,11 @@ bool cgroup_remove_runner(pid_t pid);
  */
 bool cgroup_sweep(bool (*alive)(pid_t runner));
 
+/* Lets `each` see the processes of all runners' cgroups, as they were when each was read, until it
+ * returns false; `setting` as above. Those in cgroups that commands have made are left out. */
+void cgroup_each_process(const char *run_directory, const char *setting,
+                         bool (*each)(void *context, pid_t pid), void *context);
+
 /* Kills all that is in the directory of this run and removes it; waits a second for that at most.
  * BASE is as it was then. 0, also when there is none; -1 with errno. */
 int cgroup_remove(const char *run_directory, const char *setting);

@@ -20,7 +20,7 @@
 #include "common/logger.h"
 #include "procd/cgroup/cgroup.h"
 #include "procd/daemon/sweep.h"
-#include "procd/runner/runner.h"
+#include "procd/process/runners.h"
 
 #define IDLE_KEPT      4    /* ready at any time */
 #define IDLE_MAX       256  /* more are let go at once */

@@ -18,14 +18,18 @@
 #include "common/logger.h"
 #include "common/service_pid.h"
 #include "common/settings.h"
+#include "common/stop_deadline.h"
 #include "procd/cgroup/cgroup.h"
 #include "procd/process/process_table.h"
 #include "procd/process/reap.h"
+#include "procd/process/runners.h"
 #include "procd/process/tree_kill.h"
 
-#define SERVICES_MS     3000
-#define KILL_TIMEOUT_MS 1500
-#define REAP_PAUSE_MS   100
+/* With the second that cgroup_remove() may take, less than the 5 s that a stop may take beyond the
+ * grace. */
+#define SERVICES_MS     2500
+#define KILL_TIMEOUT_MS 1000
+#define REAP_PAUSE_MS   50
 
 static bool supervisors_are_left(void)
 {
@@ -50,14 +54,55 @@ static bool services_are_left(const char *run_directory)
            service_pid(run_directory, "procd") != 0 || service_pid(run_directory, "nginx") != 0;
 }
 
-static void await_services(const char *run_directory, const sigset_t *child_signal)
+/* ---- the commands ---- */
+
+/* What the end waits for. */
+struct stop {
+    const char *run_directory;
+    const struct settings *settings;
+    struct runners runners;
+    int64_t kill_at; /* of commands */
+};
+
+/* Runners end when their commands have and procd has gone, so those that live have one. */
+static bool commands_are_left(struct stop *stop)
 {
-    int64_t deadline = clock_monotonic_ms() + SERVICES_MS;
+    stop->runners.living = 0;
+    runners_meet_below(&stop->runners, getpid());
+    cgroup_each_process(stop->run_directory, stop->settings->cgroup, runners_meet, &stop->runners);
+    return stop->runners.living > 0;
+}
+
+/* Services and commands end at the same time: who is told last has no less time. */
+static void await_all(struct stop *stop, const sigset_t *child_signal)
+{
+    int64_t services_until = clock_monotonic_ms() + SERVICES_MS;
     const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
-    while (reap_children(NULL) && services_are_left(run_directory) &&
-           clock_monotonic_ms() < deadline) {
+    for (;;) {
+        bool commands = commands_are_left(stop);
+        bool services = reap_children(NULL) && services_are_left(stop->run_directory);
+        int64_t now = clock_monotonic_ms();
+        if ((!commands || now >= stop->kill_at) && (!services || now >= services_until)) {
+            return;
+        }
         (void)sigtimedwait(child_signal, NULL, &pause); /* woken or not, it is looked at again */
     }
+}
+
+/* Where the beginning of the stop was another's, commands have had their signal. */
+static void end_gently(const char *run_directory, const struct settings *settings,
+                       const sigset_t *child_signal)
+{
+    int64_t begun = stop_deadline_read(run_directory);
+    int64_t grace = (int64_t)settings->stop_grace_ms;
+    struct stop stop = {
+        .run_directory = run_directory,
+        .settings = settings,
+        .runners = {.run_directory = run_directory, .order = begun == 0 && grace > 0},
+        .kill_at = begun != 0 ? begun : clock_monotonic_ms() + grace,
+    };
+    await_all(&stop, child_signal);
+    runners_clear(&stop.runners);
 }
 
 static int remove_run_directory(const char *run_directory)
@@ -77,13 +122,9 @@ static bool has_file(const char *directory, const char *name)
 }
 
 /* Before the walk: what forks faster than that can follow ends here, where there are cgroups. */
-static int remove_cgroups(const char *run_directory)
+static int remove_cgroups(const char *run_directory, const char *setting)
 {
-    struct settings settings;
-    if (settings_take(&settings) < 0) {
-        return -1;
-    }
-    if (cgroup_remove(run_directory, settings.cgroup) < 0) {
+    if (cgroup_remove(run_directory, setting) < 0) {
         log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
         return -1;
     }
@@ -103,8 +144,12 @@ int stop_main(const char *run_directory)
         log_line("stop: %m");
         return 1;
     }
-    await_services(run_directory, &child_signal);
-    int result = remove_cgroups(run_directory) < 0;
+    struct settings settings;
+    int result = settings_take(&settings) < 0;
+    if (result == 0) {
+        end_gently(run_directory, &settings, &child_signal);
+        result = remove_cgroups(run_directory, settings.cgroup) < 0;
+    }
     if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
         log_line("some processes could not be killed");
         result = 1;

@@ -8,9 +8,11 @@
 #define PROCD_DAEMON_STOP_H
 
 /*
- * Waits a little for the supervised services to go by themselves, kills whatever is left below this
- * process, and removes the run directory if the file `remove-on-exit` in it says so. Returns the
- * exit status: 0; 1 if the file `failed` is in it, or something could not be done.
+ * Sends SIGTERM to all commands, unless another has (stop_deadline.h), waits for them to end, as
+ * long as SANDBOX_STOP_GRACE, and a little for the supervised services; kills whatever is left
+ * below this process and in the run's cgroups, and removes the run directory if the file
+ * `remove-on-exit` in it says so. Returns the exit status: 0; 1 if the file `failed` is in it, or
+ * something could not be done.
  */
 int stop_main(const char *run_directory);
 

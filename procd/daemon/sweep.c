@@ -19,9 +19,9 @@
 #include "procd/daemon/loop.h"
 #include "procd/process/mark.h"
 #include "procd/process/process_table.h"
+#include "procd/process/runners.h"
 #include "procd/process/supervisor.h"
 #include "procd/process/tree_kill.h"
-#include "procd/runner/runner.h"
 
 #define PAUSE_FIRST_MS 2
 #define PAUSE_MAX_MS   200

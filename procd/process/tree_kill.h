@@ -29,6 +29,9 @@ void tree_signal(int signal);
 /* Whether a child is to be left alone, with all below it. */
 typedef bool tree_spare_function(pid_t child);
 
+/* The same as tree_signal(), but for the children that `spared` names. */
+void tree_signal_but(int signal, tree_spare_function *spared);
+
 /*
  * One round of killing: kills the children of `parent`, and all below them, but those that `spared`
  * (may be NULL) names. Neither waits nor reaps. `parent` is this process and `parent_pidfd` is -1;

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -366,9 +365,11 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
         }
     }
     if (polled[SIGNALS].revents != 0) {
-        struct signalfd_siginfo signal;
-        (void)io_read_some(job->signals, &signal, sizeof(signal));
+        bool stops = deadline_hear_stop(job->signals);
         job->children = reap_children(&job->shell);
+        if (stops) {
+            deadline_stop(&job->deadline, -1, &job->shell);
+        }
     }
     if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
         read_streams(job);

@@ -5,13 +5,27 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/logger.h"
+#include "procd/process/runners.h"
 #include "procd/process/tree_kill.h"
 
 /* What cannot be killed in this time belongs to another user or hangs in the kernel. */
 #define KILL_TIMEOUT_MS 10000
+
+/* The stop kills after the grace, when clients have been told. This is for one that does not come
+ * that far. */
+#define STOP_MS 5000
+
+static int64_t stop_patience_ms;
+
+void deadline_init(uint64_t grace_ms)
+{
+    stop_patience_ms = (int64_t)grace_ms + STOP_MS;
+}
 
 /* A peer may have said any number. */
 static int64_t from_now(int64_t ms)
@@ -64,6 +78,24 @@ void deadline_order(struct deadline *deadline, int64_t grace_ms)
         deadline->kill_at = kill_at;
     }
     deadline->cause = deadline->cause == END_UNKNOWN ? END_KILLED : deadline->cause;
+}
+
+void deadline_stop(struct deadline *deadline, int64_t grace_ms, const struct shell *shell)
+{
+    if (deadline->cause != END_UNKNOWN) {
+        return;
+    }
+    tree_signal(SIGTERM);
+    if (!shell->ended) {
+        deadline_order(deadline, grace_ms < 0 ? stop_patience_ms : grace_ms);
+    }
+}
+
+bool deadline_hear_stop(int signals)
+{
+    struct signalfd_siginfo signal;
+    return io_read_some(signals, &signal, sizeof(signal)) == (ssize_t)sizeof(signal) &&
+           signal.ssi_signo == RUNNER_STOP_SIGNAL;
 }
 
 void deadline_serve(struct deadline *deadline, struct shell *shell, bool *children)

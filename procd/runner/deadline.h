@@ -24,6 +24,9 @@ struct deadline {
                               END_UNKNOWN */
 };
 
+/* How long commands have when the server stops (settings.stop_grace_ms). To call at first. */
+void deadline_init(uint64_t stop_grace_ms);
+
 /* As the command's message asks for. */
 struct deadline deadline_of(const struct incoming *command);
 
@@ -38,6 +41,16 @@ void deadline_serve(struct deadline *deadline, struct shell *shell, bool *childr
 
 /* The tree is to end because of an order: it has been told, and has `grace_ms` from now on. */
 void deadline_order(struct deadline *deadline, int64_t grace_ms);
+
+/*
+ * The server stops (`grace_ms` is -1), or whom the command is for: the tree gets SIGTERM, and
+ * SIGKILL when that time is over. The stop of a server kills by itself when SANDBOX_STOP_GRACE is
+ * over. A tree that is to end already is left to that, so that nobody is told twice.
+ */
+void deadline_stop(struct deadline *deadline, int64_t grace_ms, const struct shell *shell);
+
+/* Reads a signal from a runner's signalfd. Whether it was RUNNER_STOP_SIGNAL, and not SIGCHLD. */
+bool deadline_hear_stop(int signals);
 
 /* Kills the tree now: *children is false when nothing is left. */
 void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shell *shell,

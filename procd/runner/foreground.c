@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -45,6 +45,23 @@ static void report_end(int lease, const struct shell *shell, enum end_reason rea
     (void)message_send(lease, &message, NULL, 0);
 }
 
+/* The client goes, and gives the command time to end. False when it has just gone. */
+static bool take_leave(int lease, struct deadline *deadline, const struct shell *shell)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    if (message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT) != 1 ||
+        message_open(&message) < 0 || message.type != MESSAGE_KILL) {
+        return false;
+    }
+    int64_t grace_ms = message_number(&message, FIELD_GRACE_MS, 0);
+    if (grace_ms <= 0) {
+        return false;
+    }
+    deadline_stop(deadline, grace_ms, shell);
+    return true;
+}
+
 /*
  * Waits for the end of the command. True when it has ended, with *children; false when the lease
  * was closed before, and then it wins also when both have happened.
@@ -56,12 +73,17 @@ static bool await_end(int lease, int signals, struct deadline *deadline, struct 
     while (!deadline_is_over(deadline, shell, *children)) {
         (void)io_poll(polled, 2, deadline_patience(deadline));
         if (polled[0].revents != 0) {
-            return false; /* the client has nothing to say: this is its end */
+            if (!take_leave(lease, deadline, shell)) {
+                return false;
+            }
+            polled[0].fd = -1; /* nobody waits for the end */
         }
         if (polled[1].revents != 0) {
-            struct signalfd_siginfo signal;
-            (void)io_read_some(signals, &signal, sizeof(signal));
+            bool stops = deadline_hear_stop(signals);
             *children = reap_children(shell);
+            if (stops) {
+                deadline_stop(deadline, -1, shell);
+            }
         }
         deadline_serve(deadline, shell, children);
     }
@@ -80,8 +102,8 @@ static bool accompany(int *lease_fd, int signals, const struct incoming *command
         !await_end(lease, signals, &deadline, shell, &children)) {
         deadline_kill(&deadline, END_KILLED, shell, &children);
     } else {
-        report_end(lease, shell,
-                   deadline.cause == END_UNKNOWN ? shell_reason(shell) : deadline.cause,
+        /* A stop of the server is no reason of its own: what became of the command is told. */
+        report_end(lease, shell, deadline.cause == END_TIMEOUT ? END_TIMEOUT : shell_reason(shell),
                    clock_monotonic_ms() - started, children);
     }
     if (children) {

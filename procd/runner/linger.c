@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
-#include <sys/signalfd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "procd/process/reap.h"
+#include "procd/process/tree_kill.h"
+#include "procd/runner/deadline.h"
 
 enum { SIGNALS, LEASE, FIRST_PIPE, POLLED = FIRST_PIPE + 2 };
 
@@ -45,9 +47,8 @@ static void step(struct leftover *left, int signals)
         polled[FIRST_PIPE + i] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
     (void)io_poll(polled, POLLED, -1);
-    if (polled[SIGNALS].revents != 0) {
-        struct signalfd_siginfo signal;
-        (void)io_read_some(signals, &signal, sizeof(signal));
+    if (polled[SIGNALS].revents != 0 && deadline_hear_stop(signals)) {
+        tree_signal(SIGTERM);
     }
     if (polled[LEASE].revents != 0) {
         take_over_pipes(left);

@@ -1,7 +1,7 @@
 /*
  * What a command left running on purpose lives on: its runner stays as its reaper, and reads and
  * throws away what it writes to the old pipes, because a write to a pipe without a reader kills the
- * writer.
+ * writer. When the server stops it gets SIGTERM, and later is killed by the stop.
  *
  * Not thread-safe, as all of procd and its runners.
  */

@@ -19,9 +19,10 @@
 #include "common/settings.h"
 #include "common/user.h"
 #include "procd/process/mark.h"
-#include "procd/process/process_table.h"
+#include "procd/process/runners.h"
 #include "procd/runner/background.h"
 #include "procd/runner/confinement.h"
+#include "procd/runner/deadline.h"
 #include "procd/runner/foreground.h"
 #include "procd/runner/linger.h"
 #include "procd/runner/runner_cgroup.h"
@@ -31,16 +32,18 @@ static struct settings settings;
 static char packets[2][MESSAGE_PACKET_MAX]; /* JOB is read while START waits behind it */
 
 /*
- * Every signal is blocked for ever, so that none ends a runner before its tree, and SIGCHLD is read
- * from a descriptor. Dispositions are made default here, once, for all commands.
+ * Every signal is blocked for ever, so that none ends a runner before its tree. SIGCHLD and the
+ * order to stop are read from a descriptor. Dispositions are made default here, once, for all
+ * commands.
  */
 static int take_signals(void)
 {
     sigset_t all;
-    sigset_t child;
+    sigset_t heard;
     sigfillset(&all);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, RUNNER_STOP_SIGNAL);
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0) {
         return -1;
     }
@@ -49,7 +52,7 @@ static int take_signals(void)
     for (long number = 1; number < NSIG; number++) {
         (void)syscall(SYS_rt_sigaction, number, default_action, NULL, (long)(NSIG - 1) / 8);
     }
-    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    return signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* procd raises its own soft limit; commands get the one it was started with. */
@@ -108,25 +111,6 @@ static bool take_message(struct incoming *message, int *control, int signals, st
     }
 }
 
-int runner_is(pid_t pid, const char *run_directory)
-{
-    char line[PATH_MAX + 32];
-    uid_t user;
-    /* Any command can give itself that command line, but with SANDBOX_USER none is of our user; and
-     * reading the memory of such a one may wait for whoever serves it (FUSE). */
-    bool known = process_real_user(pid, &user);
-    if (known && user != getuid()) {
-        return 0;
-    }
-    /* Three arguments, each with its NUL. */
-    int length =
-        snprintf(line, sizeof(line), RUNNER_NAME "%c" RUNNER_OPTION "%c%s", 0, 0, run_directory);
-    int result = length < (int)sizeof(line)
-                     ? process_file_begins(pid, "cmdline", line, (size_t)length + 1)
-                     : 0;
-    return result == 1 && !known ? -1 : result;
-}
-
 /* Once, and while nobody waits for it: whom a burst has started has a command to begin first. */
 static void enter_cgroup_if_idle(int control, bool *wanted)
 {
@@ -144,6 +128,7 @@ static bool prepare(const struct runner_options *options)
     if (settings_take(&settings) < 0) {
         return false;
     }
+    deadline_init(settings.stop_grace_ms);
     if (options->user != NULL && user_parse(options->user, &user) < 0) {
         log_line("runner: %s is no user", options->user);
         return false;

@@ -8,11 +8,6 @@
 #define PROCD_RUNNER_RUNNER_H
 
 #include <stdbool.h>
-#include <sys/types.h>
-
-/* A runner's command line begins with these and, as the option's value, the run directory. */
-#define RUNNER_NAME   "procd"
-#define RUNNER_OPTION "--runner"
 
 /* What procd tells a runner on its command line. */
 struct runner_options {
@@ -25,9 +20,5 @@ struct runner_options {
 
 /* The whole life of a runner, whose control socket is descriptor 0. Returns the exit status. */
 int runner_main(const struct runner_options *options);
-
-/* Whether a process is a runner of this run directory, going by its real user, which is ours, and
- * its command line: 1, 0, or -1 when that cannot be told. */
-int runner_is(pid_t pid, const char *run_directory);
 
 #endif

@@ -502,6 +502,14 @@ int foreground_ending(int lease, struct ending *ending)
     return 1;
 }
 
+void foreground_leave(int lease, uint64_t grace_ms)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_KILL);
+    message_add_number(&message, FIELD_GRACE_MS, (int64_t)grace_ms);
+    (void)message_send(lease, &message, NULL, 0);
+}
+
 /* ---- background ---- */
 
 static void copy_id(char id[JOB_ID_SIZE], const char *text)

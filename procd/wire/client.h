@@ -171,6 +171,10 @@ struct ending {
  */
 int foreground_ending(int lease, struct ending *ending);
 
+/* Before the lease is closed: the tree gets SIGTERM, and is killed only when `grace_ms` are over.
+ * What cannot be sent leaves the close, which kills at once. */
+void foreground_leave(int lease, uint64_t grace_ms);
+
 /* ---- background ---- */
 
 struct job {

@@ -45,6 +45,8 @@
  *   BEGIN                       the runner has the command; without it it has never run
  *   STARTED pid                 with the read ends of stdout and stderr; or FAILED stage error
  *   EXIT code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb
+ * client to runner, over the lease, before closing it:
+ *   KILL grace_ms               send SIGTERM to the tree, and kill it when that time is over
  *
  * procd to runner, over the runner's control socket:
  *   RUN                         as the client sent it

@@ -464,7 +464,8 @@ def test_services_that_nobody_supervises(server, make_marker, make_bystanders):
     bystanders, job = make_bystanders(), make_marker()
     server.start(f"setsid {job.sleep} & {job.sleep}")
     runner, master = runner_of(job.sleeping(server, 2)[0]), server.daemon("nginx")
-    os.kill(server.launch.pid, signal.SIGSTOP)
+    svscan = int((server.run_dir / "supervisor").read_text())
+    os.kill(svscan, signal.SIGSTOP)
     try:
         killed = supervisors(server)
         kill(killed)
@@ -486,7 +487,7 @@ def test_services_that_nobody_supervises(server, make_marker, make_bystanders):
         assert workers and all(map(alive, workers))
         assert server.ended(identifier) == "failed"
     finally:
-        os.kill(server.launch.pid, signal.SIGCONT)
+        os.kill(svscan, signal.SIGCONT)
     server.back("nginx", master)
     bystanders.check()
 

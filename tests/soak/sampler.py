@@ -34,7 +34,7 @@ def group_of(pid):
     name = os.path.basename(name).decode(errors="replace")
     if name in ("fcgi-app", "procd", "guard") and rest.startswith(b"-r\0"):
         return name
-    return "supervisor" if name.startswith("s6-") else "commands"
+    return "supervisor" if name.startswith(("s6-", "nginx-sandbox")) else "commands"
 
 
 def memory_of(pid):

@@ -1,0 +1,18 @@
+/*
+ * When a stop of the whole server kills what has not ended by itself. Who begins the stop, and so
+ * sends SIGTERM to all commands, leaves the time in the run directory: who goes on with it does not
+ * send SIGTERM again, and does not begin the grace anew. Thread-safe.
+ */
+#ifndef COMMON_STOP_DEADLINE_H
+#define COMMON_STOP_DEADLINE_H
+
+#include <stdint.h>
+
+/* Leaves the time, of clock_monotonic_ms(), in RUN/stopping. It is a link, since a full disk has
+ * room for one. 0, or -1 with errno. */
+int stop_deadline_write(const char *run_directory, int64_t deadline);
+
+/* The time; 0 when nobody has begun a stop. */
+int64_t stop_deadline_read(const char *run_directory);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * Starting the command, and lending it the terminal.
+ *
+ * A terminal that is our session's is lent as a shell does it: the command is the foreground
+ * process group, so that Ctrl-C reaches it and not the server, and a shell in there has job
+ * control. It cannot have a session of its own then, since a terminal belongs to one session. Any
+ * other terminal becomes that of its session.
+ */
+#include "launcher/supervise/image_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common/capability.h"
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "common/user.h"
+#include "procd/runner/environment.h"
+
+#define EXIT_NOT_FOUND      127
+#define EXIT_NOT_EXECUTABLE 126
+
+/* ---- the terminal ---- */
+
+/* The first of the standard descriptors that is one, or -1. */
+static int find_terminal(void)
+{
+    int fd = STDIN_FILENO;
+    while (fd <= STDERR_FILENO && isatty(fd) == 0) {
+        fd++;
+    }
+    return fd <= STDERR_FILENO ? fd : -1;
+}
+
+static bool is_of_our_session(int terminal)
+{
+    return terminal >= 0 && tcgetsid(terminal) == getsid(0);
+}
+
+/* In the child, with all signals blocked, so that the terminal's do not stop it. Only a server in
+ * the foreground can pass it on. 0, or -1 with errno. */
+static int take_terminal(int terminal)
+{
+    if (!is_of_our_session(terminal)) {
+        if (setsid() < 0) {
+            return -1;
+        }
+        /* One that is another session's is left to that. */
+        return terminal < 0 ? 0 : (int)((void)ioctl(terminal, TIOCSCTTY, 0), 0);
+    }
+    bool is_foreground = tcgetpgrp(terminal) == getpgrp();
+    return setpgid(0, 0) < 0 || (is_foreground && tcsetpgrp(terminal, getpgrp()) < 0) ? -1 : 0;
+}
+
+/* Our signals are blocked, so that this does not stop us. */
+static void take_back_terminal(struct image_command *command)
+{
+    if (command->terminal >= 0 && tcgetpgrp(command->terminal) != getpgrp()) {
+        (void)tcsetpgrp(command->terminal, getpgrp());
+    }
+    close_fd(&command->terminal);
+}
+
+/* ---- the child ---- */
+
+/* Nothing of the server's own, as for any command. */
+static void clean_environment(void)
+{
+    static const char prefix[] = "SANDBOX_";
+    (void)unsetenv("PORT");
+    (void)unsetenv("PROXY_PORT");
+    for (char **entry = environ; *entry != NULL;) {
+        size_t length = strcspn(*entry, "=");
+        cleanup_free char *name = strndup(*entry, length);
+        if (strncmp(*entry, prefix, sizeof(prefix) - 1) == 0 && name != NULL &&
+            unsetenv(name) == 0) {
+            entry = environ; /* it has moved */
+        } else {
+            entry++;
+        }
+    }
+}
+
+/* Commands of this user could reach it by ptrace(2), so it has no more rights than they. */
+static int become(const struct settings *settings, const struct user *user)
+{
+    if (user != NULL && (capability_drop_inheritable() < 0 || environment_adopt(user) < 0)) {
+        return -1;
+    }
+    if (settings->allow_setuid == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return -1;
+    }
+    return user == NULL ? 0 : user_become(user);
+}
+
+static _Noreturn void execute(char *const arguments[], const struct settings *settings,
+                              const struct user *user)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    clean_environment();
+    if (take_terminal(find_terminal()) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0 ||
+        become(settings, user) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
+        log_line("cannot start %s: %m", arguments[0]);
+        _exit(EXIT_NOT_EXECUTABLE);
+    }
+    (void)execvp(arguments[0], arguments);
+    bool is_missing = errno == ENOENT || errno == ENOTDIR;
+    log_line("cannot execute %s: %m", arguments[0]);
+    _exit(is_missing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+/* ---- the parent ---- */
+
+static void give_up_input(void)
+{
+    cleanup_fd int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nothing >= 0) {
+        (void)dup2(nothing, STDIN_FILENO);
+    }
+}
+
+int image_command_start(struct image_command *command, const struct settings *settings,
+                        const struct user *user)
+{
+    int terminal = find_terminal();
+    command->terminal =
+        is_of_our_session(terminal) ? fcntl(terminal, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
+    command->pid = fork();
+    if (command->pid == 0) {
+        execute(command->arguments, settings, user);
+    }
+    if (command->pid < 0) {
+        command->pid = 0;
+        log_line("cannot start %s: %m", command->arguments[0]);
+        close_fd(&command->terminal);
+        return -1;
+    }
+    give_up_input();
+    return 0;
+}
+
+void image_command_changed(struct image_command *command, int wait_status)
+{
+    if (WIFSTOPPED(wait_status)) {
+        /* Ctrl-Z, and no shell is above us that could make it go on. */
+        if (WSTOPSIG(wait_status) == SIGTSTP) {
+            (void)kill(-command->pid, SIGCONT);
+        }
+        return;
+    }
+    command->code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+    command->pid = 0;
+    take_back_terminal(command);
+}

@@ -1,0 +1,80 @@
+/*
+ * Looking for runners in the process table, and telling them by a signal.
+ */
+#include "procd/process/runners.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+/* From the supervisor's supervisor over the supervisor of a service and procd to a runner. */
+#define DEPTH_MAX 5
+
+int runner_is(pid_t pid, const char *run_directory)
+{
+    char line[PATH_MAX + 32];
+    uid_t user;
+    /* Any command can give itself that command line, but with SANDBOX_USER none is of our user; and
+     * reading the memory of such a one may wait for whoever serves it (FUSE). */
+    bool known = process_real_user(pid, &user);
+    if (known && user != getuid()) {
+        return 0;
+    }
+    /* Three arguments, each with its NUL. */
+    int length =
+        snprintf(line, sizeof(line), RUNNER_NAME "%c" RUNNER_OPTION "%c%s", 0, 0, run_directory);
+    int result = length < (int)sizeof(line)
+                     ? process_file_begins(pid, "cmdline", line, (size_t)length + 1)
+                     : 0;
+    return result == 1 && !known ? -1 : result;
+}
+
+void runners_clear(struct runners *runners)
+{
+    pid_list_clear(&runners->told);
+}
+
+/* Held by a pidfd, so that the signal goes to the process that was looked at. Where it cannot be
+ * noted that a runner was told, it is not told: its commands must not get the signal twice. */
+static bool meet(struct runners *runners, pid_t pid)
+{
+    cleanup_fd int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0 || runner_is(pid, runners->run_directory) != 1) {
+        return false;
+    }
+    runners->living++;
+    if (runners->order && !pid_list_has(&runners->told, pid) &&
+        pid_list_add(&runners->told, pid) == 0) {
+        (void)pidfd_send_signal(pidfd, RUNNER_STOP_SIGNAL, NULL, 0);
+    }
+    return true;
+}
+
+bool runners_meet(void *runners, pid_t pid)
+{
+    (void)meet(runners, pid);
+    return true;
+}
+
+static void meet_children(struct runners *runners, const struct process_view *view, pid_t parent,
+                          int depth)
+{
+    cleanup_(pid_list_clear) struct pid_list children = {0};
+    (void)process_view_children(view, parent, &children);
+    for (size_t i = 0; i < children.count; i++) {
+        if (!meet(runners, children.pids[i]) && depth < DEPTH_MAX) {
+            meet_children(runners, view, children.pids[i], depth + 1);
+        }
+    }
+}
+
+void runners_meet_below(struct runners *runners, pid_t top)
+{
+    struct process_view view;
+    (void)process_view_take(&view);
+    meet_children(runners, &view, top, 1);
+    process_view_clear(&view);
+}

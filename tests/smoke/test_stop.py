@@ -1,0 +1,201 @@
+"""A stop of the whole server: what commands, their clients and the next start see of it, whenever it comes and whoever dies."""
+
+import concurrent.futures
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from foreground import LAUNCHER, Foreground
+from sandbox import DEADLINE, EventStream, Sandbox, all_pids, alive, proc_file, wait_until
+
+POLITE = "trap 'echo bye; sleep 0.1; echo gone; exit 3' TERM; echo open; while :; do sleep 0.05; done"
+STUBBORN = "trap 'echo heard' TERM; echo open; while :; do sleep 0.05; done"
+
+# How often a start is stopped at a random moment.
+EARLY_STOPS = int(os.environ.get("SANDBOX_EARLY_STOPS", "60"))
+
+
+def start(settings=None, command=None, **options):
+    return Foreground(command or LAUNCHER, {"SANDBOX_SECRET": "stop", **(settings or {})}, **options)
+
+
+def client(server):
+    return Sandbox(server.url, ("127.0.0.1", server.proxy_port), "stop")
+
+
+def opened(stream):
+    """A stream whose command is in its loop."""
+    assert stream.next().data["data"] == "open"
+    return stream
+
+
+def data(events, kind):
+    return [event.data["data"] for event in events if event.name == kind and event.data["stream"] == "stdout"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_commands_end_by_sigterm_and_their_clients_see_it(number):
+    """Every command gets SIGTERM, and its clients see what it says and how it ends: a log stream, a stream, a /run."""
+    with start({"SANDBOX_STOP_GRACE": "30s"}) as server:
+        sandbox = client(server)
+        job = sandbox.start(POLITE)["id"]
+        log, stream = opened(sandbox.logs(job)), opened(sandbox.stream(POLITE))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            mark = f"{server.run_dir}/begun"
+            run = pool.submit(sandbox.post, "/run", cmd=POLITE.replace("echo open", f"touch {mark}"))
+            wait_until(lambda: os.path.exists(mark), "the /run")
+            assert server.end(number) == 0
+            answer = run.result(DEADLINE).json()
+        assert (answer["code"], answer["stdout"], answer["reason"]) == (3, "bye\ngone\n", "exit")
+        for events, kind in ((log.events(), "log"), (stream.events(), "output")):
+            assert data(events, kind) == ["bye", "gone"] and events[-1].name == "complete"
+        assert events[-1].data["code"] == 3 and events[-1].facts["reason"] == "exit"
+
+
+def test_who_does_not_end_is_killed_after_one_grace_for_all():
+    """Clients of what is left then are told that the server stops. Each command has heard one SIGTERM."""
+    with start({"SANDBOX_STOP_GRACE": "600ms"}) as server:
+        sandbox = client(server)
+        job = sandbox.start(STUBBORN)["id"]
+        log, stream = opened(sandbox.logs(job)), opened(sandbox.stream(STUBBORN))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            mark = f"{server.run_dir}/begun"
+            run = pool.submit(sandbox.post, "/run", cmd=STUBBORN.replace("echo open", f"touch {mark}"))
+            wait_until(lambda: os.path.exists(mark), "the /run")
+            assert server.end() == 0
+            answer = run.result(DEADLINE)
+        assert answer.status_code >= 400 and "stopping" in answer.json()["error"]
+        for events, kind in ((log.events(), "log"), (stream.events(), "output")):
+            assert data(events, kind) == ["heard"]
+            assert events[-1].name == "error" and "stopping" in events[-1].data["error"]
+
+
+def test_what_an_ended_command_left_gets_sigterm_too(tmp_path):
+    os.chmod(tmp_path, 0o777)
+    with start() as server:
+        left = f"trap 'echo heard >>{tmp_path}/left; exit' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"
+        client(server).run("setsid sh -c \"$LEFT\" >/dev/null 2>&1 &", env={"LEFT": left})
+        wait_until((tmp_path / "ready").exists, "what is left")
+        assert server.end() == 0
+    assert (tmp_path / "left").read_text() == "heard\n"
+
+
+def test_no_grace_is_sigkill_at_once(tmp_path):
+    with start({"SANDBOX_STOP_GRACE": "0"}) as server:
+        stream = opened(client(server).stream(f"trap 'touch {tmp_path}/heard' TERM; echo open; while :; do sleep 0.05; done"))
+        assert server.end() == 0
+        assert stream.events()[-1].name == "error"
+    assert not (tmp_path / "heard").exists()
+
+
+def test_a_bad_grace_is_named():
+    with start({"SANDBOX_STOP_GRACE": "11m"}) as server:
+        server.fails("SANDBOX_STOP_GRACE")
+
+
+def test_procd_alone_gives_the_grace():
+    """Where nobody has begun the stop `procd --stop` sends SIGTERM itself: the parent of s6-svscan was killed."""
+    with start() as server:
+        sandbox = client(server)
+        mark = server.run_dir.parent / f"heard-{server.mark}"
+        job = sandbox.start(f"trap 'touch {mark}; exit' TERM; echo open; while :; do sleep 0.05; done")["id"]
+        opened(sandbox.logs(job)).close()
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+        assert mark.exists()
+        mark.unlink()
+
+
+@pytest.mark.parametrize("more", ["", "s6-supervise"])
+def test_a_killed_s6_svscan_ends_the_server(more):
+    """Its services would run on without anybody who hears a signal. Commands get their grace all the same."""
+    with start() as server:
+        sandbox = client(server)
+        run_dir, mark = server.run_dir, server.run_dir.parent / f"heard-{server.mark}"
+        job = sandbox.start(f"trap 'touch {mark}; exit' TERM; echo open; while :; do sleep 0.05; done")["id"]
+        opened(sandbox.logs(job)).close()
+        names = {pid: proc_file(pid, "cmdline").decode().partition("\0")[0] for pid in server.tree()}
+        for pid, name in sorted(names.items(), key=lambda item: item[1] != "s6-svscan"):
+            if name == "s6-svscan" or (more and name == more):
+                os.kill(pid, signal.SIGKILL)
+        status, _, complaint = server.wait(10)
+        assert status == 1 and "s6-svscan was killed" in complaint
+        server.check_nothing_left(run_dir)
+        assert mark.exists()
+        mark.unlink()
+
+
+def run_dirs():
+    return set(pathlib.Path("/tmp").glob("nginx-sandbox.*"))
+
+
+def stop_early(delay, settings=None):
+    """Starts a server, and SIGTERM after so many seconds. Everything ends, whatever it was doing, and nothing is left."""
+    with start(settings) as server:
+        time.sleep(delay)  # the moment is what is tried
+        server.process.send_signal(signal.SIGTERM)
+        status, _, complaint = server.wait(10 + DEADLINE)
+        # Before the first line of main nothing hears it, and nothing has been made.
+        assert status in (0, -signal.SIGTERM), (delay, status, complaint)
+        assert not complaint, (delay, complaint)
+        server.check_nothing_left()
+        left = [path for path in run_dirs() if path.stat().st_uid == os.getuid() and made_by(path, server.pid)]
+        assert not left, (delay, left)
+
+
+def made_by(path, pid):
+    try:
+        return (path / "supervisor").read_text().strip() == str(pid)
+    except OSError:
+        return False
+
+
+def test_a_start_is_stopped_at_any_moment(tmp_path):
+    """Signals are blocked from the first line on, and never ignored."""
+    os.chmod(tmp_path, 0o755)
+    moments = random.Random(7)
+    # Each moment of the first tenth of a second, where most is made; then until it is ready, on a busy machine.
+    delays = [index * 0.1 / (EARLY_STOPS * 2 // 3) for index in range(EARLY_STOPS * 2 // 3)]
+    delays += [moments.uniform(0.1, 1.5) for _ in range(EARLY_STOPS - len(delays))]
+    given = [{"SANDBOX_RUN_DIR": str(tmp_path / str(index))} for index in range(len(delays))]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(stop_early, delays, given))
+    for settings in given:
+        path = pathlib.Path(settings["SANDBOX_RUN_DIR"])
+        assert not path.exists() or not {"state", "service"} & set(os.listdir(path)) or (path / ".nginx-sandbox").exists(), path
+
+
+def fill(run_dir, jobs):
+    """A run directory as `jobs` finished jobs leave it."""
+    for number in range(jobs):
+        job = run_dir / "state/jobs" / f"job-{number}"
+        job.mkdir(parents=True)
+        for name in ("record", "exit", "position", "log.0"):
+            (job / name).write_bytes(b"x" * 100)
+    (run_dir / ".nginx-sandbox").touch()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("command", [None, "hold"])
+def test_an_emptying_that_is_interrupted_leaves_a_directory_that_the_next_start_takes(tmp_path, number, command):
+    """The mark of a directory that is ours outlasts what it marks."""
+    os.chmod(tmp_path, 0o755)
+    run_dir = tmp_path / "box"
+    fill(run_dir, 3000)
+    arguments = [*LAUNCHER, "hold", "--state", str(tmp_path), "box"] if command else LAUNCHER
+    with start({"SANDBOX_RUN_DIR": str(run_dir)}, arguments) as server:
+        jobs = run_dir / "state/jobs"
+        wait_until(lambda: not jobs.exists() or len(os.listdir(jobs)) < 3000, "the first job to go")
+        server.process.send_signal(number)
+        server.wait(10 + DEADLINE)
+    assert (run_dir / ".nginx-sandbox").exists() or not os.listdir(run_dir)
+    with start({"SANDBOX_RUN_DIR": str(run_dir)}) as server:
+        assert client(server).processes() == []
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait(10 + DEADLINE)[0] == 0
