@@ -26,5 +26,6 @@ EXPOSE 3030 3031
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s \
     CMD ["sh", "-c", "exec curl -fsS -o /dev/null \"http://127.0.0.1:${PORT:-3030}/health\""]
 STOPSIGNAL SIGTERM
-# The launcher drops the secret from the environment and becomes s6-svscan, which is then process 1.
+# The launcher drops the secret from the environment and becomes the parent of the supervisor, s6-svscan, which is then
+# process 1. `docker run IMAGE -- CMD` runs a command beside the server.
 ENTRYPOINT ["nginx-sandbox"]

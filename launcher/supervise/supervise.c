@@ -244,8 +244,10 @@ static void svscan_ended(int status)
 {
     server.svscan = 0;
     server.lost = !WIFEXITED(status);
-    server.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    server.code = server.lost ? 0 : WEXITSTATUS(status);
+    /* By our own SIGTERM it dies when it has not begun to listen to that. */
     if (server.lost && server.stage != ENDING_SERVICES) {
+        server.code = 1;
         log_line("s6-svscan was killed: the server ends");
     }
     begin_stop(SIGTERM);
@@ -330,7 +332,9 @@ static _Noreturn void do_the_work_of_svscan(void)
     }
     char failed[PATH_MAX + 32];
     (void)snprintf(failed, sizeof(failed), "%s/failed", server.run_directory);
-    (void)file_write(AT_FDCWD, failed, 0600, "", 0); /* makes the exit status */
+    if (server.code != 0) {
+        (void)file_write(AT_FDCWD, failed, 0600, "", 0); /* makes the exit status */
+    }
     execl(path, "procd", "--stop", "-r", server.run_directory, (char *)NULL);
     log_line("%s: %m", path);
     _exit(1);
