@@ -167,6 +167,31 @@ static bool workers_listen(pid_t master)
 }
 
 /*
+ * The same for a stop, where nginx may have been started just now: a worker has its master's title
+ * at first, and a master that has no workers yet will have some before it looks at signals. All
+ * that is over when the master has gone, or all workers say that they stop.
+ */
+static bool may_listen(pid_t master)
+{
+    static const char stopping[] = "nginx: worker process is shutting down";
+    struct pid_list children = {0};
+    char title[sizeof(stopping)];
+    size_t stopped = 0;
+    size_t others = 0;
+    (void)process_children(master, &children); /* what is missing is not waited for */
+    for (size_t i = 0; i < children.count; i++) {
+        if (process_file_read(children.pids[i], "cmdline", title, sizeof(title))) {
+            bool stops = strncmp(title, stopping, strlen(stopping)) == 0;
+            stopped += stops;
+            others += !stops;
+        }
+    }
+    pid_list_clear(&children);
+    return others > 0 ||
+           (stopped == 0 && process_file_read(master, "cmdline", title, sizeof(title)));
+}
+
+/*
  * A master that could not fork does not try again, and one that got SIGWINCH has ended its workers:
  * clients would wait in the backlog for ever. A reload heals both.
  */
@@ -194,7 +219,7 @@ static void stop(struct service *service)
         int64_t deadline = clock_monotonic_ms() + CLOSE_PATIENCE_MS;
         (void)kill(service->master, SIGQUIT); /* it may have no session yet */
         (void)kill(-service->master, SIGQUIT);
-        while (workers_listen(service->master) && clock_monotonic_ms() < deadline) {
+        while (may_listen(service->master) && clock_monotonic_ms() < deadline) {
             (void)poll(NULL, 0, CLOSE_PAUSE_MS);
         }
     }

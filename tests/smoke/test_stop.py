@@ -144,8 +144,8 @@ def stop_early(delay, home, prefix, fresh):
         status, _, complaint = server.wait(10 + DEADLINE)
         # Before the first line of main nothing hears it, and nothing has been made.
         assert status in (0, -signal.SIGTERM), (delay, status, complaint)
-        # A worker of nginx that has hardly begun may find its sockets shut.
-        assert not [line for line in complaint.splitlines() if "accept4() failed (22" not in line], (delay, complaint)
+        # A question of the start after /health may be open.
+        assert complaint in ("", "fcgi-app: warning: stopped with requests open\n"), (delay, complaint)
         server.check_nothing_left()
     assert not given.exists() or not os.listdir(given) or (given / ".nginx-sandbox").exists()
 
