@@ -1,13 +1,17 @@
 """
-Two small clients in the manner of the published SDKs (one Python, one JavaScript), and what their users do with them:
-they repeat a request on 503 and on nothing else, take one `data:` line per event, and know errors by their words.
+Three small clients in the manner of the published ones (an SDK in Python, one in JavaScript, a command line in Go), and what their
+users do with them. They are as strict as those are: they make objects of what comes that take no other member, leave out empty members,
+repeat requests after 503 or after every 5xx, take one `data:` line per event, and know errors by their words.
 """
 
+import base64
 import codecs
+import dataclasses
 import http.client
 import json
 import re
 import time
+from typing import Optional
 
 import pytest
 import requests
@@ -33,6 +37,19 @@ class DirectoryNotEmpty(SandboxError):
 
 class IsADirectory(SandboxError):
     pass
+
+
+@dataclasses.dataclass
+class ProcessInfo:
+    """All that an entry of the list may have."""
+
+    id: str
+    command: str
+    status: str
+    pid: Optional[int] = None
+    exit_code: Optional[int] = None
+    started_at: Optional[str] = None
+    completed_at: Optional[str] = None
 
 
 class PythonClient:
@@ -85,6 +102,26 @@ class PythonClient:
                     event = line[6:].strip()
                 elif line.startswith("data:"):
                     yield event, json.loads(line[5:].strip())
+
+    def list_processes(self):
+        """Each entry becomes an object: a member that it does not know raises."""
+        return [ProcessInfo(**entry) for entry in self.request("GET", "/list_processes").json()["processes"]]
+
+    def kill_all_processes(self):
+        running = [process for process in self.list_processes() if process.status == "running"]
+        for process in running:
+            self.post("/kill_process", id=process.id)
+        return len(running)
+
+    def write_file(self, path, content, encoding="utf-8"):
+        """The base64 is the client's own affair: the server is told text."""
+        if isinstance(content, bytes):
+            content = base64.b64encode(content).decode() if encoding == "base64" else content.decode(encoding)
+        return self.post("/write_file", path=path, content=content)
+
+    def read_file(self, path, encoding="utf-8"):
+        content = self.post("/read_file", path=path).get("content", "")
+        return base64.b64decode(content) if encoding == "base64" else content
 
     def run_streaming(self, cmd, on_stdout, on_stderr):
         code = None
@@ -140,6 +177,80 @@ class JavaScriptClient:
 
     def remove(self, path):
         return self.json("POST", "/delete_dir", {"path": path, "recursive": True})[1]["success"]
+
+
+class GoClient:
+    """Empty members are left out, every 5xx is repeated, and what is decoded has the type that it is to have."""
+
+    ENTRY = {"name": str, "is_dir": bool, "size": int, "mod_time": str, "mode": str}
+    PORT = {"success": bool, "message": str, "port": str, "proxy_port": str, "current_port": str, "error": str}
+
+    def __init__(self, url, secret):
+        self.url, self.secret, self.asked = url, secret, 0
+
+    def request(self, method, path, /, **members):
+        body = json.dumps({name: value for name, value in members.items() if value not in ("", None, False, 0, {})}) if members else None
+        for attempt in range(4):
+            self.asked += 1
+            answer = requests.request(method, self.url + path, data=body, timeout=BIG_TIMEOUT, headers={
+                "Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"})
+            if answer.status_code < 500:
+                return answer
+            time.sleep(attempt)
+        raise SandboxError(f"status {answer.status_code}")
+
+    @staticmethod
+    def decoded(members, types):
+        """Members that are not known are skipped, and one of another type is an error."""
+        for name, kind in types.items():
+            if name in members and (type(members[name]) is not kind):
+                raise TypeError(f"{name}: {members[name]!r}")
+        return {name: members.get(name, kind()) for name, kind in types.items()}
+
+    def stat(self, path):
+        answer = self.request("POST", "/stat_file", path=path).json()
+        if answer.get("entry") is not None:
+            return self.decoded(answer["entry"], self.ENTRY)
+        raise SandboxError(answer["error"])
+
+    def write_file(self, path, content):
+        answer = self.decoded(self.request("POST", "/write_file", path=path, content=content).json(), {"success": bool, "error": str})
+        if not answer["success"]:
+            raise SandboxError(answer["error"])
+
+    def read_file(self, path):
+        answer = self.decoded(self.request("POST", "/read_file", path=path).json(), {"content": str, "is_base64": bool, "error": str})
+        if answer["error"]:
+            raise SandboxError(answer["error"])
+        return base64.b64decode(answer["content"], validate=True) if answer["is_base64"] else answer["content"].encode()
+
+    def upload(self, files, remote, force=False):
+        """A tree, and not over one that is there already."""
+        try:
+            self.stat(remote)
+            if not force:
+                raise FileExists(remote)
+        except FileExists:
+            raise
+        except SandboxError:
+            pass
+        self.request("POST", "/make_dir", path=remote)
+        for name, content in files.items():
+            self.write_file(f"{remote}/{name}", content)
+
+    def port(self, method, path, /, **members):
+        return self.decoded(self.request(method, path, **members).json(), self.PORT)
+
+    def logs(self, identifier, follow):
+        answer = self.request("GET", f"/process_logs_streaming?id={identifier}" + ("&follow=true" if follow else ""))
+        if answer.status_code != 200:
+            raise SandboxError(answer.text)
+        return [json.loads(line[5:])["data"] for line in answer.text.split("\n") if line.startswith("data:") and '"data"' in line]
+
+
+@pytest.fixture
+def go(sandbox):
+    return GoClient(sandbox.url, sandbox.secret)
 
 
 @pytest.fixture
@@ -239,6 +350,90 @@ def test_processes(python, javascript, sandbox):
         400, {"success": False, "error": "process is not running (status: killed)"})
     assert [name for name, _ in python.events("GET", f"/process_logs_streaming?id={identifier}")] == ["log", "complete"]
     assert list(python.events("GET", "/process_logs_streaming?id=none")) == [("error", {"error": "process not found: none"})]
+
+
+def test_the_list_as_objects(python, sandbox):
+    """One member more than a client's dataclass has, and it could neither list nor kill."""
+    ended, running = sandbox.start("exit 3")["id"], sandbox.start("sleep 86400", cwd="/")["id"]
+    assert sandbox.ended(ended) == "failed"
+    listed = {process.id: process for process in python.list_processes()}
+    assert (listed[ended].exit_code, listed[ended].command, listed[ended].status) == (3, "exit 3", "failed")
+    assert listed[ended].completed_at > listed[ended].started_at
+    assert listed[running].pid > 0 and listed[running].exit_code is None and listed[running].completed_at is None
+    if sandbox.local:  # its processes are nobody else's
+        assert python.kill_all_processes() == 1 and sandbox.status(running) == "killed"
+
+
+def test_bytes(python, go, sandbox, workdir):
+    """What one client writes another reads. Bytes that a command has written come whole to who decodes base64."""
+    data = bytes(range(256)) * 300
+    python.write_file(f"{workdir}/encoded", data, encoding="base64")
+    assert python.read_file(f"{workdir}/encoded", encoding="base64") == data
+    sandbox.shell(f"base64 -d <{workdir}/encoded >{workdir}/plain")
+    assert python.read_file(f"{workdir}/plain", encoding="base64") == data and go.read_file(f"{workdir}/plain") == data
+    assert go.read_file(f"{workdir}/encoded") == base64.b64encode(data)
+    python.write_file(f"{workdir}/text", "ü€\n".encode())
+    assert python.read_file(f"{workdir}/text") == "ü€\n" and go.read_file(f"{workdir}/text") == "ü€\n".encode()
+    with pytest.raises(SandboxError, match="No such file"):
+        go.read_file(f"{workdir}/none")
+
+
+def test_values_that_are_empty(python, javascript, go, workdir):
+    assert python.run("echo \"[$A]\"", env={"A": None})["stdout"] == "[]\n"
+    nothing = {"stdout": "", "stderr": "", "code": 0}
+    assert split_facts(python.run(""))[0] == nothing
+    assert split_facts(javascript.json("POST", "/run", {"cmd": ""})[1])[0] == nothing
+    go.write_file(f"{workdir}/__init__.py", "")
+    assert go.read_file(f"{workdir}/__init__.py") == b"" and go.stat(f"{workdir}/__init__.py")["size"] == 0
+
+
+def test_half_a_character(javascript, workdir):
+    """A string that was cut between the halves of a character: JSON.stringify writes the half as an escape."""
+    answer = javascript.fetch("POST", "/write_file", {"path": f"{workdir}/file", "content": "x"})
+    assert answer.status == 200
+    connection = http.client.HTTPConnection(*javascript.address, timeout=BIG_TIMEOUT)
+    body = json.dumps({"path": f"{workdir}/file", "content": "a\ud83d"})
+    connection.request("POST", "/write_file", body, {"Authorization": f"Bearer {javascript.secret}"})
+    assert json.loads(connection.getresponse().read()) == {"success": True}
+    assert javascript.json("POST", "/read_file", {"path": f"{workdir}/file"}) == (200, {"content": "a\ufffd"})
+
+
+def test_a_tree_is_not_written_over(go, workdir):
+    files = {"__init__.py": "", ".gitkeep": "", "x.txt": "ü"}
+    go.upload(files, f"{workdir}/tree")
+    assert go.stat(f"{workdir}/tree")["is_dir"] is True
+    with pytest.raises(FileExists):
+        go.upload(files, f"{workdir}/tree")
+    go.upload(files, f"{workdir}/tree", force=True)
+    assert go.request("POST", "/list_dir", path=f"{workdir}/tree").json() == {"entries": [".gitkeep", "__init__.py", "x.txt"]}
+    entry = go.stat(f"{workdir}/tree/x.txt")
+    assert (entry["name"], entry["size"], entry["mode"]) == ("x.txt", 2, "0644")
+    with pytest.raises(SandboxError, match="(?i)no such file"):
+        go.stat(f"{workdir}/none")
+
+
+def test_the_port_as_strings(go, sandbox, proxy):
+    assert go.port("GET", "/port_status") == {**go.port("POST", "/unbind_port"), "message": "", "proxy_port": str(sandbox.proxy_port)}
+    assert go.port("POST", "/bind_port", port="8080")["success"]
+    assert go.port("POST", "/bind_port", port="8081")["current_port"] == "8080"
+    assert go.port("GET", "/port_status")["port"] == "8080"
+    assert go.port("POST", "/unbind_port")["success"] and go.port("GET", "/port_status")["port"] == ""
+
+
+def test_logs_that_are_followed(go, sandbox):
+    identifier = sandbox.start("echo a; sleep 0.2; echo b")["id"]
+    assert go.logs(identifier, True) == ["a", "b"] and go.logs(identifier, False) == ["a", "b"]
+
+
+@pytest.mark.host
+def test_a_command_that_was_lost_is_not_repeated(server, marker, tmp_path):
+    """A client that repeats every 5xx asks once."""
+    client = GoClient(server.url, server.secret)
+    answers = in_threads(2, lambda number: client.request("POST", "/run", cmd=f"echo x >>{tmp_path}/ran; exec {marker.sleep}") if number else (
+        marker.sleeping(server), server.kill_daemon("fcgi-app")))
+    assert (answers[1].status_code, answers[1].json()["may_have_run"], client.asked) == (409, True, 1)
+    server.healthy()
+    assert (tmp_path / "ran").read_text() == "x\n"
 
 
 @pytest.mark.host
