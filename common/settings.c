@@ -56,6 +56,7 @@ static const struct variable variables[] = {
     {"SANDBOX_MAX_FAILED_AUTH", MEMBER(max_failed_auth), KIND_NUMBER, 10, 0, 1000000},
     {"SANDBOX_MAX_TIMEOUT", MEMBER(max_timeout_ms), KIND_TIME, 0, 0, TIME_MOST},
     {"SANDBOX_READER_TIMEOUT", MEMBER(reader_timeout_ms), KIND_TIME, HOUR, SECOND, TIME_MOST},
+    {"SANDBOX_HTTP_KEEPALIVE", MEMBER(http_keepalive_ms), KIND_TIME, KEEPALIVE_MS, 0, TIME_MOST},
     {"SANDBOX_STREAM_KEEPALIVE", MEMBER(stream_keepalive_ms), KIND_TIME, 45 * SECOND, SECOND, DAY},
     {"SANDBOX_STOP_GRACE", MEMBER(stop_grace_ms), KIND_TIME, 4 * SECOND, 0, 10 * MINUTE},
     {"SANDBOX_ALLOW_SETUID", MEMBER(allow_setuid), KIND_NUMBER, 0, 0, 1},

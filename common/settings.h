@@ -17,6 +17,9 @@
 #define PIDS_MAX_MOST    (UINT64_C(1) << 22)
 #define CPU_MAX_MOST     UINT64_C(100000)
 
+/* nginx's own default, which holds without a setting. */
+#define KEEPALIVE_MS UINT64_C(75000)
+
 /* One member for each variable; common/settings.c has its default and range. Sizes are in bytes,
  * times in ms. Texts are borrowed from the environment. */
 struct settings {
@@ -43,6 +46,8 @@ struct settings {
     uint64_t max_timeout_ms; /* SANDBOX_MAX_TIMEOUT: of any command */
     uint64_t
         reader_timeout_ms; /* SANDBOX_READER_TIMEOUT: a client that takes nothing of its answer */
+    uint64_t
+        http_keepalive_ms; /* SANDBOX_HTTP_KEEPALIVE: an idle connection of a client; 0: none */
     uint64_t
         stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence on a stream before a comment */
     uint64_t stop_grace_ms;  /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL when the server

@@ -233,7 +233,8 @@ static int refuse_shared(const char *etc, const char *name)
 {
     static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
                                          METRICS_VARIABLE,          "SANDBOX_MAX_BODY",
-                                         "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT"};
+                                         "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT",
+                                         "SANDBOX_HTTP_KEEPALIVE"};
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
         if (getenv(shared[i]) != NULL) {
             log_line("%s/%s.conf: nginx has one %s for all sandboxes: it belongs into %s.conf", etc,

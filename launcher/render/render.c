@@ -240,6 +240,21 @@ static int find_capacity(const struct rendering *r, struct capacity *capacity)
     return 0;
 }
 
+/* For each location of the API. Without a setting a server block of somebody else keeps its own
+ * keepalive_timeout. */
+static int generate_limits(const struct rendering *r)
+{
+    char keepalive[64] = "";
+    if (r->settings->http_keepalive_ms != KEEPALIVE_MS) {
+        (void)snprintf(keepalive, sizeof(keepalive), "keepalive_timeout %llums;\n",
+                       (unsigned long long)r->settings->http_keepalive_ms);
+    }
+    return generated_text(r, "limits.conf", 0644,
+                          "client_max_body_size %llu;\nsend_timeout %llums;\n%s",
+                          (unsigned long long)r->settings->max_body,
+                          (unsigned long long)r->settings->reader_timeout_ms, keepalive);
+}
+
 int render_snippets(const struct rendering *r)
 {
     struct capacity capacity;
@@ -257,9 +272,7 @@ int render_snippets(const struct rendering *r)
      * worker leave it half. */
     if (generated_text(r, "proxy-limit.conf", 0644, "limit_conn nginx_sandbox_proxy %llu;\n",
                        capacity.connections / 4) < 0 ||
-        generated_text(r, "limits.conf", 0644, "client_max_body_size %llu;\nsend_timeout %llums;\n",
-                       (unsigned long long)r->settings->max_body,
-                       (unsigned long long)r->settings->reader_timeout_ms) < 0) {
+        generate_limits(r) < 0) {
         return -1;
     }
     return render_claim(r) < 0 ? -1 : render_secrets(r);
@@ -331,5 +344,6 @@ int render_frame(const struct rendering *r, const struct worker_user *worker)
         generate_access_log(r, worker) < 0) {
         return -1;
     }
-    return generated_text(r, "listen.conf", 0644, "%s\n", lines);
+    return generated_text(r, "listen.conf", 0644, "%s\nkeepalive_timeout %llums;\n", lines,
+                          (unsigned long long)r->settings->http_keepalive_ms);
 }

@@ -1,18 +1,21 @@
 """The access log: one JSON object a line, whatever a client sends."""
 
 import json
+import os
+import random
+import signal
 import time
 
 import pytest
 
-from sandbox import API, Port, RawConnection, http_request, wait_until
+from sandbox import API, Port, RawConnection, freeze, http_request, wait_until
 
 pytestmark = pytest.mark.host
 
 
 def lines(path):
     """Those that are whole: of one that goes over a page of the file a reader may see the beginning first."""
-    return [json.loads(line) for line in path.read_text().rpartition("\n")[0].splitlines()]
+    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].decode("utf-8", "strict").split("\n") if line]
 
 
 def test_every_request_is_a_line_of_json(make_server):
@@ -22,14 +25,14 @@ def test_every_request_is_a_line_of_json(make_server):
         "id-run": http_request("POST", "/run", [("Host", "x"), server.bearer(), ("X-Request-ID", "id-run"), ("Content-Length", "14")], b'{"cmd":"true"}'),
         "id-401": http_request("GET", "/list_processes", [("Host", "x"), ("X-Request-ID", "id-401")]),
         "id-404": http_request("GET", '/a"b\\c%22%0a\xff', [("Host", "x"), server.bearer(), ("X-Request-ID", "id-404")]),
-        "id-agent": http_request("GET", "/health", [("Host", "x"), ("User-Agent", b'quote" \\ \xff\x01 {'), ("X-Request-ID", "id-agent")]),
+        "id-agent": http_request("GET", "/list_processes", [("Host", "x"), ("User-Agent", b'quote" \\ \xff\x01 {'), ("X-Request-ID", "id-agent")]),
         "id-405": http_request("DELETE", "/run", [("Host", "x"), server.bearer(), ("X-Request-ID", "id-405")]),
     }
     statuses = {}
     for identifier, request in requests.items():
         with server.raw() as raw:
             statuses[identifier] = raw.exchange(request)[0]
-    assert list(statuses.values()) == [200, 401, 404, 200, 405]
+    assert list(statuses.values()) == [200, 401, 404, 401, 405]
 
     def logged():
         texts = [json.dumps(line) for line in lines(log)]
@@ -44,11 +47,86 @@ def test_every_request_is_a_line_of_json(make_server):
     assert server.secret not in log.read_text()
 
 
+# ---- any bytes ----
+
+PATHS = {  # and what the log says of them
+    "/%ff": "/%ff",
+    "/caf%C3%A9": "/café",
+    "/%C3%28?query": "/%C3%28",
+    "/a%00b": None,  # nginx refuses it
+    "/%ed%a0%80": "/%ed%a0%80",  # half a pair
+    "/%f0%9f%98%80": "/😀",
+    "/%f5%80%80%80": "/%f5%80%80%80",
+    "/%e2%80%a8%c2%85": "/\u2028\x85",
+    b"/caf\xc3\xa9": "/café",
+    b"/raw\xff\xfe?query": "/raw...",
+    b"/raw%ff\xff": "/raw%ff...",
+    "/" + "x" * 254 + "%C3%A9": "/" + "x" * 254 + "...",  # 257 bytes: it is cut within the character
+    "/" + "x" * 253 + "%C3%A9": "/" + "x" * 253 + "é",
+    "/" + "x" * 253 + "%F0%9F%98%80": "/" + "x" * 253 + "...",
+}
+
+
+def test_every_line_is_json_whatever_bytes_a_path_has(make_server):
+    """Bytes that are no UTF-8, percent-encoded or not, and paths that are cut within a character."""
+    server = make_server()
+    for number, path in enumerate(PATHS):
+        target = path if isinstance(path, bytes) else path.encode()
+        with server.raw() as raw:
+            raw.exchange(b"GET " + target + f" HTTP/1.1\r\nHost: x\r\nX-Request-ID: path-{number}\r\n".encode()
+                         + b"Authorization: " + server.authorization + b"\r\n\r\n")
+    seen = {line["request_id"]: line["uri"] for line in logged(server)}
+    wanted = {f"path-{number}": uri for number, uri in enumerate(PATHS.values()) if uri is not None}
+    assert {identifier: seen.get(identifier) for identifier in wanted} == wanted
+
+
+def test_every_line_is_json_whatever_a_client_sends(make_server):
+    """Random bytes in all that a client chooses: method, path, protocol, headers."""
+    server = make_server({"SANDBOX_MAX_FAILED_AUTH": "0"})
+    seed = random.randrange(1 << 32)
+    draw = random.Random(seed)
+    alphabets = [bytes(range(256)), bytes(range(128, 256)), b"\xc3\xa9\xe2\x82\xac%ff%c3/?#", bytes(range(33, 127))]
+
+    def word(most=40):
+        letters = draw.choice(alphabets)
+        return bytes(draw.choice(letters) for _ in range(draw.randrange(most)))
+
+    for number in range(600):
+        method = draw.choice([b"GET", b"POST", b"OPTIONS", word(8)])
+        target = draw.choice([b"/" + word(300), b"http://" + word() + b"/" + word(), b"/run?" + word(), word()])
+        protocol = draw.choice([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1." + word(4), b"HTTP/" + word(4)])
+        headers = [(name, word(60).replace(b"\n", b"").replace(b"\r", b"")) for name in
+                   ("Host", "User-Agent", "X-Request-ID", "Referer", "Origin", "Cookie", "X-Forwarded-For") if draw.random() < 0.5]
+        if draw.random() < 0.7:
+            headers += [("Host", b"x")] if "Host" not in dict(headers) else []
+            headers.append(("Authorization", server.authorization))
+        head = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in headers)
+        with RawConnection(server.host, server.port, source=(f"127.0.2.{number % 250 + 1}", 0)) as raw:
+            raw.send(method + b" " + target + b" " + protocol + b"\r\n" + head + b"\r\n")
+            raw.drain()
+    assert len(logged(server)) > 100, seed  # each of them is read by a strict parser
+
+
+def test_a_health_that_is_well_is_not_logged(make_server):
+    """Balancers and engines ask every few seconds. Whatever else /health answers is logged."""
+    server = make_server()
+    for path in ("/health", "/health?full=1", "//health", "/%68ealth"):
+        assert server.get(path, headers={"X-Request-ID": "well"}).status_code == 200
+    assert server.get("/health?full=1", token=False, headers={"X-Request-ID": "no token"}).status_code == 401
+    assert server.call("PUT", "/health", headers={"X-Request-ID": "method"}).status_code == 405
+    procd = server.daemon("procd")
+    freeze(procd)
+    assert server.get("/health", headers={"X-Request-ID": "ill"}).status_code == 503
+    os.kill(procd, signal.SIGCONT)
+    found = [(line["endpoint"], line["status"]) for line in logged(server)]
+    assert sorted(status for endpoint, status in found if endpoint == "/health") == [401, 405, 503]
+
+
 @pytest.mark.parametrize("kind", ["a path", "off"])
 def test_its_place_is_a_setting(make_server, open_directory, kind):
     path = open_directory / "requests.log"
     server = make_server({"SANDBOX_ACCESS_LOG": str(path) if kind == "a path" else "off"})
-    server.get("/health", headers={"X-Request-ID": "found"})
+    server.get("/list_processes", headers={"X-Request-ID": "found"})
     if kind == "a path":
         wait_until(lambda: path.exists() and "found" in path.read_text(), "the line")
         assert lines(path)
@@ -85,7 +163,7 @@ def test_a_stranger_does_not_fill_the_log(make_server):
 
 # What is answered without the token, or not at all, and never 429.
 UNLIMITED = {
-    "health": http_request("GET", f"/health?{QUERY}", [("Host", "x"), ("Connection", "close")]),
+    "health": http_request("PUT", f"/health?{QUERY}", [("Host", "x"), ("Connection", "close")]),
     "no request": b"NONSENSE\r\n\r\n",
     "a method that nginx refuses": http_request("TRACE", "/run", [("Host", "x")]),
     "the same with a large body": http_request("TRACE", "/run", [("Host", "x"), ("Content-Length", "2000000")]),
@@ -182,7 +260,7 @@ def line_of(server, identifier):
 def test_the_endpoint(make_server):
     """By it requests are grouped: it is one of the API's, whatever the client has written, or nothing."""
     server = make_server()
-    for method, path in (*API, ("GET", "/health")):
+    for method, path in (*API, ("PUT", "/health")):
         identifier = "of" + path.replace("/", "-")
         server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier})
         assert line_of(server, identifier)["endpoint"] == path
@@ -221,8 +299,8 @@ def test_how_a_command_ended_is_not_always_known(make_server):
     assert server.call("POST", "/run", {"cmd": "head -c 1000000 /dev/zero"}, headers={"X-Request-ID": "large"}).status_code == 200
     assert server.call("POST", "/run_streaming", {"cmd": "exit 3"}, headers={"X-Request-ID": "stream"}).status_code == 200
     assert server.call("POST", "/run", {"cmd": 1}, headers={"X-Request-ID": "wrong"}).status_code == 400
-    assert server.get("/health", headers={"X-Request-ID": "health"}).status_code == 200
+    assert server.get("/list_processes", headers={"X-Request-ID": "list"}).status_code == 200
     assert server.get("/run", token=False, headers={"X-Request-ID": "stranger", "X-Sandbox-Exit-Code": "1"}).status_code == 401
-    for identifier in ("large", "stream", "wrong", "health", "stranger"):
+    for identifier in ("large", "stream", "wrong", "list", "stranger"):
         line = line_of(server, identifier)
         assert tuple(line[name] for name in FACTS) == NOT_KNOWN, identifier

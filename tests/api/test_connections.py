@@ -1,6 +1,7 @@
 """Connections of whoever has no token, or does nothing: they end, or are bounded, and the API answers beside them."""
 
 import contextlib
+import re
 import resource
 import select
 import socket
@@ -9,7 +10,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, Port, wait_until
+from sandbox import BIG_TIMEOUT, Port, http_request, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -147,10 +148,27 @@ def ends(raw):
     return data
 
 
+@pytest.mark.parametrize("value, said, closes", [(None, "75000ms", False), ("620s", "620000ms", False), ("300ms", "300ms", True), ("0", "0ms", True)])
+def test_how_long_an_idle_connection_is_kept_is_a_setting(make_server, value, said, closes):
+    """SANDBOX_HTTP_KEEPALIVE, also after answers that are nginx's own. Balancers want their servers to keep theirs for longer than they do."""
+    server = make_server({"SANDBOX_HTTP_KEEPALIVE": value})
+    texts = [path.read_text() for path in (server.run_dir / "nginx").rglob("*.conf")]
+    assert {time for text in texts for time in re.findall(r"^ *keepalive_timeout (\w+);", text, re.M) if time != "0"} == {said}
+    for method, path, token in (("GET", "/list_processes", True), ("GET", "/run", False), ("GET", "/none", True), ("GET", "/health", False)):
+        with server.raw() as raw:
+            headers = [("Host", "x")] + ([server.bearer()] if token else [])
+            status, answered, _ = raw.exchange(http_request(method, path, headers))
+            assert status < 500 and (answered["Connection"] == "close") == (value == "0"), path
+            if closes:
+                assert ends(raw) == b"", path
+            else:
+                assert raw.exchange(http_request(method, path, headers))[0] == status
+
+
 @pytest.mark.slow
 def test_slow_heads_and_bodies_time_out(make_server):
-    server = make_server({"SANDBOX_MAX_RUNS": "1"})
-    hasten(server, "client_header_timeout", "client_body_timeout", "keepalive_timeout")
+    server = make_server({"SANDBOX_MAX_RUNS": "1", "SANDBOX_HTTP_KEEPALIVE": "1s"})
+    hasten(server, "client_header_timeout", "client_body_timeout")
     head = b"POST /run HTTP/1.1\r\nHost: x\r\nAuthorization: " + server.authorization + b"\r\nContent-Length: 14\r\n"
     for data in (b"", b"POST", head, head + b"\r\n", head + b'\r\n{"cmd": "'):
         with server.raw(BIG_TIMEOUT) as raw:

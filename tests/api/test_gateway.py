@@ -288,6 +288,10 @@ def test_the_log_is_json_without_a_secret(gateway, two):
     ask(gateway, "a-wrong-secret", "/" + "x" * 3000, X_Routing_Key="c", X_Request_ID="long")
     with gateway.client().raw() as raw:
         raw.exchange(http_request("GET", '/"a\\b"', [("Host", "c.example"), ("X-Request-ID", "quoted")]))
+    for number, (path, told) in enumerate([(b"/caf\xc3\xa9", "/café"), (b"/%ff\xff?x", "/%ff"), (b"/" + b"x" * 254 + b"\xc3\xa9", "/" + "x" * 254)]):
+        with gateway.client().raw() as raw:
+            raw.exchange(b"GET " + path + b" HTTP/1.1\r\nHost: c.example\r\nX-Request-ID: bytes-%d\r\n\r\n" % number)
+        assert gateway.logged(f"bytes-{number}")["path"] == told  # the file is read as strict UTF-8
     assert gateway.logged("quoted")["path"] == '/"a\\b"'
     assert gateway.logged(CLIENT_ID)["path"] == "/get_process" and len(gateway.logged("long")["path"]) == 256
     for text in (two[0].secret, "a-wrong-secret", "in-the-query"):

@@ -125,6 +125,7 @@ static void check_settings(const char *value)
                                         "PROXY_PORT",
                                         "SANDBOX_LOG_MAX",
                                         "SANDBOX_READER_TIMEOUT",
+                                        "SANDBOX_HTTP_KEEPALIVE",
                                         "SANDBOX_STREAM_KEEPALIVE",
                                         "SANDBOX_KEEP_FINISHED",
                                         "SANDBOX_CGROUP",

@@ -61,6 +61,7 @@ WRONG = {
     "an escape": (write("nginx-sandbox.conf", "A=b\\\n"), "line 1"),
     "a bad value": (write("nginx-sandbox.conf", "SANDBOX_MAX_BODY=x\n"), "SANDBOX_MAX_BODY"),
     "a bad value of one": (write("default.conf", "PROXY_PORT=0\n"), "default.conf: PROXY_PORT"),
+    "one's own keep-alive": (write("default.conf", "SANDBOX_HTTP_KEEPALIVE=1\n"), "SANDBOX_HTTP_KEEPALIVE"),
     "one's own of what is for all": (write("default.conf", "SANDBOX_MAX_BODY=1k\n"), "SANDBOX_MAX_BODY"),
     "a pool": (write("default.conf", "SANDBOX_AUTH_MODE=pool\n"), "SANDBOX_AUTH_MODE"),
     "a bad prefix": (write("nginx-sandbox.conf", "SANDBOX_PREFIX=sandbox\n"), "SANDBOX_PREFIX"),

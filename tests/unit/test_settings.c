@@ -22,6 +22,7 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_KEEP_FINISHED_FOR",
                                     "SANDBOX_MAX_TIMEOUT",
                                     "SANDBOX_READER_TIMEOUT",
+                                    "SANDBOX_HTTP_KEEPALIVE",
                                     "SANDBOX_STREAM_KEEPALIVE",
                                     "SANDBOX_CGROUP",
                                     "SANDBOX_MAX_RUNS",
@@ -152,6 +153,11 @@ static void reads_times(void **state)
     setenv("SANDBOX_KEEP_FINISHED", "0", 1);
     setenv("SANDBOX_KEEP_FINISHED_FOR", "30d", 1);
     setenv("SANDBOX_READER_TIMEOUT", "1500ms", 1);
+    assert_int_equal(read_good().http_keepalive_ms, 75000);
+    setenv("SANDBOX_HTTP_KEEPALIVE", "0", 1);
+    assert_int_equal(read_good().http_keepalive_ms, 0);
+    setenv("SANDBOX_HTTP_KEEPALIVE", "620", 1);
+    assert_int_equal(read_good().http_keepalive_ms, 620000);
     setenv("SANDBOX_STREAM_KEEPALIVE", "2m", 1);
     assert_int_equal(read_good().stream_keepalive_ms, 120000);
     assert_int_equal(read_good().keep_finished, 0);
@@ -195,6 +201,8 @@ static void refuses_what_is_no_value(void **state)
     assert_refused("SANDBOX_MAX_TIMEOUT", "s");
     assert_refused("SANDBOX_READER_TIMEOUT", "0");
     assert_refused("SANDBOX_READER_TIMEOUT", "999ms");
+    assert_refused("SANDBOX_HTTP_KEEPALIVE", "-1");
+    assert_refused("SANDBOX_HTTP_KEEPALIVE", "21d");
     assert_refused("SANDBOX_STREAM_KEEPALIVE", "0");
     assert_refused("SANDBOX_STREAM_KEEPALIVE", "25h");
     assert_refused("SANDBOX_CGROUP", "on");
