@@ -208,6 +208,40 @@ def test_what_needs_procd_while_it_is_away(server, tmp_path):
 # ---- fcgi-app dies ----
 
 
+def curl(server, *arguments):
+    """curl in the background: its exit status is what it makes of the answer."""
+    return subprocess.Popen(["curl", "-sSN", "-H", b"Authorization: " + server.authorization, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def test_a_stream_that_fcgi_app_did_not_end_is_cut(server):
+    """On the wire, so that each client sees it: an end without the last chunk, which curl calls a partial file."""
+    job = server.start("echo first; exec sleep 86400")["id"]
+    command = json.dumps({"cmd": "echo first; exec sleep 86400"})
+    clients = [curl(server, f"{server.url}/process_logs_streaming?id={job}"), curl(server, "-d", command, f"{server.url}/run_streaming")]
+    for client in clients:
+        while b"first" not in client.stdout.readline():
+            pass
+    with server.logs(job) as log, server.stream("echo first; exec sleep 86400") as stream:
+        assert log.next().data["data"] == stream.next().data["data"] == "first"
+        old = server.kill_daemon("fcgi-app")
+        assert [log.events(), stream.events()] == [[], []]
+        assert log.cut and stream.cut
+    for client in clients:
+        client.communicate(timeout=TIMEOUT)
+        assert client.returncode == 18
+    server.back("fcgi-app", old)
+
+
+def test_an_answer_that_fcgi_app_did_not_end_is_no_json(server):
+    """That of a /run ends on the wire as if it were whole, and lacks its last brace."""
+    with curl(server, "-d", json.dumps({"cmd": "head -c 1000000 /dev/zero | tr '\\0' x; exec sleep 86400"}), f"{server.url}/run") as client:
+        said = client.stdout.read(1000)
+        old = server.kill_daemon("fcgi-app")
+        said += client.communicate(timeout=TIMEOUT)[0]
+    assert said.startswith(b'{"stdout":"xxx') and not said.endswith(b"}")
+    server.back("fcgi-app", old)
+
+
 def test_fcgi_apps_death_ends_its_foreground_trees(server, make_marker, tmp_path):
     run, stream, job = make_marker(), make_marker(), make_marker()
     tree = "trap '' TERM; {0} & setsid {0} & ( {0} & ) & {0}"
