@@ -494,13 +494,19 @@ def test_a_reload_of_nginx_cuts_no_stream(job):
 
 
 def test_a_stop_and_a_start(job):
-    """Though a client reads, and a command does not want to end."""
+    """Though a client reads, and a command does not want to end. One that does is told by SIGTERM."""
+    heard = pathlib.Path("/tmp/heard-sigterm")
+    polite = sandbox().start(f"trap 'touch {heard}; exit' TERM; echo begun; while :; do sleep 0.1; done")
+    with sandbox().logs(polite["id"]) as stream:
+        assert stream.next().data["data"] == "begun"
     stubborn = sandbox().start("trap '' TERM; echo begun; while :; do sleep 0.1; done")
     with sandbox().logs(stubborn["id"]) as stream:
         assert stream.next().data["data"] == "begun"
         follow("systemctl stop nginx-sandbox@default")
         list(stream.events())  # to its end
     assert not alive(stubborn["pid"]) and not alive(job.pid)
+    assert heard.exists()
+    heard.unlink()
     assert requests.get("http://127.0.0.1:8080/health", timeout=DEADLINE).status_code == 503
     assert run("nginx-sandbox", "status", check=False)[0] == 3
     assert site() == "site"

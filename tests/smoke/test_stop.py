@@ -11,7 +11,7 @@ import time
 import pytest
 
 from foreground import LAUNCHER, Foreground
-from sandbox import DEADLINE, Sandbox, proc_file, wait_until
+from sandbox import BIN, DEADLINE, Sandbox, proc_file, wait_until
 
 POLITE = "trap 'echo bye; sleep 0.1; echo gone; exit 3' TERM; echo open; while :; do sleep 0.05; done"
 STUBBORN = "trap 'echo heard' TERM; echo open; while :; do sleep 0.05; done"
@@ -108,6 +108,22 @@ def test_procd_alone_gives_the_grace():
         assert server.end(signal.SIGKILL) == -signal.SIGKILL
         assert mark.exists()
         mark.unlink()
+
+
+def test_procd_alone_finds_commands_by_their_cgroups(tmp_path):
+    """As under systemd, where the runners are nobody's children when `procd --stop` runs."""
+    os.chmod(tmp_path, 0o777)
+    with start({"SANDBOX_STOP_GRACE": "2s"}) as server:
+        sandbox = client(server)
+        job = sandbox.start(f"trap 'touch {tmp_path}/heard; exit' TERM; echo open; while :; do sleep 0.05; done")["id"]
+        opened(sandbox.logs(job)).close()
+        lines = [proc_file(pid, "cmdline").split(b"\0") for pid in server.tree()]
+        cgroups = {line[line.index(b"--cgroup") + 1].decode() for line in lines if b"--cgroup" in line}
+        if not cgroups:
+            pytest.skip("no writable cgroup v2 here")
+        environment = {**os.environ, "SANDBOX_STOP_GRACE": "2s", "SANDBOX_CGROUP": os.path.dirname(cgroups.pop())}
+        subprocess.run([BIN / "procd", "--stop", "-r", server.run_dir], env=environment, check=False, timeout=DEADLINE)
+        assert (tmp_path / "heard").exists()
 
 
 @pytest.mark.parametrize("more", ["", "s6-supervise"])
