@@ -27,7 +27,7 @@ def answers(sandbox):
         return False
 
 
-@pytest.mark.parametrize("victim", ["s6-supervise nginx", "s6-supervise fcgi-app", "s6-supervise procd", "sh ./run nginx"])
+@pytest.mark.parametrize("victim", ["s6-supervise nginx", "s6-supervise fcgi-app", "s6-supervise procd", "bin/nginx-sandbox nginx -r"])
 def test_a_killed_supervisor_is_replaced(victim):
     with Foreground(LAUNCHER, {"SANDBOX_SECRET": "supervised"}) as server:
         sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "supervised")
