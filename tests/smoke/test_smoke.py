@@ -1,6 +1,7 @@
 """The server as the README starts it: `make run`, the first examples with curl, the end by a signal."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def test_make_run_and_curl():
         answer = post("/run", cmd='echo "Hello $VAR_NAME from $(pwd)"', cwd="/tmp", env={"VAR_NAME": "World"})
         assert (answer["stdout"], answer["stderr"], answer["code"]) == ("Hello World from /tmp\n", "", 0)
         stream = curl("-N", "-X", "POST", f"{url}/run_streaming", *bearer, "-d", '{"cmd": "echo line 1"}')
-        assert 'event: complete\ndata: {"code":0,"error":false' in stream and stream.endswith("}\n\n")
+        assert re.search(r'\nevent: complete\ndata: \{"code":0,"error":false.*\}\nid: \d+\n\n$', stream)
 
         directory = f"/tmp/smoke-{server.mark}"
         assert post("/make_dir", path=directory) == {"success": True}
