@@ -21,7 +21,7 @@
 /* Between SIGTERM and SIGKILL at a timeout. */
 #define GRACE_DEFAULT_MS 2000
 
-#define MEMBERS 9
+#define MEMBERS 10
 #define MEMBERS_WITH(cmd_may_be_empty, kind_of_stdin)                                              \
     {                                                                                              \
         {.name = "cmd",                                                                            \
@@ -32,6 +32,7 @@
             {.name = "cwd", .kind = JSON_TEXT}, {.name = "env", .kind = JSON_ENVIRONMENT},         \
             {.name = "timeout_ms", .kind = JSON_COUNT},                                            \
             {.name = "kill_grace_ms", .kind = JSON_COUNT},                                         \
+            {.name = "merge_stderr", .kind = JSON_FLAG},                                           \
             {.name = "memory_max", .kind = JSON_COUNT}, {.name = "pids_max", .kind = JSON_COUNT},  \
             {.name = "cpu_max", .kind = JSON_COUNT}, {.name = "stdin", .kind = (kind_of_stdin)},   \
     }
@@ -136,6 +137,7 @@ struct json_body *command_read(struct request *request, enum command_use use,
                                 .cwd = json_text(body, "cwd"),
                                 .timeout_ms = allowed_timeout(json_count(body, "timeout_ms", 0)),
                                 .grace_ms = grace_ms,
+                                .merges_stderr = json_flag(body, "merge_stderr"),
                                 .input = -1};
     read_limits(body, command);
     if (command->limits[CGROUP_MEMORY] != 0 && command->limits[CGROUP_MEMORY] < MEMORY_MAX_LEAST) {
@@ -146,7 +148,11 @@ struct json_body *command_read(struct request *request, enum command_use use,
     command->env = json_environment(body, "env", &command->env_count);
     if (use == COMMAND_BACKGROUND) {
         command->keeps_stdin = json_flag(body, "stdin");
-    } else if (json_is_given(body, "stdin")) {
+        return steal_pointer(body);
+    }
+    /* A client that hangs up waits for nothing: only one that asked for a grace has one then. */
+    command->hangup_grace_ms = json_count(body, "kill_grace_ms", 0);
+    if (json_is_given(body, "stdin")) {
         command->input = open_input(body);
         if (command->input < 0) {
             answer_input_failure(request, errno);

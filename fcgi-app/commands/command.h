@@ -1,6 +1,7 @@
 /*
  * The command in a request's body, {"cmd", "cwd"?, "env"?, "timeout_ms"?, "kill_grace_ms"?,
- * "memory_max"?, "pids_max"?, "cpu_max"?, "stdin"?}, and what to tell when it does not run.
+ * "memory_max"?, "pids_max"?, "cpu_max"?, "merge_stderr"?, "stdin"?}, and what to tell when it does
+ * not run.
  */
 #ifndef FCGI_APP_COMMANDS_COMMAND_H
 #define FCGI_APP_COMMANDS_COMMAND_H

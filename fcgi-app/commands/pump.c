@@ -9,20 +9,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/error_text.h"
 #include "common/io.h"
+#include "common/pipe_order.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/sse.h"
 
-#define CHUNK     ((size_t)65536) /* the capacity of a pipe at first */
-#define PIPE_SIZE 1048576 /* for a pipe that was found full; what an ordinary user may have */
-#define LINGER_MS 100     /* how long to wait for pipes that a descendant holds */
+#define CHUNK          ((size_t)65536) /* the capacity of a pipe at first */
+#define READS_PER_TURN 4               /* then the client and the end are looked at */
+#define PIPE_SIZE      1048576 /* for a pipe that was found full; what an ordinary user may have */
+#define LINGER_MS      100     /* how long to wait for pipes that a descendant holds */
+#define KILL_MS        12000   /* a runner gives up on a tree after 10 s */
 
 enum { OUT, ERR, LEASE, CLIENT, STOP, POLLED };
 
@@ -40,15 +43,34 @@ struct pump {
     bool refused;      /* by the sink */
     int64_t last_sent; /* ms */
     struct pollfd polled[POLLED];
-    int *pipes[2];   /* in the foreground; -1 when closed */
+    int *pipes[2]; /* in the foreground; -1 when closed */
+    struct pipe_order order;
     bool widened[2]; /* the pipe was found full and made larger */
 };
 
-void foreground_close(struct foreground *foreground)
+/* Waits until the runner reports the end of the tree, or the server stops. */
+static void await_tree(const struct foreground *foreground)
 {
-    close_fd(&foreground->lease);
+    struct pollfd polled[] = {{.fd = foreground->lease, .events = POLLIN},
+                              {.fd = request_stop_fd(), .events = POLLIN}};
+    int64_t deadline = clock_monotonic_ms() + (int64_t)foreground->grace_ms + KILL_MS;
+    while (polled[0].revents == 0 && polled[1].revents == 0) {
+        int64_t left = deadline - clock_monotonic_ms();
+        if (left <= 0 || io_poll(polled, 2, (int)left) == 0) {
+            return;
+        }
+    }
+}
+
+void foreground_end(struct foreground *foreground)
+{
     close_fd(&foreground->out);
     close_fd(&foreground->err);
+    close_fd(&foreground->watch);
+    if (foreground->lease >= 0 && !foreground->ended && shutdown(foreground->lease, SHUT_WR) == 0) {
+        await_tree(foreground);
+    }
+    close_fd(&foreground->lease);
 }
 
 static void close_pipe(struct pump *pump, int stream)
@@ -57,16 +79,18 @@ static void close_pipe(struct pump *pump, int stream)
     pump->polled[stream].fd = -1; /* which poll(2) passes over */
 }
 
-/* Reads at most `length` (<= CHUNK) bytes of one pipe into the sink. The bytes, 0 at the end, or -1
- * when the sink refused or (with errno) the pipe failed. */
-static ssize_t pass_on(struct pump *pump, int stream, size_t length)
+/* Reads once into the sink. 1; 0 when there is nothing for now; -1 when the sink refused or (with
+ * errno) a pipe failed. */
+static int pass_on(struct pump *pump)
 {
-    ssize_t count = io_read_some(*pump->pipes[stream], pump->buffer, length);
+    int stream;
+    ssize_t count = pipe_order_read(&pump->order, pump->buffer, CHUNK, &stream);
+    if (count < 0) {
+        return errno == EAGAIN ? 0 : -1;
+    }
     if (count == 0) {
         close_pipe(pump, stream);
-    }
-    if (count <= 0) {
-        return count;
+        return 1;
     }
     if (count == (ssize_t)CHUNK && !pump->widened[stream]) {
         pump->widened[stream] = true;
@@ -76,40 +100,18 @@ static ssize_t pass_on(struct pump *pump, int stream, size_t length)
     const struct pump_sink *sink = pump->sink;
     pump->refused =
         sink->data(pump->context, (enum pump_stream)stream, pump->buffer, (size_t)count) < 0;
-    return pump->refused ? -1 : count;
+    return pump->refused ? -1 : 1;
 }
 
-/* Whatever the last poll(2) found in the pipes. 0 or -1, as pass_on. */
+/* What the last poll(2) found in the pipes, but not without end. 0 or -1, as pass_on. */
 static int read_pipes(struct pump *pump)
 {
-    for (int stream = OUT; stream <= ERR; stream++) {
-        int events = pump->polled[stream].fd < 0 ? 0 : pump->polled[stream].revents;
-        if ((events & POLLIN) != 0) {
-            if (pass_on(pump, stream, CHUNK) < 0) {
-                return -1;
-            }
-        } else if (events != 0) {
-            close_pipe(pump, stream);
-        }
+    int result = 1;
+    pipe_order_wake(&pump->order, pump->polled + OUT);
+    for (int reads = 0; reads < READS_PER_TURN && result > 0; reads++) {
+        result = pass_on(pump);
     }
-    return 0;
-}
-
-/* A descendant keeps the pipe: what is in it now was written before the end, or soon after. */
-static int take_what_is_there(struct pump *pump, int stream)
-{
-    int left = 0;
-    if (ioctl(*pump->pipes[stream], FIONREAD, &left) < 0) {
-        return -1;
-    }
-    while (left > 0 && *pump->pipes[stream] >= 0) {
-        ssize_t count = pass_on(pump, stream, (size_t)left < CHUNK ? (size_t)left : CHUNK);
-        if (count < 0) {
-            return -1;
-        }
-        left -= (int)count;
-    }
-    return 0;
+    return result < 0 ? -1 : 0;
 }
 
 /* After the command's end: all that it has written. 0 or -1, as pass_on. */
@@ -125,12 +127,12 @@ static int drain(struct pump *pump)
             return -1;
         }
     }
-    for (int stream = OUT; stream <= ERR; stream++) {
-        if (pump->polled[stream].fd >= 0 && take_what_is_there(pump, stream) < 0) {
-            return -1;
-        }
+    /* A descendant keeps a pipe: what is in it now was written before the end, or soon after. */
+    int result;
+    pipe_order_finish(&pump->order);
+    while ((result = pass_on(pump)) > 0) {
     }
-    return 0;
+    return result;
 }
 
 static enum pump_result failure(const struct pump *pump)
@@ -235,10 +237,13 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
                    [STOP] = {.fd = request_stop_fd(), .events = POLLIN}},
         .pipes = {&foreground->out, &foreground->err},
     };
+    const int pipes[] = {foreground->out, foreground->err};
+    pipe_order_init(&pump.order, foreground->watch, pipes);
     enum pump_result result;
     while (turn(&pump, ending, &result)) {
     }
     int error = errno;
+    foreground->ended = result == PUMP_ENDED;
     if (result == PUMP_STOPPING && stop_grace > 0) {
         foreground_leave(foreground->lease, stop_grace);
     }

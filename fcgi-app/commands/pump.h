@@ -45,7 +45,11 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
  */
 const char *pump_failure(enum pump_result result, int sink_error);
 
-/* Closes what is open of it: before the end that kills the command. For cleanup_(). */
-void foreground_close(struct foreground *foreground);
+/*
+ * Closes what is open of a foreground command. One that has not ended is made to end: then this
+ * waits until its tree is gone, so that its place is not given to another before, or until the
+ * server stops. For cleanup_().
+ */
+void foreground_end(struct foreground *foreground);
 
 #endif

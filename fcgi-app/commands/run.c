@@ -39,6 +39,7 @@ struct run {
     struct request *request;
     struct writer writer;
     struct spool *errors;
+    bool merged;       /* there is no standard error of its own */
     uint64_t out_size; /* bytes of standard output in the answer */
     bool cut[2];       /* by enum pump_stream: there was more */
     int error;         /* errno of what failed here; 0 when it was the client that left */
@@ -57,7 +58,8 @@ static void run_clear(struct run *run)
  */
 static uint64_t room_for(const struct run *run, enum pump_stream stream)
 {
-    return stream == PUMP_STDOUT ? output_max - output_max / STDERR_SHARE - run->out_size
+    uint64_t errors_share = run->merged ? 0 : output_max / STDERR_SHARE;
+    return stream == PUMP_STDOUT ? output_max - errors_share - run->out_size
                                  : output_max - spool_size(run->errors);
 }
 
@@ -206,13 +208,14 @@ static void run_command(struct request *request)
         return;
     }
     cleanup_run struct run run = {.request = request,
+                                  .merged = command.merges_stderr,
                                   .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
         answer_error(request, 500, "Out of memory");
         return;
     }
     (void)writer_string(&run.writer, "{\"stdout\":\"");
-    cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
+    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
     struct spawn_error error;
     enum procd_result result = procd_run(&command, &foreground, &error);
     close_fd(&input);

@@ -92,7 +92,11 @@ static int keep_alive(void *context)
 
 static int end_lines(struct streaming *streaming)
 {
-    for (enum pump_stream stream = PUMP_STDOUT; stream <= PUMP_STDERR; stream++) {
+    /* The line that was written to last ends last. */
+    enum pump_stream last = streaming->current;
+    const enum pump_stream streams[] = {last == PUMP_STDOUT ? PUMP_STDERR : PUMP_STDOUT, last};
+    for (int i = 0; i < 2; i++) {
+        enum pump_stream stream = streams[i];
         streaming->current = stream;
         if (check(streaming, line_reader_end(&streaming->lines[stream], take_line, streaming)) <
             0) {
@@ -175,6 +179,7 @@ static void run_streaming(struct request *request)
     if (!admission_enter(&admission, ADMISSION_RUN, request)) {
         return;
     }
+    command.ordered = true;
     cleanup_streaming struct streaming streaming = {.request = request};
     line_reader_init(&streaming.lines[PUMP_STDOUT], spools_directory(), LINE_MEMORY);
     line_reader_init(&streaming.lines[PUMP_STDERR], spools_directory(), LINE_MEMORY);
@@ -182,7 +187,7 @@ static void run_streaming(struct request *request)
         answer_error(request, 500, "Out of memory");
         return;
     }
-    cleanup_(foreground_close) struct foreground foreground = {-1, -1, -1, 0};
+    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
     struct spawn_error error;
     enum procd_result result = procd_run(&command, &foreground, &error);
     close_fd(&input);

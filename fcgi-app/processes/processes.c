@@ -27,6 +27,7 @@ static void start_process(struct request *request)
     }
     struct job job;
     struct spawn_error error;
+    command.ordered = true;
     enum procd_result result = procd_start(&command, &job, &error);
     if (result == PROCD_TOO_MANY) {
         answer_too_many(request,

@@ -33,15 +33,14 @@
 #include "procd/process/reap.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/deadline.h"
-#include "procd/runner/job_stream.h"
+#include "procd/runner/job_output.h"
 #include "procd/runner/runner_cgroup.h"
 #include "procd/runner/spawn.h"
 
-#define DRAIN_MS       100
-#define READS_PER_TURN 16 /* then signals and orders are looked at, whatever a job prints */
-#define EXIT_PAUSE_MS  100
-#define EXIT_TRIES     50
-#define PEERS_MAX      4 /* procd, and its predecessors that are not gone yet */
+#define DRAIN_MS      100
+#define EXIT_PAUSE_MS 100
+#define EXIT_TRIES    50
+#define PEERS_MAX     4 /* procd, and its predecessors that are not gone yet */
 
 struct background {
     const char *id;      /* borrowed */
@@ -53,7 +52,7 @@ struct background {
     int signals;
     int peers[PEERS_MAX];
     struct job_log log;
-    struct job_stream streams[2];
+    struct job_output output;
     int input; /* write end of its standard input, non-blocking; -1 when it has none, or no more */
     struct shell shell;
     bool children; /* some are left */
@@ -157,8 +156,7 @@ static bool start(struct background *job, const struct incoming *command, struct
     cleanup_fd int input = -1;
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
     if (open_files(job) < 0 || (keeps_stdin && open_input(job, &input) < 0) ||
-        command_pipes_open(&pipes) < 0 || io_set_nonblocking(pipes.out_read, 1) < 0 ||
-        io_set_nonblocking(pipes.err_read, 1) < 0 || draft_record(job, command, &draft) < 0) {
+        command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
     }
@@ -173,10 +171,7 @@ static bool start(struct background *job, const struct incoming *command, struct
     job->started = clock_monotonic_ms();
     job->children = true;
     job->deadline = deadline_of(command);
-    job_stream_open(&job->streams[0], steal_fd(&pipes.out_read), "stdout", &job->log,
-                    job->directory);
-    job_stream_open(&job->streams[1], steal_fd(&pipes.err_read), "stderr", &job->log,
-                    job->directory);
+    job_output_open(&job->output, &pipes, &job->log, job->directory);
     return true;
 }
 
@@ -317,20 +312,6 @@ static bool accept_peer(struct background *job)
     return true;
 }
 
-/* Reads both pipes until they are empty for the moment, but not for ever; then the log is flushed.
- */
-static void read_streams(struct background *job)
-{
-    for (int turn = 0; turn < READS_PER_TURN; turn++) {
-        bool out = job_stream_read(&job->streams[0]);
-        bool err = job_stream_read(&job->streams[1]);
-        if (!out && !err) {
-            break;
-        }
-    }
-    job_log_flush(&job->log);
-}
-
 /* How long to wait for something to happen, in ms; -1 for ever. */
 static int patience(struct background *job)
 {
@@ -348,7 +329,7 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
     polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
     polled[LISTENER] = (struct pollfd){.fd = job->listener, .events = POLLIN};
     for (int i = 0; i < 2; i++) {
-        polled[STREAMS + i] = (struct pollfd){.fd = job->streams[i].fd, .events = POLLIN};
+        polled[STREAMS + i] = (struct pollfd){.fd = job->output.streams[i].fd, .events = POLLIN};
     }
     for (int i = 0; i < PEERS_MAX; i++) {
         polled[PEERS + i] = (struct pollfd){.fd = job->peers[i], .events = POLLIN};
@@ -372,7 +353,7 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
         }
     }
     if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
-        read_streams(job);
+        job_output_read(&job->output, polled + STREAMS);
     }
     if (polled[LISTENER].revents != 0) {
         (void)accept_peer(job);
@@ -383,7 +364,7 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
 static void accompany(struct background *job)
 {
     struct pollfd polled[POLLED];
-    while (!is_over(job) || job->streams[0].fd >= 0 || job->streams[1].fd >= 0) {
+    while (!is_over(job) || job_output_is_open(&job->output)) {
         if (wait_for_events(job, polled) == 0 && is_over(job)) {
             return; /* what is left in the pipes is taken by the caller */
         }
@@ -466,10 +447,7 @@ static void log_end(const struct background *job, const struct job_exit *ending)
  */
 static void finish(struct background *job)
 {
-    for (int i = 0; i < 2; i++) {
-        job_stream_read_rest(&job->streams[i]);
-        job_stream_end(&job->streams[i]);
-    }
+    job_output_finish(&job->output);
     job_log_close(&job->log);
     struct job_exit ending = describe_end(job);
     (void)unlinkat(job->directory, JOB_SOCKET_FILE, 0);
@@ -502,7 +480,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
                              .input = -1,
                              .peers = {-1, -1, -1, -1},
                              .log = {.segment = -1},
-                             .streams = {{.fd = -1}, {.fd = -1}}};
+                             .output = JOB_OUTPUT_NONE};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
     if (job.directory < 0 || job.id == NULL || !start(&job, command, &error)) {
         job_log_close(&job.log);
@@ -516,7 +494,8 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     close_fd(control);
     accompany(&job);
     finish(&job);
-    *left = (struct leftover){.lease = -1, .pipes = {job.streams[0].fd, job.streams[1].fd}};
+    left->lease = -1;
+    job_output_leave(&job.output, left->pipes);
     release(&job);
     return true;
 }

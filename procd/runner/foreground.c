@@ -1,11 +1,12 @@
 /*
- * A foreground command: begun, started, ended, each told over the lease; or killed because nobody
- * holds the other end of the lease any more.
+ * A foreground command: begun, started, ended, each reported over the lease; or made to end because
+ * nobody holds the other end of the lease any more.
  */
 #include "procd/runner/foreground.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,17 +15,19 @@
 #include "common/io.h"
 #include "procd/cgroup/cgroup_oom.h"
 #include "procd/process/reap.h"
+#include "procd/process/tree_kill.h"
 #include "procd/runner/deadline.h"
 #include "procd/runner/runner_cgroup.h"
 #include "procd/runner/spawn.h"
 
 static int report_start(int lease, pid_t pid, const struct command_pipes *pipes)
 {
-    const int readers[] = {pipes->out_read, pipes->err_read};
+    const int descriptors[] = {pipes->out_read, pipes->err_read, pipes->watch};
+    size_t count = pipes->err_read < 0 ? 1 : pipes->watch < 0 ? 2 : 3;
     cleanup_message struct message message;
     message_init(&message, MESSAGE_STARTED);
     message_add_number(&message, FIELD_PID, pid);
-    return message_send(lease, &message, readers, 2);
+    return message_send(lease, &message, descriptors, count);
 }
 
 static void report_end(int lease, const struct shell *shell, enum end_reason reason,
@@ -45,98 +48,150 @@ static void report_end(int lease, const struct shell *shell, enum end_reason rea
     (void)message_send(lease, &message, NULL, 0);
 }
 
-/* The client goes, and gives the command time to end. False when it has just gone. */
-static bool take_leave(int lease, struct deadline *deadline, const struct shell *shell)
+/* A command and what it needs until its end. */
+struct foreground_job {
+    int lease;
+    int signals;
+    int64_t hangup_grace_ms;
+    struct deadline deadline;
+    struct shell shell;
+    struct command_pipes pipes;
+    bool hung_up;  /* nobody reads the pipes any more */
+    bool children; /* some are left */
+};
+
+/* What fcgi-app grants a command when it stops itself; 0: nothing, it has just gone. */
+static int64_t parting_grace_ms(int lease)
 {
     char packet[MESSAGE_PACKET_SMALL];
     cleanup_incoming struct incoming message = {0};
     if (message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT) != 1 ||
         message_open(&message) < 0 || message.type != MESSAGE_KILL) {
-        return false;
+        return 0;
     }
-    int64_t grace_ms = message_number(&message, FIELD_GRACE_MS, 0);
-    if (grace_ms <= 0) {
-        return false;
-    }
-    deadline_stop(deadline, grace_ms, shell);
-    return true;
+    return message_number(&message, FIELD_GRACE_MS, 0);
 }
 
-/*
- * Waits for the end of the command. True when it has ended, with *children; false when the lease
- * was closed before, and then it wins also when both have happened.
- */
-static bool await_end(int lease, int signals, struct deadline *deadline, struct shell *shell,
-                      bool *children)
+/* The client goes, or fcgi-app: the tree is to end. The read ends of the pipes stay open, or what a
+ * command writes as its last word would kill it. */
+static void take_hang_up(struct foreground_job *job)
 {
-    struct pollfd polled[] = {{.fd = lease, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    while (!deadline_is_over(deadline, shell, *children)) {
-        (void)io_poll(polled, 2, deadline_patience(deadline));
-        if (polled[0].revents != 0) {
-            if (!take_leave(lease, deadline, shell)) {
-                return false;
-            }
-            polled[0].fd = -1; /* nobody waits for the end */
-        }
-        if (polled[1].revents != 0) {
-            bool stops = deadline_hear_stop(signals);
-            *children = reap_children(shell);
-            if (stops) {
-                deadline_stop(deadline, -1, shell);
-            }
-        }
-        deadline_serve(deadline, shell, children);
+    int64_t parting_ms = parting_grace_ms(job->lease);
+    int64_t grace_ms = parting_ms > job->hangup_grace_ms ? parting_ms : job->hangup_grace_ms;
+    job->hung_up = true;
+    if (grace_ms <= 0) {
+        deadline_kill(&job->deadline, END_KILLED, &job->shell, &job->children);
+        return;
     }
-    return true;
+    if (job->deadline.cause == END_UNKNOWN) { /* otherwise it has had its SIGTERM */
+        tree_signal(SIGTERM);
+    }
+    deadline_order(&job->deadline, grace_ms);
+}
+
+enum { LEASE, SIGNALS, PIPES, POLLED = PIPES + 2 };
+
+static void step(struct foreground_job *job)
+{
+    int *pipes[] = {&job->pipes.out_read, &job->pipes.err_read};
+    struct pollfd polled[POLLED] = {
+        [LEASE] = {.fd = job->hung_up ? -1 : job->lease, .events = POLLIN},
+        [SIGNALS] = {.fd = job->signals, .events = POLLIN},
+        [PIPES] = {.fd = job->hung_up ? *pipes[0] : -1, .events = POLLIN},
+        [PIPES + 1] = {.fd = job->hung_up ? *pipes[1] : -1, .events = POLLIN},
+    };
+    (void)io_poll(polled, POLLED, deadline_patience(&job->deadline));
+    if (polled[SIGNALS].revents != 0) {
+        bool stops = deadline_hear_stop(job->signals);
+        job->children = reap_children(&job->shell);
+        if (stops) {
+            deadline_stop(&job->deadline, -1, &job->shell);
+        }
+    }
+    if (polled[LEASE].revents != 0) {
+        take_hang_up(job); /* the client has nothing else to say */
+    }
+    for (int i = 0; i < 2; i++) {
+        if (polled[PIPES + i].revents != 0) {
+            leftover_discard(pipes[i]);
+        }
+    }
+    deadline_serve(&job->deadline, &job->shell, &job->children);
+}
+
+/* Whether there is nothing more to wait for. A tree that could not be killed is not waited for. */
+static bool is_over(const struct foreground_job *job)
+{
+    bool killed = job->hung_up && job->deadline.kill_at == 0;
+    return killed || deadline_is_over(&job->deadline, &job->shell, job->children);
 }
 
 /* The part after the shell runs. Same result as foreground_run. */
-static bool accompany(int *lease_fd, int signals, const struct incoming *command,
-                      struct shell *shell, struct command_pipes *pipes, struct leftover *left)
+static bool accompany(struct foreground_job *job, struct leftover *left)
 {
-    int lease = *lease_fd;
     int64_t started = clock_monotonic_ms();
-    struct deadline deadline = deadline_of(command);
-    bool children = true;
-    if (report_start(lease, shell->pid, pipes) < 0 ||
-        !await_end(lease, signals, &deadline, shell, &children)) {
-        deadline_kill(&deadline, END_KILLED, shell, &children);
-    } else {
+    if (report_start(job->lease, job->shell.pid, &job->pipes) < 0) {
+        take_hang_up(job);
+    }
+    close_fd(&job->pipes.watch);
+    while (!is_over(job)) {
+        step(job);
+    }
+    if (job->shell.ended) { /* a client that hung up may wait for the end of the tree, too */
         /* A stop of the server is no reason of its own: what became of the command is told. */
-        report_end(lease, shell, deadline.cause == END_TIMEOUT ? END_TIMEOUT : shell_reason(shell),
-                   clock_monotonic_ms() - started, children);
+        bool timed_out = job->deadline.cause == END_TIMEOUT;
+        report_end(job->lease, &job->shell, timed_out ? END_TIMEOUT : shell_reason(&job->shell),
+                   clock_monotonic_ms() - started, job->children);
     }
-    if (children) {
-        *left =
-            (struct leftover){.lease = steal_fd(lease_fd),
-                              .pipes = {steal_fd(&pipes->out_read), steal_fd(&pipes->err_read)}};
+    if (job->children) {
+        *left = (struct leftover){
+            .lease = job->hung_up ? -1 : steal_fd(&job->lease),
+            .pipes = {steal_fd(&job->pipes.out_read), steal_fd(&job->pipes.err_read)}};
     }
-    return !children;
+    return !job->children;
+}
+
+/* Starts the shell. False, after a report, when there is none. */
+static bool start(struct foreground_job *job, const struct incoming *command, int input)
+{
+    struct spawn_error error = {.stage = SPAWN_PREPARE};
+    int result = command_pipes_open(command, &job->pipes);
+    error.error = result < 0 ? errno : 0;
+    if (result == 0) {
+        result = runner_cgroup_limit(command, &error);
+    }
+    if (result == 0) {
+        job->shell.oom_kills = cgroup_oom_kills();
+        result = spawn_shell(command, input, &job->pipes, NULL, NULL, &job->shell.pid, &error);
+    }
+    if (result < 0) {
+        /* a client that is gone needs no report */
+        (void)spawn_send_failure(job->lease, error.stage, error.error);
+        return false;
+    }
+    command_pipes_close_writers(&job->pipes);
+    job->children = true;
+    job->deadline = deadline_of(command);
+    job->hangup_grace_ms = message_number(command, FIELD_HANGUP_GRACE_MS, 0);
+    return true;
+}
+
+static void release(struct foreground_job *job)
+{
+    close_fd(&job->lease);
+    command_pipes_close(&job->pipes);
 }
 
 bool foreground_run(const struct incoming *command, int *lease_fd, int *input_fd, int signals,
                     struct leftover *left)
 {
-    cleanup_fd int lease = steal_fd(lease_fd);
     cleanup_fd int input = steal_fd(input_fd);
-    cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
-    struct spawn_error error = {.stage = SPAWN_PREPARE};
-    struct shell shell = {.pid = 0};
-    if (message_send_plain(lease, MESSAGE_BEGIN) < 0) {
-        return true; /* the client is gone already */
-    }
-    if (command_pipes_open(&pipes) < 0) {
-        /* here and below: a client that is gone needs no report */
-        (void)spawn_send_failure(lease, SPAWN_PREPARE, errno);
-        return true;
-    }
-    int limited = runner_cgroup_limit(command, &error);
-    shell.oom_kills = cgroup_oom_kills();
-    if (limited < 0 || spawn_shell(command, input, &pipes, NULL, NULL, &shell.pid, &error) < 0) {
-        (void)spawn_send_failure(lease, error.stage, error.error);
+    cleanup_(release) struct foreground_job job = {
+        .lease = steal_fd(lease_fd), .signals = signals, .pipes = COMMAND_PIPES_NONE};
+    /* A client that is gone already needs no start. */
+    if (message_send_plain(job.lease, MESSAGE_BEGIN) < 0 || !start(&job, command, input)) {
         return true;
     }
     close_fd(&input);
-    command_pipes_close_writers(&pipes);
-    return accompany(&lease, signals, command, &shell, &pipes, left);
+    return accompany(&job, left);
 }

@@ -1,21 +1,14 @@
 /*
- * Reading a job's pipe in large pieces and cutting lines out of them.
+ * Cutting the output of a job into the lines of its log.
  */
 #include "procd/runner/job_stream.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
-#include "common/cleanup.h"
-#include "common/io.h"
 #include "common/logger.h"
 
-#define READ_MAX        ((size_t)65536)
 #define HELD_MEMORY_MAX ((size_t)65536) /* of an unfinished line; the rest is in a file */
 #define TAIL_MAX        ((size_t)64)
-
-static char buffer[READ_MAX]; /* a runner has one job and one thread */
 
 void job_stream_open(struct job_stream *stream, int fd, const char *name, struct job_log *log,
                      int directory)
@@ -31,8 +24,7 @@ static int take_line(void *context, const struct line *line)
     return 0;
 }
 
-/* An unfinished line that cannot be kept (a full disk) is lost, the job goes on. */
-static void lose_line(struct job_stream *stream)
+void job_stream_lose_line(struct job_stream *stream)
 {
     log_at(LOG_WARNING, "job: an unfinished line is dropped: %m");
     line_reader_clear(&stream->reader);
@@ -68,7 +60,7 @@ static void split_line(struct job_stream *stream)
     uint64_t size = spool_size(held);
     char tail[TAIL_MAX];
     if (spool_read(held, size - sizeof(tail), tail, sizeof(tail)) != (ssize_t)sizeof(tail)) {
-        lose_line(stream);
+        job_stream_lose_line(stream);
         return;
     }
     size_t open = open_end(tail, sizeof(tail));
@@ -76,60 +68,24 @@ static void split_line(struct job_stream *stream)
     job_log_line(stream->log, stream->name, &piece, true);
     spool_reset(held);
     if (spool_write(held, tail + sizeof(tail) - open, open) < 0) {
-        lose_line(stream);
+        job_stream_lose_line(stream);
     }
 }
 
-static void feed(struct job_stream *stream, size_t length)
+void job_stream_feed(struct job_stream *stream, const char *data, size_t length)
 {
-    if (line_reader_feed(&stream->reader, buffer, length, take_line, stream) < 0) {
-        lose_line(stream);
+    if (line_reader_feed(&stream->reader, data, length, take_line, stream) < 0) {
+        job_stream_lose_line(stream);
     }
     if (line_reader_pending(&stream->reader) > stream->log->event_max) {
         split_line(stream);
     }
 }
 
-bool job_stream_read(struct job_stream *stream)
-{
-    if (stream->fd < 0) {
-        return false;
-    }
-    ssize_t length = io_read_some(stream->fd, buffer, sizeof(buffer));
-    if (length > 0) {
-        feed(stream, (size_t)length);
-        return (size_t)length == sizeof(buffer);
-    }
-    if (length == 0 || errno != EAGAIN) {
-        if (length < 0) {
-            lose_line(stream);
-        }
-        close_fd(&stream->fd);
-    }
-    return false;
-}
-
-void job_stream_read_rest(struct job_stream *stream)
-{
-    int left = 0;
-    if (stream->fd < 0 || ioctl(stream->fd, FIONREAD, &left) < 0) {
-        return;
-    }
-    while (left > 0) {
-        size_t wanted = (size_t)left < sizeof(buffer) ? (size_t)left : sizeof(buffer);
-        ssize_t length = io_read_some(stream->fd, buffer, wanted);
-        if (length <= 0) {
-            return;
-        }
-        feed(stream, (size_t)length);
-        left -= (int)length;
-    }
-}
-
 void job_stream_end(struct job_stream *stream)
 {
     if (line_reader_end(&stream->reader, take_line, stream) < 0) {
-        lose_line(stream);
+        job_stream_lose_line(stream);
     }
     line_reader_clear(&stream->reader);
 }

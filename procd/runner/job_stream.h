@@ -6,7 +6,7 @@
 #ifndef PROCD_RUNNER_JOB_STREAM_H
 #define PROCD_RUNNER_JOB_STREAM_H
 
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "procd/log/job_log.h"
 
@@ -21,15 +21,12 @@ struct job_stream {
 void job_stream_open(struct job_stream *stream, int fd, const char *name, struct job_log *log,
                      int directory);
 
-/*
- * Reads once what the pipe has. True when there may be more to read at once, false when the pipe is
- * empty for the moment, or at its end, where it is closed. Lines go to the log, which is not
- * flushed.
- */
-bool job_stream_read(struct job_stream *stream);
+/* Takes the next bytes of the stream. Lines go to the log, which is not flushed. */
+void job_stream_feed(struct job_stream *stream, const char *data, size_t length);
 
-/* Reads what the pipe holds now and no more: for a pipe that somebody still writes to. */
-void job_stream_read_rest(struct job_stream *stream);
+/* An unfinished line that cannot be kept (a full disk) is lost, which is logged and counted; the
+ * job goes on. */
+void job_stream_lose_line(struct job_stream *stream);
 
 /* Passes on an unfinished last line and releases all but `fd`. */
 void job_stream_end(struct job_stream *stream);

@@ -16,23 +16,12 @@
 
 enum { SIGNALS, LEASE, FIRST_PIPE, POLLED = FIRST_PIPE + 2 };
 
-/* Throws away what is there; closes the pipe at its end. */
-static void discard(int *pipe)
+void leftover_discard(int *pipe)
 {
     static char buffer[16384];
     ssize_t length = io_read_some(*pipe, buffer, sizeof(buffer));
     if (length == 0 || (length < 0 && errno != EAGAIN)) {
         close_fd(pipe);
-    }
-}
-
-static void take_over_pipes(struct leftover *left)
-{
-    close_fd(&left->lease);
-    for (int i = 0; i < 2; i++) {
-        if (left->pipes[i] >= 0 && io_set_nonblocking(left->pipes[i], 1) < 0) {
-            close_fd(&left->pipes[i]);
-        }
     }
 }
 
@@ -51,20 +40,17 @@ static void step(struct leftover *left, int signals)
         tree_signal(SIGTERM);
     }
     if (polled[LEASE].revents != 0) {
-        take_over_pipes(left);
+        close_fd(&left->lease); /* the pipes are ours now */
     }
     for (int i = 0; i < 2; i++) {
         if (polled[FIRST_PIPE + i].revents != 0) {
-            discard(&left->pipes[i]);
+            leftover_discard(&left->pipes[i]);
         }
     }
 }
 
 void linger(struct leftover *left, int signals)
 {
-    if (left->lease < 0) {
-        take_over_pipes(left);
-    }
     while (reap_children(NULL) || left->pipes[0] >= 0 || left->pipes[1] >= 0) {
         step(left, signals);
     }

@@ -14,6 +14,9 @@ struct leftover {
     int pipes[2]; /* read ends */
 };
 
+/* Throws away what a pipe holds, once, and closes it at its end. */
+void leftover_discard(int *pipe);
+
 /* Returns when no child and no writer to the pipes is left, with all descriptors closed. */
 void linger(struct leftover *left, int signals);
 

@@ -21,6 +21,7 @@
 #include "common/cleanup.h"
 #include "common/in_child.h"
 #include "common/io.h"
+#include "common/pipe_order.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
 #include "procd/wire/memory_file.h"
@@ -37,25 +38,40 @@
 /* How long a child may take to execute: the working directory may be on a disk that is slow. */
 #define EXECUTE_MAX_S 10
 
-int command_pipes_open(struct command_pipes *pipes)
+static int open_pipe(int *read_end, int *write_end)
 {
-    int out[2];
-    int err[2];
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return io_set_nonblocking(*read_end, 1) < 0 ? -1 : confinement_give(*write_end);
+}
+
+static int open_pipes(const struct incoming *command, struct command_pipes *pipes)
+{
+    if (open_pipe(&pipes->out_read, &pipes->out_write) < 0) {
+        return -1;
+    }
+    if (message_number(command, FIELD_MERGE_STDERR, 0) != 0) {
+        return 0;
+    }
+    if (open_pipe(&pipes->err_read, &pipes->err_write) < 0) {
+        return -1;
+    }
+    if (message_number(command, FIELD_ORDERED, 0) != 0) {
+        const int readers[] = {pipes->out_read, pipes->err_read};
+        pipes->watch = pipe_order_watch(readers);
+        return pipes->watch < 0 ? -1 : 0;
+    }
+    return 0;
+}
+
+int command_pipes_open(const struct incoming *command, struct command_pipes *pipes)
+{
     *pipes = (struct command_pipes)COMMAND_PIPES_NONE;
-    if (pipe2(out, O_CLOEXEC) < 0) {
-        return -1;
-    }
-    pipes->out_read = out[0];
-    pipes->out_write = out[1];
-    if (pipe2(err, O_CLOEXEC) < 0) {
-        int saved = errno;
-        command_pipes_close(pipes);
-        errno = saved;
-        return -1;
-    }
-    pipes->err_read = err[0];
-    pipes->err_write = err[1];
-    if (confinement_give(out[1]) < 0 || confinement_give(err[1]) < 0) {
+    if (open_pipes(command, pipes) < 0) {
         int saved = errno;
         command_pipes_close(pipes);
         errno = saved;
@@ -75,6 +91,7 @@ void command_pipes_close(struct command_pipes *pipes)
     command_pipes_close_writers(pipes);
     close_fd(&pipes->out_read);
     close_fd(&pipes->err_read);
+    close_fd(&pipes->watch);
 }
 
 /* What the child needs, and what it leaves behind when it fails. */
@@ -212,7 +229,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         .cwd = message_text(command, FIELD_CWD),
         .in = input,
         .out = pipes->out_write,
-        .err = pipes->err_write,
+        .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,
         .script = script,
         .arguments = {shell, option, is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
         .environment = environment,

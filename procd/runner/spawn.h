@@ -9,19 +9,30 @@
 #include "procd/wire/client.h"
 #include "procd/wire/protocol.h"
 
-/* The two pipes of a command. An end that has been given away or closed is -1. */
+/*
+ * The pipes of a command. What has been given away or closed, or was not asked for, is -1.
+ *
+ * The read ends are non-blocking: a command may open its own pipe for reading and take what poll(2)
+ * has reported. O_NONBLOCK belongs to a read end alone; the command's write ends block, as it
+ * expects.
+ */
 struct command_pipes {
     int out_read, out_write;
-    int err_read, err_write;
+    int err_read, err_write; /* not there when stderr goes where stdout goes */
+    int watch;               /* of pipe_order_watch() */
 };
 
 #define COMMAND_PIPES_NONE                                                                         \
     {                                                                                              \
-        -1, -1, -1, -1                                                                             \
+        -1, -1, -1, -1, -1                                                                         \
     }
 
-/* Makes both pipes, close-on-exec. 0, or -1 with errno and nothing left open. */
-int command_pipes_open(struct command_pipes *pipes);
+/*
+ * Makes the pipes of an opened message, all close-on-exec: one if it asks for merge_stderr,
+ * otherwise two, which are watched if their order is asked for. 0, or -1 with errno and nothing
+ * left open.
+ */
+int command_pipes_open(const struct incoming *command, struct command_pipes *pipes);
 void command_pipes_close(struct command_pipes *pipes); /* what is open of them */
 void command_pipes_close_writers(struct command_pipes *pipes);
 

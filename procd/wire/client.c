@@ -347,6 +347,14 @@ static void add_command(struct message *message, const struct command *command)
     if (command->keeps_stdin) {
         message_add_number(message, FIELD_STDIN, 1);
     }
+    if (command->merges_stderr) {
+        message_add_number(message, FIELD_MERGE_STDERR, 1);
+    } else if (command->ordered) {
+        message_add_number(message, FIELD_ORDERED, 1);
+    }
+    if (command->hangup_grace_ms > 0) {
+        message_add_number(message, FIELD_HANGUP_GRACE_MS, (int64_t)command->hangup_grace_ms);
+    }
 }
 
 static void read_spawn_error(const struct incoming *message, struct spawn_error *error)
@@ -375,18 +383,21 @@ static bool is_delivery_failure(int error)
            error == ECONNRESET || error == EACCES;
 }
 
-static enum procd_result take_started(struct incoming *message, int *lease,
-                                      struct foreground *foreground)
+static enum procd_result take_started(struct incoming *message, const struct command *command,
+                                      int *lease, struct foreground *foreground)
 {
     cleanup_fd int out = message_take_descriptor(message, 0);
-    cleanup_fd int err = message_take_descriptor(message, 1);
-    if (out < 0 || err < 0) {
+    cleanup_fd int err = command->merges_stderr ? -1 : message_take_descriptor(message, 1);
+    cleanup_fd int watch = command->ordered ? message_take_descriptor(message, 2) : -1;
+    if (out < 0 || (err < 0 && !command->merges_stderr)) {
         return PROCD_LOST;
     }
     *foreground = (struct foreground){.lease = steal_fd(lease),
                                       .out = steal_fd(&out),
                                       .err = steal_fd(&err),
-                                      .pid = (pid_t)message_number(message, FIELD_PID, 0)};
+                                      .watch = steal_fd(&watch),
+                                      .pid = (pid_t)message_number(message, FIELD_PID, 0),
+                                      .grace_ms = command->hangup_grace_ms};
     return PROCD_DONE;
 }
 
@@ -404,8 +415,9 @@ static enum procd_result give_up(int lease)
 }
 
 /* Reads the lease until the command runs, or it is known that it does not. */
-static enum attempt await_start(int *lease, struct foreground *foreground,
-                                struct spawn_error *spawn_error, enum procd_result *result)
+static enum attempt await_start(const struct command *command, int *lease,
+                                struct foreground *foreground, struct spawn_error *spawn_error,
+                                enum procd_result *result)
 {
     char packet[MESSAGE_PACKET_SMALL];
     enum attempt attempt = ATTEMPT_NOT_BEGUN;
@@ -423,7 +435,7 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
         }
         attempt = ATTEMPT_DECIDED;
         if (message.type == MESSAGE_STARTED) {
-            *result = take_started(&message, lease, foreground);
+            *result = take_started(&message, command, lease, foreground);
             return attempt;
         }
         if (message.type == MESSAGE_FAILED) {
@@ -434,9 +446,9 @@ static enum attempt await_start(int *lease, struct foreground *foreground,
     }
 }
 
-static enum attempt attempt_run(struct message *request, int input, int64_t deadline,
-                                struct foreground *foreground, struct spawn_error *spawn_error,
-                                enum procd_result *result)
+static enum attempt attempt_run(struct message *request, const struct command *command,
+                                int64_t deadline, struct foreground *foreground,
+                                struct spawn_error *spawn_error, enum procd_result *result)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -446,15 +458,15 @@ static enum attempt attempt_run(struct message *request, int input, int64_t dead
     cleanup_fd int lease = pair[0];
     cleanup_fd int given = pair[1];
     cleanup_fd int connection = -1;
-    const int descriptors[] = {given, input};
-    size_t count = input > STDERR_FILENO ? 2 : 1;
+    const int descriptors[] = {given, command->input};
+    size_t count = command->input > STDERR_FILENO ? 2 : 1;
     if (send_request(request, descriptors, count, deadline, &connection) < 0) {
         *result = is_delivery_failure(errno) ? PROCD_UNREACHABLE : not_started(spawn_error, errno);
         return ATTEMPT_DECIDED;
     }
     close_fd(&given);
     kept_put(&connection); /* nothing comes back on it */
-    return await_start(&lease, foreground, spawn_error, result);
+    return await_start(command, &lease, foreground, spawn_error, result);
 }
 
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,
@@ -466,7 +478,7 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     int64_t deadline = clock_monotonic_ms() + RETRY_FOR_MS;
     for (;;) {
         enum procd_result result;
-        if (attempt_run(&request, command->input, deadline, foreground, spawn_error, &result) ==
+        if (attempt_run(&request, command, deadline, foreground, spawn_error, &result) ==
             ATTEMPT_DECIDED) {
             return result;
         }

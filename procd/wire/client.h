@@ -33,9 +33,12 @@ struct command {
     size_t env_count;
     uint64_t timeout_ms;            /* then its tree is ended; 0: never */
     uint64_t grace_ms;              /* between SIGTERM and SIGKILL at the timeout */
+    uint64_t hangup_grace_ms;       /* the same when the lease is closed; 0: SIGKILL at once */
     uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
-    int input;        /* of procd_run: standard input (borrowed); below 3: /dev/null */
-    bool keeps_stdin; /* of procd_start: standard input stays open for procd_write */
+    int input;          /* of procd_run: standard input (borrowed); below 3: /dev/null */
+    bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
+    bool merges_stderr; /* stderr goes where stdout goes */
+    bool ordered;       /* the order between the two matters (pipe_order.h) */
 };
 
 enum procd_result {
@@ -138,16 +141,25 @@ enum procd_result procd_status(struct procd_status *status, int timeout_ms);
 /* ---- foreground ---- */
 
 struct foreground {
-    /* Readable when the command has ended (or its runner died); close it to kill the tree. */
+    /* Readable when the command has ended (or its runner died). Close it to end the tree, or shut
+     * down its sending side and wait until it is readable: then the tree is gone. */
     int lease;
-    int out; /* read end of the command's stdout, blocking, CLOEXEC */
-    int err; /* the same for stderr */
+    int out;   /* read end of the command's stdout, non-blocking, CLOEXEC */
+    int err;   /* the same for stderr; -1 when that goes where stdout goes */
+    int watch; /* of pipe_order_watch() for both, if the command is ordered; otherwise -1 */
     pid_t pid;
+    uint64_t grace_ms; /* what the tree has to end by itself when the lease is closed */
+    bool ended;        /* the ending has been read from the lease */
 };
+
+#define FOREGROUND_NONE                                                                            \
+    {                                                                                              \
+        .lease = -1, .out = -1, .err = -1, .watch = -1                                             \
+    }
 
 /*
  * Starts a foreground command and returns when it runs, or when it is known that it does not. On
- * PROCD_DONE the caller owns the three descriptors. A procd that dies before a runner has the job
+ * PROCD_DONE the caller owns the descriptors. A procd that dies before a runner has the job
  * is waited for and asked again (the command has certainly not started then), for at most 5 s.
  */
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,

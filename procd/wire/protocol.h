@@ -21,10 +21,11 @@
  * accepted a connection; what is sent before may wait for a procd that is yet to come.
  *   PING                        DONE
  *   RUN cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
+ *       [merge_stderr] [ordered] [hangup_grace_ms]
  *                               none: it comes over the lease, the message's first descriptor; a
  *                               second one is the command's standard input
  *   START cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
- *         [stdin]
+ *         [merge_stderr] [ordered] [stdin]
  *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
  *   LIST [started_at]           JOBS with the fields of each job that was started later, and `more`
  *                               when they do not all fit one message: id (the first) pid status
@@ -41,9 +42,12 @@
  *                               disk_free disk_total; then of each daemon id (its name) starts
  *                               [pid descriptors threads rss_kb], less what is not known
  *
- * runner to client, over the lease (a socket pair; closing it before EXIT kills the tree):
+ * runner to client, over the lease (a socket pair; closing it, or its sending side, before EXIT
+ * ends the tree: by SIGKILL, or first by SIGTERM where the command has hangup_grace_ms):
  *   BEGIN                       the runner has the command; without it it has never run
- *   STARTED pid                 with the read ends of stdout and stderr; or FAILED stage error
+ *   STARTED pid                 with the read end of stdout; if they are two, that of stderr; if
+ *                               their order matters, what watches both (pipe_order.h);
+ *                               or FAILED stage error
  *   EXIT code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb
  * client to runner, over the lease, before closing it:
  *   KILL grace_ms               send SIGTERM to the tree, and kill it when that time is over
@@ -81,7 +85,7 @@
 #include <sys/types.h>
 
 #define MESSAGE_INLINE_MAX      ((size_t)32768)
-#define MESSAGE_DESCRIPTORS_MAX 3
+#define MESSAGE_DESCRIPTORS_MAX 4
 
 enum message_type {
     MESSAGE_PING = 1,
@@ -166,7 +170,10 @@ enum field_tag {
     FIELD_STARTS, /* of a daemon, the first included */
     FIELD_DESCRIPTORS,
     FIELD_THREADS,
-    FIELD_RSS_KB, /* resident now */
+    FIELD_RSS_KB,          /* resident now */
+    FIELD_MERGE_STDERR,    /* 1: stderr goes where stdout goes */
+    FIELD_ORDERED,         /* 1: the order between stdout and stderr matters */
+    FIELD_HANGUP_GRACE_MS, /* between SIGTERM and SIGKILL when the client hangs up; 0: none */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */

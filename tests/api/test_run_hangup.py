@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import json
+import os
+import signal
 
 import pytest
 
@@ -128,6 +130,106 @@ def test_background_processes_survive_their_clients(sandbox, marker):
     sandbox.shell("true")
     assert marker.sleeping(sandbox)
     sandbox.kill(identifier)
+
+
+# Takes a lock, and gives it back when it is told to end, after a last word that fills its pipe.
+LOCKED = "trap 'yes | head -c 300000; echo over; rm lock; exit' TERM; touch lock; echo locked; {sleep} & while :; do wait; done"
+
+
+def entries(sandbox, workdir):
+    return sandbox.post("/list_dir", path=str(workdir)).json()["entries"]
+
+
+@pytest.mark.parametrize("path", ["/run", "/run_streaming"])
+def test_a_grace_is_granted(sandbox, marker, workdir, path):
+    """With kill_grace_ms a hang-up is SIGTERM first: a command that removes its lock file then has the time for it."""
+    fields = {"cmd": LOCKED.format(sleep=marker.sleep), "cwd": str(workdir), "kill_grace_ms": 600_000}
+    raw = call(sandbox, path, fields)
+    marker.sleeping(sandbox)
+    hang_up(raw)
+    marker.gone(sandbox)
+    wait_until(lambda: entries(sandbox, workdir) == [], "the removal of the lock file")
+
+
+@pytest.mark.parametrize("grace", [{}, {"kill_grace_ms": 0}, {"kill_grace_ms": None}], ids=str)
+def test_no_grace_is_granted_unasked(sandbox, marker, workdir, grace):
+    """Without it a hang-up is SIGKILL at once, though a timeout has a grace of its own."""
+    raw = call(sandbox, "/run", {"cmd": LOCKED.format(sleep=marker.sleep), "cwd": str(workdir), "timeout_ms": 600_000, **grace})
+    marker.sleeping(sandbox)
+    hang_up(raw)
+    marker.gone(sandbox)
+    assert entries(sandbox, workdir) == ["lock"]
+
+
+@pytest.mark.parametrize("path", ["/run", "/run_streaming"])
+@pytest.mark.parametrize("kind", TREES)
+def test_a_grace_ends(sandbox, marker, path, kind):
+    """What ignores SIGTERM is killed when the grace is over, all of the tree."""
+    fields, count = plant(kind, marker)
+    raw = call(sandbox, path, {**fields, "kill_grace_ms": 300})
+    marker.sleeping(sandbox, count)
+    hang_up(raw)
+    marker.gone(sandbox)
+
+
+def test_a_hang_up_in_the_grace_of_a_timeout(sandbox, marker, workdir):
+    """It makes the grace no longer, and SIGTERM comes once."""
+    cmd = f"trap 'echo >> {workdir}/terms' TERM; {marker.sleep} & {marker.sleep} & while :; do wait; sleep 0.02; done"
+    raw = call(sandbox, "/run", {"cmd": cmd, "timeout_ms": 500, "kill_grace_ms": 1500})
+    wait_until(lambda: "terms" in entries(sandbox, workdir), "SIGTERM")
+    hang_up(raw)
+    wait_until(lambda: not sandbox.find(f"{workdir}/terms"), "the end of the command")
+    assert sandbox.shell(f"wc -l < {workdir}/terms").strip() == "1"
+
+
+def marker_pids(marker):
+    """As marker.pids(), without a command of the server's."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and marker.text.encode() in proc_file(int(pid), "cmdline")]
+
+
+@pytest.mark.host
+def test_a_place_is_free_when_the_tree_is_gone(make_server, make_marker):
+    """As long as something of a command that was hung up on runs in its grace, its place is taken, and no longer."""
+    server, marker = make_server({"SANDBOX_MAX_RUNS": "1"}), make_marker()
+    raw = call(server, "/run_streaming", {"cmd": f"trap '' TERM; {marker.sleep}", "kill_grace_ms": 600_000})
+    pids = wait_until(lambda: len(found := marker_pids(marker)) == 2 and found, "the command")
+    hang_up(raw)
+    for _ in range(20):
+        assert server.call("POST", "/run", {"cmd": "true"}).status_code == 429
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: server.call("POST", "/run", {"cmd": "true"}).status_code == 200, "the place")
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_end_of_fcgi_app_is_a_hang_up(server, marker, tmp_path, number):
+    """The daemon dies or is stopped: its commands have their grace all the same, and the stop does not wait for it."""
+    raw = call(server, "/run", {"cmd": LOCKED.format(sleep=marker.sleep), "cwd": str(tmp_path), "kill_grace_ms": 600_000})
+    stubborn = call(server, "/run", {"cmd": f"trap '' TERM; touch stubborn; {marker.sleep}; touch late",
+                                     "cwd": str(tmp_path), "kill_grace_ms": 600_000})
+    marker.sleeping(server, 2)
+    server.kill_daemon("fcgi-app", number)
+    wait_until(lambda: sorted(os.listdir(tmp_path)) == ["stubborn"], "the removal of the lock file")
+    server.healthy()
+    assert len(marker.sleeping(server)) == 1
+    hang_up(raw)
+    hang_up(stubborn)
+
+
+def test_a_command_that_reads_its_own_output(sandbox, marker):
+    """It takes what was reported to the server, which must not wait for it then: a hang-up is noticed, in a stream and in an
+    answer, and a job can be killed."""
+    own = f"exec 3</proc/self/fd/1; : {marker.text}; while :; do echo x; read -r line <&3; done"
+    for path in ("/run", "/run_streaming"):
+        raw = call(sandbox, path, {"cmd": own})
+        wait_until(lambda: marker.pids(sandbox), "the command")
+        sandbox.shell("sleep 0.3")  # so many rounds that one of them is lost to the server
+        hang_up(raw)
+        marker.gone(sandbox)
+    job = sandbox.start(own)["id"]
+    assert sandbox.kill(job).status_code == 200
+    assert sandbox.status(job) == "killed"
 
 
 @pytest.mark.parametrize("path", ["/run", "/run_streaming"])

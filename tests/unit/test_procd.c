@@ -156,6 +156,7 @@ static struct foreground start_tree(const char *cmd, pid_t *pids, size_t count)
     struct spawn_error error;
     const struct command command = {.cmd = cmd};
     assert_int_equal(procd_run(&command, &foreground, &error), PROCD_DONE);
+    assert_int_equal(io_set_nonblocking(foreground.out, 0), 0);
     FILE *out = fdopen(dup(foreground.out), "r");
     for (size_t i = 0; i < count; i++) {
         int pid;

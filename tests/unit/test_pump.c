@@ -10,14 +10,18 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "common/pipe_order.h"
 #include "fcgi-app/commands/pump.h"
 #include "procd/wire/protocol.h"
 #include "tests/unit/fake_request.h"
@@ -30,6 +34,8 @@ struct command_end {
 struct collected {
     char data[2][1 << 20];
     size_t length[2];
+    char order[4096]; /* the first byte of each piece */
+    size_t pieces;
     size_t refuse_after; /* bytes in all; 0: never */
     int rests;
 };
@@ -46,6 +52,9 @@ static int collect(void *context, enum pump_stream stream, const char *data, siz
         memcpy(into->data[stream] + into->length[stream], data, length);
     }
     into->length[stream] += length;
+    if (into->pieces < sizeof(into->order)) {
+        into->order[into->pieces++] = data[0];
+    }
     return into->refuse_after != 0 &&
                    into->length[PUMP_STDOUT] + into->length[PUMP_STDERR] > into->refuse_after
                ? -1
@@ -67,8 +76,13 @@ static int set_up(void **state)
     int lease[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     assert_int_equal(pipe2(err, O_CLOEXEC), 0);
+    assert_int_equal(io_set_nonblocking(out[0], 1), 0);
+    assert_int_equal(io_set_nonblocking(err[0], 1), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lease), 0);
-    foreground = (struct foreground){.lease = lease[0], .out = out[0], .err = err[0]};
+    const int readers[] = {out[0], err[0]};
+    foreground = (struct foreground){
+        .lease = lease[0], .out = out[0], .err = err[0], .watch = pipe_order_watch(readers)};
+    assert_true(foreground.watch >= 0);
     command = (struct command_end){.lease = lease[1], .out = out[1], .err = err[1]};
     memset(&collected, 0, sizeof(collected));
     ending = (struct ending){.code = 77};
@@ -89,7 +103,7 @@ static int tear_down(void **state)
     close_end(&command.out);
     close_end(&command.err);
     close_end(&command.lease);
-    foreground_close(&foreground);
+    foreground_end(&foreground);
     return 0;
 }
 
@@ -209,6 +223,70 @@ static void test_a_sink_that_refuses(void **state)
     assert_int_equal(pump(), PUMP_REFUSED);
 }
 
+/* At the end, too, what was written first is passed on first, whatever stream it is on. */
+static void test_the_order_at_the_end(void **state)
+{
+    (void)state;
+    assert_int_equal(io_write_all(command.err, "1", 1), 0);
+    assert_int_equal(io_write_all(command.out, "2", 1), 0);
+    report_end(0); /* both writers stay open */
+    assert_int_equal(pump(), PUMP_ENDED);
+    assert_int_equal(collected.pieces, 2);
+    assert_memory_equal(collected.order, "12", 2);
+}
+
+/* poll(2) reports what a command then takes out of its own pipe: nobody waits for more of it. */
+static void test_a_competing_reader(void **state)
+{
+    (void)state;
+    pid_t reader = fork();
+    assert_true(reader >= 0);
+    if (reader == 0) {
+        char path[32];
+        char byte;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", command.out);
+        int own = open(path, O_RDONLY | O_CLOEXEC);
+        for (int i = 0; own >= 0 && i < 100000; i++) {
+            if (write(command.out, "x", 1) != 1 ||
+                (io_set_nonblocking(own, 1) == 0 && read(own, &byte, 1) < 0 && errno != EAGAIN)) {
+                _exit(1);
+            }
+        }
+        report_end(0);
+        _exit(own < 0);
+    }
+    int status;
+    close_end(&command.out);
+    close_end(&command.err);
+    assert_int_equal(pump(), PUMP_ENDED);
+    assert_int_equal(waitpid(reader, &status, 0), reader);
+    assert_int_equal(status, 0);
+    assert_true(collected.length[PUMP_STDOUT] <= 100000);
+}
+
+/* Whoever ends a command waits for the end of its tree, which the runner reports. */
+static void test_the_end_of_the_tree_is_awaited(void **state)
+{
+    (void)state;
+    pid_t runner = fork();
+    assert_true(runner >= 0);
+    if (runner == 0) {
+        char nothing;
+        close_end(&foreground.lease);
+        struct pollfd hangup = {.fd = command.lease, .events = POLLIN};
+        bool heard = poll(&hangup, 1, -1) == 1 && read(command.lease, &nothing, 1) == 0;
+        (void)poll(NULL, 0, 50); /* the command cleans up */
+        report_end(0);
+        _exit(!heard);
+    }
+    int status;
+    close_end(&command.lease);
+    foreground_end(&foreground); /* returns when the runner has reported */
+    assert_int_equal(foreground.lease, -1);
+    assert_int_equal(waitpid(runner, &status, 0), runner);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +296,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_both_pipes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_lost_runner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_sink_that_refuses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_order_at_the_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_competing_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_end_of_the_tree_is_awaited, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,50 @@
+/*
+ * The output of a background job: its pipes, in the order in which they were written to, on their
+ * way to its log.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_RUNNER_JOB_OUTPUT_H
+#define PROCD_RUNNER_JOB_OUTPUT_H
+
+#include <poll.h>
+#include <stdbool.h>
+
+#include "common/pipe_order.h"
+#include "procd/log/job_log.h"
+#include "procd/runner/job_stream.h"
+#include "procd/runner/spawn.h"
+
+struct job_output {
+    struct job_stream streams[2]; /* stdout, stderr; without a pipe when both are one */
+    struct pipe_order order;
+    int watch; /* owned; of pipe_order_watch(), or -1 */
+    int last;  /* the stream that was read last */
+    struct job_log *log;
+};
+
+#define JOB_OUTPUT_NONE                                                                            \
+    {                                                                                              \
+        .streams = {{.fd = -1}, {.fd = -1}}, .watch = -1                                           \
+    }
+
+/* Takes over the read ends of `pipes`, and what watches them. `log` and `directory` are borrowed:
+ * an unfinished line may need a file there. */
+void job_output_open(struct job_output *output, struct command_pipes *pipes, struct job_log *log,
+                     int directory);
+
+/* Whether a pipe is open. */
+bool job_output_is_open(const struct job_output *output);
+
+/* Reads what poll(2) has reported of the two streams until there is no more for now, but not
+ * without end: the caller has other things to look at. Then the log is flushed. */
+void job_output_read(struct job_output *output, const struct pollfd polled[2]);
+
+/* Reads what the pipes hold now, and passes on the unfinished last lines. What is left are open
+ * pipes that somebody still writes to: see job_output_leave. */
+void job_output_finish(struct job_output *output);
+
+/* Closes all but the pipes and gives those to the caller. */
+void job_output_leave(struct job_output *output, int pipes[2]);
+
+#endif
