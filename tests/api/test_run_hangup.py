@@ -218,18 +218,43 @@ def test_the_end_of_fcgi_app_is_a_hang_up(server, marker, tmp_path, number):
 
 
 def test_a_command_that_reads_its_own_output(sandbox, marker):
-    """It takes what was reported to the server, which must not wait for it then: a hang-up is noticed, in a stream and in an
+    """It takes what was reported to the server, which does not wait for it then: a hang-up is noticed, in a stream and in an
     answer, and a job can be killed."""
     own = f"exec 3</proc/self/fd/1; : {marker.text}; while :; do echo x; read -r line <&3; done"
     for path in ("/run", "/run_streaming"):
         raw = call(sandbox, path, {"cmd": own})
         wait_until(lambda: marker.pids(sandbox), "the command")
-        sandbox.shell("sleep 0.3")  # so many rounds that one of them is lost to the server
         hang_up(raw)
         marker.gone(sandbox)
     job = sandbox.start(own)["id"]
     assert sandbox.kill(job).status_code == 200
     assert sandbox.status(job) == "killed"
+
+
+def blocks(pid, number):
+    flags = next(line for line in proc_file(pid, f"fdinfo/{number}").splitlines() if line.startswith(b"flags:"))
+    return not int(flags.split()[1], 8) & os.O_NONBLOCK
+
+
+@pytest.mark.host
+def test_no_pipe_of_a_command_can_block_the_server(server, make_marker):
+    """A command may open its own pipe for reading and take what the server was told of. So all read ends of the server are
+    non-blocking, of runs, streams, jobs and what these leave running; what the command itself has blocks, as it expects."""
+    markers = [make_marker() for _ in range(5)]
+    raws = [call(server, path, {"cmd": f"exec {marker.sleep}"}) for path, marker in zip(("/run", "/run_streaming"), markers)]
+    server.start(f"exec {markers[2].sleep}")
+    assert server.run(f"{markers[3].sleep} &")["code"] == 0
+    assert server.lines(server.start(f"{markers[4].sleep} &")["id"]) == []
+    for marker in markers:
+        pid, = marker.sleeping(server)
+        for number in (1, 2):
+            pipe = os.readlink(f"/proc/{pid}/fd/{number}")
+            assert pipe.startswith("pipe:") and blocks(pid, number)
+            ends = [(other, end) for other in server.launch.tree() if other != pid
+                    for end in os.listdir(f"/proc/{other}/fd") if os.path.realpath(f"/proc/{other}/fd/{end}").endswith(pipe)]
+            assert ends and not any(blocks(*end) for end in ends), (marker.sleep, ends)
+    for raw in raws:
+        hang_up(raw)
 
 
 @pytest.mark.parametrize("path", ["/run", "/run_streaming"])
