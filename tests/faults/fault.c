@@ -324,6 +324,7 @@ WRAP(int, linkat, (int from_at, const char *from, int to_at, const char *to, int
      (from_at, from, to_at, to, flags), -1, ENOSPC)
 WRAP(int, renameat, (int from_at, const char *from, int to_at, const char *to),
      (from_at, from, to_at, to), -1, ENOSPC)
+WRAP(int, symlink, (const char *target, const char *path), (target, path), -1, ENOSPC)
 WRAP(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size), -1,
      EIO)
 WRAP(int, unlink, (const char *path), (path), -1, EROFS)
