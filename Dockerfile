@@ -21,7 +21,7 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /
 # The access log goes to the container's log; everything else that is written lies in a private directory below /tmp.
-ENV SANDBOX_ACCESS_LOG=/dev/stdout
+ENV SANDBOX_ACCESS_LOG=/dev/stdout LANG=C.UTF-8
 EXPOSE 3030 3031
 # Asked twice a second until it is healthy. Builders older than Docker 25 refuse --start-interval: leave it out there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=500ms \

@@ -12,8 +12,12 @@
  */
 int descriptor_take_stdin(void);
 
+/* Closes all descriptors from `first` on, also where the kernel has no close_range(2). 0, or -1
+ * with errno. */
+int descriptor_close_from(int first);
+
 /* Closes all descriptors above standard error. A daemon begins with it: its supervisor holds the
  * sockets of other services, which may be more than a shell can close by number. */
-void descriptor_close_inherited(void);
+int descriptor_close_inherited(void);
 
 #endif

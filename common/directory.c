@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -33,6 +34,12 @@ const char *directory_next(DIR *entries)
             return entry->d_name;
         }
     }
+}
+
+bool directory_has(int directory, const char *name)
+{
+    struct stat status;
+    return fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int directory_is_empty(int directory)

@@ -5,6 +5,7 @@
 #define COMMON_DIRECTORY_H
 
 #include <dirent.h>
+#include <stdbool.h>
 
 /* A stream of its own for a directory, from its first entry: reading it moves nobody's position.
  * The caller closes it. NULL with errno. */
@@ -14,6 +15,10 @@ DIR *directory_list(int directory);
  * end.
  */
 const char *directory_next(DIR *entries);
+
+/* Whether there is an entry of this name, a link that leads nowhere as well. (Not by faccessat(3):
+ * libc makes another call of that, which old seccomp profiles refuse.) */
+bool directory_has(int directory, const char *name);
 
 /* 1 if nothing is in it, 0 if something is, -1 with errno. */
 int directory_is_empty(int directory);

@@ -11,6 +11,7 @@
 #define RUN_STATE           "state"       /* the directory of procd's records */
 #define RUN_SPOOL           "spool"       /* the directory of fcgi-app's temporary files */
 #define RUN_PORT            "port"        /* the directory of the bound port (nginx/proxy.js) */
+#define RUN_CWD             "cwd"         /* a link to the directory in which commands start */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
 #define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */

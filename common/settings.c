@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "common/logger.h"
 
@@ -232,4 +233,26 @@ int settings_take(struct settings *settings)
     }
     logger_set_level(settings->log_level);
     return 0;
+}
+
+static bool is_own(const char *entry)
+{
+    static const char *const beginnings[] = {"PORT=", "PROXY_PORT=", "SANDBOX_"};
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
+        if (strncmp(entry, beginnings[i], strlen(beginnings[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void settings_leave_environment(void)
+{
+    char **kept = environ;
+    for (char **entry = environ; *entry != NULL; entry++) {
+        if (!is_own(*entry)) {
+            *kept++ = *entry;
+        }
+    }
+    *kept = NULL;
 }

@@ -83,4 +83,10 @@ int settings_read(struct settings *settings, char *error, size_t error_size);
 /* The same at the start of a program: the error is logged, and LOG_LEVEL holds from then on. */
 int settings_take(struct settings *settings);
 
+/*
+ * Takes the server's own variables out of the environment, PORT, PROXY_PORT and SANDBOX_*, so that
+ * no command sees them. What has been read stays valid.
+ */
+void settings_leave_environment(void);
+
 #endif

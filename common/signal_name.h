@@ -24,8 +24,40 @@ static inline const char *signal_name(int signal, char name[SIGNAL_NAME_SIZE])
     return name;
 }
 
+/* The signal of another name, without SIG; 0 for what is none. "RTMIN", "RTMAX", and real-time
+ * signals counted from the end, as kill(1) of some shells lists them; and names that share a
+ * number. */
+static inline int signal_of_alias(const char *name)
+{
+    static const struct {
+        const char *name;
+        int signal;
+    } aliases[] = {{"IOT", SIGABRT}, {"CLD", SIGCHLD}, {"IO", SIGIO}};
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        if (strcasecmp(aliases[i].name, name) == 0) {
+            return aliases[i].signal;
+        }
+    }
+    if (strcasecmp(name, "RTMIN") == 0) {
+        return SIGRTMIN;
+    }
+    if (strncasecmp(name, "RTMAX", 5) != 0) {
+        return 0;
+    }
+    if (name[5] == '\0') {
+        return SIGRTMAX;
+    }
+    if (name[5] != '-' || name[6] < '0' || name[6] > '9') {
+        return 0;
+    }
+    char *end;
+    unsigned long below = strtoul(name + 6, &end, 10);
+    return *end == '\0' && below <= (unsigned long)(SIGRTMAX - SIGRTMIN) ? SIGRTMAX - (int)below
+                                                                         : 0;
+}
+
 /* The signal of a name, with or without SIG, in any case, or of a number in plain digits; 0 for
- * what is none. */
+ * what is none. Each name that signal_name() gives is one. */
 static inline int signal_number(const char *name)
 {
     char *end;
@@ -35,12 +67,12 @@ static inline int signal_number(const char *name)
     }
     const char *short_name = strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name;
     for (int signal = 1; signal < NSIG; signal++) {
-        const char *known = sigabbrev_np(signal);
-        if (known != NULL && strcasecmp(known, short_name) == 0) {
+        char known[SIGNAL_NAME_SIZE];
+        if (strcasecmp(signal_name(signal, known) + 3, short_name) == 0) {
             return signal;
         }
     }
-    return 0;
+    return signal_of_alias(short_name);
 }
 
 #endif

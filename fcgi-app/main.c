@@ -14,12 +14,15 @@
 #include "common/descriptor.h"
 #include "common/logger.h"
 #include "common/notify.h"
+#include "common/resource_limit.h"
 #include "common/run_files.h"
 #include "common/settings.h"
+#include "common/start_directory.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/commands/pump.h"
 #include "fcgi-app/commands/run.h"
 #include "fcgi-app/endpoints.h"
+#include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/json.h"
@@ -82,7 +85,8 @@ static int open_directory(const char *run, const char *name)
 struct places {
     int spool;
     int port;
-    int state; /* whose disk it is, for /health */
+    char *start; /* the name of the directory that relative paths begin at */
+    int state;   /* whose disk it is, for /health */
 };
 
 /* Opens them, and remembers procd's socket. 0, or -1 when that was logged. */
@@ -94,6 +98,11 @@ static int open_places(const char *run, struct places *places)
         log_line("%s: %m", socket_path);
         return -1;
     }
+    places->start = start_directory_name(run);
+    if (places->start == NULL) {
+        log_line("the working directory: %m");
+        return -1;
+    }
     places->spool = open_directory(run, RUN_SPOOL);
     places->port = open_directory(run, RUN_PORT);
     places->state = open_directory(run, RUN_STATE);
@@ -103,6 +112,7 @@ static int open_places(const char *run, struct places *places)
 static void set_up_parts(const struct places *places, const struct settings *settings)
 {
     spools_init(places->spool);
+    requested_path_init(places->start);
     json_init(settings->max_body);
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
@@ -141,11 +151,12 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
-    descriptor_close_inherited();
+    (void)descriptor_close_inherited();
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
     notify_open();
+    resource_limits_lift(NULL);
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;

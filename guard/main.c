@@ -276,7 +276,7 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
-    descriptor_close_inherited();
+    (void)descriptor_close_inherited();
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }

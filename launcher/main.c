@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/run_files.h"
@@ -142,8 +143,8 @@ static struct options read_options(int argc, char **argv)
 static int clean_process(bool keeps_input)
 {
     int fd;
-    if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
-        log_line("close_range: %m");
+    if (descriptor_close_inherited() < 0) {
+        log_line("descriptors: %m");
         return -1;
     }
     do {

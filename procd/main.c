@@ -17,8 +17,10 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/notify.h"
+#include "common/resource_limit.h"
 #include "common/run_files.h"
 #include "common/settings.h"
+#include "common/start_directory.h"
 #include "common/user.h"
 #include "procd/cgroup/cgroup.h"
 #include "procd/daemon/loop.h"
@@ -27,6 +29,7 @@
 #include "procd/daemon/server.h"
 #include "procd/daemon/stop.h"
 #include "procd/daemon/sweep.h"
+#include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
 #include "procd/runner/runner.h"
 
@@ -50,6 +53,8 @@ static bool parse_options(int count, char **arguments, struct options *options)
         {"cgroup", required_argument, NULL, 'c'},
         {"cgroup-first", no_argument, NULL, 'f'},
         {"user", required_argument, NULL, 'u'},
+        {"limits", required_argument, NULL, 'l'},
+        {"directory", required_argument, NULL, 'D'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -77,6 +82,12 @@ static bool parse_options(int count, char **arguments, struct options *options)
             break;
         case 'u':
             options->runner.user = optarg;
+            break;
+        case 'l':
+            options->runner.limits = optarg;
+            break;
+        case 'D':
+            options->runner.directory = optarg;
             break;
         default:
             return false;
@@ -159,7 +170,7 @@ static int daemon_main(const char *run_directory)
 {
     struct settings settings;
     cleanup_free char *user = NULL;
-    descriptor_close_inherited();
+    (void)descriptor_close_inherited();
     /* The launcher has taken them out already; no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
@@ -167,8 +178,16 @@ static int daemon_main(const char *run_directory)
     if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
+    cleanup_free char *directory = start_directory_name(run_directory);
+    if (directory == NULL || chdir("/") < 0) { /* of its name: whatever is there at the moment */
+        log_line("the working directory: %m");
+        return 1;
+    }
     int listener = descriptor_take_stdin();
     long descriptor_limit = raise_descriptor_limit();
+    struct resource_limit inherited[RESOURCE_LIMITS];
+    char limits[RESOURCE_LIMITS_SIZE];
+    resource_limits_lift(inherited);
     if (listener < 0 || loop_open() < 0 || watch_signals() < 0 || sweep_open(run_directory) < 0) {
         log_line("cannot start: %m");
         return 1;
@@ -181,7 +200,16 @@ static int daemon_main(const char *run_directory)
         log_line("cannot use the state in %s: %m", run_directory);
         return 1;
     }
-    if (pool_open(run_directory, descriptor_limit, user) < 0) {
+    if (!confinement_can_rank()) {
+        log_at(LOG_WARNING, "/proc is read-only: when memory is out the kernel may end a daemon "
+                            "before a command");
+    }
+    const struct pool_options commands = {.run_directory = run_directory,
+                                          .directory = directory,
+                                          .descriptor_limit = descriptor_limit,
+                                          .limits = resource_limits_format(inherited, limits),
+                                          .user = user};
+    if (pool_open(&commands) < 0) {
         log_line("cannot start a runner: %m");
         return 1;
     }
@@ -214,7 +242,7 @@ int main(int argc, char **argv)
         return runner_main(&options.runner);
     case MODE_STOP:
         /* Nobody is to wait for nginx any more. The lock of the run directory stays. */
-        (void)close_range(RUN_FD_NGINX, ~0U, 0);
+        (void)descriptor_close_from(RUN_FD_NGINX);
         return stop_main(options.run_directory);
     case MODE_DAEMON:
         break;

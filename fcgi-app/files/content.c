@@ -15,6 +15,7 @@
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/base64.h"
 #include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/json.h"
 #include "fcgi-app/http/request.h"
 
@@ -109,7 +110,7 @@ static bool check_base64(struct request *request, const struct json_body *body)
 static void write_content(struct request *request, const struct json_body *body, bool is_base64)
 {
     struct writing writing = {.writer = NULL};
-    writing.writer = fs_write_begin(json_text(body, "path"), &writing.error);
+    writing.writer = fs_write_begin(requested_path(body), &writing.error);
     if (writing.writer == NULL) {
         answer_failure(request, 200, "%s", writing.error.message);
         return;
@@ -322,7 +323,7 @@ static void handle_read_file(struct request *request)
         answer_error(request, 400, "%s", fault);
         return;
     }
-    const char *path = json_text(body, "path");
+    const char *path = requested_path(body);
     struct fs_error error;
     uint64_t size;
     cleanup_fd int fd = fs_open(path, &size, &error);

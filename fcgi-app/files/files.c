@@ -18,6 +18,7 @@
 #include "common/spool.h"
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/json.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
@@ -172,7 +173,7 @@ static void handle_list_dir(struct request *request)
         answer_unavailable(request, "Too many directories are being listed");
         return;
     }
-    cleanup_(spool_freep) struct spool *names = list_names(request, json_text(body, "path"));
+    cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));
     leave_listing();
     if (names != NULL) {
         write_entries(request, names);
@@ -211,7 +212,7 @@ static void handle_stat_file(struct request *request)
     }
     struct fs_error error;
     struct stat status;
-    if (fs_stat(json_text(body, "path"), &status, &error) != 0) {
+    if (fs_stat(requested_path(body), &status, &error) != 0) {
         answer_fs_error(request, &error);
         return;
     }
@@ -220,7 +221,7 @@ static void handle_stat_file(struct request *request)
         answer_error(request, 500, "Out of memory");
         return;
     }
-    (void)write_entry(&writer, json_text(body, "path"), &status); /* or the client has left */
+    (void)write_entry(&writer, requested_path(body), &status); /* or the client has left */
 }
 
 const struct endpoint stat_file_endpoint = {"/stat_file", METHOD_POST, handle_stat_file, READS};
@@ -236,7 +237,7 @@ static void handle_change(struct request *request,
         return;
     }
     struct fs_error error;
-    if (change(json_text(body, "path"), &error) == 0) {
+    if (change(requested_path(body), &error) == 0) {
         answer_success(request);
     } else {
         answer_fs_failure(request, &error);

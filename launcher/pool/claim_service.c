@@ -137,7 +137,7 @@ int claim_service(int argc, char **argv)
     if (argc != 3 || strcmp(argv[1], "-r") != 0 || getenv(CLAIM_PATH_VARIABLE) == NULL) {
         return subcommand_misused(argv[0]);
     }
-    descriptor_close_inherited();
+    (void)descriptor_close_inherited();
     struct service service = {.run = argv[2], .path = getenv(CLAIM_PATH_VARIABLE)};
     int found = claim_read(service.path, &service.claim);
     if (found < 0) {

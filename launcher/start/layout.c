@@ -40,13 +40,26 @@ static int own_directory(char directory[PATH_MAX])
     return 0;
 }
 
+/* Beside the directory `own`. Without "..": for that realpath(3) makes a system call that old
+ * seccomp profiles refuse (faccessat2). */
+static bool is_beside(char path[PATH_MAX], int mode, const char *own, const char *name)
+{
+    char parent[PATH_MAX];
+    (void)snprintf(parent, sizeof(parent), "%s", own);
+    char *slash = strrchr(parent, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+    }
+    return is_at(path, mode, parent, name);
+}
+
 static int find_tree(const char *own, char tree[PATH_MAX])
 {
-    static const char *const places[] = {"../share/nginx-sandbox/nginx", "../nginx"};
+    static const char *const places[] = {"share/nginx-sandbox/nginx", "nginx"};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         char path[PATH_MAX];
         char conf[PATH_MAX];
-        if (is_at(path, F_OK, own, places[i]) && is_at(conf, R_OK, path, "nginx.conf") &&
+        if (is_beside(path, F_OK, own, places[i]) && is_at(conf, R_OK, path, "nginx.conf") &&
             realpath(path, tree) != NULL) {
             return 0;
         }
@@ -58,9 +71,9 @@ static int find_tree(const char *own, char tree[PATH_MAX])
 static int find_daemon(const char *own, const char *name, char path[PATH_MAX])
 {
     char installed[PATH_MAX];
-    (void)snprintf(installed, sizeof(installed), "../libexec/nginx-sandbox/%s", name);
+    (void)snprintf(installed, sizeof(installed), "libexec/nginx-sandbox/%s", name);
     char found[PATH_MAX];
-    if ((is_at(found, X_OK, own, installed) || is_at(found, X_OK, own, name)) &&
+    if ((is_beside(found, X_OK, own, installed) || is_at(found, X_OK, own, name)) &&
         realpath(found, path) != NULL) {
         return 0;
     }

@@ -20,6 +20,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/logger.h"
+#include "common/resource_limit.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/start/listener.h"
 #include "procd/process/process_table.h"
@@ -117,6 +118,7 @@ static _Noreturn void become_nginx(const char *run)
     (void)snprintf(program, sizeof(program), "%s/bin/nginx", run);
     (void)snprintf(prefix, sizeof(prefix), "%s/nginx", run);
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run);
+    resource_limits_lift(NULL); /* its access log may reach the size of a file */
     if (setsid() >= 0) {
         /* -e is for notices before the configuration is read; warnings go to standard error all the
          * same. */

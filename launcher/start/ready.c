@@ -16,6 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
@@ -96,7 +97,8 @@ pid_t ready_announce(const struct settings *settings, const char *run_directory)
         return child;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the line */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server || close_range(3, ~0U, 0) < 0) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server ||
+        descriptor_close_inherited() < 0) {
         _exit(1);
     }
     _exit(watch(settings, run_directory, server));

@@ -103,7 +103,7 @@ static int take(const struct run_dir *run)
     if (status.st_uid != geteuid()) {
         return fail(run->path, "belongs to another user");
     }
-    if (faccessat(run->fd, MARKER, F_OK, 0) < 0 && directory_is_empty(run->fd) != 1) {
+    if (!directory_has(run->fd, MARKER) && directory_is_empty(run->fd) != 1) {
         return fail(run->path, "is not empty and no run directory of nginx-sandbox");
     }
     return 0;

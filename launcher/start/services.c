@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/run_files.h"
 #include "launcher/base/file.h"
 
 static int fail(const char *path)
@@ -70,7 +71,7 @@ int services_link(const struct run_dir *run, const struct layout *layout, const 
         (with_nginx && symlinkat(layout->nginx, run->fd, "bin/nginx") < 0) ||
         ((with_nginx || with_claim) &&
          symlinkat(layout->launcher, run->fd, "bin/nginx-sandbox") < 0) ||
-        symlinkat(directory, run->fd, "cwd") < 0) {
+        symlinkat(directory, run->fd, RUN_CWD) < 0) {
         return fail(run->path);
     }
     return 0;

@@ -22,7 +22,9 @@
 
 #include "common/capability.h"
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/logger.h"
+#include "common/settings.h"
 #include "common/user.h"
 #include "procd/runner/environment.h"
 
@@ -72,24 +74,6 @@ static void take_back_terminal(struct image_command *command)
 
 /* ---- the child ---- */
 
-/* Nothing of the server's own, as for any command. */
-static void clean_environment(void)
-{
-    static const char prefix[] = "SANDBOX_";
-    (void)unsetenv("PORT");
-    (void)unsetenv("PROXY_PORT");
-    for (char **entry = environ; *entry != NULL;) {
-        size_t length = strcspn(*entry, "=");
-        cleanup_free char *name = strndup(*entry, length);
-        if (strncmp(*entry, prefix, sizeof(prefix) - 1) == 0 && name != NULL &&
-            unsetenv(name) == 0) {
-            entry = environ; /* it has moved */
-        } else {
-            entry++;
-        }
-    }
-}
-
 /* Commands of this user could reach it by ptrace(2), so it has no more rights than they. */
 static int become(const struct settings *settings, const struct user *user)
 {
@@ -107,8 +91,8 @@ static _Noreturn void execute(char *const arguments[], const struct settings *se
 {
     sigset_t none;
     sigemptyset(&none);
-    clean_environment();
-    if (take_terminal(find_terminal()) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0 ||
+    settings_leave_environment();
+    if (take_terminal(find_terminal()) < 0 || descriptor_close_inherited() < 0 ||
         become(settings, user) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         log_line("cannot start %s: %m", arguments[0]);
         _exit(EXIT_NOT_EXECUTABLE);

@@ -30,6 +30,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/settings.h"
@@ -113,7 +114,7 @@ static int start_svscan(void)
     }
     /* The services' listening sockets and the lock are theirs: who holds one keeps its clients
      * waiting, and the next server from starting. */
-    return close_range(STDERR_FILENO + 1, ~0U, 0);
+    return descriptor_close_inherited();
 }
 
 /* s6-svc(1) without a fork, which may be impossible when it is most needed. A service that is not

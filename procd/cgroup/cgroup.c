@@ -112,6 +112,14 @@ static bool look_for(void *context, pid_t pid)
 
 /* ---- the directory of the run ---- */
 
+/* By opening it: access(2) goes by the real user, and libc makes another call of faccessat(3) than
+ * old seccomp profiles know. */
+static bool may_write(int directory, const char *name)
+{
+    cleanup_fd int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
+    return fd >= 0;
+}
+
 /*
  * Whether this process may move below its own cgroup: both files are asked for that, and the new
  * one takes processes (cgroups(7), "threaded mode"). To try it costs some 10 ms of every start.
@@ -121,8 +129,8 @@ static bool may_enter(int directory)
     static const char domain[] = "domain\n";
     char type[sizeof(domain)];
     cleanup_fd int fd = openat(directory, "cgroup.type", O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || faccessat(directory, "cgroup.procs", W_OK, AT_EACCESS) < 0 ||
-        faccessat(directory, "../cgroup.procs", W_OK, AT_EACCESS) < 0) {
+    if (fd < 0 || !may_write(directory, "cgroup.procs") ||
+        !may_write(directory, "../cgroup.procs")) {
         return false;
     }
     ssize_t length = io_read_full(fd, type, sizeof(type));
@@ -156,7 +164,7 @@ static int open_run(const char *path, bool below_own)
         return -1;
     }
     cleanup_fd int directory = open_directory(AT_FDCWD, path);
-    if (directory < 0 || faccessat(directory, "cgroup.kill", W_OK, AT_EACCESS) < 0 ||
+    if (directory < 0 || !may_write(directory, "cgroup.kill") ||
         (made && !(below_own ? may_enter(directory) : can_enter(directory)))) {
         int saved = errno;
         (void)rmdir(path); /* stays if it is in use */
@@ -233,7 +241,7 @@ static void move_back(int base, const char *run_name)
 /* Whether a cgroup may have controllers for those below it while it has processes. */
 static bool is_root(int directory)
 {
-    return faccessat(directory, "cgroup.type", F_OK, 0) < 0;
+    return !directory_has(directory, "cgroup.type");
 }
 
 unsigned cgroup_offer_limits(void)

@@ -38,9 +38,7 @@ struct runner {
 };
 
 static struct {
-    const char *run_directory;
-    long descriptor_limit;
-    const char *user; /* the numbers of its commands' user, or NULL */
+    struct pool_options options;
     struct runner *all;
     struct runner *idle;
     size_t idle_count;
@@ -151,11 +149,14 @@ static void describe_runner(char *arguments[], char limit[32])
     static char in_cgroup[] = "--cgroup";
     static char first[] = "--cgroup-first";
     static char as_user[] = "--user";
+    static char in_directory[] = "--directory";
+    static char limits[] = "--limits";
     const char *cgroup = cgroup_path();
-    (void)snprintf(limit, 32, "%ld", pool.descriptor_limit);
+    (void)snprintf(limit, 32, "%ld", pool.options.descriptor_limit);
     *arguments++ = name;
     *arguments++ = runner;
-    *arguments++ = (char *)(uintptr_t)pool.run_directory; /* execve(2) does not write to it */
+    *arguments++ =
+        (char *)(uintptr_t)pool.options.run_directory; /* execve(2) does not write to it */
     *arguments++ = descriptors;
     *arguments++ = limit;
     if (cgroup != NULL) {
@@ -165,9 +166,13 @@ static void describe_runner(char *arguments[], char limit[32])
             *arguments++ = first;
         }
     }
-    if (pool.user != NULL) {
+    *arguments++ = in_directory;
+    *arguments++ = (char *)(uintptr_t)pool.options.directory;
+    *arguments++ = limits;
+    *arguments++ = (char *)(uintptr_t)pool.options.limits;
+    if (pool.options.user != NULL) {
         *arguments++ = as_user;
-        *arguments++ = (char *)(uintptr_t)pool.user;
+        *arguments++ = (char *)(uintptr_t)pool.options.user;
     }
     *arguments = NULL;
 }
@@ -178,7 +183,7 @@ static int execute(int control, pid_t *pid)
 {
     static char executable[] = "/proc/self/exe";
     char limit[32];
-    char *arguments[11];
+    char *arguments[15];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
@@ -262,11 +267,9 @@ static void shrink(struct timer *timer)
     }
 }
 
-int pool_open(const char *run_directory, long descriptor_limit, const char *user)
+int pool_open(const struct pool_options *options)
 {
-    pool.run_directory = run_directory;
-    pool.descriptor_limit = descriptor_limit;
-    pool.user = user;
+    pool.options = *options;
     loop_add_timer(&refill_timer);
     loop_add_timer(&shrink_timer);
     while (pool.idle_count < IDLE_KEPT) {

@@ -20,12 +20,17 @@
  */
 typedef void job_answer_function(void *context, const struct incoming *answer);
 
-/*
- * Starts the first runners. `descriptor_limit` is the soft limit of open files that commands get,
- * `user` the numbers of theirs (user_format()), or NULL: ours. Both texts must live as long as the
- * process. 0, or -1 with errno.
- */
-int pool_open(const char *run_directory, long descriptor_limit, const char *user);
+/* What each runner is started with (runner.h). The texts must live as long as the process. */
+struct pool_options {
+    const char *run_directory;
+    const char *directory; /* in which commands start */
+    long descriptor_limit; /* the soft limit of open files that commands get */
+    const char *limits;    /* their other limits: resource_limits_format() */
+    const char *user;      /* the numbers of theirs (user_format()), or NULL: ours */
+};
+
+/* Starts the first runners. 0, or -1 with errno. */
+int pool_open(const struct pool_options *options);
 
 /* Hands a RUN message on as it came. 0, or -1 with errno when no runner can be had. */
 int pool_run(const struct incoming *run);

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
@@ -21,6 +20,7 @@
 #include "procd/jobs/job_record.h"
 #include "procd/log/job_log.h"
 #include "procd/log/job_position.h"
+#include "procd/process/process_hold.h"
 #include "procd/process/tree_kill.h"
 
 /* How soon a runner that is alive but does not answer (it begins, or it ends, or its socket is
@@ -239,16 +239,16 @@ static void wake_runner(const struct registered_job *job)
 static void kill_for_runner(struct registered_job *job)
 {
     pid_t runner = pid_of_runner(job);
-    cleanup_fd int pidfd = runner > 0 ? pidfd_open(runner, 0) : -1;
+    cleanup_fd int held = runner > 0 ? process_hold(runner) : -1;
     cleanup_fd int directory = job_directory_open(job->record.id);
-    /* It has its lock, so it is alive, and the number was its own when the pidfd was opened. */
-    if (pidfd >= 0 && directory >= 0 && !job_directory_is_free(directory)) {
+    /* It has its lock, so it is alive, and the number was its own when it was held. */
+    if (held >= 0 && directory >= 0 && !job_directory_is_free(directory)) {
         if (!job->overdue) {
             log_request(LOG_WARNING, job->record.request_id,
                         "job %s: its runner does not end it, so procd does", job->record.id);
             job->overdue = true;
         }
-        (void)tree_kill_round(runner, pidfd, NULL);
+        (void)tree_kill_round(runner, held, NULL);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -118,7 +119,7 @@ static int remove_run_directory(const char *run_directory)
 static bool has_file(const char *directory, const char *name)
 {
     cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 && faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return fd >= 0 && directory_has(fd, name);
 }
 
 /* Before the walk: what forks faster than that can follow ends here, where there are cgroups. */

@@ -6,8 +6,8 @@
  */
 #include "procd/daemon/sweep.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +18,7 @@
 #include "procd/cgroup/cgroup.h"
 #include "procd/daemon/loop.h"
 #include "procd/process/mark.h"
+#include "procd/process/process_hold.h"
 #include "procd/process/process_table.h"
 #include "procd/process/runners.h"
 #include "procd/process/supervisor.h"
@@ -25,11 +26,14 @@
 
 #define PAUSE_FIRST_MS 2
 #define PAUSE_MAX_MS   200
+#define LOOK_MS        1000  /* at runners whose end nothing tells */
 #define GIVE_UP_MS     10000 /* then it hangs in the kernel, or is another user's */
 
-/* A runner that an earlier procd has started: not our child, so its end is told by its pidfd. */
+/* A runner that an earlier procd has started: not our child, so its end is told by the pidfd that
+ * holds it, or found out. */
 struct elder {
     struct watch watch; /* first: a watch is its elder */
+    bool is_looked_at;  /* from time to time: what holds it tells nothing */
     struct elder *next;
     pid_t pid;
 };
@@ -69,6 +73,9 @@ static bool is_watched(pid_t runner)
     return elder != NULL;
 }
 
+static void look_at_elders(struct timer *timer);
+static struct timer elders_timer = {.due = look_at_elders};
+
 static void elder_ended(struct watch *watch)
 {
     struct elder *ended = (struct elder *)watch;
@@ -85,6 +92,18 @@ static void elder_ended(struct watch *watch)
     free(ended);
 }
 
+static void look_at_elders(struct timer *timer)
+{
+    for (struct elder *elder = sweep.elders, *next; elder != NULL; elder = next) {
+        next = elder->next;
+        if (elder->is_looked_at && process_held_signal(elder->watch.fd, elder->pid, 0) < 0) {
+            elder_ended(&elder->watch);
+        } else if (elder->is_looked_at) {
+            timer->at = clock_monotonic_ms() + LOOK_MS;
+        }
+    }
+}
+
 /* False when it is about to end, or cannot be watched. */
 static bool watch_runner(pid_t runner)
 {
@@ -92,16 +111,20 @@ static bool watch_runner(pid_t runner)
         return true;
     }
     cleanup_free struct elder *elder = calloc(1, sizeof(*elder));
-    cleanup_fd int pidfd = pidfd_open(runner, 0);
-    if (elder == NULL || pidfd < 0 || runner_is(runner, sweep.run_directory) != 1) {
+    cleanup_fd int held = process_hold(runner);
+    if (elder == NULL || held < 0 || runner_is(runner, sweep.run_directory) != 1) {
         return false;
     }
     elder->pid = runner;
-    elder->watch = (struct watch){.fd = pidfd, .ready = elder_ended};
+    elder->watch = (struct watch){.fd = held, .ready = elder_ended};
     if (loop_add(&elder->watch) < 0) {
-        return false;
+        if (errno != EPERM) {
+            return false;
+        }
+        elder->is_looked_at = true;
+        elders_timer.at = clock_monotonic_ms() + LOOK_MS;
     }
-    (void)steal_fd(&pidfd);
+    (void)steal_fd(&held);
     elder->next = sweep.elders;
     sweep.elders = steal_pointer(elder);
     return true;
@@ -126,8 +149,8 @@ static bool spare_of_supervisor(pid_t pid)
 
 static bool sweep_supervisor(void)
 {
-    cleanup_fd int pidfd = supervisor_open(sweep.run_directory, &sweep.supervisor);
-    return pidfd >= 0 && tree_kill_round(sweep.supervisor, pidfd, spare_of_supervisor) != 0;
+    cleanup_fd int held = supervisor_open(sweep.run_directory, &sweep.supervisor);
+    return held >= 0 && tree_kill_round(sweep.supervisor, held, spare_of_supervisor) != 0;
 }
 
 static void do_round(struct timer *timer)
@@ -159,6 +182,7 @@ int sweep_open(const char *run_directory)
     cleanup_fd int supervisor = supervisor_open(run_directory, &sweep.supervisor);
     sweep.has_supervisor = supervisor >= 0;
     loop_add_timer(&round_timer);
+    loop_add_timer(&elders_timer);
     order_sweep();
     return 0;
 }

@@ -5,10 +5,10 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "procd/process/process_hold.h"
 
 /* From the supervisor's supervisor over the supervisor of a service and procd to a runner. */
 #define DEPTH_MAX 5
@@ -37,18 +37,18 @@ void runners_clear(struct runners *runners)
     pid_list_clear(&runners->told);
 }
 
-/* Held by a pidfd, so that the signal goes to the process that was looked at. Where it cannot be
+/* Held, so that the signal goes to the process that was looked at. Where it cannot be
  * noted that a runner was told, it is not told: its commands must not get the signal twice. */
 static bool meet(struct runners *runners, pid_t pid)
 {
-    cleanup_fd int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0 || runner_is(pid, runners->run_directory) != 1) {
+    cleanup_fd int held = process_hold(pid);
+    if (held < 0 || runner_is(pid, runners->run_directory) != 1) {
         return false;
     }
     runners->living++;
     if (runners->order && !pid_list_has(&runners->told, pid) &&
         pid_list_add(&runners->told, pid) == 0) {
-        (void)pidfd_send_signal(pidfd, RUNNER_STOP_SIGNAL, NULL, 0);
+        (void)process_held_signal(held, pid, RUNNER_STOP_SIGNAL);
     }
     return true;
 }

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "procd/process/process_hold.h"
 #include "procd/process/process_table.h"
 
 #define SUPERVISOR_COMM "s6-svscan\n"
@@ -42,10 +42,10 @@ static bool is_above_us(pid_t wanted)
 int supervisor_open(const char *run_directory, pid_t *pid)
 {
     *pid = read_pid(run_directory);
-    cleanup_fd int pidfd = *pid > 0 ? pidfd_open(*pid, 0) : -1;
-    if (pidfd < 0 || !is_above_us(*pid) ||
+    cleanup_fd int held = *pid > 0 ? process_hold(*pid) : -1;
+    if (held < 0 || !is_above_us(*pid) ||
         process_file_begins(*pid, "comm", SUPERVISOR_COMM, strlen(SUPERVISOR_COMM)) != 1) {
         return -1;
     }
-    return steal_fd(&pidfd);
+    return steal_fd(&held);
 }

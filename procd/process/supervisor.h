@@ -12,7 +12,8 @@
 #define SUPERVISOR_FILE "supervisor" /* in the run directory; the launcher writes its pid there */
 
 /*
- * The supervisor of this run, held: *pid and a pidfd, which the caller closes. -1 when there is
+ * The supervisor of this run, held: *pid and a descriptor (process_hold.h), which the caller
+ * closes. -1 when there is
  * none: RUN/supervisor names no process that is above us and bears the name of s6-svscan, so what
  * lies above is somebody else's.
  */

@@ -4,7 +4,7 @@
  * so it is our child and met in the next round.
  *
  * A number in /proc may belong to another process by the time it is used. Our own children keep
- * theirs until we reap them. Any other process is held by a pidfd and only then asked who its
+ * theirs until we reap them. Any other process is held (process_hold.h) and only then asked who its
  * parent is; as long as the parent, held the same way, has not been reaped either, the answer is
  * true.
  */
@@ -12,12 +12,12 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "procd/process/process_hold.h"
 #include "procd/process/process_table.h"
 
 /* Each level holds a descriptor. What lies deeper is orphaned by this round, and so is near in the
@@ -35,12 +35,12 @@ struct round {
     tree_spare_function *spared; /* NULL: nobody is */
 };
 
-static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth);
+static void signal_children(struct round *round, pid_t parent, int parent_held, int depth);
 
-/* Whether the process held by `pidfd`, whose number is `pid`, is the child of the held parent. */
-static bool is_child(pid_t pid, pid_t parent, int parent_pidfd)
+/* Whether the process that is held, whose number is `pid`, is the child of the held parent. */
+static bool is_child(pid_t pid, pid_t parent, int parent_held)
 {
-    return process_parent(pid) == parent && pidfd_send_signal(parent_pidfd, 0, NULL, 0) == 0;
+    return process_parent(pid) == parent && process_held_signal(parent_held, parent, 0) == 0;
 }
 
 /*
@@ -48,53 +48,52 @@ static bool is_child(pid_t pid, pid_t parent, int parent_pidfd)
  * be spared is asked about the number, when the process is held: should the number be another's by
  * then, the answer does not matter, because the held one is dead.
  */
-static void signal_process(struct round *round, pid_t pid, pid_t parent, int parent_pidfd,
-                           int depth)
+static void signal_process(struct round *round, pid_t pid, pid_t parent, int parent_held, int depth)
 {
-    cleanup_fd int pidfd = pidfd_open(pid, 0);
-    bool ours = parent_pidfd < 0; /* its number is its own until we reap it */
-    bool gone = !ours && (pidfd < 0 || !is_child(pid, parent, parent_pidfd));
+    cleanup_fd int held = process_hold(pid);
+    bool ours = parent_held < 0; /* its number is its own until we reap it */
+    bool gone = !ours && (held < 0 || !is_child(pid, parent, parent_held));
     if (!gone && depth == 0 && round->spared != NULL && round->spared(pid)) {
         /* Unless that was an answer about nobody. */
-        round->met += !ours && pidfd_send_signal(pidfd, 0, NULL, 0) < 0;
+        round->met += !ours && process_held_signal(held, pid, 0) < 0;
         return;
     }
     round->met += depth == 0; /* one that has gone meanwhile, too: it left who knows what */
     if (gone) {
         return;
     }
-    if (pidfd < 0) {
+    if (held < 0) {
         (void)kill(pid, round->signal);
         return;
     }
     if (depth < DEPTH_MAX) {
         /* Stopped until it has the signal itself: it neither forks meanwhile nor sees its children
          * go first, so that a shell dies of the signal and not of a message about it. */
-        (void)pidfd_send_signal(pidfd, SIGSTOP, NULL, 0);
-        signal_children(round, pid, pidfd, depth + 1);
+        (void)process_held_signal(held, pid, SIGSTOP);
+        signal_children(round, pid, held, depth + 1);
     }
-    (void)pidfd_send_signal(pidfd, round->signal, NULL, 0);
+    (void)process_held_signal(held, pid, round->signal);
     if (round->signal != SIGKILL) {
-        (void)pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+        (void)process_held_signal(held, pid, SIGCONT);
     }
 }
 
-static void signal_children(struct round *round, pid_t parent, int parent_pidfd, int depth)
+static void signal_children(struct round *round, pid_t parent, int parent_held, int depth)
 {
     cleanup_(pid_list_clear) struct pid_list children = {0};
     /* What it found so far is a beginning. */
     (void)process_view_children(&round->view, parent, &children);
     for (size_t i = 0; i < children.count; i++) {
-        signal_process(round, children.pids[i], parent, parent_pidfd, depth);
+        signal_process(round, children.pids[i], parent, parent_held, depth);
     }
 }
 
-ssize_t tree_kill_round(pid_t parent, int parent_pidfd, tree_spare_function *spared)
+ssize_t tree_kill_round(pid_t parent, int parent_held, tree_spare_function *spared)
 {
     struct round round = {.signal = SIGKILL, .spared = spared};
     int result = process_view_take(&round.view);
     int saved = errno;
-    signal_children(&round, parent, parent_pidfd, 0);
+    signal_children(&round, parent, parent_held, 0);
     process_view_clear(&round.view);
     errno = saved;
     return result < 0 ? -1 : round.met;

@@ -34,11 +34,11 @@ void tree_signal_but(int signal, tree_spare_function *spared);
 
 /*
  * One round of killing: kills the children of `parent`, and all below them, but those that `spared`
- * (may be NULL) names. Neither waits nor reaps. `parent` is this process and `parent_pidfd` is -1;
- * or it is another and held by the pidfd. Returns how many children it has met that are not spared:
- * what is killed may leave orphans, so the work is done when a round meets none. -1 with errno when
- * the process table cannot be read.
+ * (may be NULL) names. Neither waits nor reaps. `parent` is this process and `parent_held` is -1;
+ * or it is another and held (process_hold.h). Returns how many children it has met that are not
+ * spared: what is killed may leave orphans, so the work is done when a round meets none. -1 with
+ * errno when the process table cannot be read.
  */
-ssize_t tree_kill_round(pid_t parent, int parent_pidfd, tree_spare_function *spared);
+ssize_t tree_kill_round(pid_t parent, int parent_held, tree_spare_function *spared);
 
 #endif

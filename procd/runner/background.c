@@ -95,19 +95,21 @@ static int open_files(struct background *job)
     return job_log_open(&job->log, job->directory, job->id, job->log_max);
 }
 
-/* Where the command starts, as an absolute path; what it asks for may be relative to ours. */
-static char *working_directory(const char *asked)
+/* Where the command starts, as an absolute path; what it asks for may be relative to `directory`.
+ */
+static char *working_directory(const char *asked, const char *directory)
 {
     char *joined = NULL;
     if (asked != NULL && asked[0] == '/') {
         return command_shown(asked);
     }
-    cleanup_free char *own = getcwd(NULL, 0);
-    if (asked == NULL || own == NULL) {
-        return strdup(own == NULL ? "" : own);
+    if (asked == NULL) {
+        return strdup(directory);
     }
     cleanup_free char *shown = command_shown(asked);
-    return shown == NULL || asprintf(&joined, "%s/%s", own, shown) < 0 ? NULL : joined;
+    const char *slash = directory[strlen(directory) - 1] == '/' ? "" : "/";
+    return shown == NULL || asprintf(&joined, "%s%s%s", directory, slash, shown) < 0 ? NULL
+                                                                                     : joined;
 }
 
 static int draft_record(const struct background *job, const struct incoming *command,
@@ -116,7 +118,7 @@ static int draft_record(const struct background *job, const struct incoming *com
     struct job_record record = {
         .started_at = job->started_at,
         .command = command_shown(message_text(command, FIELD_CMD)),
-        .cwd = working_directory(message_text(command, FIELD_CWD)),
+        .cwd = working_directory(message_text(command, FIELD_CWD), spawn_start_directory()),
     };
     const char *request_id = message_text(command, FIELD_REQUEST_ID);
     (void)snprintf(record.id, sizeof(record.id), "%s", job->id);
@@ -134,6 +136,16 @@ static int draft_record(const struct background *job, const struct incoming *com
 static int publish_record(const void *draft)
 {
     return job_record_publish(draft, getpid());
+}
+
+/* The record says where the shell was to begin. It began elsewhere where that is gone, which only
+ * the shell has found out. */
+static void correct_record(const struct background *job, const struct incoming *command)
+{
+    cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
+    if (draft_record(job, command, &draft) < 0 || job_record_publish(&draft, job->shell.pid) < 0) {
+        log_at(LOG_WARNING, "runner: record: %m");
+    }
 }
 
 /* A pipe for what is written to the job later: *input is its read end, for the shell. */
@@ -154,6 +166,7 @@ static bool start(struct background *job, const struct incoming *command, struct
     cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
     cleanup_fd int input = -1;
+    const char *directory = spawn_start_directory();
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
     if (open_files(job) < 0 || (keeps_stdin && open_input(job, &input) < 0) ||
         command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
@@ -167,6 +180,9 @@ static bool start(struct background *job, const struct incoming *command, struct
     if (spawn_shell(command, input, &pipes, publish_record, &draft, &job->shell.pid, error) < 0) {
         (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it got as far as that */
         return false;
+    }
+    if (spawn_start_directory() != directory) {
+        correct_record(job, command);
     }
     job->started = clock_monotonic_ms();
     job->children = true;

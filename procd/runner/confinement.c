@@ -27,20 +27,36 @@
 #define OOM_SCORE_ADJ 500
 #define OOM_FILE      "/proc/self/oom_score_adj"
 
-#define LIMITS_MAX 5
-
-struct limit {
-    __rlimit_resource_t resource;
-    struct rlimit value;
-};
+#define LIMITS_MAX (RESOURCE_LIMITS + 5)
 
 static struct {
     const struct user *user; /* or NULL */
     char oom_score_adj[8];   /* what a command writes; empty: nothing */
-    struct limit limits[LIMITS_MAX];
+    struct resource_limit limits[LIMITS_MAX];
     size_t limit_count;
     mode_t umask;
 } confinement;
+
+/* The limits that commands have inherited, whatever this process has now. */
+static void keep_limits(const struct resource_limit *inherited)
+{
+    if (inherited != NULL) {
+        memcpy(confinement.limits, inherited, RESOURCE_LIMITS * sizeof(*inherited));
+        confinement.limit_count = RESOURCE_LIMITS;
+    }
+}
+
+/* 0 with what a command has before a limit of ours, or -1 with errno. */
+static int find_limit(__rlimit_resource_t resource, struct rlimit *now)
+{
+    for (size_t i = 0; i < confinement.limit_count; i++) {
+        if (confinement.limits[i].resource == resource) {
+            *now = confinement.limits[i].value;
+            return 0;
+        }
+    }
+    return getrlimit(resource, now);
+}
 
 /* A limit of 0 is none. Nobody may raise what is in force already, so the lower one counts. `grace`
  * is what the hard limit is above the soft one. */
@@ -50,12 +66,12 @@ static int add_limit(__rlimit_resource_t resource, uint64_t most, rlim_t grace)
     if (most == 0) {
         return 0;
     }
-    if (getrlimit(resource, &now) < 0) {
+    if (find_limit(resource, &now) < 0) {
         return -1;
     }
     rlim_t hard = most + grace < now.rlim_max ? most + grace : now.rlim_max;
-    confinement.limits[confinement.limit_count++] =
-        (struct limit){resource, {.rlim_cur = most < hard ? most : hard, .rlim_max = hard}};
+    confinement.limits[confinement.limit_count++] = (struct resource_limit){
+        resource, {.rlim_cur = most < hard ? most : hard, .rlim_max = hard}};
     return 0;
 }
 
@@ -72,9 +88,17 @@ static int add_limits(const struct settings *settings)
                : 0;
 }
 
+bool confinement_can_rank(void)
+{
+    return access(OOM_FILE, W_OK) == 0;
+}
+
 static int choose_oom_score(void)
 {
     char text[16];
+    if (!confinement_can_rank()) {
+        return 0; /* procd reports it, once */
+    }
     cleanup_fd int fd = open(OOM_FILE, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : io_read_full(fd, text, sizeof(text) - 1);
     if (length < 0) {
@@ -88,8 +112,10 @@ static int choose_oom_score(void)
     return 0;
 }
 
-int confinement_prepare(const struct settings *settings, const struct user *user)
+int confinement_prepare(const struct settings *settings, const struct user *user,
+                        const struct resource_limit *inherited)
 {
+    keep_limits(inherited);
     confinement.user = user;
     /* A job's files are for fcgi-app to read, which is not root then; a child puts it back. */
     confinement.umask = user == NULL ? 0 : umask(022);
@@ -118,33 +144,25 @@ bool confinement_changes_user(void)
     return confinement.user != NULL;
 }
 
-/* While it is still ours to write. */
-IN_CHILD static int give_way_to_daemons(void)
+/* While it is still ours to write. Where /proc has been taken away since, the command runs all the
+ * same. */
+IN_CHILD static void give_way_to_daemons(void)
 {
     const char *text = confinement.oom_score_adj;
     size_t length = 0;
     while (text[length] != '\0') {
         length++;
     }
-    if (length == 0) {
-        return 0;
+    int fd = length == 0 ? -1 : open(OOM_FILE, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, text, length);
+        (void)close(fd);
     }
-    int fd = open(OOM_FILE, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -1;
-    }
-    ssize_t written = write(fd, text, length);
-    int saved = errno;
-    (void)close(fd);
-    errno = saved;
-    return written == (ssize_t)length ? 0 : -1;
 }
 
 IN_CHILD int confinement_enter(void)
 {
-    if (give_way_to_daemons() < 0) {
-        return -1;
-    }
+    give_way_to_daemons();
     for (size_t i = 0; i < confinement.limit_count; i++) {
         if (setrlimit(confinement.limits[i].resource, &confinement.limits[i].value) < 0) {
             return -1;

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "common/resource_limit.h"
 #include "common/settings.h"
 
 struct user;
@@ -16,9 +17,15 @@ struct user;
 /*
  * Prepares this process, a runner, for its commands: those of `user` (NULL: ours; kept, must
  * outlive us). Its umask and environment become what a runner of theirs needs, and if they may not
- * gain rights, it may not either. 0, or -1 with errno.
+ * gain rights, it may not either. `inherited`, RESOURCE_LIMITS of them or NULL, are what commands
+ * have where we have others. 0, or -1 with errno.
  */
-int confinement_prepare(const struct settings *settings, const struct user *user);
+int confinement_prepare(const struct settings *settings, const struct user *user,
+                        const struct resource_limit *inherited);
+
+/* Whether commands can be made to go before the daemons when memory is out: not where /proc may not
+ * be written to. Then they run as the daemons do. */
+bool confinement_can_rank(void);
 
 /*
  * Takes on the limits and becomes the user: in the child, system calls only. To be called before

@@ -117,6 +117,19 @@ int environment_adopt(const struct user *user)
                : 0;
 }
 
+/* These decide how characters are read (locale(7)). Empty is unset. */
+int environment_choose_locale(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0') {
+            return 0;
+        }
+    }
+    return setenv("LANG", "C.UTF-8", 1);
+}
+
 static bool is_kept(const char *entry)
 {
     static const char *const names[] = {"HOME", "USER", "LOGNAME", "SHELL",

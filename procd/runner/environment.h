@@ -19,6 +19,9 @@ char **environment_merge(const struct incoming *command);
 /* Makes HOME, USER, LOGNAME and SHELL of our environment those of `user`. 0, or -1 with errno. */
 int environment_adopt(const struct user *user);
 
+/* Gives an environment without a locale one in UTF-8. 0, or -1 with errno. */
+int environment_choose_locale(void);
+
 /* Leaves of our environment only what is a user's own or the locale's: these four, PATH, LANG,
  * LC_*, TZ and TERM. Nothing of the server's. */
 void environment_restrict(void);

@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/logger.h"
+#include "common/resource_limit.h"
 #include "common/settings.h"
 #include "common/user.h"
 #include "procd/process/mark.h"
@@ -23,9 +24,11 @@
 #include "procd/runner/background.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/deadline.h"
+#include "procd/runner/environment.h"
 #include "procd/runner/foreground.h"
 #include "procd/runner/linger.h"
 #include "procd/runner/runner_cgroup.h"
+#include "procd/runner/spawn.h"
 #include "procd/wire/protocol.h"
 
 static struct settings settings;
@@ -133,8 +136,19 @@ static bool prepare(const struct runner_options *options)
         log_line("runner: %s is no user", options->user);
         return false;
     }
-    if (confinement_prepare(&settings, options->user == NULL ? NULL : &user) < 0) {
+    static struct resource_limit limits[RESOURCE_LIMITS];
+    if (options->limits != NULL && resource_limits_parse(options->limits, limits) < 0) {
+        log_line("runner: %s are no limits", options->limits);
+        return false;
+    }
+    if (confinement_prepare(&settings, options->user == NULL ? NULL : &user,
+                            options->limits == NULL ? NULL : limits) < 0) {
         log_line("runner: cannot limit commands: %m");
+        return false;
+    }
+    settings_leave_environment();
+    if (environment_choose_locale() < 0) {
+        log_line("runner: LANG: %m");
         return false;
     }
     return true;
@@ -156,6 +170,9 @@ int runner_main(const struct runner_options *options)
     }
     if (!prepare(options)) {
         return 1;
+    }
+    if (options->directory != NULL) {
+        spawn_init(options->directory);
     }
     runner_cgroup_init(options->cgroup, &settings);
     bool cgroup_wanted = options->cgroup != NULL;

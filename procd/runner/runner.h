@@ -15,7 +15,9 @@ struct runner_options {
     const char
         *cgroup;       /* where it makes a cgroup for itself and its commands (cgroup.h); or NULL */
     bool cgroup_first; /* it takes no command before it is in there */
-    const char *user;  /* the numbers of its commands' user (user_format()), or NULL: ours */
+    const char *directory; /* the name of that in which commands start; NULL: the root */
+    const char *limits;    /* of its commands: resource_limits_format(); NULL: its own */
+    const char *user;      /* the numbers of its commands' user (user_format()), or NULL: ours */
 };
 
 /* The whole life of a runner, whose control socket is descriptor 0. Returns the exit status. */

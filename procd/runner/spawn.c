@@ -33,10 +33,20 @@
  */
 #define ARGUMENT_MAX      ((size_t)131072 - 1)
 #define SCRIPT_DESCRIPTOR 3
-#define SCRIPT_COMMAND    "eval \"$(/bin/cat <&3)\" 3<&-"
+#define SCRIPT_COMMAND                                                                             \
+    "eval \" $(/bin/cat <&3)\" 3<&-" /* the space: eval may have options, too                      \
+                                      */
+
+static const char *start_directory = "/";
+static bool was_at_root; /* the last command began there, for want of it */
 
 /* How long a child may take to execute: the working directory may be on a disk that is slow. */
 #define EXECUTE_MAX_S 10
+
+void spawn_init(const char *directory)
+{
+    start_directory = directory;
+}
 
 static int open_pipe(int *read_end, int *write_end)
 {
@@ -97,10 +107,11 @@ void command_pipes_close(struct command_pipes *pipes)
 /* What the child needs, and what it leaves behind when it fails. */
 struct launch {
     const char *cwd; /* or NULL */
+    bool is_at_root; /* out: there is no start directory */
     int in;          /* or -1 */
     int out, err;
     int script; /* or -1 */
-    char *arguments[4];
+    char *arguments[5];
     char **environment;
     sigset_t mask;
     spawn_begin_function *begin; /* or NULL */
@@ -111,6 +122,17 @@ struct launch {
 
 /* The child's stack: one is enough, because we wait while it is in use. */
 static char child_stack[16384] __attribute__((aligned(16)));
+
+/* By its name, and as the command's user. A command may have removed it: then in the root, as a
+ * login without a home. */
+IN_CHILD static int enter_start_directory(struct launch *launch)
+{
+    if (launch->cwd != NULL && launch->cwd[0] == '/') {
+        return 0;
+    }
+    launch->is_at_root = chdir(start_directory) < 0;
+    return launch->is_at_root ? chdir("/") : 0;
+}
 
 IN_CHILD static int execute(struct launch *launch)
 {
@@ -137,7 +159,7 @@ IN_CHILD static int execute(struct launch *launch)
         return -1;
     }
     launch->stage = SPAWN_CHDIR;
-    if (launch->cwd != NULL && chdir(launch->cwd) < 0) {
+    if (enter_start_directory(launch) < 0 || (launch->cwd != NULL && chdir(launch->cwd) < 0)) {
         return -1;
     }
     launch->stage = SPAWN_EXEC;
@@ -211,6 +233,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
 {
     static char shell[] = "sh";
     static char option[] = "-c";
+    static char end_of_options[] = "--";
     static char script_command[] = SCRIPT_COMMAND;
     const char *cmd = message_text(command, FIELD_CMD);
     if (cmd == NULL) {
@@ -231,13 +254,21 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         .out = pipes->out_write,
         .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,
         .script = script,
-        .arguments = {shell, option, is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
+        .arguments = {shell, option, end_of_options,
+                      is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
         .environment = environment,
         .begin = begin,
         .context = context,
     };
     sigemptyset(&launch.mask);
-    return start(&launch, pid, error);
+    int result = start(&launch, pid, error);
+    was_at_root = launch.is_at_root;
+    return result;
+}
+
+const char *spawn_start_directory(void)
+{
+    return was_at_root ? "/" : start_directory;
 }
 
 int spawn_send_failure(int socket, enum spawn_stage stage, int error)

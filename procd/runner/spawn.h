@@ -36,13 +36,19 @@ int command_pipes_open(const struct incoming *command, struct command_pipes *pip
 void command_pipes_close(struct command_pipes *pipes); /* what is open of them */
 void command_pipes_close_writers(struct command_pipes *pipes);
 
+/* Commands start in the directory of this name (borrowed) or, where it is gone, in the root. */
+void spawn_init(const char *directory);
+
+/* Where the last command that was started has begun, if it had no cwd of its own. */
+const char *spawn_start_directory(void);
+
 /* What the child does before anything else, by system calls alone: -1 with errno forbids it to go
  * on.
  */
 typedef int spawn_begin_function(const void *context);
 
 /*
- * Starts `sh -c cmd` with the fields cmd, cwd and env of an opened message: in a session of its
+ * Starts `sh -c -- cmd` with the fields cmd, cwd and env of an opened message: in a session of its
  * own, with `input` as standard input (-1: ours, which is /dev/null), the pipes' write ends, no
  * other descriptor, default signals and our own environment overridden by env, where the last of a
  * name wins. The child calls `begin` first, unless it is NULL. Returns when the shell is executing.

@@ -156,8 +156,17 @@ def test_descriptor_limits_are_as_the_server_was_given_them(make_server):
     assert server.lines(identifier) == ["512"]
 
 
-def test_no_resource_of_the_server_is_inherited(sandbox):
-    assert sandbox.shell("nice") == "0\n"
+def test_nothing_of_the_servers_own_is_inherited(sandbox):
+    """A command is as nice as who started the server, and has its umask."""
+    nice = os.getpriority(os.PRIO_PROCESS, sandbox.launch.pid) if sandbox.local else 0
+    assert sandbox.shell("nice") == f"{nice}\n"
+
+
+@pytest.mark.host
+def test_a_server_that_was_started_nice(make_server):
+    server = make_server(prefix=["nice", "-n", "5", "sh", "-c", 'umask 037; exec "$@"', "sh"])
+    nice = os.getpriority(os.PRIO_PROCESS, server.launch.pid)
+    assert server.shell("nice; umask") == f"{nice}\n0037\n"
 
 
 # ---- much output ----

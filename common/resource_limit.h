@@ -1,0 +1,35 @@
+/*
+ * The limits that a daemon has inherited from whoever started the server (setrlimit(2)), and that
+ * would end it in the middle of its work: the size of a file, which a log reaches, CPU time, and
+ * memory. They are for commands; a daemon lifts its own.
+ *
+ * Not thread-safe.
+ */
+#ifndef COMMON_RESOURCE_LIMIT_H
+#define COMMON_RESOURCE_LIMIT_H
+
+#include <sys/resource.h>
+
+#define RESOURCE_LIMITS 4
+
+struct resource_limit {
+    __rlimit_resource_t resource;
+    struct rlimit value;
+};
+
+/*
+ * Lifts the limits as far as this process may: the soft ones to the hard ones, and with
+ * CAP_SYS_RESOURCE both to none. What is left of a file's size makes write(2) fail with EFBIG and
+ * sends no signal: SIGXFSZ is ignored, after exec as well. `inherited`, unless it is NULL, gets the
+ * limits as they were.
+ */
+void resource_limits_lift(struct resource_limit inherited[RESOURCE_LIMITS]);
+
+/* "soft:hard,..." in the order of the table, for a command line; the same back: 0, or -1 for what
+ * is none. */
+#define RESOURCE_LIMITS_SIZE (RESOURCE_LIMITS * 44)
+const char *resource_limits_format(const struct resource_limit limits[RESOURCE_LIMITS],
+                                   char text[RESOURCE_LIMITS_SIZE]);
+int resource_limits_parse(const char *text, struct resource_limit limits[RESOURCE_LIMITS]);
+
+#endif

@@ -1,0 +1,14 @@
+/*
+ * The directory in which commands start, and which relative paths begin at. It is known by its
+ * name: one that was removed and made again is the same, and one that is gone is `/`.
+ */
+#ifndef COMMON_START_DIRECTORY_H
+#define COMMON_START_DIRECTORY_H
+
+/*
+ * What the launcher has noted in the run directory; without a note the working directory of this
+ * process. An absolute path, owned by the caller, or NULL with errno.
+ */
+char *start_directory_name(const char *run_directory);
+
+#endif
