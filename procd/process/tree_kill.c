@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/process_stat.h"
 #include "procd/process/process_hold.h"
 #include "procd/process/process_table.h"
 
@@ -27,6 +28,9 @@
 /* How long the kernel gets to end what was killed, before the next round. */
 #define PAUSE_FIRST_MS 1
 #define PAUSE_MAX_MS   50
+
+/* What still is in an uninterruptible sleep after this time hangs there. */
+#define STUCK_MS 1000
 
 struct round {
     struct process_view view;
@@ -99,9 +103,23 @@ ssize_t tree_kill_round(pid_t parent, int parent_held, tree_spare_function *spar
     return result < 0 ? -1 : round.met;
 }
 
+/* Whether each child is in an uninterruptible sleep, where no signal reaches it: on a file system
+ * that does not answer, most likely. */
+static bool hang_all(void)
+{
+    cleanup_(pid_list_clear) struct pid_list children = {0};
+    bool all = process_children(getpid(), &children) == 0 && children.count > 0;
+    for (size_t i = 0; i < children.count && all; i++) {
+        struct process_stat stat;
+        all = process_stat_read(children.pids[i], &stat) && stat.state == 'D';
+    }
+    return all;
+}
+
 int tree_kill(struct shell *shell, int timeout_ms)
 {
     int64_t deadline = clock_monotonic_ms() + timeout_ms;
+    int64_t stuck_at = clock_monotonic_ms() + STUCK_MS;
     long pause_ms = PAUSE_FIRST_MS;
     sigset_t child_signal;
     sigemptyset(&child_signal);
@@ -111,7 +129,8 @@ int tree_kill(struct shell *shell, int timeout_ms)
         if (!reap_children(shell)) {
             return 0;
         }
-        if (clock_monotonic_ms() >= deadline) {
+        int64_t now = clock_monotonic_ms();
+        if (now >= deadline || (now >= stuck_at && hang_all())) {
             return -1;
         }
         const struct timespec pause = {.tv_nsec = pause_ms * 1000000};

@@ -177,16 +177,17 @@ static bool start(struct background *job, const struct incoming *command, struct
         return false;
     }
     job->shell.oom_kills = cgroup_oom_kills();
-    if (spawn_shell(command, input, &pipes, publish_record, &draft, &job->shell.pid, error) < 0) {
+    job->started = clock_monotonic_ms();
+    job->deadline = deadline_of(command);
+    if (spawn_shell(command, input, &pipes, publish_record, &draft,
+                    deadline_patience(&job->deadline), &job->shell.pid, error) < 0) {
         (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it got as far as that */
         return false;
     }
     if (spawn_start_directory() != directory) {
         correct_record(job, command);
     }
-    job->started = clock_monotonic_ms();
     job->children = true;
-    job->deadline = deadline_of(command);
     job_output_open(&job->output, &pipes, &job->log, job->directory);
     return true;
 }

@@ -139,11 +139,6 @@ int confinement_give(int fd)
     return user == NULL ? 0 : fchown(fd, user->uid, user->gid);
 }
 
-bool confinement_changes_user(void)
-{
-    return confinement.user != NULL;
-}
-
 /* While it is still ours to write. Where /proc has been taken away since, the command runs all the
  * same. */
 IN_CHILD static void give_way_to_daemons(void)

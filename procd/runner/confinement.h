@@ -37,7 +37,4 @@ int confinement_enter(void);
  * as /dev/stdout or /dev/stdin otherwise. 0, or -1 with errno. */
 int confinement_give(int fd);
 
-/* Whether the child changes its user, and so may be stopped by others before it executes. */
-bool confinement_changes_user(void);
-
 #endif

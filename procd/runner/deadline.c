@@ -68,6 +68,10 @@ void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shel
     *children = tree_kill(shell, KILL_TIMEOUT_MS) < 0;
     if (*children) {
         log_line("runner: processes of a command could not be killed");
+        if (!shell->ended) { /* it hangs in the kernel: its signal is with it, and is its end */
+            shell->ended = true;
+            shell->wait_status = SIGKILL;
+        }
     }
 }
 

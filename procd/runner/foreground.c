@@ -162,7 +162,9 @@ static bool start(struct foreground_job *job, const struct incoming *command, in
     }
     if (result == 0) {
         job->shell.oom_kills = cgroup_oom_kills();
-        result = spawn_shell(command, input, &job->pipes, NULL, NULL, &job->shell.pid, &error);
+        job->deadline = deadline_of(command);
+        result = spawn_shell(command, input, &job->pipes, NULL, NULL,
+                             deadline_patience(&job->deadline), &job->shell.pid, &error);
     }
     if (result < 0) {
         /* a client that is gone needs no report */
@@ -171,7 +173,6 @@ static bool start(struct foreground_job *job, const struct incoming *command, in
     }
     command_pipes_close_writers(&job->pipes);
     job->children = true;
-    job->deadline = deadline_of(command);
     job->hangup_grace_ms = message_number(command, FIELD_HANGUP_GRACE_MS, 0);
     return true;
 }

@@ -2,23 +2,29 @@
  * Starting a shell as vfork(2) does: the child borrows our memory until it executes, so no page
  * table is copied and an error comes back by plain assignment. The price is that the child may only
  * make system calls and write to its `struct launch`; all else is prepared before. It is clone(2)
- * with the same flags and a stack of its own, because sanitizers turn vfork into fork, and nothing
- * returns twice.
+ * with a stack of its own, because sanitizers turn vfork into fork, and nothing returns twice.
+ *
+ * vfork(2) would have us wait as long as the child does, which is for ever where its working
+ * directory is on a file system that does not answer. So the wait is ours: the kernel clears
+ * `launch.alive` when the child executes or ends (CLONE_CHILD_CLEARTID), and wakes us. While we go
+ * on and the child still hangs, both set the same errno; so it takes its own at once.
  */
 #include "procd/runner/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/in_child.h"
 #include "common/io.h"
 #include "common/pipe_order.h"
@@ -40,8 +46,9 @@
 static const char *start_directory = "/";
 static bool was_at_root; /* the last command began there, for want of it */
 
-/* How long a child may take to execute: the working directory may be on a disk that is slow. */
-#define EXECUTE_MAX_S 10
+/* How long a child may take to execute before it is taken for one that hangs. */
+#define EXECUTE_MAX_MS 3000
+#define LOOK_AGAIN_MS  1000
 
 void spawn_init(const char *directory)
 {
@@ -118,9 +125,12 @@ struct launch {
     const void *context;
     volatile enum spawn_stage stage;
     volatile int error;
+    volatile bool is_late; /* in: nobody waits for an error any more */
+    volatile pid_t alive;  /* 0 when it has executed or ended */
 };
 
-/* The child's stack: one is enough, because we wait while it is in use. */
+/* One of each is enough: while a child hangs, its runner takes no other command. */
+static struct launch launched;
 static char child_stack[16384] __attribute__((aligned(16)));
 
 /* By its name, and as the command's user. A command may have removed it: then in the root, as a
@@ -167,11 +177,33 @@ IN_CHILD static int execute(struct launch *launch)
     return execve("/bin/sh", launch->arguments, launch->environment);
 }
 
+IN_CHILD static void say(const char *text)
+{
+    size_t length = 0;
+    while (text[length] != '\0') {
+        length++;
+    }
+    (void)!write(STDERR_FILENO, text, length);
+}
+
+/* To the command's own standard error, when it is too late for another answer. */
+IN_CHILD static void say_error(const struct launch *launch, int error)
+{
+    const char *reason = strerrordesc_np(error); /* a constant, for any context */
+    say(launch->stage == SPAWN_CHDIR ? "Invalid working directory: "
+                                     : "Cannot start the command: ");
+    say(reason == NULL ? "unknown error" : reason);
+    say("\n");
+}
+
 IN_CHILD static int child_main(void *argument)
 {
     struct launch *launch = argument;
-    (void)execute(launch);
-    launch->error = errno;
+    int error = execute(launch) < 0 ? errno : 0;
+    if (launch->is_late) {
+        say_error(launch, error);
+    }
+    launch->error = error;
     _exit(127);
 }
 
@@ -185,39 +217,37 @@ static int make_script(const char *cmd, size_t length)
     return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
 }
 
-/*
- * Another process of the user that a child has become may stop it before it executes, and then
- * nothing but our death ends our wait for it. So we die, and our tree is ended by procd (sweep.h).
- * Arms the timer for that, or disarms it. 0, or -1 with errno.
- */
-static int set_alarm(time_t seconds)
+/* Waits until the child has executed or ended: true; or until `patience_ms` are over, but not while
+ * it still does what is ours. */
+static bool await_execution(struct launch *launch, int64_t patience_ms)
 {
-    static timer_t timer;
-    static bool made;
-    if (!confinement_changes_user()) {
-        return 0;
-    }
-    if (!made) {
-        struct sigevent death = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-        if (timer_create(CLOCK_MONOTONIC, &death, &timer) < 0) {
-            return -1;
+    int64_t deadline = clock_monotonic_ms() + patience_ms;
+    while (launch->alive != 0) {
+        int64_t left = deadline - clock_monotonic_ms();
+        if (left <= 0 && launch->stage != SPAWN_PREPARE) {
+            launch->is_late = true;
+            return false;
         }
-        made = true;
+        left = left > 0 ? left : LOOK_AGAIN_MS;
+        const struct { /* as the call wants it, whatever time_t is */
+            long tv_sec, tv_nsec;
+        } timeout = {(long)(left / 1000), (long)(left % 1000) * 1000000};
+        (void)syscall(SYS_futex, &launch->alive, FUTEX_WAIT, 1, &timeout, NULL, 0);
     }
-    const struct itimerspec in = {.it_value.tv_sec = seconds};
-    return timer_settime(timer, 0, &in, NULL);
+    return true;
 }
 
-static int start(struct launch *launch, pid_t *pid, struct spawn_error *error)
+static int start(struct launch *launch, int64_t patience_ms, pid_t *pid, struct spawn_error *error)
 {
-    *pid = set_alarm(EXECUTE_MAX_S) < 0 ? -1
-                                        : clone(child_main, child_stack + sizeof(child_stack),
-                                                CLONE_VM | CLONE_VFORK | SIGCHLD, launch);
-    int saved = errno;
-    (void)set_alarm(0); /* cannot fail with these arguments */
+    launch->alive = 1;
+    *pid = clone(child_main, child_stack + sizeof(child_stack),
+                 CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, launch, NULL, NULL, &launch->alive);
     if (*pid < 0) {
-        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = saved};
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return -1;
+    }
+    if (!await_execution(launch, patience_ms)) {
+        return 1;
     }
     if (launch->error != 0) {
         *error = (struct spawn_error){.stage = launch->stage, .error = launch->error};
@@ -228,7 +258,7 @@ static int start(struct launch *launch, pid_t *pid, struct spawn_error *error)
 }
 
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
-                spawn_begin_function *begin, const void *context, pid_t *pid,
+                spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error)
 {
     static char shell[] = "sh";
@@ -248,7 +278,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return -1;
     }
-    struct launch launch = {
+    launched = (struct launch){
         .cwd = message_text(command, FIELD_CWD),
         .in = input,
         .out = pipes->out_write,
@@ -260,9 +290,13 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         .begin = begin,
         .context = context,
     };
-    sigemptyset(&launch.mask);
-    int result = start(&launch, pid, error);
-    was_at_root = launch.is_at_root;
+    sigemptyset(&launched.mask);
+    bool is_bounded = patience_ms >= 0 && patience_ms < EXECUTE_MAX_MS;
+    int result = start(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
+    was_at_root = launched.is_at_root;
+    if (result > 0) {
+        (void)steal_pointer(environment); /* the child has it, in this memory */
+    }
     return result;
 }
 

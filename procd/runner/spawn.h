@@ -51,11 +51,14 @@ typedef int spawn_begin_function(const void *context);
  * Starts `sh -c -- cmd` with the fields cmd, cwd and env of an opened message: in a session of its
  * own, with `input` as standard input (-1: ours, which is /dev/null), the pipes' write ends, no
  * other descriptor, default signals and our own environment overridden by env, where the last of a
- * name wins. The child calls `begin` first, unless it is NULL. Returns when the shell is executing.
- * 0 with *pid, or -1 with *error. Single-threaded callers only, with all signals blocked.
+ * name wins. The child calls `begin` first, unless it is NULL. 0 with *pid when the shell is
+ * executing, or -1 with *error. 1 with *pid when it does not execute within `patience_ms` (-1: some
+ * seconds): what it enters hangs, or somebody has stopped it. To its caller it is a shell like any
+ * other, which may come to execute later, or say on its standard error why not and end with 127;
+ * `command` must stay until it has ended. Single-threaded callers only, with all signals blocked.
  */
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
-                spawn_begin_function *begin, const void *context, pid_t *pid,
+                spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error);
 
 /* Sends FAILED: a command was not started. 0, or -1 with errno. */
