@@ -56,7 +56,8 @@ METRICS_PACKAGES := prometheus
 DEPLOY_PACKAGES := python3-kubernetes
 VM_PACKAGES    := qemu-system-x86 busybox-static cpio
 LINT_PACKAGES  := clang-format clang-tidy mandoc shellcheck
-DEB_PACKAGES   := debhelper lintian systemd
+# Debian 12 has the paths of systemd's units in systemd itself.
+DEB_PACKAGES   := build-essential debhelper lintian 'systemd-dev|systemd'
 DEB_TEST_PACKAGES := debootstrap systemd-container
 
 # Debian's own Python has the test packages; another one may come first in PATH.
@@ -294,9 +295,10 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py
 
-## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/, share/man/
+## install: to $(DESTDIR)$(PREFIX): bin/nginx-sandbox, libexec/nginx-sandbox/, share/nginx-sandbox/ (with a unit for systemd), share/man/
 MAN := $(DESTDIR)$(PREFIX)/share/man
 SHARE := $(DESTDIR)$(PREFIX)/share/nginx-sandbox/nginx
+UNIT_FILE := $(PREFIX)/share/nginx-sandbox/systemd/nginx-sandbox.service
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
@@ -305,7 +307,11 @@ install: build
 	rm -rf $(SHARE)/snippets $(SHARE)/templates $(SHARE)/service
 	cp -R nginx/snippets nginx/templates nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)
+	install -d $(dir $(DESTDIR)$(UNIT_FILE))
+	sed 's|@PREFIX@|$(PREFIX)|' systemd/standalone.service.in >$(DESTDIR)$(UNIT_FILE)
+	chmod 644 $(DESTDIR)$(UNIT_FILE)
 	$(foreach section,5 7 8,install -d $(MAN)/man$(section) && install -m 644 docs/man/*.$(section) $(MAN)/man$(section)/ &&) true
+	@$(if $(DESTDIR),,echo "make: with systemd, after a look at the settings in it: systemctl enable --now $(UNIT_FILE)")
 
 ## uninstall: remove what install has put there
 uninstall:

@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import shutil
 import socket
 import stat
+import tempfile
 
 import pytest
 
-from sandbox import BIN, DEADLINE, Launch, Port, Server, alive, proc_file, refused
+from sandbox import BIN, DEADLINE, REPOSITORY, Launch, Port, Server, alive, proc_file, refused
 
 pytestmark = pytest.mark.host
 
@@ -254,11 +256,21 @@ def test_started_through_a_link(tmp_path):
 
 
 def test_nothing_is_written_outside(make_server, tmp_path):
-    """An ordinary start leaves the installed tree as it was."""
-    def listing():
-        return sorted(str(path) for path in BIN.rglob("*"))
+    """An ordinary start leaves the installed tree, here a copy that is this test's own, as it was."""
+    tree, cwd = pathlib.Path(tempfile.mkdtemp(prefix="nxs-tree-")), tmp_path / "cwd"
+    cwd.mkdir()
 
-    before = listing()
-    server = make_server(prefix=["sh", "-c", f'cd {tmp_path} && exec "$@"', "sh"])
-    server.shell("true")
-    assert listing() == before and os.listdir(tmp_path) == []
+    def listing():
+        return sorted((str(path), path.lstat().st_mtime_ns) for path in tree.rglob("*"))
+
+    try:
+        tree.chmod(0o755)
+        shutil.copytree(BIN, tree / "bin")
+        shutil.copytree(REPOSITORY / "nginx", tree / "nginx")
+        before = listing()
+        server = make_server(prefix=["sh", "-c", f'cd {cwd} && exec "$@"', "sh"], launcher=tree / "bin/nginx-sandbox")
+        server.shell("true")
+        assert listing() == before and os.listdir(cwd) == []
+        server.stop()
+    finally:
+        shutil.rmtree(tree)

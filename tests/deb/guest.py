@@ -227,6 +227,30 @@ def test_what_systemd_and_man_say_of_our_files():
     installed = run("dpkg-query", "-L", "nginx-sandbox")
     for page in pathlib.Path("/repository/docs/man").iterdir():
         assert f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz\n" in installed
+    for name in ("README.md", "docs/api.md", "docs/nginx.md", "examples/vhost.conf", "examples/nginx-sandbox.json"):
+        assert f"/usr/share/doc/nginx-sandbox/{name}\n" in installed, name
+    assert "/usr/share/nginx-sandbox/systemd" not in installed
+
+
+def test_the_unit_that_make_install_offers(tmp_path):
+    """That of a server with an nginx of its own."""
+    unit = tmp_path / "standalone.service"
+    unit.write_text(pathlib.Path("/repository/systemd/standalone.service.in").read_text().replace("@PREFIX@", "/usr"))
+    assert run("systemd-analyze", "verify", "--man=no", str(unit)) == ""
+
+
+def test_the_example_of_a_vhost(tmp_path):
+    """It is taken as it is, but for the certificate."""
+    text = pathlib.Path("/usr/share/doc/nginx-sandbox/examples/vhost.conf").read_text()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=sandbox.example.org", "-keyout", tmp_path / "key",
+                    "-out", tmp_path / "pem"], check=True, capture_output=True)
+    text = text.replace("/etc/ssl/certs/sandbox.example.org.pem", f"{tmp_path}/pem").replace("/etc/ssl/private/sandbox.example.org.key", f"{tmp_path}/key")
+    former = SITE.read_text() if SITE.exists() else None
+    SITE.write_text(text)
+    try:
+        run("nginx", "-t")
+    finally:
+        SITE.unlink() if former is None else SITE.write_text(former)
 
 
 def test_two_include_lines(life):

@@ -16,6 +16,12 @@ MAKE_RUN = ["make", "-C", str(REPOSITORY), "run"]
 LAUNCHER = [str(BIN / "nginx-sandbox")]
 
 
+def own_tmp(home):
+    """A prefix of a command line: the command has `home` as its /tmp, where fresh run directories are made."""
+    prefix = ["unshare", "-m", "sh", "-c", f"mount --bind {home} /tmp && exec \"$@\"", "sh"]
+    return prefix if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
+
+
 class Foreground(Launch):
     """One run of a command in a session of its own, on two free ports, with `settings` in its environment."""
 

@@ -5,12 +5,11 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 
-from foreground import LAUNCHER, Foreground
+from foreground import LAUNCHER, Foreground, own_tmp
 from sandbox import BIN, DEADLINE, Sandbox, proc_file, wait_until
 
 POLITE = "trap 'echo bye; sleep 0.1; echo gone; exit 3' TERM; echo open; while :; do sleep 0.05; done"
@@ -143,12 +142,6 @@ def test_a_killed_s6_svscan_ends_the_server(more):
         server.check_nothing_left(run_dir)
         assert mark.exists()
         mark.unlink()
-
-
-def own_tmp(home):
-    """A prefix of a command line: the command has `home` as its /tmp, where fresh run directories are made."""
-    prefix = ["unshare", "-m", "sh", "-c", f"mount --bind {home} /tmp && exec \"$@\"", "sh"]
-    return prefix if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
 
 
 def stop_early(delay, home, prefix, fresh):
