@@ -30,6 +30,7 @@
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/installation.h"
 #include "launcher/pool/claim.h"
+#include "launcher/render/listen_address.h"
 #include "launcher/render/metrics_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/render/render.h"
@@ -201,27 +202,47 @@ struct start {
     const struct secrets *secrets;
     const struct worker_user *worker;
     const struct cors_origins *cors;
-    const char *metrics;         /* the address of the listener for Prometheus; "": there is none */
-    const struct user *user;     /* whom commands run as; NULL: as we do */
-    const char *cwd;             /* where commands start; NULL: in our working directory */
-    bool with_nginx;             /* a service of ours, too */
-    bool pool;                   /* the first token is the secret */
+    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
+    const struct user *user; /* whom commands run as; NULL: as we do */
+    const char *cwd;         /* where commands start; NULL: in our working directory */
+    bool with_nginx;         /* a service of ours, too */
+    bool pool;               /* the first token is the secret */
+    const struct listen_addresses *listen;
+    const struct listen_addresses *proxy_listen;
     struct listeners *listeners; /* nginx's; none without it */
-    bool has_ipv6;
 };
 
-/* Opens nginx's ports, which are listened on from now on. 0, or -1 after one line. */
-static int open_ports(const struct start *start)
+/* Whether commands could put a socket of their own in the place of one of these, and so get a
+ * token. 0, or -1 after one line. */
+static int check_unix_sockets(const struct user *user, const struct listen_addresses *addresses)
 {
-    unsigned port = (unsigned)start->settings->port;
-    unsigned proxy_port = (unsigned)start->settings->proxy_port;
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct listen_address *address = &addresses->address[i];
+        if (address->any.sa_family == AF_UNIX &&
+            path_check_made_again(user, address->local.sun_path, NULL) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Opens nginx's sockets, which are listened on from now on. 0, or -1 after one line. */
+static int open_sockets(const struct start *start)
+{
     struct listeners *listeners = start->listeners;
-    return !start->with_nginx ||
-                   (listeners_add_port(listeners, "PORT", port, start->has_ipv6) == 0 &&
-                    listeners_add_port(listeners, "PROXY_PORT", proxy_port, start->has_ipv6) == 0 &&
-                    metrics_address_open(start->metrics, listeners) == 0)
-               ? 0
-               : -1;
+    if (!start->with_nginx) {
+        return 0;
+    }
+    if (start->user != NULL && (check_unix_sockets(start->user, start->listen) < 0 ||
+                                check_unix_sockets(start->user, start->proxy_listen) < 0)) {
+        return -1;
+    }
+    const char *variable = start->listen->all ? "PORT" : LISTEN_VARIABLE;
+    const char *proxy_variable = start->proxy_listen->all ? "PROXY_PORT" : PROXY_LISTEN_VARIABLE;
+    return listeners_add_all(listeners, variable, start->listen) < 0 ||
+                   listeners_add_all(listeners, proxy_variable, start->proxy_listen) < 0
+               ? -1
+               : metrics_address_open(start->metrics, listeners);
 }
 
 /* RUN/nginx/: one sandbox, which every request is for. */
@@ -241,6 +262,7 @@ static int render(const struct start *start)
     const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
                                              .run = start->run->path,
                                              .proxy_port = (unsigned)start->settings->proxy_port,
+                                             .proxy_listen = start->proxy_listen,
                                              .secrets = start->secrets,
                                              .cors = start->cors};
     const struct rendering rendering = {.directory = directory,
@@ -254,11 +276,10 @@ static int render(const struct start *start)
                                         .map_key = "host",
                                         .map_entries = "default " DEFAULT_SANDBOX ";\n",
                                         .cors = start->cors,
-                                        .metrics = start->metrics,
-                                        .has_ipv6 = start->has_ipv6};
+                                        .metrics = start->metrics};
     int result = render_snippets(&rendering);
     if (result == 0) {
-        result = render_frame(&rendering, start->with_nginx ? start->worker : NULL);
+        result = render_frame(&rendering, start->listen, start->with_nginx ? start->worker : NULL);
     }
     prefixes_free(&prefixes);
     return result;
@@ -280,6 +301,22 @@ static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool g
 static int find_http_js(struct layout *layout, const struct secrets *secrets)
 {
     return secrets->count == 1 ? 0 : layout_find_http_js(layout);
+}
+
+/* 0, or -1 after one line. */
+static int take_addresses(const struct settings *settings, struct listen_addresses *listen,
+                          struct listen_addresses *proxy_listen)
+{
+    char error[256];
+    bool ipv6 = listener_has_ipv6();
+    if (listen_addresses_read(listen, LISTEN_VARIABLE, (unsigned)settings->port, ipv6, error,
+                              sizeof(error)) < 0 ||
+        listen_addresses_read(proxy_listen, PROXY_LISTEN_VARIABLE, (unsigned)settings->proxy_port,
+                              ipv6, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    return 0;
 }
 
 /* 0, or -1 after one line. */
@@ -402,6 +439,8 @@ int main(int argc, char **argv)
     struct secrets secrets;
     struct worker_user worker;
     static struct cors_origins cors; /* for as long as the process */
+    struct listen_addresses listen;
+    struct listen_addresses proxy_listen;
     struct listeners listeners = {0};
     char metrics[METRICS_ADDRESS_SIZE];
     cleanup_user struct user user = {0};
@@ -413,12 +452,13 @@ int main(int argc, char **argv)
                           .secrets = &secrets,
                           .worker = &worker,
                           .cors = &cors,
+                          .listen = &listen,
+                          .proxy_listen = &proxy_listen,
                           .listeners = &listeners,
                           .metrics = metrics,
-                          .with_nginx = !options.without_nginx,
-                          .has_ipv6 = listener_has_ipv6()};
+                          .with_nginx = !options.without_nginx};
     if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0 ||
-        take_cors(&cors) < 0) {
+        take_addresses(&settings, &listen, &proxy_listen) < 0 || take_cors(&cors) < 0) {
         return 1;
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
@@ -429,12 +469,16 @@ int main(int argc, char **argv)
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
         (start.with_nginx && find_http_js(&layout, &secrets) < 0) ||
-        clean_process(options.command != NULL) < 0 || clean_environment() < 0 ||
-        open_ports(&start) < 0) {
+        clean_process(options.command != NULL) < 0 || clean_environment() < 0) {
+        return 1;
+    }
+    if (open_sockets(&start) < 0) {
+        listeners_remove_files(&listeners);
         return 1;
     }
     mode_t mask = umask(077);
     if (run_dir_open(&run) < 0) {
+        listeners_remove_files(&listeners);
         return stop_signal_waits() ? 0 : 1;
     }
     worker_user_choose(&worker, run.path);
@@ -445,6 +489,7 @@ int main(int argc, char **argv)
     }
     bool stopped = stop_signal_waits();
     (void)cgroup_remove(run.path, settings.cgroup);
+    listeners_remove_files(&listeners);
     run_dir_discard(&run);
     return stopped ? 0 : 1;
 }

@@ -19,6 +19,7 @@
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
+#include "launcher/start/listener.h"
 #include "launcher/start/run_dir.h"
 
 #define LOCK_FILE ".lock" /* in `etc` */
@@ -203,6 +204,18 @@ static int take_cors(struct cors_origins *cors, const char *etc, const char *nam
     return 0;
 }
 
+static int take_proxy_listen(struct installed_sandbox *sandbox, const char *etc)
+{
+    char error[256];
+    if (listen_addresses_read(&sandbox->proxy_listen, PROXY_LISTEN_VARIABLE,
+                              (unsigned)sandbox->settings.proxy_port, listener_has_ipv6(), error,
+                              sizeof(error)) < 0) {
+        log_line("%s/%s.conf: %s", etc, sandbox->name, error);
+        return -1;
+    }
+    return 0;
+}
+
 static int read_shared(struct installation *installation, const char *etc)
 {
     (void)clearenv();
@@ -258,7 +271,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
-        take_cors(&sandbox->cors, etc, sandbox->name) < 0 ||
+        take_cors(&sandbox->cors, etc, sandbox->name) < 0 || take_proxy_listen(sandbox, etc) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }

@@ -18,6 +18,7 @@
 
 #include "common/settings.h"
 #include "launcher/render/cors_origins.h"
+#include "launcher/render/listen_address.h"
 #include "launcher/render/metrics_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
@@ -38,6 +39,7 @@ struct installed_sandbox {
     struct settings settings; /* without the texts, which are NULL */
     struct secrets secrets;
     struct cors_origins cors; /* SANDBOX_CORS_ORIGINS */
+    struct listen_addresses proxy_listen;
 };
 
 struct installation {

@@ -20,7 +20,6 @@
 #include "launcher/machine/installation.h"
 #include "launcher/render/render.h"
 #include "launcher/start/layout.h"
-#include "launcher/start/listener.h"
 #include "launcher/start/run_dir.h"
 
 /* In ETC: what nginx includes, and what is to become that. */
@@ -84,6 +83,7 @@ static int fill(int stage, const struct installation *installation, const char *
             (struct rendered_sandbox){.name = sandbox->name,
                                       .run = sandbox->run,
                                       .proxy_port = (unsigned)sandbox->settings.proxy_port,
+                                      .proxy_listen = &sandbox->proxy_listen,
                                       .secrets = &sandbox->secrets,
                                       .cors = &sandbox->cors};
     }
@@ -98,8 +98,7 @@ static int fill(int stage, const struct installation *installation, const char *
                                         .map_key = installation->map_key,
                                         .map_entries = installation->map_entries,
                                         .cors = &installation->cors,
-                                        .metrics = installation->metrics,
-                                        .has_ipv6 = listener_has_ipv6()};
+                                        .metrics = installation->metrics};
     int result = -1;
     if (layout_find_tree(&layout) == 0 &&
         (!render_needs_http_js(&rendering) || layout_find_http_js(&layout) == 0) &&

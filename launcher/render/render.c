@@ -20,6 +20,9 @@
 #include "launcher/render/generated.h"
 #include "launcher/start/run_dir.h"
 
+/* Each of a list of addresses has a line, the longest LISTEN_TEXT_SIZE and these words. */
+#define LINES_SIZE (LISTEN_ADDRESSES_MOST * (LISTEN_TEXT_SIZE + 80))
+
 static int fail(const char *path)
 {
     log_line("%s: %m", path);
@@ -64,15 +67,32 @@ static int copy_snippets(const struct rendering *r)
     return result;
 }
 
-/* The lines that listen on a port, one for each address family. Probes find a peer that vanished
- * without a word. */
-static void listen_lines(const struct rendering *r, unsigned port, char lines[256])
+/* The lines that listen on these addresses. Probes find a peer that vanished without a word; over a
+ * unix socket none does. */
+static void listen_lines(const struct listen_addresses *addresses, char lines[LINES_SIZE])
 {
-    static const char options[] = "backlog=4095 so_keepalive=60s:15s:4";
-    int length = snprintf(lines, 256, "listen %u %s;", port, options);
-    if (r->has_ipv6) {
-        (void)snprintf(lines + length, 256 - (size_t)length, "\n    listen [::]:%u ipv6only=on %s;",
-                       port, options);
+    static const char backlog[] = "backlog=4095";
+    static const char probes[] = "so_keepalive=60s:15s:4";
+    size_t length = 0;
+    for (size_t i = 0; i < addresses->count; i++) {
+        char text[LISTEN_TEXT_SIZE];
+        const char *start = i == 0 ? "" : "\n    ";
+        listen_address_format(&addresses->address[i], text);
+        switch (addresses->address[i].any.sa_family) {
+        case AF_UNIX:
+            length += (size_t)snprintf(lines + length, LINES_SIZE - length, "%slisten %s %s;",
+                                       start, text, backlog);
+            break;
+        case AF_INET:
+            length += (size_t)snprintf(lines + length, LINES_SIZE - length, "%slisten %s %s %s;",
+                                       start, text, backlog, probes);
+            break;
+        default:
+            length +=
+                (size_t)snprintf(lines + length, LINES_SIZE - length,
+                                 "%slisten %s ipv6only=on %s %s;", start, text, backlog, probes);
+            break;
+        }
     }
 }
 
@@ -151,8 +171,8 @@ static int generate_proxies(const struct rendering *r)
         (void)fputs("\";\n", file.stream);
     }
     for (size_t i = 0; i < r->count; i++) {
-        char lines[256];
-        listen_lines(r, r->sandboxes[i].proxy_port, lines);
+        char lines[LINES_SIZE];
+        listen_lines(r->sandboxes[i].proxy_listen, lines);
         const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
                                               {DEFAULT_RUN_DIR, r->sandboxes[i].run},
                                               {"@LISTEN@", lines}};
@@ -332,11 +352,12 @@ static int generate_main(const struct rendering *r, const struct worker_user *wo
         worker_count(), descriptors);
 }
 
-int render_frame(const struct rendering *r, const struct worker_user *worker)
+int render_frame(const struct rendering *r, const struct listen_addresses *listen,
+                 const struct worker_user *worker)
 {
     struct capacity capacity;
-    char lines[256];
-    listen_lines(r, (unsigned)r->settings->port, lines);
+    char lines[LINES_SIZE];
+    listen_lines(listen, lines);
     if (copy(r, "nginx.conf") < 0 || find_capacity(r, &capacity) < 0 ||
         (worker != NULL && generate_main(r, worker, capacity.descriptors) < 0) ||
         generated_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <

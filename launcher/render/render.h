@@ -11,6 +11,7 @@
 
 #include "common/settings.h"
 #include "launcher/render/cors_origins.h"
+#include "launcher/render/listen_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
 #include "launcher/start/layout.h"
@@ -21,6 +22,7 @@ struct rendered_sandbox {
     const char *name; /* lower-case letters, digits and - */
     const char *run;  /* its run directory */
     unsigned proxy_port;
+    const struct listen_addresses *proxy_listen;
     const struct secrets *secrets; /* none: the first token claims it (claim.h) */
     const struct cors_origins *cors;
 };
@@ -40,7 +42,6 @@ struct rendering {
     const struct cors_origins *cors; /* of requests that are for no sandbox: a preflight has none of
                                         the headers that may choose one */
     const char *metrics; /* the address of the listener for Prometheus; "": there is none */
-    bool has_ipv6;
 };
 
 /* Is one secret taking the place of another, or none there yet? That takes nginx's njs module for
@@ -63,6 +64,7 @@ int render_cors(const struct rendering *rendering);
 
 /* nginx.conf and what it needs besides; load_module and who the workers are, unless `worker` is
  * NULL, since another nginx runs. 0, or -1 after one line to standard error. */
-int render_frame(const struct rendering *rendering, const struct worker_user *worker);
+int render_frame(const struct rendering *rendering, const struct listen_addresses *listen,
+                 const struct worker_user *worker);
 
 #endif

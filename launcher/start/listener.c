@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "launcher/render/listen_address.h"
 
 /* Shortened to net.core.somaxconn by the kernel. */
 #define BACKLOG 4095
@@ -22,6 +23,55 @@
 int listener_listen(int fd)
 {
     return listen(fd, BACKLOG);
+}
+
+/* Whether a process listens there; -1 with errno if that cannot be known. */
+static int somebody_listens(const struct sockaddr_un *address)
+{
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN) {
+        return 1;
+    }
+    return errno == ECONNREFUSED || errno == ENOENT ? 0 : -1;
+}
+
+/* Removes what a killed server has left. Nothing but a socket is removed. 0, or -1 with errno. */
+static int remove_stale(const struct sockaddr_un *address)
+{
+    struct stat status;
+    if (lstat(address->sun_path, &status) < 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+    int found = somebody_listens(address);
+    if (found != 0) {
+        errno = found > 0 ? EADDRINUSE : errno;
+        return -1;
+    }
+    return unlink(address->sun_path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+/* Non-blocking, because nginx takes an inherited socket as it is. */
+static int open_unix(const struct sockaddr_un *address)
+{
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || remove_stale(address) < 0 ||
+        bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+        return -1;
+    }
+    if (chmod(address->sun_path, 0666) < 0 || listener_listen(fd) < 0) {
+        int error = errno;
+        (void)unlink(address->sun_path);
+        errno = error;
+        return -1;
+    }
+    return steal_fd(&fd);
 }
 
 /* Non-blocking, because nginx takes an inherited socket as it is. */
@@ -68,14 +118,73 @@ int listeners_add(struct listeners *listeners, const struct sockaddr *address, s
     return append(listeners, open_tcp(address, size));
 }
 
-int listeners_add_port(struct listeners *listeners, const char *variable, unsigned port, bool ipv6)
+int listeners_add_all(struct listeners *listeners, const char *variable,
+                      const struct listen_addresses *addresses)
 {
-    if (append(listeners, open_port(AF_INET, port)) < 0 ||
-        (ipv6 && append(listeners, open_port(AF_INET6, port)) < 0)) {
-        log_line("%s: cannot listen on port %u: %m", variable, port);
-        return -1;
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct listen_address *address = &addresses->address[i];
+        bool is_unix = address->any.sa_family == AF_UNIX;
+        if (append(listeners, is_unix ? open_unix(&address->local)
+                                      : open_tcp(&address->any, address->size)) < 0) {
+            char text[LISTEN_TEXT_SIZE];
+            listen_address_format(address, text);
+            log_line("%s: cannot listen on %s: %m", variable, text);
+            return -1;
+        }
     }
     return 0;
+}
+
+/* Whether it is a unix socket, and where. */
+static bool is_unix_at(int fd, struct sockaddr_un *address)
+{
+    socklen_t size = sizeof(*address);
+    *address = (struct sockaddr_un){0};
+    return getsockname(fd, (struct sockaddr *)address, &size) == 0 &&
+           address->sun_family == AF_UNIX && address->sun_path[0] == '/';
+}
+
+void listeners_remove_files(const struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        struct sockaddr_un address;
+        if (is_unix_at(listeners->fds[i], &address)) {
+            (void)unlink(address.sun_path);
+        }
+    }
+}
+
+bool listener_answers(int fd)
+{
+    struct sockaddr_un address;
+    return !is_unix_at(fd, &address) || somebody_listens(&address) != 0;
+}
+
+int listener_replace(int fd)
+{
+    struct sockaddr_un address;
+    if (!is_unix_at(fd, &address)) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    cleanup_fd int replacement = open_unix(&address);
+    return replacement < 0 || dup2(replacement, fd) < 0 ? -1 : 0;
+}
+
+void listener_shut_down(int fd)
+{
+    struct sockaddr_un address;
+    bool is_unix = is_unix_at(fd, &address);
+    if (is_unix && unlink(address.sun_path) < 0 && errno != ENOENT) {
+        log_line("%s: %m", address.sun_path);
+    }
+    if (shutdown(fd, SHUT_RDWR) < 0 && errno != ENOTCONN) {
+        log_line("shutdown: %m");
+    }
+    int client = -1;
+    while (is_unix && (client = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        close_fd(&client);
+    }
 }
 
 int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owner, gid_t group)

@@ -10,8 +10,11 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* PORT and PROXY_PORT on IPv4 and IPv6, and the address for Prometheus. */
-#define LISTENERS_MOST 5
+struct listen_addresses;
+
+/* Of SANDBOX_LISTEN and SANDBOX_PROXY_LISTEN (LISTEN_ADDRESSES_MOST each), and the address for
+ * Prometheus. */
+#define LISTENERS_MOST 17
 
 /* Does the machine have IPv6? */
 bool listener_has_ipv6(void);
@@ -26,9 +29,25 @@ struct listeners {
  * -1 with errno. */
 int listeners_add(struct listeners *listeners, const struct sockaddr *address, socklen_t size);
 
-/* The same for a port on all addresses: of IPv4 and, if `ipv6`, of IPv6. 0, or -1 after one line to
- * standard error that names `variable`. */
-int listeners_add_port(struct listeners *listeners, const char *variable, unsigned port, bool ipv6);
+/* The same for each of these addresses. The file of a unix socket has mode 0666: the directory
+ * above it says who may connect. A socket that is left there, with nobody behind it, is replaced.
+ * 0, or -1 after one line to standard error that names `variable`. */
+int listeners_add_all(struct listeners *listeners, const char *variable,
+                      const struct listen_addresses *addresses);
+
+/* Removes the files of unix sockets, before anybody listens there or when nobody does any more. */
+void listeners_remove_files(const struct listeners *listeners);
+
+/* Whether somebody listens at the address of this listening unix socket; true of another family. */
+bool listener_answers(int fd);
+
+/* Puts a new listening socket with the address of this unix socket in its place. 0, or -1 with
+ * errno. */
+int listener_replace(int fd);
+
+/* Nobody listens any more: who comes is refused, and who waits in the backlog is disconnected. The
+ * file of a unix socket goes, and the socket cannot listen again: listener_replace(). */
+void listener_shut_down(int fd);
 
 /* Makes a socket listen, also one that was shut down, with the backlog that nginx gives it. 0, or
  * -1 with errno. */

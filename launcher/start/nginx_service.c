@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,13 +79,23 @@ static int listen_again(const struct service *service)
     return 0;
 }
 
-/* Refuses who comes, and resets who waits in the backlog. */
+/* A unix socket that was shut down stays so: another takes its place. */
+static int replace_deaf(const struct service *service)
+{
+    for (size_t i = 0; i < service->count; i++) {
+        if (!listener_answers(service->sockets[i]) && listener_replace(service->sockets[i]) < 0) {
+            log_line("a unix socket cannot be opened again: %m");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Refuses who comes, and disconnects who waits in the backlog. */
 static void shut_down(const struct service *service)
 {
     for (size_t i = 0; i < service->count; i++) {
-        if (shutdown(service->sockets[i], SHUT_RDWR) < 0 && errno != ENOTCONN) {
-            log_line("shutdown: %m");
-        }
+        listener_shut_down(service->sockets[i]);
     }
 }
 
@@ -313,7 +322,7 @@ int nginx_service(int argc, char **argv)
          *number != 0; number++) {
         (void)sigaddset(&signals, *number);
     }
-    if (find_sockets(&service) < 0) {
+    if (find_sockets(&service) < 0 || replace_deaf(&service) < 0) {
         return EXIT_FAILURE;
     }
     /* Orphaned workers come to us, so that they are reaped here. */

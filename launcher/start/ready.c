@@ -20,6 +20,8 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
+#include "launcher/render/listen_address.h"
+#include "launcher/start/listener.h"
 
 #define PATIENCE_SECONDS 10
 /* Between two questions: a start is quick, or something is wrong and nginx writes a line each time.
@@ -28,18 +30,27 @@
 #define LATER_PAUSE_MS 250
 #define QUICK_TRIES    50
 
+/* Where the server can be asked that listens at `address`. */
+static struct listen_address reachable(const struct listen_address *address)
+{
+    struct listen_address found = *address;
+    if (found.any.sa_family == AF_INET && found.ipv4.sin_addr.s_addr == htonl(INADDR_ANY)) {
+        found.ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    } else if (found.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&found.ipv6.sin6_addr)) {
+        found.ipv6.sin6_addr = in6addr_loopback;
+    }
+    return found;
+}
+
 /* The status of GET /health, or 0 if there is no answer yet. */
-static int ask_health(unsigned port)
+static int ask_health(const struct listen_address *address)
 {
     static const char request[] =
         "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cleanup_fd int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
-        connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        connect(fd, &address->any, address->size) < 0 ||
         send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request)) {
         return 0;
     }
@@ -51,11 +62,11 @@ static int ask_health(unsigned port)
 }
 
 /* The last status of /health: 200, or what it was when patience ended. */
-static int wait_for_health(unsigned port)
+static int wait_for_health(const struct listen_address *address)
 {
     int64_t deadline = clock_monotonic_ms() + PATIENCE_SECONDS * 1000L;
     int status;
-    for (int tries = 1; (status = ask_health(port)) != 200 && clock_monotonic_ms() < deadline;
+    for (int tries = 1; (status = ask_health(address)) != 200 && clock_monotonic_ms() < deadline;
          tries++) {
         long pause_ms = tries < QUICK_TRIES ? PAUSE_MS : LATER_PAUSE_MS;
         nanosleep(&(struct timespec){.tv_nsec = pause_ms * 1000000L}, NULL);
@@ -63,14 +74,52 @@ static int wait_for_health(unsigned port)
     return status;
 }
 
+/* Each address with a comma between them; TCP with `scheme` before it. */
+static void print_addresses(const struct listen_addresses *addresses, const char *scheme)
+{
+    for (size_t i = 0; i < addresses->count; i++) {
+        char text[LISTEN_TEXT_SIZE];
+        bool is_unix = addresses->address[i].any.sa_family == AF_UNIX;
+        listen_address_format(&addresses->address[i], text);
+        (void)printf("%s%s%s", i == 0 ? "" : ", ", is_unix ? "" : scheme, text);
+    }
+}
+
+/* 0, or -1 when nobody reads it. */
+static int print_ready(const struct settings *settings, const struct listen_addresses *listen,
+                       const struct listen_addresses *proxy_listen)
+{
+    (void)printf("nginx-sandbox: ready on ");
+    if (listen->all) {
+        (void)printf("http://127.0.0.1:%u and every other address", (unsigned)settings->port);
+    } else {
+        print_addresses(listen, "http://");
+    }
+    (void)printf(" (TCP proxy on ");
+    if (proxy_listen->all) {
+        (void)printf("port %u", (unsigned)settings->proxy_port);
+    } else {
+        print_addresses(proxy_listen, "");
+    }
+    (void)printf(")\n");
+    return fflush(stdout) == 0 ? 0 : -1;
+}
+
 /* The child. Returns its exit status. */
 static int watch(const struct settings *settings, const char *run_directory, pid_t server)
 {
-    int status = wait_for_health((unsigned)settings->port);
+    struct listen_addresses listen;
+    struct listen_addresses proxy_listen;
+    bool ipv6 = listener_has_ipv6();
+    char error[256]; /* of what the launcher has read already */
+    (void)listen_addresses_read(&listen, LISTEN_VARIABLE, (unsigned)settings->port, ipv6, error,
+                                sizeof(error));
+    (void)listen_addresses_read(&proxy_listen, PROXY_LISTEN_VARIABLE,
+                                (unsigned)settings->proxy_port, ipv6, error, sizeof(error));
+    const struct listen_address asked = reachable(&listen.address[0]);
+    int status = wait_for_health(&asked);
     if (status == 200) {
-        (void)printf("nginx-sandbox: ready on http://127.0.0.1:%u (TCP proxy on port %u)\n",
-                     (unsigned)settings->port, (unsigned)settings->proxy_port);
-        return fflush(stdout) == 0 ? 0 : 1;
+        return print_ready(settings, &listen, &proxy_listen) == 0 ? 0 : 1;
     }
     if (status == 0) {
         log_line("not ready after %d seconds: /health gives no answer", PATIENCE_SECONDS);

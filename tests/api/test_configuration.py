@@ -203,7 +203,7 @@ def test_empty_settings_are_the_defaults(make_server):
 def test_the_ready_line(make_server):
     server = make_server()
     lines = [line for line in server.launch.stdout.lines if line.startswith("nginx-sandbox: ready")]
-    assert lines == [f"nginx-sandbox: ready on http://127.0.0.1:{server.port} (TCP proxy on port {server.proxy_port})\n"]
+    assert lines == [f"nginx-sandbox: ready on http://127.0.0.1:{server.port} and every other address (TCP proxy on port {server.proxy_port})\n"]
     assert "secret" not in server.launch.stdout.text
 
 

@@ -1,0 +1,152 @@
+/*
+ * Addresses are read into a sockaddr and written anew, so that nginx's configuration gets nothing
+ * else.
+ */
+#include "launcher/render/listen_address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/base/trim.h"
+#include "launcher/start/run_dir.h"
+
+#define UNIX_PREFIX "unix:"
+
+#define SETTING_MOST 2048 /* bytes */
+
+static struct listen_address ipv4_address(unsigned port)
+{
+    return (struct listen_address){
+        .ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)},
+        .size = sizeof(struct sockaddr_in)};
+}
+
+static struct listen_address ipv6_address(unsigned port)
+{
+    return (struct listen_address){
+        .ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)},
+        .size = sizeof(struct sockaddr_in6)};
+}
+
+static bool parse_unix(const char *path, struct listen_address *address)
+{
+    *address = (struct listen_address){.local = {.sun_family = AF_UNIX},
+                                       .size = sizeof(struct sockaddr_un)};
+    size_t length = strlen(path);
+    if (path[0] != '/' || path[length - 1] == '/' || length >= sizeof(address->local.sun_path) ||
+        !run_dir_is_plain_path(path)) {
+        return false;
+    }
+    memcpy(address->local.sun_path, path, length + 1);
+    return true;
+}
+
+/* Whether `text` is one address. IPv6 may be in brackets, as in a URL. */
+static bool parse(char *text, unsigned port, struct listen_address *address)
+{
+    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
+        return parse_unix(text + strlen(UNIX_PREFIX), address);
+    }
+    *address = ipv4_address(port);
+    if (inet_pton(AF_INET, text, &address->ipv4.sin_addr) == 1) {
+        return true;
+    }
+    size_t length = strlen(text);
+    if (length > 2 && text[0] == '[' && text[length - 1] == ']') {
+        text[length - 1] = '\0';
+        text++;
+    }
+    *address = ipv6_address(port);
+    return inet_pton(AF_INET6, text, &address->ipv6.sin6_addr) == 1;
+}
+
+static bool is_known(const struct listen_addresses *addresses, const struct listen_address *one)
+{
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct listen_address *other = &addresses->address[i];
+        if (other->size == one->size && memcmp(&other->any, &one->any, one->size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* NULL, or what is wrong. */
+static const char *append(struct listen_addresses *addresses, const struct listen_address *address)
+{
+    if (is_known(addresses, address)) {
+        return "the same address twice";
+    }
+    if (addresses->count == LISTEN_ADDRESSES_MOST) {
+        return "more than 8 addresses";
+    }
+    addresses->address[addresses->count++] = *address;
+    return NULL;
+}
+
+static const char *append_all(struct listen_addresses *addresses, unsigned port, bool ipv6)
+{
+    const struct listen_address any4 = ipv4_address(port);
+    const struct listen_address any6 = ipv6_address(port);
+    const char *wrong = append(addresses, &any4);
+    return wrong == NULL && ipv6 ? append(addresses, &any6) : wrong;
+}
+
+/* One item of the list; NULL, or what is wrong. */
+static const char *read_item(struct listen_addresses *addresses, char *item, unsigned port,
+                             bool ipv6)
+{
+    struct listen_address address;
+    if (strcmp(item, "*") == 0) {
+        return append_all(addresses, port, ipv6);
+    }
+    return parse(item, port, &address) ? append(addresses, &address) : "something else";
+}
+
+int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
+                          bool ipv6, char *error, size_t size)
+{
+    const char *setting = getenv(variable);
+    char text[SETTING_MOST];
+    *addresses = (struct listen_addresses){0};
+    if (setting == NULL || *setting == '\0') {
+        setting = "*";
+    }
+    const char *wrong = NULL;
+    if (snprintf(text, sizeof(text), "%s", setting) >= (int)sizeof(text)) {
+        wrong = "more than 8 addresses";
+    }
+    addresses->all = strcmp(trim(text), "*") == 0;
+    char *rest = text;
+    for (char *item; wrong == NULL && (item = strsep(&rest, ",")) != NULL;) {
+        wrong = read_item(addresses, trim(item), port, ipv6);
+    }
+    if (wrong != NULL) {
+        (void)snprintf(error, size,
+                       "%s must be numeric addresses without a port, unix:/absolute/path or *, "
+                       "with commas between them; it has %s",
+                       variable, wrong);
+        return -1;
+    }
+    return 0;
+}
+
+void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    switch (address->any.sa_family) {
+    case AF_UNIX:
+        (void)snprintf(text, LISTEN_TEXT_SIZE, UNIX_PREFIX "%s", address->local.sun_path);
+        break;
+    case AF_INET:
+        (void)inet_ntop(AF_INET, &address->ipv4.sin_addr, host, sizeof(host)); /* it fits */
+        (void)snprintf(text, LISTEN_TEXT_SIZE, "%s:%u", host, ntohs(address->ipv4.sin_port));
+        break;
+    default:
+        (void)inet_ntop(AF_INET6, &address->ipv6.sin6_addr, host, sizeof(host));
+        (void)snprintf(text, LISTEN_TEXT_SIZE, "[%s]:%u", host, ntohs(address->ipv6.sin6_port));
+        break;
+    }
+}

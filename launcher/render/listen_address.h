@@ -1,0 +1,50 @@
+/*
+ * SANDBOX_LISTEN and SANDBOX_PROXY_LISTEN: the addresses where the API and the TCP proxy listen, at
+ * PORT and PROXY_PORT. Without them these are all addresses of the machine.
+ */
+#ifndef LAUNCHER_RENDER_LISTEN_ADDRESS_H
+#define LAUNCHER_RENDER_LISTEN_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define LISTEN_VARIABLE       "SANDBOX_LISTEN"
+#define PROXY_LISTEN_VARIABLE "SANDBOX_PROXY_LISTEN"
+
+#define LISTEN_ADDRESSES_MOST 8 /* of each variable */
+
+/* "unix:" and a path, the longest of the texts, with its NUL. */
+#define LISTEN_TEXT_SIZE 128
+
+/* IPv4, IPv6, or a unix socket with an absolute path of plain characters. */
+struct listen_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+        struct sockaddr_un local;
+    };
+    socklen_t size;
+};
+
+struct listen_addresses {
+    struct listen_address address[LISTEN_ADDRESSES_MOST];
+    size_t count; /* at least 1 */
+    bool all;     /* the default: every address of the machine */
+};
+
+/*
+ * Reads the variable from the environment: numeric addresses, "unix:/path" or "*", with commas
+ * between them. `ipv6` says whether "*" is IPv6 as well. 0, or -1 with a line that names the
+ * variable in `error`. Not thread-safe (getenv).
+ */
+int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
+                          bool ipv6, char *error, size_t size);
+
+/* As nginx takes it: "127.0.0.1:3030", "[::1]:3030" or "unix:/path". */
+void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE]);
+
+#endif
