@@ -29,6 +29,8 @@ MD_LIBS      = $(shell $(PKG_CONFIG) --libs libmd)
 CMOCKA_LIBS  = $(shell $(PKG_CONFIG) --libs cmocka)
 FUZZ_LIBS    = $(shell $(PKG_CONFIG) --libs fcgi libcjson jansson)
 
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 COMMON   := $(call objects,$(wildcard common/*.c))
@@ -121,6 +123,8 @@ $(BIN)/nginx-sandbox: $(LAUNCHER) $(COMMON)
 
 $(BUILD)/fcgi-app/%.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/launcher/%.o: CPPFLAGS += $(MD_CFLAGS)
+$(BUILD)/launcher/main.o: CPPFLAGS += -DNGINX_SANDBOX_VERSION='"$(VERSION)"'
+$(BUILD)/launcher/main.o: debian/changelog
 $(BUILD)/%.o: %.c | build-deps
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -349,7 +353,9 @@ docker-build:
 
 ## docker-run: build the image and run it; without SANDBOX_SECRET it makes one
 docker-run: docker-build
-	docker run --rm -i -p $${PORT:-3030}:3030 -p $${PROXY_PORT:-3031}:3031 -e SANDBOX_SECRET $(IMAGE) $(if $(SANDBOX_SECRET),,--generate-secret)
+	@# The same ports inside, so that the address that the server prints is the published one.
+	port=$${PORT:-3030}; proxy_port=$${PROXY_PORT:-3031}; docker run --rm -i -p $$port:$$port -p $$proxy_port:$$proxy_port \
+	    -e PORT=$$port -e PROXY_PORT=$$proxy_port -e SANDBOX_SECRET $(IMAGE) $(if $(SANDBOX_SECRET),,--generate-secret)
 
 ## docker-buildx: the image for amd64 and arm64 (needs the buildx plugin)
 docker-buildx:

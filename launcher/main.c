@@ -26,6 +26,7 @@
 #include "common/user.h"
 #include "launcher/base/file.h"
 #include "launcher/base/program.h"
+#include "launcher/base/setting_names.h"
 #include "launcher/base/stop_signal.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/installation.h"
@@ -46,6 +47,10 @@
 #include "launcher/supervise/supervise.h"
 #include "procd/cgroup/cgroup.h"
 
+#ifndef NGINX_SANDBOX_VERSION /* the Makefile's, from debian/changelog */
+#define NGINX_SANDBOX_VERSION "unknown"
+#endif
+
 /* Where the run scripts in nginx/service/ find what they inherit. */
 enum {
     FD_FCGI_APP = 3,         /* fcgi-app's listening socket */
@@ -60,39 +65,29 @@ static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx] [-- COMMAND [ARGUMENT...]]\n"
     "       nginx-sandbox SUBCOMMAND [ARGUMENT...]\n"
     "\n"
-    "Runs the sandbox server in the foreground until SIGTERM or SIGINT. Settings come from the\n"
-    "environment: SANDBOX_SECRET or SANDBOX_SECRET_FILE (required, but not in a pool),\n"
-    "PORT (3030), PROXY_PORT (3031),\n"
-    "SANDBOX_MAX_BODY (256m), SANDBOX_LOG_MAX (64m), SANDBOX_MAX_CONNECTIONS (4096),\n"
-    "SANDBOX_MAX_RUNS (1024), SANDBOX_MAX_JOBS (1024), SANDBOX_MAX_STREAMS (0: no limit),\n"
-    "SANDBOX_MAX_OUTPUT (0: no limit), SANDBOX_MAX_FAILED_AUTH (10 a second),\n"
-    "SANDBOX_READER_TIMEOUT (1h), SANDBOX_HTTP_KEEPALIVE (75s),\n"
-    "SANDBOX_STREAM_KEEPALIVE (45s), SANDBOX_MAX_TIMEOUT (0: none), SANDBOX_STOP_GRACE (4s),\n"
-    "SANDBOX_KEEP_FINISHED (1000), SANDBOX_KEEP_FINISHED_FOR (24h),\n"
-    "SANDBOX_CGROUP (auto), SANDBOX_RUN_DIR (a fresh directory),\n"
-    "SANDBOX_ACCESS_LOG (a path or off), SANDBOX_METRICS_LISTEN (off, or address:port for\n"
-    "Prometheus), LOG_LEVEL (notice), SANDBOX_PREFIX (none), SANDBOX_CORS_ORIGINS (none),\n"
-    "SANDBOX_AUTH_MODE (secret), SANDBOX_SECRET_PATH (/var/lib/nginx-sandbox/pool.claim);\n"
-    "SANDBOX_USER (who starts it),\n"
-    "SANDBOX_ALLOW_SETUID (0),\n"
-    "SANDBOX_LIMIT_NOFILE, _NPROC, _FSIZE, _CPU, _AS (0: as inherited); of each command with its\n"
-    "children SANDBOX_MEMORY_MAX, SANDBOX_PIDS_MAX, SANDBOX_CPU_MAX (0: none).\n"
-    "The subcommand render writes what an nginx includes that serves several sandboxes, and has\n"
-    "its settings in files; there SANDBOX_ROUTE_BY (host) is what a sandbox is chosen by.\n"
+    "Runs the sandbox server in the foreground until SIGTERM or SIGINT.\n"
     "\n"
-    "  --generate-secret   without a secret make one and print it\n"
-    "  --without-nginx     only the daemons and the snippets, for an nginx that is there already\n"
-    "  -- COMMAND          runs beside the server, with its terminal, as SANDBOX_USER; its end is "
-    "the\n"
-    "                      server's, with its exit status\n"
+    "Options:\n"
+    "      --generate-secret  without a secret make one and print it\n"
+    "      --without-nginx    only the daemons and the snippets, for an nginx that is there "
+    "already\n"
+    "      -- COMMAND         runs beside the server, whose end and exit status are the command's\n"
+    "  -h, --help             this\n"
+    "      --version          the version\n"
     "\n"
-    "Subcommands, most of them for a machine with the package (SUBCOMMAND --help, "
-    "nginx-sandbox(8)):\n";
+    "Subcommands, most of them for a machine with the package (SUBCOMMAND --help):\n";
 
 static void print_usage(FILE *out)
 {
     (void)fputs(usage, out);
     subcommand_list(out);
+}
+
+static void print_help(void)
+{
+    print_usage(stdout);
+    (void)puts("\nSettings, in the environment, with their defaults (nginx-sandbox.conf(5)):\n");
+    setting_names_list(stdout);
 }
 
 struct options {
@@ -101,15 +96,16 @@ struct options {
     char **command; /* what runs beside the server, or NULL */
 };
 
-/* Ends the program on --help and on errors. */
+/* Ends the program on --help, --version and errors. */
 static struct options read_options(int argc, char **argv)
 {
     static const struct option known[] = {{"generate-secret", no_argument, NULL, 'g'},
                                           {"without-nginx", no_argument, NULL, 'w'},
                                           {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
                                           {0}};
     struct options options = {0};
-    for (int option; (option = getopt_long(argc, argv, "+", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "+h", known, NULL)) != -1;) {
         switch (option) {
         case 'g':
             options.generate_secret = true;
@@ -118,7 +114,10 @@ static struct options read_options(int argc, char **argv)
             options.without_nginx = true;
             break;
         case 'h':
-            print_usage(stdout);
+            print_help();
+            exit(0);
+        case 'v':
+            (void)puts("nginx-sandbox " NGINX_SANDBOX_VERSION);
             exit(0);
         default:
             print_usage(stderr);
@@ -461,6 +460,7 @@ int main(int argc, char **argv)
         take_addresses(&settings, &listen, &proxy_listen) < 0 || take_cors(&cors) < 0) {
         return 1;
     }
+    setting_names_warn(NULL);
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
         start.user = &user;

@@ -101,7 +101,7 @@ int subcommand_run(int count, char **arguments)
         subcommand_list(stderr);
         return SUBCOMMAND_USAGE;
     }
-    if (count == 2 && strcmp(arguments[1], "--help") == 0) {
+    if (count == 2 && (strcmp(arguments[1], "--help") == 0 || strcmp(arguments[1], "-h") == 0)) {
         print_usage(stdout, arguments[0]);
         return 0;
     }

@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "common/run_files.h"
+#include "launcher/base/setting_names.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
@@ -184,6 +185,17 @@ static int read_file(const char *etc, const char *name)
     return environment_file_read(path);
 }
 
+/* The first file that is read: a name in it that is near to a setting is told of. */
+static int read_first_file(const char *etc, const char *name)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
+    (void)clearenv();
+    int result = environment_file_read(path);
+    setting_names_warn(path);
+    return result;
+}
+
 static int take_metrics(struct installation *installation, const char *etc)
 {
     char error[256];
@@ -218,8 +230,7 @@ static int take_proxy_listen(struct installed_sandbox *sandbox, const char *etc)
 
 static int read_shared(struct installation *installation, const char *etc)
 {
-    (void)clearenv();
-    if (read_file(etc, SHARED_NAME) < 0 ||
+    if (read_first_file(etc, SHARED_NAME) < 0 ||
         take_settings(&installation->settings, etc, SHARED_NAME) < 0 ||
         take_metrics(installation, etc) < 0 ||
         take_cors(&installation->cors, etc, SHARED_NAME) < 0 ||
@@ -267,8 +278,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
         access(path, F_OK) < 0) {
         (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
     }
-    (void)clearenv();
-    if (read_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
+    if (read_first_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
         read_file(etc, SHARED_NAME) < 0 ||
         take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
         take_cors(&sandbox->cors, etc, sandbox->name) < 0 || take_proxy_listen(sandbox, etc) < 0 ||

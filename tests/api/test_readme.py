@@ -45,7 +45,7 @@ def text_pattern(expected, anything="[^\n]*"):
 def run(sandbox, commands, directory):
     """Runs the commands in one shell; what each printed."""
     script = "".join(f"{{\n{command}\n}} >{directory}/{number}.out 2>{directory}/{number}.err </dev/null\n" for number, command in enumerate(commands))
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "URL": sandbox.url, "SANDBOX_SECRET": sandbox.secret, "HOME": str(directory)}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "URL": sandbox.url, "SANDBOX_TOKEN": sandbox.secret, "HOME": str(directory)}
     subprocess.run(["bash", "-c", script], env=environment, timeout=BIG_TIMEOUT, check=False)
     return [(pathlib.Path(directory, f"{number}.out").read_text(), pathlib.Path(directory, f"{number}.err").read_text())
             for number in range(len(commands))]

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from foreground import LAUNCHER, Foreground, own_tmp
-from sandbox import BIN, REPOSITORY, Sandbox
+from sandbox import BIN, DEADLINE, REPOSITORY, Sandbox
 
 
 def start(settings=None, command=None, **options):
@@ -115,6 +115,36 @@ def test_a_prefix_beside_the_root():
             assert sandbox.shell("echo below") == "below\n"
             assert sandbox.get("/nothing", token=False).status_code == 401 and sandbox.get("/nothing").status_code == 404
         assert server.end() == 0
+
+
+@pytest.mark.parametrize("wrong, right", [
+    ("SANDBOX_MAX_RUN", "SANDBOX_MAX_RUNS"), ("SANDBOX_MAX_RNUS", "SANDBOX_MAX_RUNS"), ("SANDBOX_SECRETS_FILE", "SANDBOX_SECRET_FILE"),
+    ("SANDBOX_PORT", "PORT"), ("SANDBOX_LOG_LEVEL", "LOG_LEVEL"), ("SANDBOX_USERS", "SANDBOX_USER"), ("SANDBOX_STOP", "SANDBOX_STOP_GRACE"),
+    ("SANDBOX_LISTENS", "SANDBOX_LISTEN"), ("SANDBOX_METRICS", "SANDBOX_METRICS_LISTEN"),
+])
+def test_a_name_that_is_near_to_a_setting(wrong, right):
+    """It is one warning, and the server does not start for another reason only: its secret is wrong."""
+    with start({wrong: "1", "SANDBOX_SECRET": "a\tb"}) as server:
+        status, _, said = server.wait(DEADLINE)
+        lines = said.splitlines()
+        assert status == 1 and lines[0] == f"nginx-sandbox: warning: {wrong} is no setting and does nothing: is {right} meant?"
+        assert len(lines) == 2 and lines[1].startswith("nginx-sandbox: SANDBOX_SECRET")
+
+
+@pytest.mark.parametrize("settings", [
+    {"SANDBOX_TOKEN": "x"}, {"SANDBOX_URL": "x"}, {"SANDBOX_PORT": "tcp://10.0.0.1:3030"}, {"SANDBOX_SERVICE_HOST": "10.0.0.1"}, {"SANDBOX_MAX": "1"},
+    {"SANDBOX_": "1"}, {"SANDBOX_" + "X" * 500: "1"}, {"MAX_RUN": "1"}, {"SANDBOX_MAX_RUNS": "9"},
+])
+def test_names_that_are_near_to_none(settings):
+    with start({**settings, "SANDBOX_SECRET": "a\tb"}) as server:
+        server.fails("SANDBOX_SECRET")
+
+
+def test_a_near_name_does_not_keep_the_server_from_starting():
+    with start({"SANDBOX_MAX_RUN": "7"}) as server:
+        assert Sandbox(server.url, ("127.0.0.1", server.proxy_port), "launcher").shell("echo up") == "up\n"
+        assert server.end() == 0
+        assert server.stderr.text.count("SANDBOX_MAX_RUNS meant") == 1
 
 
 def test_no_arguments_are_taken():

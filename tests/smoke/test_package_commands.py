@@ -61,6 +61,35 @@ def test_help(name):
     assert f"\n  {name} " in run("--help")[1]
 
 
+def test_a_short_request_for_help():
+    assert run("render", "-h") == run("render", "--help")
+
+
+def test_where_the_proxy_of_a_sandbox_listens(etc):
+    """SANDBOX_PROXY_LISTEN of each, in the configuration of an nginx that opens it itself."""
+    for name in ("default", "box"):
+        assert secret(etc, "init", name)[0] == 0
+    (etc / "default.conf").write_text("SANDBOX_PROXY_LISTEN=127.0.0.1,[::1]\n")
+    (etc / "box.conf").write_text("SANDBOX_PROXY_LISTEN=unix:/run/box.sock\nPROXY_PORT=3099\n")
+    assert run("render", "--etc", str(etc)) == (0, "", "")
+    lines = re.findall(r"listen (.*?) backlog", (etc / "nginx/generated/proxies.conf").read_text())
+    assert lines == ["unix:/run/box.sock", "127.0.0.1:3031", "[::1]:3031 ipv6only=on"]
+    (etc / "box.conf").write_text("SANDBOX_PROXY_LISTEN=localhost\nPROXY_PORT=3099\n")
+    status, _, error = run("render", "--etc", str(etc))
+    assert status == 1 and f"{etc}/box.conf: SANDBOX_PROXY_LISTEN must be" in error
+
+
+def test_a_name_in_a_file_that_is_near_to_a_setting(etc):
+    secret(etc, "init")
+    (etc / "nginx-sandbox.conf").write_text("SANDBOX_MAX_BODI=1m\n")
+    (etc / "default.conf").write_text("SANDBOX_MAX_RUN=1\n")
+    status, _, error = run("render", "--etc", str(etc))
+    assert status == 0
+    assert error == f"""nginx-sandbox: warning: {etc}/nginx-sandbox.conf: SANDBOX_MAX_BODI is no setting and does nothing: is SANDBOX_MAX_BODY meant?
+nginx-sandbox: warning: {etc}/default.conf: SANDBOX_MAX_RUN is no setting and does nothing: is SANDBOX_MAX_RUNS meant?
+"""
+
+
 @pytest.mark.parametrize("name", ["", "-a", "A", "a_b", "../a", "a" * 33, "map", "nginx-sandbox"])
 def test_names_that_are_none(etc, name):
     assert run("secret", "--etc", str(etc), "--", "init", name)[0] == 1

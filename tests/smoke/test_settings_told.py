@@ -33,7 +33,7 @@ def in_sources():
     settings = {name: (kind, *map(number, numbers)) for name, kind, *numbers in rows}
     # It may be 0 as well, which is more than a row of the table can tell.
     settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
-    launcher = "".join(path.read_text() for path in (REPOSITORY / "launcher").rglob("*.[ch]"))
+    launcher = "".join(path.read_text() for path in (REPOSITORY / "launcher").rglob("*.[ch]") if path.name != "setting_names.c")
     return settings, set(re.findall(f'"({NAME})"', table + launcher))
 
 
@@ -59,6 +59,30 @@ def told(text):
 def in_help():
     usage = subprocess.run([BIN / "nginx-sandbox", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return told(usage)
+
+
+def test_help_has_a_line_for_each():
+    """In groups with a title, and whatever is asked for, it fits a terminal."""
+    usage, short = (subprocess.run([BIN / "nginx-sandbox", option], stdout=subprocess.PIPE, text=True, check=True).stdout for option in ("--help", "-h"))
+    assert usage == short
+    lines = usage[usage.index("\nSettings"):].splitlines()
+    named = [re.findall(rf"^  ({NAME}) \(.*\) +\S", line) for line in lines]
+    assert [name for names in named for name in names] == re.findall(rf"\b(?:{NAME})\b", "\n".join(lines))
+    assert len([line for line in lines if line.endswith(":") and not line.startswith(" ")]) >= 5
+    assert max(map(len, usage.splitlines())) <= 100
+
+
+def test_the_version():
+    version = re.search(r"\((.*)\)", (REPOSITORY / "debian/changelog").read_text())[1]
+    said = subprocess.run([BIN / "nginx-sandbox", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert said == f"nginx-sandbox {version}\n"
+
+
+def test_the_readme_has_a_name_for_the_secret_of_clients():
+    """One shell may have both variables: the client's is no setting of the server."""
+    text = (REPOSITORY / "README.md").read_text()
+    assert "Bearer $SANDBOX_TOKEN" in text and "Bearer $SANDBOX_SECRET" not in text
+    assert "SANDBOX_TOKEN" not in in_sources()[1]
 
 
 def readme_rows():
