@@ -21,7 +21,7 @@
 #include "launcher/start/run_dir.h"
 
 /* Each of a list of addresses has a line, the longest LISTEN_TEXT_SIZE and these words. */
-#define LINES_SIZE (LISTEN_ADDRESSES_MOST * (LISTEN_TEXT_SIZE + 80))
+#define LINES_SIZE ((size_t)LISTEN_ADDRESSES_MOST * (LISTEN_TEXT_SIZE + 80))
 
 static int fail(const char *path)
 {

@@ -115,7 +115,7 @@ def test_what_is_taken(platform):
     generated = platform.etc / "nginx/generated"
     assert "client_max_body_size 1024;" in (generated / "limits.conf").read_text()
     proxies = (generated / "proxies.conf").read_text()
-    assert "listen 4001 " in proxies and "listen 4002 " in proxies
+    assert "listen 0.0.0.0:4001 " in proxies and "listen 0.0.0.0:4002 " in proxies
     sandboxes = (generated / "sandboxes.conf").read_text()
     assert 'hostnames;\n.example.org two;\n"~^x{2} y" two;\ndefault default;\n' in sandboxes
     assert (generated / "locations.conf").read_text().count("location ^~ /") == 2
