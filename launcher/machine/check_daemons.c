@@ -1,0 +1,111 @@
+/*
+ * Asking systemctl(1) and procd.
+ */
+#include "launcher/machine/check_daemons.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/run_files.h"
+#include "launcher/base/program.h"
+#include "launcher/machine/problem.h"
+#include "procd/wire/client.h"
+
+#define ANSWER_TIMEOUT_MS 2000
+
+static const char *const daemons[] = {"procd", "fcgi-app", "guard"};
+
+#define DAEMONS (sizeof(daemons) / sizeof(daemons[0]))
+
+/* What procd answers: a bit for each daemon that runs, or 0. */
+static int ask(const void *path)
+{
+    struct procd_status status;
+    int running = 0;
+    if (procd_client_init(path) < 0 || procd_status(&status, ANSWER_TIMEOUT_MS) != PROCD_DONE) {
+        return 0;
+    }
+    for (size_t i = 0; i < status.daemon_count; i++) {
+        for (size_t j = 0; j < DAEMONS; j++) {
+            bool is_it = strcmp(status.daemons[i].name, daemons[j]) == 0;
+            running |= is_it && status.daemons[i].pid > 0 ? 1 << j : 0;
+        }
+    }
+    return running | 1; /* it has answered */
+}
+
+/* A client of procd is one's for life: a child asks. */
+static int running_daemons(const char *run)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run);
+    int running = program_call(ask, path);
+    return running < 0 ? 0 : running;
+}
+
+/* 0: none runs. */
+static void report_missing(const char *name, const char *run, int running)
+{
+    if (running == 0) {
+        problem("%s: does not run, or procd does not answer.", name);
+        remedy("SANDBOX_RUN_DIR=%s nginx-sandbox --without-nginx, with its other settings", run);
+        return;
+    }
+    for (size_t i = 0; i < DAEMONS; i++) {
+        if ((running & 1 << i) == 0) {
+            problem("%s: %s does not run.", name, daemons[i]);
+            remedy("s6-svc -u %s/service/%s", run, daemons[i]);
+        }
+    }
+}
+
+void check_server(const char *run)
+{
+    report_missing(run, run, running_daemons(run));
+}
+
+static void check_unit(const char *sandbox, const char *daemon, const char *unit)
+{
+    if (!program_unit_is("is-active", unit)) {
+        problem("%s: %s not run.", sandbox, daemon);
+        remedy("systemctl start %s; journalctl -e -u %s", unit, unit);
+    }
+}
+
+/* Those that systemd runs. */
+static void check_units(const char *name, const char *run)
+{
+    for (size_t i = 0; i < DAEMONS; i++) {
+        char unit[128];
+        char text[32];
+        (void)snprintf(unit, sizeof(unit), "nginx-sandbox-%s@%s.service", daemons[i], name);
+        (void)snprintf(text, sizeof(text), "%s does", daemons[i]);
+        check_unit(name, text, unit);
+    }
+    if (running_daemons(run) == 0) {
+        problem("%s: procd does not answer.", name);
+        remedy("systemctl restart nginx-sandbox-procd@%s", name);
+    }
+}
+
+void check_daemons(const char *name, const char *run)
+{
+    char whole[128];
+    (void)snprintf(whole, sizeof(whole), "nginx-sandbox@%s.service", name);
+    bool by_systemd = machine_has_systemd() && program_unit_is("is-active", whole);
+    int running = by_systemd ? 0 : running_daemons(run);
+    if (!machine_has_systemd() || running != 0) {
+        report_missing(name, run, running);
+        return;
+    }
+    if (!program_unit_is("is-enabled", whole)) {
+        problem("%s: is not started at boot.", name);
+        remedy("systemctl enable %s", whole);
+    }
+    check_unit(name, "does", whole);
+    if (by_systemd) {
+        check_units(name, run);
+    }
+}

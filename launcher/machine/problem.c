@@ -1,0 +1,46 @@
+/*
+ * Printing problems.
+ */
+#include "launcher/machine/problem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static unsigned count;
+
+void problem(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fputs("- ", stdout);
+    (void)vprintf(format, arguments);
+    (void)putchar('\n');
+    va_end(arguments);
+    count++;
+}
+
+void remedy(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fputs("    ", stdout);
+    (void)vprintf(format, arguments);
+    (void)putchar('\n');
+    va_end(arguments);
+}
+
+unsigned problem_count(void)
+{
+    return count;
+}
+
+bool machine_has_systemd(void)
+{
+    return access("/run/systemd/system", F_OK) == 0;
+}
+
+const char *nginx_reload_command(void)
+{
+    return machine_has_systemd() ? "systemctl reload nginx" : "nginx -s reload";
+}
