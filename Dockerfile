@@ -20,8 +20,12 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
         ca-certificates curl wget git python3 python-is-python3 jq procps \
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /
+# Where commands start, for any user, and the home of those who have none (SANDBOX_HOME). One user's repository may be another's
+# to work in: all of them are the same client's.
+RUN install -d -m 1777 /workspace && git config --system --add safe.directory '*'
+WORKDIR /workspace
 # The access log goes to the container's log; everything else that is written lies in a private directory below /tmp.
-ENV SANDBOX_ACCESS_LOG=/dev/stdout LANG=C.UTF-8
+ENV SANDBOX_ACCESS_LOG=/dev/stdout SANDBOX_HOME=/workspace LANG=C.UTF-8
 EXPOSE 3030 3031
 # Asked twice a second until it is healthy. Builders older than Docker 25 refuse --start-interval: leave it out there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=500ms \

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/logger.h"
+#include "common/user.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -168,6 +169,18 @@ static int read_cgroup(const char **cgroup, char *error, size_t error_size)
     return -1;
 }
 
+/* Whether it is a directory that anybody may enter shows later: it may be made until then. */
+static int read_home(const char **home, char *error, size_t error_size)
+{
+    const char *text = getenv(HOME_VARIABLE);
+    *home = text == NULL || text[0] == '\0' ? NULL : text;
+    if (*home == NULL || (*home)[0] == '/') {
+        return 0;
+    }
+    (void)snprintf(error, error_size, HOME_VARIABLE " must be the absolute path of a directory");
+    return -1;
+}
+
 /* In any case, as many write it. There is nothing below debug. */
 static int read_log_level(int *level, char *error, size_t error_size)
 {
@@ -218,6 +231,7 @@ int settings_read(struct settings *settings, char *error, size_t error_size)
     const char *user = getenv("SANDBOX_USER"); /* whether there is such a user is for user_find() */
     settings->user = user == NULL || user[0] == '\0' ? NULL : user;
     if (read_cgroup(&settings->cgroup, error, error_size) < 0 ||
+        read_home(&settings->home, error, error_size) < 0 ||
         read_log_level(&settings->log_level, error, error_size) < 0) {
         return -1;
     }

@@ -56,6 +56,7 @@ struct settings {
     /* Whom commands and file operations run as, and what each command may use. 0 leaves a limit as
      * it was inherited. */
     const char *user; /* SANDBOX_USER: "name", "name:group" or numbers; NULL is who we are */
+    const char *home; /* SANDBOX_HOME: of a user who has none; NULL: there is no such */
     uint64_t
         allow_setuid; /* SANDBOX_ALLOW_SETUID: 1 lets commands gain rights (no_new_privs is off) */
     uint64_t limit_nofile; /* SANDBOX_LIMIT_NOFILE, setrlimit(2) */

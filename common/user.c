@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -109,11 +110,21 @@ static int list_groups(struct user *user)
     return 0;
 }
 
+/* That of the account; where it is not there or is another's, such as /nonexistent of nobody, that
+ * of the variable, if it is set. */
+static const char *find_home(const struct passwd *account, uid_t uid)
+{
+    const char *fallback = getenv(HOME_VARIABLE);
+    const char *home = account != NULL && account->pw_dir[0] == '/' ? account->pw_dir : "/";
+    struct stat status;
+    bool is_own_home = stat(home, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == uid;
+    return is_own_home || fallback == NULL || fallback[0] != '/' ? home : fallback;
+}
+
 static int describe(struct user *user, const struct passwd *account)
 {
-    bool has_home = account != NULL && account->pw_dir[0] == '/';
     bool has_shell = account != NULL && account->pw_shell[0] == '/';
-    user->home = strdup(has_home ? account->pw_dir : "/");
+    user->home = strdup(find_home(account, user->uid));
     user->shell = strdup(has_shell ? account->pw_shell : "/bin/sh");
     user->name = account == NULL ? NULL : strdup(account->pw_name);
     if (user->home == NULL || user->shell == NULL || (account != NULL && user->name == NULL)) {

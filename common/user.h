@@ -9,13 +9,16 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* The home of users who have none of their own: whose is not there, or is another's. */
+#define HOME_VARIABLE "SANDBOX_HOME"
+
 struct user {
     uid_t uid;
     gid_t gid;
     gid_t *groups; /* all of them, `gid` too */
     size_t group_count;
     char *name; /* NULL for a number that has no account */
-    char *home; /* "/" for such a number */
+    char *home; /* SANDBOX_HOME or "/" for such a number */
     char *shell;
 };
 

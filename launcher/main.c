@@ -163,13 +163,23 @@ static int clean_process(bool keeps_input)
     return 0;
 }
 
-/* Variables of a make that called us, and a PATH for s6 if there is none. */
-static int clean_environment(void)
+/* Whether our own home is one. A container gives a user without an account "/". */
+static bool has_home(void)
+{
+    const char *home = getenv("HOME");
+    return home != NULL && home[0] == '/' && access(home, W_OK | X_OK) == 0;
+}
+
+/* Variables of a make that called us, and a PATH for s6 and a home if there is none. */
+static int clean_environment(const char *home)
 {
     static const char *const names[] = {"MAKEFLAGS",     "MAKELEVEL",    "MFLAGS",
                                         "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         unsetenv(names[i]);
+    }
+    if (home != NULL && !has_home() && setenv("HOME", home, 1) < 0) {
+        return -1;
     }
     return setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0);
 }
@@ -469,7 +479,7 @@ int main(int argc, char **argv)
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
         take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
         (start.with_nginx && find_http_js(&layout, &secrets) < 0) ||
-        clean_process(options.command != NULL) < 0 || clean_environment() < 0) {
+        clean_process(options.command != NULL) < 0 || clean_environment(settings.home) < 0) {
         return 1;
     }
     if (open_sockets(&start) < 0) {

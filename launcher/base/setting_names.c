@@ -42,6 +42,7 @@ static const struct setting_name names[] = {
 
     {NULL, NULL, "Whom commands run as, and what each may use"},
     {"SANDBOX_USER", "who starts it", "the user of commands and file operations"},
+    {"SANDBOX_HOME", "none", "the home of users who have none of their own"},
     {"SANDBOX_ALLOW_SETUID", "0", "1 lets commands gain rights, as by sudo"},
     {"SANDBOX_LIMIT_NOFILE", "0: as inherited", "open files"},
     {"SANDBOX_LIMIT_NPROC", "0: as inherited", "processes of the user"},

@@ -175,6 +175,7 @@ static int take_settings(struct settings *settings, const char *etc, const char 
     }
     settings->user = NULL; /* the environment's text, which does not stay */
     settings->cgroup = NULL;
+    settings->home = NULL;
     return 0;
 }
 

@@ -34,6 +34,7 @@ def in_sources():
     # It may be 0 as well, which is more than a row of the table can tell.
     settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
     launcher = "".join(path.read_text() for path in (REPOSITORY / "launcher").rglob("*.[ch]") if path.name != "setting_names.c")
+    launcher += (REPOSITORY / "common/user.h").read_text()
     return settings, set(re.findall(f'"({NAME})"', table + launcher))
 
 
@@ -134,7 +135,8 @@ def test_compose_passes_them_on():
     passed = dict(re.findall(r"^      (\w+): (.+)$", text, re.M))
     assert passed.keys() == in_sources()[1] - NOT_IN_COMPOSE.keys()
     # Empty is unset, and the image's log is not in its run directory.
-    ours = {"SANDBOX_SECRET_FILE": "/run/secrets/sandbox_secret", "SANDBOX_ACCESS_LOG": "${SANDBOX_ACCESS_LOG:-/dev/stdout}"}
+    ours = {"SANDBOX_SECRET_FILE": "/run/secrets/sandbox_secret", "SANDBOX_ACCESS_LOG": "${SANDBOX_ACCESS_LOG:-/dev/stdout}",
+            "SANDBOX_HOME": "${SANDBOX_HOME:-/workspace}"}
     assert passed == {name: ours.get(name, f"${{{name}:-}}") for name in passed}
 
 
