@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,12 +14,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log_drops.h"
+#include "common/log_output.h"
+
 #define LINE_MAX_SIZE                                                                              \
     1024 /* a longer line is cut; below PIPE_BUF, so that a write is never split */
 
 static const char *program = "nginx-sandbox";
 static int least = LOG_NOTICE;        /* the least severe level that is told */
 static bool is_journal;               /* the reader takes levels as sd-daemon(3) writes them */
+static atomic_llong dropped;          /* lines that the log itself does not know of yet */
 static char request[REQUEST_ID_SIZE]; /* what all concerns, or "" */
 
 /* systemd names the file that it has made our standard error. Whoever redirects it leaves the
@@ -86,6 +91,35 @@ static int begin_line(char *line, size_t size, int level, const char *request_id
                : snprintf(line, size, "%s%s: %s[%s] ", priority, program, word, request_id);
 }
 
+/* Says how many lines before were not written. */
+static void tell_of_drops(void)
+{
+    char line[LINE_MAX_SIZE];
+    long long lines = atomic_exchange(&dropped, 0);
+    if (lines == 0 || least < LOG_WARNING) {
+        return;
+    }
+    int used = begin_line(line, sizeof(line) - 1, LOG_WARNING, NULL);
+    used += snprintf(line + used, sizeof(line) - 1 - (size_t)used,
+                     "%lld lines of this log were dropped: nobody read them, or they could not be "
+                     "written",
+                     lines);
+    if (log_output_write(STDERR_FILENO, line, neutralise(line, (size_t)used)) < 0) {
+        atomic_fetch_add(&dropped, lines); /* it is no line of the log itself */
+    }
+}
+
+/* Whoever logs has more to do than to wait for a reader. */
+static void write_line(const char *line, size_t length)
+{
+    if (log_output_write(STDERR_FILENO, line, length) < 0) {
+        atomic_fetch_add(&dropped, 1);
+        log_drops_add(1);
+    } else {
+        tell_of_drops();
+    }
+}
+
 __attribute__((format(printf, 3, 0))) static void
 log_arguments(int level, const char *request_id, const char *format, va_list arguments)
 {
@@ -106,9 +140,7 @@ log_arguments(int level, const char *request_id, const char *format, va_list arg
         length = room - 1; /* what snprintf would have written did not fit */
     }
     length = neutralise(line, length);
-    /* Standard error is all there is to tell; when it fails nobody is left to hear. */
-    while (write(STDERR_FILENO, line, length) < 0 && errno == EINTR) {
-    }
+    write_line(line, length);
     errno = saved;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "common/descriptor.h"
+#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/resource_limit.h"
@@ -157,6 +158,9 @@ int main(int count, char **arguments)
     }
     notify_open();
     resource_limits_lift(NULL);
+    if (log_drops_open(run) < 0) {
+        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
+    }
     struct places places;
     if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;

@@ -36,6 +36,7 @@
 #include "common/clock.h"
 #include "common/descriptor.h"
 #include "common/fastcgi_record.h"
+#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
@@ -280,6 +281,10 @@ int main(int count, char **arguments)
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }
+    if (log_drops_open(arguments[2]) < 0) {
+        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", arguments[2]);
+    }
+    (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the log */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
         log_line("%s: %m", arguments[2]);
         return EXIT_FAILURE;

@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/io.h"
+#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/resource_limit.h"
@@ -166,6 +167,13 @@ static int find_user(const struct settings *settings, char **numbers)
     return 0;
 }
 
+static void open_log_drops(const char *run_directory)
+{
+    if (log_drops_open(run_directory) < 0) {
+        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run_directory);
+    }
+}
+
 static int daemon_main(const char *run_directory)
 {
     struct settings settings;
@@ -175,6 +183,7 @@ static int daemon_main(const char *run_directory)
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
     notify_open();
+    open_log_drops(run_directory);
     if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
@@ -239,6 +248,7 @@ int main(int argc, char **argv)
     }
     switch (options.mode) {
     case MODE_RUNNER:
+        open_log_drops(options.run_directory);
         return runner_main(&options.runner);
     case MODE_STOP:
         /* Nobody is to wait for nginx any more. The lock of the run directory stays. */

@@ -43,19 +43,25 @@ static bool has_room(void)
            (room.f_files == 0 || room.f_favail > 0);
 }
 
+int health_add_warning(cJSON *json, const char *text)
+{
+    cJSON *warnings = cJSON_GetObjectItemCaseSensitive(json, "warnings");
+    if (warnings == NULL) {
+        warnings = cJSON_AddArrayToObject(json, "warnings");
+    }
+    cJSON *warning = cJSON_CreateString(text);
+    if (!cJSON_AddItemToArray(warnings, warning)) {
+        cJSON_Delete(warning);
+        return -1;
+    }
+    return 0;
+}
+
 static cJSON *healthy(void)
 {
     cJSON *json = cJSON_CreateObject();
-    bool whole = cJSON_AddStringToObject(json, "status", "ok") != NULL;
-    if (whole && !has_room()) {
-        cJSON *warnings = cJSON_AddArrayToObject(json, "warnings");
-        cJSON *warning = cJSON_CreateStringReference(NO_SPACE);
-        whole = cJSON_AddItemToArray(warnings, warning) != 0;
-        if (!whole) {
-            cJSON_Delete(warning);
-        }
-    }
-    if (!whole) {
+    if (cJSON_AddStringToObject(json, "status", "ok") == NULL ||
+        (!has_room() && health_add_warning(json, NO_SPACE) < 0)) {
         cJSON_Delete(json);
         return NULL;
     }

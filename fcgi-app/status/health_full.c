@@ -4,11 +4,16 @@
  */
 #include "fcgi-app/status/health_full.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cjson/cJSON.h>
 
+#include "fcgi-app/status/health.h"
 #include "fcgi-app/status/server_state.h"
+
+#define DROPS_ARE_NEWS_MS 60000
 
 struct number {
     const char *name;
@@ -49,6 +54,20 @@ static int add_daemons(cJSON *json, const struct procd_status *status)
     return daemons == NULL ? -1 : 0;
 }
 
+/* To those that are there already. */
+static int add_warnings(const struct server_state *state, cJSON *json)
+{
+    char text[128];
+    if (state->since_drop_ms < 0 || state->since_drop_ms > DROPS_ARE_NEWS_MS) {
+        return 0;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%" PRId64 " lines of the server's log were dropped, some of them just now: "
+                   "nobody reads them",
+                   state->dropped_lines);
+    return health_add_warning(json, text);
+}
+
 int health_full_describe(const struct server_state *state, cJSON *json)
 {
     const struct procd_status *procd = &state->procd;
@@ -63,9 +82,11 @@ int health_full_describe(const struct server_state *state, cJSON *json)
     const struct number disk[] = {{"free_bytes", procd->disk_free},
                                   {"total_bytes", procd->disk_total},
                                   {"log_bytes", state->log_bytes}};
+    const struct number log[] = {{"dropped_lines", state->dropped_lines}};
     if (ADD(json, all) < 0 || add_daemons(json, procd) < 0 ||
         ADD(cJSON_AddObjectToObject(json, "queue"), queue) < 0 ||
-        ADD(cJSON_AddObjectToObject(json, "disk"), disk) < 0) {
+        ADD(cJSON_AddObjectToObject(json, "disk"), disk) < 0 ||
+        ADD(cJSON_AddObjectToObject(json, "log"), log) < 0 || add_warnings(state, json) < 0) {
         return -1;
     }
     return 0;

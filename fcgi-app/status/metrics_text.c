@@ -222,6 +222,10 @@ static int write_state(struct writer *writer, const struct server_state *state)
         {{"zombies", GAUGE, "Processes that have ended and were not asked how."},
          (double)state->zombies},
         {{"log_bytes", GAUGE, "Logs of background processes on disk."}, (double)state->log_bytes},
+        {{"dropped_log_lines_total", COUNTER,
+          "Lines of the server's own log, and of nginx's where the server writes it, that were "
+          "dropped: nobody read them, or the disk was full."},
+         (double)state->dropped_lines},
         {{"disk_free_bytes", GAUGE, "Of the file system with the logs, for the server."},
          (double)procd->disk_free},
         {{"disk_size_bytes", GAUGE, "Of the file system with the logs."},

@@ -3,6 +3,8 @@
  */
 #include "fcgi-app/status/server_state.h"
 
+#include "common/clock.h"
+#include "common/log_drops.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/status/zombies.h"
@@ -28,6 +30,18 @@ static const struct procd_status unknown = {.supervisor = -1,
                                             .disk_free = -1,
                                             .disk_total = -1};
 
+static void count_drops(struct server_state *state)
+{
+    struct log_drops drops;
+    state->dropped_lines = state->since_drop_ms = -1;
+    if (log_drops_read(&drops) == 0) {
+        state->dropped_lines = drops.lines;
+        if (drops.last_ms > 0) {
+            state->since_drop_ms = (int64_t)(clock_ns(CLOCK_BOOTTIME) / 1000000U) - drops.last_ms;
+        }
+    }
+}
+
 enum procd_result server_state_take(struct server_state *state, int timeout_ms)
 {
     *state = (struct server_state){.zombies = -1,
@@ -36,6 +50,7 @@ enum procd_result server_state_take(struct server_state *state, int timeout_ms)
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
                                    .log_bytes = -1};
+    count_drops(state);
     enum procd_result result = procd_status(&state->procd, timeout_ms);
     if (result != PROCD_DONE) {
         state->procd = unknown;

@@ -14,12 +14,14 @@
 struct server_state {
     bool has_procd; /* it answered. Otherwise the next three are not known: */
     struct procd_status procd;
-    int64_t zombies;   /* of the server and of commands */
-    int64_t log_bytes; /* of background processes, on disk */
-    int64_t requests;  /* in progress */
-    int64_t backlog;   /* connections that wait for fcgi-app */
-    int64_t runs;      /* foreground commands */
-    int64_t streams;   /* of logs */
+    int64_t zombies;       /* of the server and of commands */
+    int64_t log_bytes;     /* of background processes, on disk */
+    int64_t requests;      /* in progress */
+    int64_t backlog;       /* connections that wait for fcgi-app */
+    int64_t runs;          /* foreground commands */
+    int64_t streams;       /* of logs */
+    int64_t dropped_lines; /* of the server's own log, since it was started */
+    int64_t since_drop_ms; /* how long ago the last of them was; not known: there is none */
 };
 
 /* Looks, and asks procd, which may take `timeout_ms` to answer the first time. What is not

@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/io.h"
+#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "launcher/base/file.h"
@@ -138,6 +139,7 @@ int claim_service(int argc, char **argv)
         return subcommand_misused(argv[0]);
     }
     (void)descriptor_close_inherited();
+    (void)log_drops_open(argv[2]); /* without it the log itself says how many */
     struct service service = {.run = argv[2], .path = getenv(CLAIM_PATH_VARIABLE)};
     int found = claim_read(service.path, &service.claim);
     if (found < 0) {

@@ -18,6 +18,7 @@
 #include "common/logger.h"
 #include "launcher/base/file.h"
 #include "launcher/render/generated.h"
+#include "launcher/start/nginx_log.h"
 #include "launcher/start/run_dir.h"
 
 /* Each of a list of addresses has a line, the longest LISTEN_TEXT_SIZE and these words. */
@@ -312,6 +313,11 @@ static int generate_access_log(const struct rendering *r, const struct worker_us
     if (path[0] != '/' || !run_dir_is_plain_path(path)) {
         log_line("SANDBOX_ACCESS_LOG must be off or an absolute path of plain characters");
         return -1;
+    }
+    if (worker != NULL && nginx_log_is_ours(path)) {
+        return generated_text(r, "access-log.conf", 0644,
+                              "access_log " NGINX_LOG_STDERR
+                              " nginx_sandbox if=$nginx_sandbox_loggable;\n");
     }
     cleanup_fd int fd =
         open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644); /* as nginx will */

@@ -18,10 +18,12 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/resource_limit.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/start/listener.h"
+#include "launcher/start/nginx_log.h"
 #include "procd/process/process_table.h"
 
 /* From one start to the next, if nginx dies at once. After a longer life it starts without delay.
@@ -38,6 +40,7 @@ struct service {
     const char *run;
     int sockets[LISTENERS_MOST];
     size_t count;
+    struct nginx_log log;
     pid_t master; /* the leader of nginx's session; 0: it does not run */
     int64_t started_ms;
     pid_t supervisor;
@@ -119,7 +122,7 @@ static void note_start(pid_t master)
  * it: with inherited sockets it takes SIGWINCH for the order to end its workers. Signals stay
  * blocked until it waits for them; before, they would kill it.
  */
-static _Noreturn void become_nginx(const char *run)
+static _Noreturn void become_nginx(const char *run, int log)
 {
     char program[PATH_MAX];
     char prefix[PATH_MAX];
@@ -127,8 +130,7 @@ static _Noreturn void become_nginx(const char *run)
     (void)snprintf(program, sizeof(program), "%s/bin/nginx", run);
     (void)snprintf(prefix, sizeof(prefix), "%s/nginx", run);
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run);
-    resource_limits_lift(NULL); /* its access log may reach the size of a file */
-    if (setsid() >= 0) {
+    if (setsid() >= 0 && dup2(log, STDERR_FILENO) >= 0) {
         /* -e is for notices before the configuration is read; warnings go to standard error all the
          * same. */
         (void)execl(program, "nginx", "-e", "/dev/null", "-p", prefix, "-c", conf, "-g",
@@ -143,7 +145,7 @@ static void start(struct service *service)
     service->started_ms = clock_monotonic_ms();
     pid_t child = listen_again(service) < 0 ? -1 : fork();
     if (child == 0) {
-        become_nginx(service->run);
+        become_nginx(service->run, service->log.ends[1]);
     }
     if (child < 0) {
         if (!service->is_failing) {
@@ -295,6 +297,8 @@ static void serve(struct service *service, const sigset_t *signals)
         case SIGCHLD:
             reap(service);
             break;
+        case SIGPIPE: /* nobody reads the log */
+            break;
         case SIGHUP:
         case SIGUSR1:
             if (service->master != 0) {
@@ -318,7 +322,8 @@ int nginx_service(int argc, char **argv)
                               .started_ms = clock_monotonic_ms() - START_INTERVAL_MS};
     sigset_t signals;
     (void)sigemptyset(&signals);
-    for (const int *number = (const int[]){SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, 0};
+    for (const int *number =
+             (const int[]){SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGPIPE, 0};
          *number != 0; number++) {
         (void)sigaddset(&signals, *number);
     }
@@ -330,6 +335,12 @@ int nginx_service(int argc, char **argv)
         log_line("nginx: %m");
         return EXIT_FAILURE;
     }
+    resource_limits_lift(NULL); /* a log may reach the size of a file */
+    (void)log_drops_open(service.run); /* without it only the log itself knows */
+    if (nginx_log_start(&service.log) < 0) {
+        return EXIT_FAILURE;
+    }
     serve(&service, &signals);
+    nginx_log_end(&service.log);
     return EXIT_SUCCESS;
 }

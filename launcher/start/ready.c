@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include "common/clock.h"
 #include "common/descriptor.h"
 #include "common/io.h"
+#include "common/log_output.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
 #include "launcher/render/listen_address.h"
@@ -75,34 +77,46 @@ static int wait_for_health(const struct listen_address *address)
 }
 
 /* Each address with a comma between them; TCP with `scheme` before it. */
-static void print_addresses(const struct listen_addresses *addresses, const char *scheme)
+static void print_addresses(FILE *line, const struct listen_addresses *addresses,
+                            const char *scheme)
 {
     for (size_t i = 0; i < addresses->count; i++) {
         char text[LISTEN_TEXT_SIZE];
         bool is_unix = addresses->address[i].any.sa_family == AF_UNIX;
         listen_address_format(&addresses->address[i], text);
-        (void)printf("%s%s%s", i == 0 ? "" : ", ", is_unix ? "" : scheme, text);
+        (void)fprintf(line, "%s%s%s", i == 0 ? "" : ", ", is_unix ? "" : scheme, text);
     }
 }
 
-/* 0, or -1 when nobody reads it. */
-static int print_ready(const struct settings *settings, const struct listen_addresses *listen,
-                       const struct listen_addresses *proxy_listen)
+/* In one write, which does not wait for a reader. */
+static void print_ready(const struct settings *settings, const struct listen_addresses *listen,
+                        const struct listen_addresses *proxy_listen)
 {
-    (void)printf("nginx-sandbox: ready on ");
+    char *text = NULL;
+    size_t length = 0;
+    FILE *line = open_memstream(&text, &length);
+    if (line == NULL) {
+        log_line("the line that tells of the start: %m");
+        return;
+    }
+    (void)fprintf(line, "nginx-sandbox: ready on ");
     if (listen->all) {
-        (void)printf("http://127.0.0.1:%u and every other address", (unsigned)settings->port);
+        (void)fprintf(line, "http://127.0.0.1:%u and every other address",
+                      (unsigned)settings->port);
     } else {
-        print_addresses(listen, "http://");
+        print_addresses(line, listen, "http://");
     }
-    (void)printf(" (TCP proxy on ");
+    (void)fprintf(line, " (TCP proxy on ");
     if (proxy_listen->all) {
-        (void)printf("port %u", (unsigned)settings->proxy_port);
+        (void)fprintf(line, "port %u", (unsigned)settings->proxy_port);
     } else {
-        print_addresses(proxy_listen, "");
+        print_addresses(line, proxy_listen, "");
     }
-    (void)printf(")\n");
-    return fflush(stdout) == 0 ? 0 : -1;
+    (void)fprintf(line, ")\n");
+    if (fclose(line) == 0) {
+        (void)log_output_write(STDOUT_FILENO, text, length); /* nobody may read it */
+    }
+    free(text);
 }
 
 /* The child. Returns its exit status. */
@@ -119,7 +133,8 @@ static int watch(const struct settings *settings, const char *run_directory, pid
     const struct listen_address asked = reachable(&listen.address[0]);
     int status = wait_for_health(&asked);
     if (status == 200) {
-        return print_ready(settings, &listen, &proxy_listen) == 0 ? 0 : 1;
+        print_ready(settings, &listen, &proxy_listen);
+        return 0;
     }
     if (status == 0) {
         log_line("not ready after %d seconds: /health gives no answer", PATIENCE_SECONDS);

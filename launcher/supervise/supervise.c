@@ -32,7 +32,10 @@
 #include "common/clock.h"
 #include "common/descriptor.h"
 #include "common/io.h"
+#include "common/log_drops.h"
+#include "common/log_output.h"
 #include "common/logger.h"
+#include "common/run_files.h"
 #include "common/settings.h"
 #include "common/stop_deadline.h"
 #include "common/user.h"
@@ -85,6 +88,9 @@ static _Noreturn void become_svscan(pid_t parent)
     (void)snprintf(path, sizeof(path), "%s/" SUPERVISOR_FILE, server.run_directory);
     int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    /* No service waits for the reader of its log. The command beside the server may. */
+    log_output_detach(STDOUT_FILENO);
+    log_output_detach(STDERR_FILENO);
     if (file_write(AT_FDCWD, path, 0600, text, (size_t)length) < 0) {
         log_line("%s: %m", path);
         _exit(1);
@@ -426,6 +432,7 @@ static int prepare(void)
     if (start_svscan() < 0) {
         return -1;
     }
+    (void)log_drops_open(server.run_directory); /* without it the log itself says how many */
     server.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (server.signals < 0) {
         log_line("signalfd: %m");

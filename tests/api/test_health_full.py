@@ -32,7 +32,8 @@ def test_it_is_for_who_has_the_token(server):
 
 def test_what_it_tells(server, make_marker):
     state = full(server)
-    assert set(state) == {"status", "uptime_ms", "zombies", "daemons", "queue", "disk"}
+    assert set(state) == {"status", "uptime_ms", "zombies", "daemons", "queue", "disk", "log"}
+    assert state["log"] == {"dropped_lines": 0}
     assert state["status"] == "ok" and state["uptime_ms"] > 0 and state["zombies"] >= 0
     assert set(state["daemons"]) == DAEMONS
     for name, daemon in state["daemons"].items():

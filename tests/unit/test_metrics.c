@@ -116,13 +116,14 @@ static void test_without_procd(void **state)
                                                    .disk_total = -1},
                                          .zombies = -1,
                                          .log_bytes = -1,
+                                         .dropped_lines = -1,
                                          .streams = 2};
     cleanup_free char *text = render(&none, &unknown);
     assert_has(text, "\nnginx_sandbox_up 1\n");
     assert_has(text, "\nnginx_sandbox_procd_up 0\n");
     assert_has(text, "\nnginx_sandbox_open_streams 2\n");
     static const char *const missing[] = {"uptime",    "running_jobs", "runners", "zombies",
-                                          "log_bytes", "disk",         "daemon"};
+                                          "log_bytes", "disk",         "daemon",  "dropped"};
     for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
         assert_null(strstr(text, missing[i]));
     }

@@ -1,0 +1,129 @@
+/*
+ * A thread that reads lines. Each write of nginx to the pipe is one line and enters it whole.
+ */
+#include "launcher/start/nginx_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/log_drops.h"
+#include "common/log_output.h"
+#include "common/logger.h"
+
+#define BUFFER_SIZE      65536
+#define END_PATIENCE_SEC 1
+
+bool nginx_log_is_ours(const char *path)
+{
+    struct stat file;
+    return stat(path, &file) == 0 && log_output_has_reader(&file);
+}
+
+/* The descriptor of our own that is this file, for what cannot be opened; -1. */
+static int find_open(const struct stat *file)
+{
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        struct stat own;
+        if (fstat(fd, &own) == 0 && own.st_dev == file->st_dev && own.st_ino == file->st_ino) {
+            return fd;
+        }
+    }
+    errno = ENXIO;
+    return -1;
+}
+
+/* Standard error if the access log is none of ours. -1 after one line. */
+static int open_access_log(void)
+{
+    const char *path = getenv("SANDBOX_ACCESS_LOG");
+    struct stat file;
+    if (path == NULL || path[0] != '/' || !nginx_log_is_ours(path) || stat(path, &file) < 0) {
+        return STDERR_FILENO;
+    }
+    int fd = find_open(&file);
+    if (fd < 0) {
+        /* A FIFO without a reader keeps some lines for the one to come. */
+        fd = open(path, (S_ISFIFO(file.st_mode) ? O_RDWR : O_WRONLY) | O_APPEND | O_NONBLOCK |
+                            O_NOCTTY | O_CLOEXEC);
+    }
+    if (fd < 0) {
+        log_line("SANDBOX_ACCESS_LOG: %s: %m", path);
+    }
+    return fd;
+}
+
+/* Takes one line on. Those of the access log are JSON; those of the error log begin with a date. */
+static void pass_line(const struct nginx_log *log, const char *line, size_t length)
+{
+    int fd = line[0] == '{' ? log->access_log : STDERR_FILENO;
+    if (log_output_write(fd, line, length) < 0) {
+        log_drops_add(1);
+    }
+}
+
+/* Takes on all whole lines, or all if it must. Returns how much of the buffer is left, and moved to
+ * its begin. */
+static size_t pass_lines(const struct nginx_log *log, char *buffer, size_t length, bool all)
+{
+    char *line = buffer;
+    char *end = buffer + length;
+    for (char *newline; line < end && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL;
+         line = newline + 1) {
+        pass_line(log, line, (size_t)(newline + 1 - line));
+    }
+    if (all && line < end) {
+        pass_line(log, line, (size_t)(end - line));
+        line = end;
+    }
+    length = (size_t)(end - line);
+    memmove(buffer, line, length);
+    return length;
+}
+
+static void *relay(void *context)
+{
+    const struct nginx_log *log = context;
+    static char buffer[BUFFER_SIZE];
+    size_t length = 0;
+    ssize_t count;
+    while ((count = io_read_some(log->ends[0], buffer + length, sizeof(buffer) - length)) > 0) {
+        length += (size_t)count;
+        length = pass_lines(log, buffer, length, length == sizeof(buffer));
+    }
+    (void)pass_lines(log, buffer, length, true);
+    return NULL;
+}
+
+int nginx_log_start(struct nginx_log *log)
+{
+    log->access_log = open_access_log();
+    if (log->access_log < 0) {
+        return -1;
+    }
+    if (pipe2(log->ends, O_CLOEXEC) < 0 || io_set_nonblocking(log->ends[1], true) < 0) {
+        log_line("nginx's log: %m");
+        return -1;
+    }
+    errno = pthread_create(&log->thread, NULL, relay, log);
+    if (errno != 0) {
+        log_line("nginx's log: %m");
+        return -1;
+    }
+    return 0;
+}
+
+void nginx_log_end(struct nginx_log *log)
+{
+    struct timespec deadline;
+    close_fd(&log->ends[1]);
+    (void)clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += END_PATIENCE_SEC;
+    (void)pthread_timedjoin_np(log->thread, NULL, &deadline);
+}

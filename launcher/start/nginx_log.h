@@ -1,0 +1,32 @@
+/*
+ * What our nginx writes to its standard error: its error log, and its access log where that is a
+ * pipe, a socket or a terminal. nginx waits for the reader of such a log. So it writes to a pipe of
+ * ours, which does not block, and a thread takes the lines on, or counts them as dropped.
+ */
+#ifndef LAUNCHER_START_NGINX_LOG_H
+#define LAUNCHER_START_NGINX_LOG_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* For `access_log`: nginx's own standard error (an empty name, ngx_conf_open_file()), which it
+ * keeps when it opens its logs again. */
+#define NGINX_LOG_STDERR "\"\""
+
+struct nginx_log {
+    int ends[2];    /* of the pipe; nginx gets the second by fork(2) */
+    int access_log; /* where lines of the access log go; the others go to standard error */
+    pthread_t thread;
+};
+
+/* Whether the access log by this absolute path is to be written by us. */
+bool nginx_log_is_ours(const char *path);
+
+/* Opens the pipe and the access log that SANDBOX_ACCESS_LOG names, and starts the thread, which
+ * must have all signals blocked that the caller waits for. 0, or -1 after one line. */
+int nginx_log_start(struct nginx_log *log);
+
+/* Ends it when nginx has ended and all of its lines are out, but soon, whoever holds the pipe. */
+void nginx_log_end(struct nginx_log *log);
+
+#endif
