@@ -2,8 +2,8 @@
  * What the programs say about themselves: one line to standard error for each event, written by one
  * write(2) so that lines of threads never mix. Control characters in arguments are replaced, so
  * that a client cannot forge a line. No program waits for the reader of its log: a line that it
- * takes not at once is dropped and counted (log_drops.h). Never log a secret, a command, an environment value, output or
- * file content.
+ * takes not at once is dropped and counted (log_drops.h). Never log a secret, a command, an
+ * environment value, output or file content.
  *
  *   name: [request id] message             an error
  *   name: warning: [request id] message    notice, info and debug likewise

@@ -335,7 +335,7 @@ int nginx_service(int argc, char **argv)
         log_line("nginx: %m");
         return EXIT_FAILURE;
     }
-    resource_limits_lift(NULL); /* a log may reach the size of a file */
+    resource_limits_lift(NULL);        /* a log may reach the size of a file */
     (void)log_drops_open(service.run); /* without it only the log itself knows */
     if (nginx_log_start(&service.log) < 0) {
         return EXIT_FAILURE;
