@@ -1,8 +1,12 @@
 /*
  * A queue of two, filled by epoll. Events are edge-triggered: with level-triggered ones a pipe that
  * was read stays in epoll's list until the next look at it, so its next piece would come before an
- * older one of the other pipe. poll(2) is asked beside it, so a missed edge (a writer may set
- * O_DIRECT, which makes reads short) delays nothing.
+ * older one of the other pipe.
+ *
+ * An edge that comes after its bytes were read does the same, and write(2) makes the bytes readable
+ * a moment before it reports the edge. So a pipe is read after its edge. Only when poll(2) reports
+ * a pipe whose edge does not come it is read all the same: a writer may set O_DIRECT, which makes
+ * reads short.
  */
 #include "common/pipe_order.h"
 
@@ -13,6 +17,8 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
+
+#define EDGE_MS 1 /* how long an edge may take after poll(2) has seen the bytes */
 
 int pipe_order_watch(const int fds[2])
 {
@@ -50,24 +56,36 @@ static void dequeue(struct pipe_order *order)
     order->measured = false;
 }
 
-/* Queues what became readable since the last look. One pipe alone needs no order. */
+/* One pipe alone needs no order. */
+static bool is_watched(const struct pipe_order *order)
+{
+    return order->watch >= 0 && !order->finishing && order->fds[0] >= 0 && order->fds[1] >= 0;
+}
+
+/* Queues what became readable since the last look. */
 static void look(struct pipe_order *order)
 {
     struct epoll_event events[2];
-    if (order->watch < 0 || order->finishing || order->fds[0] < 0 || order->fds[1] < 0) {
-        return;
-    }
-    int count = epoll_wait(order->watch, events, 2, 0); /* if it fails, poll(2) says the same */
+    /* If it fails, poll(2) says the same. */
+    int count = is_watched(order) ? epoll_wait(order->watch, events, 2, 0) : 0;
     for (int i = 0; i < count; i++) {
-        enqueue(order, events[i].data.u32 == 0 ? 0 : 1);
+        int stream = events[i].data.u32 == 0 ? 0 : 1;
+        order->hung_up[stream] = (events[i].events & EPOLLHUP) != 0;
+        enqueue(order, stream);
     }
 }
 
 void pipe_order_wake(struct pipe_order *order, const struct pollfd polled[2])
 {
+    bool ready = polled[0].revents != 0 || polled[1].revents != 0;
     look(order);
+    if (ready && order->queued == 0 && is_watched(order)) {
+        struct pollfd edge = {.fd = order->watch, .events = POLLIN};
+        (void)io_poll(&edge, 1, EDGE_MS);
+        look(order);
+    }
     for (int stream = 0; stream < 2; stream++) {
-        if (polled[stream].revents != 0) {
+        if (polled[stream].revents != 0 && (order->queued == 0 || !is_watched(order))) {
             enqueue(order, stream);
         }
     }
@@ -104,7 +122,7 @@ static void note_read(struct pipe_order *order, size_t count, size_t wanted)
 {
     int stream = order->queue[0];
     order->left -= order->measured ? (int)count : 0;
-    if (count < wanted) {
+    if (count < wanted && !order->hung_up[stream]) {
         dequeue(order); /* empty */
     } else if (order->measured && order->left <= 0) {
         dequeue(order);

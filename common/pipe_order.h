@@ -30,9 +30,10 @@ struct pipe_order {
     int fds[2];   /* borrowed, non-blocking; -1: closed, or there is none */
     int queue[2]; /* the pipes that may hold something, the earlier one first */
     size_t queued;
-    int left;       /* bytes that the first in the queue may give before the other has its turn */
-    bool measured;  /* `left` is valid */
-    bool finishing; /* only what the pipes hold now is read */
+    int left;        /* bytes that the first in the queue may give before the other has its turn */
+    bool measured;   /* `left` is valid */
+    bool hung_up[2]; /* nobody writes any more: to be read to its end, of which no edge tells */
+    bool finishing;  /* only what the pipes hold now is read */
 };
 
 /* `watch` is from pipe_order_watch() for the same pipes, or -1. */
