@@ -219,9 +219,11 @@ static bool is_text_so_far(const char *data, size_t *length)
 /*
  * Whether the file is UTF-8, when its first piece lies in `input`; `more` is what read_piece()
  * returned. The rest is read beside the stream of pieces, by its offset. What has no size may give
- * its bytes only once, and is judged by its first piece. 1, 0, or -1 with errno.
+ * its bytes only once, and is judged by its first piece. A file may seem endless (it takes no disk
+ * to be of 8 EiB), so a client that leaves, or a stop of the server, ends this with ECANCELED. 1,
+ * 0, or -1 with errno.
  */
-static int is_text(struct reading *reading, int more)
+static int is_text(struct request *request, struct reading *reading, int more)
 {
     size_t length = reading->held;
     if (!is_text_so_far(reading->input, &length)) {
@@ -245,6 +247,10 @@ static int is_text(struct reading *reading, int more)
         length = total;
         if (!is_text_so_far(piece, &length)) {
             return 0;
+        }
+        if (request_stopping() || request_gone(request)) {
+            errno = ECANCELED;
+            return -1;
         }
         memmove(piece, piece + total - length, length);
     }
@@ -295,13 +301,14 @@ static void answer_content(struct request *request, struct reading *reading, boo
 
 /* Reads what must be known before the answer begins, so that the client gets to know why it cannot
  * be read. What read_piece() returned, or -1 with errno. */
-static int begin_reading(struct reading *reading, int fd, uint64_t size, enum coding *coding)
+static int begin_reading(struct request *request, struct reading *reading, int fd, uint64_t size,
+                         enum coding *coding)
 {
     int more = reading_init(reading, fd, size) == 0 ? read_piece(reading) : -1;
     if (more < 0 || *coding != CODING_ANY) {
         return more;
     }
-    int text = is_text(reading, more);
+    int text = is_text(request, reading, more);
     *coding = text > 0 ? CODING_TEXT : CODING_BASE64;
     return text < 0 ? -1 : more;
 }
@@ -332,7 +339,11 @@ static void handle_read_file(struct request *request)
         return;
     }
     cleanup_(reading_clear) struct reading reading;
-    int more = begin_reading(&reading, fd, size, &coding);
+    int more = begin_reading(request, &reading, fd, size, &coding);
+    if (more < 0 && errno == ECANCELED) {
+        answer_unavailable(request, "The server is stopping"); /* or nobody waits for it */
+        return;
+    }
     if (more < 0) {
         (void)fs_fail(&error, errno, "read", path);
         answer_error(request, 200, "%s", error.message);

@@ -1,17 +1,19 @@
 """The file endpoints."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import stat
 import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, Server, http_request, in_threads, mounting_is_allowed, proc_file, wait_until, with_a_small_disk
+from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, TIMEOUT, Server, http_request, in_threads, mounting_is_allowed, proc_file, wait_until, with_a_small_disk
 
 OK = {"success": True}
 
@@ -720,3 +722,28 @@ def test_the_server_answers_while_a_file_waits(sandbox, workdir):
     answers = in_threads(20, lambda _: sandbox.post("/read_file", path=f"{workdir}/fifo").status_code)
     assert answers == [200] * 20
     wait_until(lambda: sandbox.shell("echo ok") == "ok\n", "an answer", DEADLINE)
+
+
+def test_a_file_without_end_lets_go_of_a_client_that_leaves(server, tmp_path):
+    """Whether a file is text is found out before the answer begins: that must notice who leaves, and a stop of the server."""
+    path = tmp_path / "sparse"
+    with open(path, "wb") as file:
+        file.truncate(8 << 40)  # of zeros, which are text
+
+    def ask():
+        connection = server.connection(TIMEOUT)
+        connection.request("POST", "/read_file", json.dumps({"path": str(path)}), {"Authorization": server.authorization})
+        wait_until(lambda: requests() == 2, "the file to be read")
+        return connection
+
+    def requests():
+        """With the one that asks; guard's may come between."""
+        return server.get("/health?full=1").json()["queue"]["requests"]
+
+    ask().close()
+    wait_until(lambda: requests() == 1, "the reading to end")
+    with contextlib.closing(ask()) as connection:
+        os.kill(server.launch.pid, signal.SIGTERM)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), answer.read()
+        assert json.load(answer) == {"error": "The server is stopping"}
