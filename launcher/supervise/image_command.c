@@ -86,14 +86,29 @@ static int become(const struct settings *settings, const struct user *user)
     return user == NULL ? 0 : user_become(user);
 }
 
+/* A server that is killed cannot end the command any more. Called after the change of user, which
+ * takes it back (PR_SET_PDEATHSIG(2const)). */
+static int end_with(pid_t server)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+        return -1;
+    }
+    if (getppid() != server) {
+        errno = ESRCH;
+        return -1;
+    }
+    return 0;
+}
+
 static _Noreturn void execute(char *const arguments[], const struct settings *settings,
-                              const struct user *user)
+                              const struct user *user, pid_t server)
 {
     sigset_t none;
     sigemptyset(&none);
     settings_leave_environment();
     if (take_terminal(find_terminal()) < 0 || descriptor_close_inherited() < 0 ||
-        become(settings, user) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
+        become(settings, user) < 0 || end_with(server) < 0 ||
+        sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         log_line("cannot start %s: %m", arguments[0]);
         _exit(EXIT_NOT_EXECUTABLE);
     }
@@ -119,9 +134,10 @@ int image_command_start(struct image_command *command, const struct settings *se
     int terminal = find_terminal();
     command->terminal =
         is_of_our_session(terminal) ? fcntl(terminal, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
+    pid_t server = getpid();
     command->pid = fork();
     if (command->pid == 0) {
-        execute(command->arguments, settings, user);
+        execute(command->arguments, settings, user, server);
     }
     if (command->pid < 0) {
         command->pid = 0;

@@ -59,6 +59,29 @@ def test_it_finds_the_server_ready_and_sees_nothing_of_its_own():
     assert not [line for line in lines if line.startswith(("SANDBOX_", "PORT=", "PROXY_PORT="))], output
 
 
+def test_an_environment_in_an_odd_form(tmp_path):
+    """An entry without = is nobody's variable: it neither holds up the start nor reaches the command when it looks like a setting."""
+    source, program = tmp_path / "odd.c", tmp_path / "odd"
+    source.write_text("""
+        #include <stdlib.h>
+        #include <unistd.h>
+        extern char **environ;
+        int main(int argc, char **argv)
+        {
+            int count = 0;
+            while (environ[count]) count++;
+            char **odd = calloc(count + 2, sizeof(*odd));
+            for (int i = 0; i < count; i++) odd[i + 1] = environ[i];
+            odd[0] = "SANDBOX_ODD";
+            return argc > 1 ? execve(argv[1], argv + 1, odd) : 1;
+        }""")
+    subprocess.run([os.environ.get("CC", "cc"), "-o", program, source], check=True)
+    with Foreground([program, *LAUNCHER, "--", "env"], {"SANDBOX_SECRET": "beside"}) as server:
+        lines = ends(server, 0).splitlines()
+    assert not [line for line in lines if line.startswith(("SANDBOX_", "PORT=", "PROXY_PORT="))], lines
+    assert [line for line in lines if line.startswith("PATH=")], lines
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes user")
 def test_it_runs_as_the_user_of_commands():
     with start("sh", "-c", "id -u; id -g; echo $HOME $USER; grep NoNewPrivs /proc/self/status", settings={"SANDBOX_USER": "nobody"}) as server:
@@ -104,6 +127,14 @@ def test_what_does_not_end_is_killed_after_the_grace():
         wait_until(lambda: "open\n" in server.stdout.text, "the command")
         server.process.send_signal(signal.SIGTERM)
         assert ends(server, 137, complaint=None) == "open\nheard\n"
+
+
+@pytest.mark.parametrize("user", [None, pytest.param("54400:54400", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root changes user"))])
+def test_a_server_that_is_killed_leaves_no_command(user):
+    """SIGKILL leaves the server no time for a stop: the command ends all the same, and the services do the rest."""
+    with start("sh", "-c", "echo open; exec sleep 1000", settings={"SANDBOX_USER": user}) as server:
+        wait_until(lambda: "open\n" in server.stdout.text, "the command")
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
 
 
 def test_its_end_ends_jobs_gently_and_what_it_left(tmp_path):
