@@ -135,9 +135,10 @@ static void explain(const struct variable *variable, char *error, size_t error_s
         break;
     case KIND_TIME:
         (void)snprintf(error, error_size,
-                       "%s must be a time from %llus to %llud, in seconds or with ms, s, m, h or d "
-                       "after it",
-                       variable->name, least / SECOND, most / DAY);
+                       "%s must be a time from %llus to %llu%c, in seconds or with ms, s, m, h or "
+                       "d after it",
+                       variable->name, least / SECOND, most % DAY == 0 ? most / DAY : most / MINUTE,
+                       most % DAY == 0 ? 'd' : 'm');
         break;
     }
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -24,6 +25,7 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_READER_TIMEOUT",
                                     "SANDBOX_HTTP_KEEPALIVE",
                                     "SANDBOX_STREAM_KEEPALIVE",
+                                    "SANDBOX_STOP_GRACE",
                                     "SANDBOX_CGROUP",
                                     "SANDBOX_MAX_RUNS",
                                     "SANDBOX_MAX_JOBS",
@@ -165,6 +167,27 @@ static void reads_times(void **state)
     assert_int_equal(read_good().reader_timeout_ms, 1500);
 }
 
+/* The error for a time that is too long says how long it may be. */
+static void assert_longest(const char *name, const char *longest)
+{
+    struct settings settings;
+    char error[200] = "";
+    char wanted[40];
+    (void)snprintf(wanted, sizeof(wanted), "s to %s,", longest);
+    setenv(name, "21d", 1);
+    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_non_null(strstr(error, wanted));
+    unsetenv(name);
+}
+
+static void says_how_long_a_time_may_be(void **state)
+{
+    (void)state;
+    assert_longest("SANDBOX_MAX_TIMEOUT", "20d");
+    assert_longest("SANDBOX_STREAM_KEEPALIVE", "1d");
+    assert_longest("SANDBOX_STOP_GRACE", "10m");
+}
+
 static void refuses_what_is_no_value(void **state)
 {
     (void)state;
@@ -224,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup(takes_defaults, clear_environment),
         cmocka_unit_test_setup(reads_values_and_suffixes, clear_environment),
         cmocka_unit_test_setup(reads_times, clear_environment),
+        cmocka_unit_test_setup(says_how_long_a_time_may_be, clear_environment),
         cmocka_unit_test_setup(refuses_what_is_no_value, clear_environment),
         cmocka_unit_test_setup(refuses_one_port_for_both, clear_environment),
     };
