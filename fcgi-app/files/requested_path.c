@@ -11,7 +11,7 @@
 #include "common/logger.h"
 #include "fcgi-app/http/json.h"
 
-static const char *start_directory = "/";
+static const char *start_directory; /* NULL: wherever this process is */
 
 void requested_path_init(const char *name)
 {
@@ -29,7 +29,7 @@ static bool is_here(const char *name)
 const char *requested_path(const struct json_body *body)
 {
     const char *path = json_text(body, "path");
-    if (path == NULL || path[0] == '/' || is_here(start_directory)) {
+    if (path == NULL || path[0] == '/' || start_directory == NULL || is_here(start_directory)) {
         return path;
     }
     if (chdir(start_directory) < 0 && chdir("/") < 0) { /* as for commands */

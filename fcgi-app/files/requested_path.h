@@ -7,7 +7,8 @@
 
 struct json_body;
 
-/* Remembers the name (borrowed). Call once, before threads. */
+/* Remembers the name (borrowed); without it paths begin wherever this process is. Call once, before
+ * threads. */
 void requested_path_init(const char *start_directory);
 
 /* The member "path", borrowed from the body, for the file system as it is. Thread-safe. */
