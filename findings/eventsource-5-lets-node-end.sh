@@ -9,6 +9,7 @@
 # Output seen:
 #   alone: exit status 0, requests 1, readyState at the exit 0
 #   with a timer: exit status 3, requests 2, readyState at the exit 1
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 npm_install eventsource@5.1.5

@@ -10,6 +10,7 @@
 #   comment and blank line: ["","one"]
 #   retry and blank line: ["","one"]
 #   the same without the blank line: ["one"]
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 npm_install @microsoft/fetch-event-source@2.0.1

@@ -10,6 +10,7 @@
 # Output seen:
 #   id first: Last-Event-ID 2, delivered one, three
 #   id last: Last-Event-ID 1, delivered one, two, three
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 npm_install @microsoft/fetch-event-source@2.0.1

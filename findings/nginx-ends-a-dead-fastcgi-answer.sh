@@ -14,6 +14,7 @@
 #   buffered, keep_conn: curl exits 18 with: half
 #   the same, the backend says X-Accel-Buffering: curl exits 0 with: half
 #   the same with fastcgi_ignore_headers: curl exits 18 with: half
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 need nginx nginx 1.22.1

@@ -10,6 +10,7 @@
 #   event at once, through one nginx: yes
 #   event at once, through two: no
 #   event at once, through two with proxy_pass_header: yes
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 need nginx nginx 1.22.1

@@ -10,6 +10,7 @@
 #   unbuffered, limit_rate: fast
 #   buffered, X-Accel-Limit-Rate: slow
 #   unbuffered, X-Accel-Limit-Rate: fast
+# shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
 need nginx nginx 1.22.1
