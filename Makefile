@@ -154,7 +154,8 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json/*.c) fcgi-app/
     $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
-    machine/sandbox_map base/file base/trim render/cors_origins render/prefix secrets/secret))
+    machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \
+    render/listen_address render/prefix secrets/secret start/run_dir))
 $(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_line,--wrap=setenv
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)

@@ -339,6 +339,19 @@ static int take_cors(struct cors_origins *cors)
     return 0;
 }
 
+/* What the environment says, but for the secret. 0, or -1 after one line. */
+static int take_environment(struct settings *settings, char metrics[METRICS_ADDRESS_SIZE],
+                            struct listen_addresses *listen, struct listen_addresses *proxy_listen,
+                            struct cors_origins *cors)
+{
+    if (settings_take(settings) < 0 || metrics_address_take(metrics, settings) < 0 ||
+        take_addresses(settings, listen, proxy_listen) < 0 || take_cors(cors) < 0) {
+        return -1;
+    }
+    setting_names_warn(NULL);
+    return 0;
+}
+
 /* The file of a claim: where it lasts, and where commands cannot get at it. */
 static int check_claim(const struct start *start)
 {
@@ -466,11 +479,9 @@ int main(int argc, char **argv)
                           .listeners = &listeners,
                           .metrics = metrics,
                           .with_nginx = !options.without_nginx};
-    if (settings_take(&settings) < 0 || metrics_address_take(metrics, &settings) < 0 ||
-        take_addresses(&settings, &listen, &proxy_listen) < 0 || take_cors(&cors) < 0) {
+    if (take_environment(&settings, metrics, &listen, &proxy_listen, &cors) < 0) {
         return 1;
     }
-    setting_names_warn(NULL);
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     if (has_user > 0) {
         start.user = &user;

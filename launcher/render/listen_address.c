@@ -108,7 +108,12 @@ static const char *read_item(struct listen_addresses *addresses, char *item, uns
 int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
                           bool ipv6, char *error, size_t size)
 {
-    const char *setting = getenv(variable);
+    return listen_addresses_parse(addresses, variable, getenv(variable), port, ipv6, error, size);
+}
+
+int listen_addresses_parse(struct listen_addresses *addresses, const char *variable,
+                           const char *setting, unsigned port, bool ipv6, char *error, size_t size)
+{
     char text[SETTING_MOST];
     *addresses = (struct listen_addresses){0};
     if (setting == NULL || *setting == '\0') {

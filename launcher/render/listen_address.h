@@ -44,6 +44,10 @@ struct listen_addresses {
 int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
                           bool ipv6, char *error, size_t size);
 
+/* The same of a text that is not in the environment; NULL and "" are the default. */
+int listen_addresses_parse(struct listen_addresses *addresses, const char *variable,
+                           const char *setting, unsigned port, bool ipv6, char *error, size_t size);
+
 /* As nginx takes it: "127.0.0.1:3030", "[::1]:3030" or "unix:/path". */
 void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE]);
 

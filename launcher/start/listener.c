@@ -154,6 +154,15 @@ void listeners_remove_files(const struct listeners *listeners)
     }
 }
 
+void listeners_remove_left(const struct listen_addresses *addresses)
+{
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (addresses->address[i].any.sa_family == AF_UNIX) {
+            (void)remove_stale(&addresses->address[i].local);
+        }
+    }
+}
+
 bool listener_answers(int fd)
 {
     struct sockaddr_un address;

@@ -38,6 +38,10 @@ int listeners_add_all(struct listeners *listeners, const char *variable,
 /* Removes the files of unix sockets, before anybody listens there or when nobody does any more. */
 void listeners_remove_files(const struct listeners *listeners);
 
+/* The same of addresses, once the server has ended: where another process listens the file stays.
+ */
+void listeners_remove_left(const struct listen_addresses *addresses);
+
 /* Whether somebody listens at the address of this listening unix socket; true of another family. */
 bool listener_answers(int fd);
 

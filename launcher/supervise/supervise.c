@@ -41,6 +41,8 @@
 #include "common/user.h"
 #include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
+#include "launcher/render/listen_address.h"
+#include "launcher/start/listener.h"
 #include "launcher/start/ready.h"
 #include "launcher/supervise/image_command.h"
 #include "procd/process/process_table.h"
@@ -347,6 +349,19 @@ static _Noreturn void do_the_work_of_svscan(void)
     _exit(1);
 }
 
+/* Where nginx was not stopped, or had not begun. */
+static void remove_unix_sockets(void)
+{
+    static const char *const variables[] = {LISTEN_VARIABLE, PROXY_LISTEN_VARIABLE};
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        struct listen_addresses addresses;
+        char error[256];
+        if (listen_addresses_read(&addresses, variables[i], 0, false, error, sizeof(error)) == 0) {
+            listeners_remove_left(&addresses);
+        }
+    }
+}
+
 static int finish(void)
 {
     if (server.lost) {
@@ -358,6 +373,9 @@ static int finish(void)
     if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
         log_line("some processes could not be killed");
         server.code = 1;
+    }
+    if (server.with_nginx) {
+        remove_unix_sockets();
     }
     return server.command.code >= 0 ? server.command.code : server.code;
 }

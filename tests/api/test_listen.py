@@ -8,6 +8,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -207,6 +208,26 @@ def test_nothing_but_a_socket_is_replaced(start, place):
 def test_a_start_that_fails_later_leaves_no_socket(start, place):
     launch = start(ready=False, SANDBOX_LISTEN=f"unix:{place}/api.sock", SANDBOX_ACCESS_LOG="/none/such")
     assert launch.wait(DEADLINE)[0] == 1 and not (place / "api.sock").exists()
+
+
+@pytest.mark.parametrize("pause", [0, 0.02, 0.05, 0.1, 0.2, 0.4])
+def test_a_stop_at_the_start_leaves_no_socket(start, place, pause):
+    """Also before nginx has begun."""
+    paths = place / "api.sock", place / "proxy.sock"
+    launch = start(ready=False, SANDBOX_LISTEN=f"unix:{paths[0]}", SANDBOX_PROXY_LISTEN=f"unix:{paths[1]}")
+    wait_until(paths[0].exists, "the socket")
+    time.sleep(pause)  # the moment is what is tried
+    end(launch)
+    assert not paths[0].exists() and not paths[1].exists()
+
+
+def test_what_a_killed_nginx_service_leaves_goes_at_the_end(start, place):
+    """Its program is killed for good, so that nobody stops nginx in order."""
+    launch, _ = start(SANDBOX_LISTEN=f"unix:{place}/api.sock")
+    service = place / "run/service/nginx"
+    subprocess.run(["s6-svc", "-wD", "-T", "10000", "-xk", str(service)], check=False)
+    end(launch)
+    assert not (place / "api.sock").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -1,8 +1,8 @@
 /*
  * What the launcher reads: a file of settings, a request for the claim of a pool, the file of the
- * claim, a file of secrets, the map of several sandboxes, and lists of prefixes and of origins. The
- * first byte tells which, the rest is its content. What it says of damage goes nowhere, but is put
- * together.
+ * claim, a file of secrets, the map of several sandboxes, lists of prefixes, of origins and of
+ * addresses, and names of settings. The first byte tells which, the rest is its content. What it
+ * says of damage goes nowhere, but is put together.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -15,12 +15,14 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "launcher/base/setting_names.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/installation.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
 #include "launcher/pool/scgi_request.h"
 #include "launcher/render/cors_origins.h"
+#include "launcher/render/listen_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
 #include "tests/fuzz/fuzz.h"
@@ -181,10 +183,50 @@ static void check_origins(const struct input *input)
     cors_origins_free(&origins);
 }
 
+/* Nothing that means something to nginx, and read again it is the same. */
+static void check_addresses(const struct input *input)
+{
+    cleanup_free char *setting = strndup((const char *)input->data, input->left);
+    struct listen_addresses addresses;
+    struct listen_addresses again;
+    char error[256] = "";
+    assert(setting != NULL);
+    if (listen_addresses_parse(&addresses, LISTEN_VARIABLE, setting, 3030, true, error,
+                               sizeof(error)) < 0) {
+        assert(strstr(error, LISTEN_VARIABLE) == error && strchr(error, '\n') == NULL);
+        return;
+    }
+    assert(addresses.count >= 1 && addresses.count <= LISTEN_ADDRESSES_MOST);
+    for (size_t i = 0; i < addresses.count; i++) {
+        char text[LISTEN_TEXT_SIZE];
+        listen_address_format(&addresses.address[i], text);
+        assert(strlen(text) < sizeof(text) - 1 && strpbrk(text, " ;{}$\"'\\#\n") == NULL);
+        if (strncmp(text, "unix:", 5) != 0) {
+            assert(strcmp(strrchr(text, ':'), ":3030") == 0);
+            *strrchr(text, ':') = '\0';
+        }
+        assert(listen_addresses_parse(&again, LISTEN_VARIABLE, text, 3030, true, error,
+                                      sizeof(error)) == 0);
+        assert(again.count == 1 && again.address[0].size == addresses.address[i].size &&
+               memcmp(&again.address[0].any, &addresses.address[i].any, again.address[0].size) ==
+                   0);
+    }
+}
+
+/* A name that is near to a setting is none, and the setting is near to no other. */
+static void check_name(const struct input *input)
+{
+    cleanup_free char *name = strndup((const char *)input->data, input->left);
+    assert(name != NULL);
+    const char *nearest = setting_names_nearest(name);
+    assert(nearest == NULL || (strcmp(name, nearest) != 0 && strncmp(name, "SANDBOX_", 8) == 0));
+    assert(nearest == NULL || setting_names_nearest(nearest) == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
-    unsigned which = (unsigned)input_number(&input, 1) % 6;
+    unsigned which = (unsigned)input_number(&input, 1) % 8;
     (void)scratch_directory(); /* which keeps a descriptor */
     int lowest = lowest_descriptor();
     switch (which) {
@@ -204,9 +246,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 4:
         check_map(as_file(&input));
         break;
-    default:
+    case 5:
         check_prefixes(&input);
         check_origins(&input);
+        break;
+    case 6:
+        check_addresses(&input);
+        break;
+    default:
+        check_name(&input);
         break;
     }
     assert(lowest_descriptor() == lowest);
