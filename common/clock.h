@@ -21,6 +21,13 @@ static inline int64_t clock_monotonic_ms(void)
     return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000U);
 }
 
+/* Nanoseconds since the boot, those included in which the machine slept: for what is kept for a
+ * while, and for an order that no change of the date turns round. */
+static inline uint64_t clock_boot_ns(void)
+{
+    return clock_ns(CLOCK_BOOTTIME);
+}
+
 /* Nanoseconds since the epoch. */
 static inline uint64_t clock_date_ns(void)
 {

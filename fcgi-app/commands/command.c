@@ -21,7 +21,8 @@
 /* Between SIGTERM and SIGKILL at a timeout. */
 #define GRACE_DEFAULT_MS 2000
 
-#define MEMBERS 10
+#define MEMBERS            11
+#define MEMBERS_BACKGROUND 1 /* the last ones, of start_process alone */
 #define MEMBERS_WITH(cmd_may_be_empty, kind_of_stdin)                                              \
     {                                                                                              \
         {.name = "cmd",                                                                            \
@@ -35,6 +36,7 @@
             {.name = "merge_stderr", .kind = JSON_FLAG},                                           \
             {.name = "memory_max", .kind = JSON_COUNT}, {.name = "pids_max", .kind = JSON_COUNT},  \
             {.name = "cpu_max", .kind = JSON_COUNT}, {.name = "stdin", .kind = (kind_of_stdin)},   \
+            {.name = "wait_tree", .kind = JSON_FLAG},                                              \
     }
 static const struct json_member members[][MEMBERS] = {
     [COMMAND_FOREGROUND] = MEMBERS_WITH(true, JSON_CONTENT),
@@ -123,7 +125,9 @@ static bool is_repeated(struct request *request)
 struct json_body *command_read(struct request *request, enum command_use use,
                                struct command *command)
 {
-    cleanup_(json_freep) struct json_body *body = json_read(request, members[use], MEMBERS, 0);
+    cleanup_(json_freep) struct json_body *body =
+        json_read(request, members[use],
+                  use == COMMAND_BACKGROUND ? MEMBERS : MEMBERS - MEMBERS_BACKGROUND, 0);
     if (body == NULL || is_repeated(request)) {
         return NULL;
     }
@@ -148,6 +152,7 @@ struct json_body *command_read(struct request *request, enum command_use use,
     command->env = json_environment(body, "env", &command->env_count);
     if (use == COMMAND_BACKGROUND) {
         command->keeps_stdin = json_flag(body, "stdin");
+        command->wait_tree = json_flag(body, "wait_tree");
         return steal_pointer(body);
     }
     /* A client that hangs up waits for nothing: only one that asked for a grace has one then. */
@@ -178,6 +183,10 @@ static char *explain(const struct command *command, const struct spawn_error *er
         *status = 503;
         length = asprintf(&message, "Cannot start the command: %s",
                           error->error == EAGAIN ? "there are too many processes" : reason);
+    } else if (error->error == ECHILD) {
+        *status = 503;
+        length = asprintf(&message, "Cannot start the command: the runners of procd die as they "
+                                    "start (its log says why)");
     } else if (error->stage >= SPAWN_LIMIT && error->error == EOPNOTSUPP) {
         length = asprintf(&message, "%s cannot be enforced: this server has no such cgroups",
                           cgroup_limit_name((enum cgroup_limit)(error->stage - SPAWN_LIMIT)));

@@ -105,6 +105,22 @@ static int write_log(struct writer *writer, const struct job *job)
         job->id, position->next_offset, position->next_line, position->lines_dropped);
 }
 
+/* What a job that has ended has left running. */
+static int write_left(struct writer *writer, const struct job *job)
+{
+    if (writer_string(writer, ",\"left\":[") < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < job->left_count; i++) {
+        const struct left_process *left = &job->left[i];
+        if (writer_format(writer, "%s{\"pid\":%d", i == 0 ? "" : ",", (int)left->pid) < 0 ||
+            write_text(writer, "command", left->name) < 0 || writer_string(writer, "}") < 0) {
+            return -1;
+        }
+    }
+    return writer_string(writer, "]");
+}
+
 static int write_job(struct writer *writer, const struct job *job)
 {
     char started_at[RFC3339_SIZE];
@@ -114,7 +130,7 @@ static int write_job(struct writer *writer, const struct job *job)
         write_text(writer, "cwd", job->cwd) < 0 ||
         writer_format(writer, ",\"started_at\":\"%s\"", format_time(job->started_at, started_at)) <
             0 ||
-        write_end(writer, job) < 0 || write_log(writer, job) < 0) {
+        write_end(writer, job) < 0 || write_log(writer, job) < 0 || write_left(writer, job) < 0) {
         return -1;
     }
     return writer_string(writer, "}");
@@ -167,7 +183,7 @@ static void list_processes(struct request *request)
     if (answer_flag(request, "full", false, &full) && begin(request, &listing)) {
         listing.is_short = !full;
         listing.result = writer_string(&listing.writer, "{\"processes\":[");
-        finish(request, &listing, procd_list(list_job, &listing), "", "]}");
+        finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
     }
 }
 

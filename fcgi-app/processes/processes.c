@@ -113,14 +113,16 @@ static void kill_process(struct request *request)
         ID_MEMBER,
         {.name = "signal", .kind = JSON_TEXT_OR_INT},
         {.name = "grace_ms", .kind = JSON_COUNT},
+        {.name = "left", .kind = JSON_FLAG},
     };
     cleanup_(json_freep) struct json_body *body =
-        json_read(request, members, 3, JSON_ANSWER_FAILURE);
+        json_read(request, members, 4, JSON_ANSWER_FAILURE);
     if (body == NULL) {
         return;
     }
     struct kill_order order = {.has_grace = json_is_given(body, "grace_ms"),
-                               .grace_ms = json_count(body, "grace_ms", 0)};
+                               .grace_ms = json_count(body, "grace_ms", 0),
+                               .left = json_flag(body, "left")};
     if (order.grace_ms > GRACE_MAX_MS) {
         answer_failure(request, 400, "grace_ms must be at most %d", GRACE_MAX_MS);
         return;
@@ -129,10 +131,17 @@ static void kill_process(struct request *request)
     if (order.signal == 0) {
         return;
     }
+    if (order.left && (order.has_grace || order.signal != SIGKILL)) {
+        answer_failure(request, 400, "left goes with SIGKILL alone, and without grace_ms");
+        return;
+    }
     const char *id = json_text(body, "id");
     enum job_status status = JOB_FAILED;
     enum procd_result result = procd_kill(id, &order, &status);
-    if (result != PROCD_DONE) {
+    if (result == PROCD_NOT_RUNNING && order.left) {
+        answer_failure(request, 400, "process has left nothing running (status: %s)",
+                       job_status_name(status));
+    } else if (result != PROCD_DONE) {
         answer_refusal(request, result, id, status, 400);
     } else if (order.signal == SIGKILL || order.has_grace) {
         answer_message(request, "Process killed successfully");

@@ -19,7 +19,7 @@ static void add_log(void *context, const struct job *job)
 static int64_t size_of_logs(void)
 {
     int64_t sum = 0;
-    return procd_list(add_log, &sum) == PROCD_DONE ? sum : -1;
+    return procd_list(false, add_log, &sum) == PROCD_DONE ? sum : -1;
 }
 
 static const struct procd_status unknown = {.supervisor = -1,

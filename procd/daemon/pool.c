@@ -22,10 +22,12 @@
 #include "procd/daemon/sweep.h"
 #include "procd/process/runners.h"
 
-#define IDLE_KEPT      4    /* ready at any time */
-#define IDLE_MAX       256  /* more are let go at once */
-#define REFILL_MS      20   /* after the last one was taken: not in the middle of a burst */
-#define SHRINK_MS      3000 /* what was idle all this time is too many */
+#define IDLE_KEPT      4     /* ready at any time */
+#define FAILURES_BORNE 3     /* runners that die one after the other before a start is put off */
+#define REFILL_MOST_MS 10000 /* how long it is put off at most */
+#define IDLE_MAX       256   /* more are let go at once */
+#define REFILL_MS      20    /* after the last one was taken: not in the middle of a burst */
+#define SHRINK_MS      3000  /* what was idle all this time is too many */
 #define RETRY_SPAWN_MS 1000
 
 struct runner {
@@ -43,6 +45,8 @@ static struct {
     struct runner *idle;
     size_t idle_count;
     size_t idle_least; /* since the last look at the number of idle ones */
+    unsigned failures; /* runners in a row that died before they took a command */
+    int64_t start_at;  /* after some of these, not before */
 } pool;
 
 static void refill(struct timer *timer);
@@ -94,6 +98,36 @@ static void remove_idle(const struct runner *runner)
     }
 }
 
+/* A runner says by its exit that it could not start: most likely the next cannot, either. */
+static void note_failure(void)
+{
+    pool.failures++;
+    if (pool.failures < FAILURES_BORNE) {
+        return;
+    }
+    unsigned doublings = pool.failures - FAILURES_BORNE;
+    int64_t delay_ms = doublings > 9 ? REFILL_MOST_MS : (int64_t)REFILL_MS << doublings;
+    delay_ms = delay_ms > REFILL_MOST_MS ? REFILL_MOST_MS : delay_ms;
+    if (pool.failures == FAILURES_BORNE) {
+        log_line("runners die as they start; they are tried again, ever more seldom");
+    }
+    pool.start_at = clock_monotonic_ms() + delay_ms;
+}
+
+static void note_success(void)
+{
+    if (pool.failures >= FAILURES_BORNE) {
+        log_line("runners start again");
+    }
+    pool.failures = 0;
+    pool.start_at = 0;
+}
+
+static bool may_start(void)
+{
+    return pool.start_at == 0 || clock_monotonic_ms() >= pool.start_at;
+}
+
 /* Lets a runner go: it ends when its control socket does, and what it has to do is done. */
 static void dismiss(struct runner *runner)
 {
@@ -126,6 +160,7 @@ static void hear(struct watch *watch)
         dismiss(runner);
         return;
     }
+    note_success();
     if (runner->answer != NULL) {
         job_answer_function *answer = runner->answer;
         runner->answer = NULL;
@@ -245,7 +280,13 @@ static struct runner *start_runner(void)
 
 static void refill(struct timer *timer)
 {
-    while (pool.idle_count < IDLE_KEPT) {
+    if (!may_start()) {
+        timer->at = pool.start_at;
+        return;
+    }
+    /* Where they die as they start, one is enough to see whether they still do. */
+    size_t wanted = pool.failures >= FAILURES_BORNE ? 1 : IDLE_KEPT;
+    while (pool.idle_count < wanted) {
         struct runner *runner = start_runner();
         if (runner == NULL) {
             log_line("cannot start a runner: %m");
@@ -270,6 +311,7 @@ static void shrink(struct timer *timer)
 int pool_open(const struct pool_options *options)
 {
     pool.options = *options;
+    sweep_tell_failures(note_failure);
     loop_add_timer(&refill_timer);
     loop_add_timer(&shrink_timer);
     while (pool.idle_count < IDLE_KEPT) {
@@ -288,6 +330,10 @@ static struct runner *take_runner(void)
     struct runner *runner = pop_idle();
     if (pool.idle_count < IDLE_KEPT) {
         set_timer(&refill_timer, REFILL_MS);
+    }
+    if (runner == NULL && !may_start()) {
+        errno = ECHILD;
+        return NULL;
     }
     return runner != NULL ? runner : start_runner();
 }
@@ -347,6 +393,11 @@ int pool_start_job(struct message *job, int directory, const struct incoming *st
             return -1;
         }
     }
+}
+
+unsigned pool_failures(void)
+{
+    return pool.failures < FAILURES_BORNE ? 0 : pool.failures;
 }
 
 size_t pool_idle_count(void)

@@ -43,6 +43,11 @@ int pool_run(const struct incoming *run);
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context);
 
+/* How many runners in a row have died before they could take a command, while that is so; 0
+ * otherwise. Meanwhile they are started ever more seldom, and without one a command is refused with
+ * ECHILD. */
+unsigned pool_failures(void);
+
 /* How many runners wait for a command. */
 size_t pool_idle_count(void);
 

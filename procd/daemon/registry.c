@@ -16,11 +16,13 @@
 #include "common/clock.h"
 #include "common/directory.h"
 #include "common/logger.h"
+#include "common/process_stat.h"
 #include "procd/jobs/job_directory.h"
 #include "procd/jobs/job_record.h"
 #include "procd/log/job_log.h"
 #include "procd/log/job_position.h"
 #include "procd/process/process_hold.h"
+#include "procd/process/process_table.h"
 #include "procd/process/tree_kill.h"
 
 /* How soon a runner that is alive but does not answer (it begins, or it ends, or its socket is
@@ -34,6 +36,12 @@
 #define RUNNER_PATIENCE_MS 5000
 #define KILL_AGAIN_MS      500
 #define GRACE_MOST_MS      86400000 /* of a client of ours it is less */
+
+/* What jobs have left running: how much of it is shown of one, how soon it is killed again while
+ * something of it is there, and for how long. */
+#define LEFT_SHOWN_MAX  64
+#define LEFT_PAUSE_MS   5
+#define LEFT_GIVE_UP_MS 10000
 
 /* The list of jobs goes in messages of about this size, so that a client who takes his time over a
  * long one holds no more than that in memory. */
@@ -62,7 +70,7 @@ static struct {
     uint64_t keep_ms;
     bool opened;     /* what is on the disk has been seen once */
     size_t unborn;   /* jobs that somebody has, but no record of them could be read yet */
-    uint64_t newest; /* started_at of the last job: no two have the same */
+    uint64_t newest; /* age_key of the last job: no two have the same */
     struct expected_job *expected; /* not among the unborn */
     size_t expected_count;
 } registry;
@@ -70,6 +78,8 @@ static struct {
 static void look_again(struct timer *timer);
 static void expire(struct timer *timer);
 static void kill_overdue(struct timer *timer);
+static void kill_left(struct timer *timer);
+static struct timer left_timer = {.due = kill_left};
 static struct timer overdue_timer = {.due = kill_overdue};
 static struct timer look_timer = {.due = look_again};
 static struct timer expiry_timer = {.due = expire};
@@ -99,9 +109,14 @@ static struct registered_job *find(const char *id)
     return NULL;
 }
 
+static void finish_order(struct order **link, enum order_result result, size_t written);
+
 static void remove_job(size_t index)
 {
     struct registered_job *job = registry.jobs[index];
+    while (job->orders != NULL) { /* to end what it has left running */
+        finish_order(&job->orders, ORDER_UNKNOWN, 0);
+    }
     job_directory_remove(job->record.id);
     registry.count--;
     memmove(registry.jobs + index, registry.jobs + index + 1,
@@ -129,7 +144,7 @@ static size_t oldest_finished(void)
         const struct job_exit *ending = &registry.jobs[i]->ending;
         if (ending->status != JOB_RUNNING &&
             (oldest == registry.count ||
-             ending->ended_at < registry.jobs[oldest]->ending.ended_at)) {
+             ending->ended_boot_ns < registry.jobs[oldest]->ending.ended_boot_ns)) {
             oldest = i;
         }
     }
@@ -140,7 +155,7 @@ static size_t oldest_finished(void)
 static int64_t time_left(const struct registered_job *job)
 {
     const int64_t ns_per_ms = 1000000;
-    int64_t age_ms = ((int64_t)clock_date_ns() - (int64_t)job->ending.ended_at) / ns_per_ms;
+    int64_t age_ms = ((int64_t)clock_boot_ns() - (int64_t)job->ending.ended_boot_ns) / ns_per_ms;
     return (int64_t)registry.keep_ms - age_ms;
 }
 
@@ -178,7 +193,7 @@ static void finish_order(struct order **link, enum order_result result, size_t w
 {
     struct order *order = *link;
     assert(order != NULL);
-    const struct registered_job *job = order->job;
+    struct registered_job *job = order->job;
     *link = order->next;
     order->job = NULL;
     message_clear(&order->message);
@@ -330,6 +345,72 @@ bool registry_order(struct registered_job *job, struct order *order)
     return true;
 }
 
+/* ---- what jobs have left running ---- */
+
+/* Whether the runner of a job that has ended is still there: it stays as long as anything does that
+ * the job has started. Its number may be another's by now. */
+static bool has_left(struct registered_job *job)
+{
+    struct process_stat stat;
+    if (job->ending.status == JOB_RUNNING || job->ending.runner <= 0) {
+        return false;
+    }
+    bool is_there = process_stat_read(job->ending.runner, &stat) && stat.state != 'Z' &&
+                    stat.started == job->ending.runner_started;
+    job->ending.runner = is_there ? job->ending.runner : 0;
+    return is_there;
+}
+
+/* One round of killing what a job has left. Whether nothing is left. */
+static bool kill_once(struct registered_job *job)
+{
+    if (job->ending.runner <= 0) {
+        return true;
+    }
+    cleanup_fd int held = process_hold(job->ending.runner);
+    return !has_left(job) || (held >= 0 && tree_kill_round(job->ending.runner, held, NULL) == 0);
+}
+
+static void finish_left(struct registered_job *job, int64_t now)
+{
+    bool is_done = kill_once(job);
+    for (struct order **link = &job->orders; *link != NULL;) {
+        if (is_done || (*link)->give_up_at <= now) {
+            finish_order(link, is_done ? ORDER_DONE : ORDER_UNKNOWN, 0);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+}
+
+static void kill_left(struct timer *timer)
+{
+    int64_t now = clock_monotonic_ms();
+    for (size_t i = 0; i < registry.count; i++) {
+        struct registered_job *job = registry.jobs[i];
+        if (job->ending.status == JOB_RUNNING || job->orders == NULL) {
+            continue;
+        }
+        finish_left(job, now);
+        if (job->orders != NULL) {
+            timer->at = now + LEFT_PAUSE_MS;
+        }
+    }
+}
+
+bool registry_order_left(struct registered_job *job, struct order *order)
+{
+    if (!has_left(job)) {
+        return false;
+    }
+    order->next = job->orders;
+    order->job = job;
+    order->give_up_at = clock_monotonic_ms() + LEFT_GIVE_UP_MS;
+    job->orders = order;
+    left_timer.at = clock_monotonic_ms();
+    return true;
+}
+
 void registry_forget(struct order *order)
 {
     if (order->job == NULL) {
@@ -385,11 +466,21 @@ static void settle(struct registered_job *job, int directory)
     remove_old();
 }
 
+/* Now; but no job ends before it was started, whatever the clock says. */
+static uint64_t date_of_end(const struct registered_job *job)
+{
+    uint64_t now = clock_date_ns();
+    return now > job->record.started_at ? now : job->record.started_at;
+}
+
 /* The runner is dead and has left no word: makes the log whole and writes what can be said. */
 static void settle_lost(struct registered_job *job, int directory)
 {
-    job->ending = (struct job_exit){
-        .status = JOB_FAILED, .code = -1, .reason = END_LOST, .ended_at = clock_date_ns()};
+    job->ending = (struct job_exit){.status = JOB_FAILED,
+                                    .code = -1,
+                                    .reason = END_LOST,
+                                    .ended_at = date_of_end(job),
+                                    .ended_boot_ns = clock_boot_ns()};
     const char *request_id = job->record.request_id;
     log_request(LOG_WARNING, request_id, "job %s: its runner died", job->record.id);
     if (job_log_repair(directory) < 0) {
@@ -418,8 +509,11 @@ static void look_at(struct registered_job *job)
         return;
     }
     if (directory < 0) {
-        job->ending = (struct job_exit){
-            .status = JOB_FAILED, .code = -1, .reason = END_LOST, .ended_at = clock_date_ns()};
+        job->ending = (struct job_exit){.status = JOB_FAILED,
+                                        .code = -1,
+                                        .reason = END_LOST,
+                                        .ended_at = date_of_end(job),
+                                        .ended_boot_ns = clock_boot_ns()};
         settle(job, directory);
         return;
     }
@@ -485,9 +579,9 @@ static void hear_runner(struct watch *watch)
 
 /* ---- finding jobs ---- */
 
-uint64_t registry_new_time(void)
+uint64_t registry_new_age_key(void)
 {
-    uint64_t now = clock_date_ns();
+    uint64_t now = clock_boot_ns();
     registry.newest = now > registry.newest ? now : registry.newest + 1;
     return registry.newest;
 }
@@ -516,12 +610,12 @@ static bool make_space(void)
 static void insert_by_age(struct registered_job *job)
 {
     size_t at = registry.count++;
-    for (; at > 0 && registry.jobs[at - 1]->record.started_at > job->record.started_at; at--) {
+    for (; at > 0 && registry.jobs[at - 1]->record.age_key > job->record.age_key; at--) {
         registry.jobs[at] = registry.jobs[at - 1];
     }
     registry.jobs[at] = job;
-    if (job->record.started_at > registry.newest) {
-        registry.newest = job->record.started_at;
+    if (job->record.age_key > registry.newest) {
+        registry.newest = job->record.age_key;
     }
 }
 
@@ -719,6 +813,7 @@ int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep
     registry.keep_ms = keep_finished_ms;
     loop_add_timer(&look_timer);
     loop_add_timer(&overdue_timer);
+    loop_add_timer(&left_timer);
     loop_add_timer(&expiry_timer);
     int result = find_jobs();
     registry.opened = true;
@@ -776,12 +871,38 @@ static bool find_position(const struct registered_job *job, struct job_position 
     return directory >= 0 && job_position_read(directory, position) == 0;
 }
 
-void registry_describe_job(const struct registered_job *job, struct message *message)
+/* Not by the command line, the reading of which may wait for whoever serves that memory (FUSE). */
+static void describe_process(pid_t pid, struct message *message)
+{
+    char name[32];
+    if (process_file_read(pid, "comm", name, sizeof(name))) {
+        name[strcspn(name, "\n")] = '\0';
+        message_add_number(message, FIELD_LEFT_PID, pid);
+        message_add_text(message, FIELD_LEFT_NAME, name);
+    }
+}
+
+/* What is below the runner of a job, parents before their children; no more than that many. */
+static void describe_left(pid_t runner, struct message *message)
+{
+    cleanup_(process_view_clear) struct process_view view;
+    cleanup_(pid_list_clear) struct pid_list found = {0};
+    if (process_view_take(&view) < 0 || process_view_children(&view, runner, &found) < 0) {
+        return; /* out of memory: it is asked for again */
+    }
+    for (size_t i = 0; i < found.count && i < LEFT_SHOWN_MAX; i++) {
+        describe_process(found.pids[i], message);
+        (void)process_view_children(&view, found.pids[i], &found); /* no memory: as above */
+    }
+}
+
+void registry_describe_job(struct registered_job *job, bool left, struct message *message)
 {
     struct job_position position;
     message_add_text(message, FIELD_ID, job->record.id);
     message_add_number(message, FIELD_PID, job->record.pid);
     message_add_number(message, FIELD_STARTED_AT, (int64_t)job->record.started_at);
+    message_add_number(message, FIELD_AGE_KEY, (int64_t)job->record.age_key);
     message_add_text(message, FIELD_CWD, job->record.cwd);
     message_add_text(message, FIELD_COMMAND, job->record.command);
     if (job->ending.status == JOB_RUNNING) {
@@ -796,16 +917,29 @@ void registry_describe_job(const struct registered_job *job, struct message *mes
         message_add_number(message, FIELD_NEXT_LINE, (int64_t)position.next_line);
         message_add_number(message, FIELD_LINES_DROPPED, (int64_t)position.lines_dropped);
     }
+    if (left && has_left(job)) {
+        describe_left(job->ending.runner, message);
+    }
 }
 
-/* The first job that was started later; jobs are in that order. */
-static size_t first_after(uint64_t time)
+uint64_t registry_age_key_of(uint64_t started_at)
+{
+    uint64_t key = 0;
+    for (size_t i = 0; i < registry.count; i++) {
+        const struct job_record *record = &registry.jobs[i]->record;
+        key = record->started_at <= started_at ? record->age_key : key;
+    }
+    return key;
+}
+
+/* The first job that is younger; jobs are in that order. */
+static size_t first_after(uint64_t age_key)
 {
     size_t low = 0;
     size_t high = registry.count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (registry.jobs[middle]->record.started_at > time) {
+        if (registry.jobs[middle]->record.age_key > age_key) {
             high = middle;
         } else {
             low = middle + 1;
@@ -814,7 +948,7 @@ static size_t first_after(uint64_t time)
     return low;
 }
 
-void registry_describe(uint64_t after, struct message *message)
+void registry_describe(uint64_t after, bool left, struct message *message)
 {
     decide();
     for (size_t i = first_after(after); i < registry.count; i++) {
@@ -822,6 +956,6 @@ void registry_describe(uint64_t after, struct message *message)
             message_add_number(message, FIELD_MORE, 1);
             return;
         }
-        registry_describe_job(registry.jobs[i], message);
+        registry_describe_job(registry.jobs[i], left, message);
     }
 }

@@ -33,6 +33,7 @@ enum order_kind {
     ORDER_SIGNAL, /* a signal; done when it is on its way */
     ORDER_WRITE,  /* input; done when the runner says how much it took */
     ORDER_WAIT,   /* nothing but to hear of its end */
+    ORDER_LEFT,   /* of a job that has ended: the end of what it has left running */
 };
 
 enum order_result {
@@ -48,14 +49,16 @@ enum order_result {
  */
 struct order {
     enum order_kind kind;
-    struct message message; /* to the runner; cleared by the registry. Not of ORDER_WAIT */
-    uint64_t serial;        /* of ORDER_WRITE: who gives it up may be followed by another */
-    int64_t grace_ms;       /* of ORDER_KILL: how long the tree has from its signal on */
-    void (*done)(struct order *order, enum order_result result, const struct registered_job *job,
+    struct message
+        message;      /* to the runner; cleared by the registry. Not of ORDER_WAIT, ORDER_LEFT */
+    uint64_t serial;  /* of ORDER_WRITE: who gives it up may be followed by another */
+    int64_t grace_ms; /* of ORDER_KILL: how long the tree has from its signal on */
+    void (*done)(struct order *order, enum order_result result, struct registered_job *job,
                  size_t written);
     struct order *next;         /* the registry's */
     struct registered_job *job; /* NULL when it does not wait */
     bool sent;
+    int64_t give_up_at; /* of ORDER_LEFT */
 };
 
 /*
@@ -65,8 +68,10 @@ struct order {
  */
 int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep_finished_ms);
 
-/* A time for the record of a new job, ns since the epoch: no two have the same. */
-uint64_t registry_new_time(void);
+/* What jobs are ordered by, for the record of a new one: ns since the boot, and no two have the
+ * same.
+ */
+uint64_t registry_new_age_key(void);
 
 /* A number for an order, different from all before. */
 uint64_t registry_new_serial(void);
@@ -103,6 +108,9 @@ enum job_status registry_status(const struct registered_job *job);
 /* Gives an order. True: order->done is called later, or has been. False: the job has ended, and
  * the order is not taken. */
 bool registry_order(struct registered_job *job, struct order *order);
+
+/* The same with an ORDER_LEFT to a job that has ended. False: it has left nothing running. */
+bool registry_order_left(struct registered_job *job, struct order *order);
 void registry_forget(struct order *order);
 
 /* Removes a job that has ended, with its files. */
@@ -111,13 +119,17 @@ void registry_delete(struct registered_job *job);
 /* Forgets all jobs, which go on. */
 void registry_close(void);
 
-/* Appends all fields of a job. */
-void registry_describe_job(const struct registered_job *job, struct message *message);
+/* The key of the last job that was not started later (ns since the epoch), 0 if there is none: for
+ * clients that know no keys. */
+uint64_t registry_age_key_of(uint64_t started_at);
+
+/* Appends all fields of a job, those of what it has left running with `left`. */
+void registry_describe_job(struct registered_job *job, bool left, struct message *message);
 
 /*
- * Appends the fields of jobs, oldest first, that were started later than `after` (ns since the
- * epoch): as many as make a message of some size, and a field that says so when there are more.
+ * Appends the fields of jobs, oldest first, that are younger than the one with the key `after` (0:
+ * all): as many as make a message of some size, and a field that says so when there are more.
  */
-void registry_describe(uint64_t after, struct message *message);
+void registry_describe(uint64_t after, bool left, struct message *message);
 
 #endif

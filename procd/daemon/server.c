@@ -201,8 +201,9 @@ static bool handle_start(struct client *client, struct incoming *request)
         return answer_failure(client, SPAWN_PREPARE, errno);
     }
     message_add_text(&order, FIELD_ID, id);
-    starting->started_at = registry_new_time();
+    starting->started_at = clock_date_ns();
     message_add_number(&order, FIELD_STARTED_AT, (int64_t)starting->started_at);
+    message_add_number(&order, FIELD_AGE_KEY, (int64_t)registry_new_age_key());
     if (pool_start_job(&order, directory, request, start_answered, starting) < 0) {
         int error = errno;
         const char *request_id = request_id_of(request);
@@ -224,7 +225,10 @@ static bool handle_list(struct client *client, struct incoming *request)
     }
     cleanup_message struct message message;
     message_init(&message, MESSAGE_JOBS);
-    registry_describe((uint64_t)message_number(request, FIELD_STARTED_AT, 0), &message);
+    int64_t key = message_number(request, FIELD_AGE_KEY, -1);
+    uint64_t date = (uint64_t)message_number(request, FIELD_STARTED_AT, 0);
+    registry_describe(key >= 0 ? (uint64_t)key : registry_age_key_of(date),
+                      message_number(request, FIELD_LEFT, 0) != 0, &message);
     return answer(client, &message);
 }
 
@@ -235,11 +239,11 @@ static struct registered_job *requested_job(struct incoming *request)
     return id == NULL ? NULL : registry_find(id);
 }
 
-static bool answer_job(struct client *client, const struct registered_job *job)
+static bool answer_job(struct client *client, struct registered_job *job)
 {
     cleanup_message struct message message;
     message_init(&message, MESSAGE_JOBS);
-    registry_describe_job(job, &message);
+    registry_describe_job(job, true, &message);
     return answer(client, &message);
 }
 
@@ -252,7 +256,7 @@ static bool answer_written(struct client *client, size_t written)
 }
 
 static bool answer_done_order(struct client *client, enum order_kind kind,
-                              const struct registered_job *job, size_t written)
+                              struct registered_job *job, size_t written)
 {
     switch (kind) {
     case ORDER_WAIT:
@@ -261,13 +265,14 @@ static bool answer_done_order(struct client *client, enum order_kind kind,
         return answer_written(client, written);
     case ORDER_KILL:
     case ORDER_SIGNAL:
+    case ORDER_LEFT:
         break;
     }
     return answer_plain(client, MESSAGE_DONE);
 }
 
-static void order_done(struct order *order, enum order_result result,
-                       const struct registered_job *job, size_t written)
+static void order_done(struct order *order, enum order_result result, struct registered_job *job,
+                       size_t written)
 {
     struct client *client = CLIENT_OF_ORDER(order);
     bool alive = false;
@@ -315,11 +320,24 @@ static void pass_number(struct client *client, const struct incoming *request, e
     }
 }
 
+/* Of a job that has ended. */
+static bool kill_left(struct client *client, struct registered_job *job)
+{
+    client->order.kind = ORDER_LEFT;
+    client->order.done = order_done;
+    message_init(&client->order.message, MESSAGE_KILL); /* which nobody gets */
+    return registry_order_left(job, &client->order) ||
+           answer_not_running(client, registry_status(job));
+}
+
 static bool handle_kill(struct client *client, struct incoming *request)
 {
     struct registered_job *job = requested_job(request);
     if (job == NULL) {
         return answer_plain(client, MESSAGE_NOT_FOUND);
+    }
+    if (message_number(request, FIELD_LEFT, 0) != 0 && registry_status(job) != JOB_RUNNING) {
+        return kill_left(client, job);
     }
     message_init(&client->order.message, MESSAGE_KILL);
     pass_number(client, request, FIELD_SIGNAL);
@@ -355,7 +373,7 @@ static bool handle_wait(struct client *client, struct incoming *request)
 
 static bool handle_get(struct client *client, struct incoming *request)
 {
-    const struct registered_job *job = requested_job(request);
+    struct registered_job *job = requested_job(request);
     return job == NULL ? answer_plain(client, MESSAGE_NOT_FOUND) : answer_job(client, job);
 }
 

@@ -136,6 +136,7 @@ void status_describe(const char *run_directory, struct message *message)
     message_add_number(message, FIELD_RUNNING, (int64_t)registry_running());
     message_add_number(message, FIELD_RUNNERS, (int64_t)sweep_runner_count());
     message_add_number(message, FIELD_IDLE, (int64_t)pool_idle_count());
+    message_add_number(message, FIELD_RUNNER_FAILURES, (int64_t)pool_failures());
     describe_disk(message);
     for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
         describe_service(run_directory, services[i], message);

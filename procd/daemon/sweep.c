@@ -7,6 +7,7 @@
 #include "procd/daemon/sweep.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -47,6 +48,7 @@ static struct {
     bool again;       /* a runner was met that is about to end */
     int64_t pause_ms;
     int64_t give_up;
+    void (*failed)(void);
 } sweep;
 
 static void do_round(struct timer *timer);
@@ -197,6 +199,17 @@ int sweep_add_runner(pid_t runner)
     return pid_list_add(&sweep.runners, runner);
 }
 
+void sweep_tell_failures(void (*failed)(void))
+{
+    sweep.failed = failed;
+}
+
+/* A runner that is killed has not failed. */
+static bool is_failure(int status)
+{
+    return WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL : WEXITSTATUS(status) != 0;
+}
+
 size_t sweep_runner_count(void)
 {
     size_t count = sweep.runners.count;
@@ -212,6 +225,9 @@ void sweep_reap(void)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         bool is_runner = pid_list_remove(&sweep.runners, pid);
+        if (is_runner && is_failure(status) && sweep.failed != NULL) {
+            sweep.failed();
+        }
         if (!is_runner || (!cgroup_remove_runner(pid) && status != 0)) {
             order_sweep();
         }

@@ -44,4 +44,8 @@ size_t sweep_runner_count(void);
 /* Reaps the children that have ended, and orders a sweep if one of them calls for it. */
 void sweep_reap(void);
 
+/* Has `failed` called for each runner of ours that could not start: it has ended with an error, or
+ * by a fault of its own. */
+void sweep_tell_failures(void (*failed)(void));
+
 #endif

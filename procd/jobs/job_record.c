@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "procd/log/job_files.h"
 #include "procd/wire/protocol.h"
@@ -62,6 +63,19 @@ static int load(int directory, const char *name, enum message_type type, char *b
     return 0;
 }
 
+/* A time since the boot. Records did not always have it: then by the date, as the clock is now. */
+static uint64_t boot_time_of(const struct incoming *incoming, enum field_tag tag, uint64_t date)
+{
+    int64_t told = message_number(incoming, tag, 0);
+    if (told > 0) {
+        return (uint64_t)told;
+    }
+    uint64_t now = clock_date_ns();
+    uint64_t boot = clock_boot_ns();
+    uint64_t ago = now > date ? now - date : 0;
+    return ago < boot ? boot - ago : 1;
+}
+
 int job_record_draft(int directory, const struct job_record *record, struct job_record_draft *draft)
 {
     cleanup_message struct message message;
@@ -70,6 +84,7 @@ int job_record_draft(int directory, const struct job_record *record, struct job_
     message_add_number(&message, FIELD_PID, 0);
     draft->pid_at = (off_t)(message.length - sizeof(int64_t)); /* the field's value ends it */
     message_add_number(&message, FIELD_STARTED_AT, (int64_t)record->started_at);
+    message_add_number(&message, FIELD_AGE_KEY, (int64_t)record->age_key);
     message_add_text(&message, FIELD_CWD, record->cwd);
     message_add_text(&message, FIELD_COMMAND, record->command);
     if (record->request_id[0] != '\0') {
@@ -114,6 +129,7 @@ int job_record_read(int directory, const char *id, struct job_record *record)
     memcpy(record->id, id, JOB_ID_SIZE);
     record->pid = (pid_t)message_number(&incoming, FIELD_PID, 0);
     record->started_at = (uint64_t)message_number(&incoming, FIELD_STARTED_AT, 0);
+    record->age_key = boot_time_of(&incoming, FIELD_AGE_KEY, record->started_at);
     record->command = strdup(command);
     record->cwd = strdup(cwd == NULL ? "" : cwd); /* records did not always have it */
     (void)snprintf(record->request_id, sizeof(record->request_id), "%s",
@@ -151,6 +167,11 @@ void job_exit_describe(const struct job_exit *ending, struct message *message)
     message_add_number(message, FIELD_CPU_USER_MS, (int64_t)ending->cpu_user_ms);
     message_add_number(message, FIELD_CPU_SYSTEM_MS, (int64_t)ending->cpu_system_ms);
     message_add_number(message, FIELD_MAX_RSS_KB, (int64_t)ending->max_rss_kb);
+    message_add_number(message, FIELD_ENDED_BOOT_NS, (int64_t)ending->ended_boot_ns);
+    if (ending->runner > 0) {
+        message_add_number(message, FIELD_RUNNER_PID, ending->runner);
+        message_add_number(message, FIELD_RUNNER_STARTED, (int64_t)ending->runner_started);
+    }
 }
 
 /* Before there were reasons, an ending told by the other fields what it was. */
@@ -176,7 +197,10 @@ struct job_exit job_exit_of(const struct incoming *message)
         .cpu_user_ms = (uint64_t)message_number(message, FIELD_CPU_USER_MS, 0),
         .cpu_system_ms = (uint64_t)message_number(message, FIELD_CPU_SYSTEM_MS, 0),
         .max_rss_kb = (uint64_t)message_number(message, FIELD_MAX_RSS_KB, 0),
+        .runner = (pid_t)message_number(message, FIELD_RUNNER_PID, 0),
+        .runner_started = (uint64_t)message_number(message, FIELD_RUNNER_STARTED, 0),
     };
+    ending.ended_boot_ns = boot_time_of(message, FIELD_ENDED_BOOT_NS, ending.ended_at);
     ending.reason = reason > END_UNKNOWN && reason <= END_LOST
                         ? (enum end_reason)reason
                         : guess_reason(&ending, message_number(message, FIELD_LOST, 0) != 0);

@@ -22,6 +22,7 @@ struct job_record {
     char id[JOB_ID_SIZE];
     pid_t pid;
     uint64_t started_at;              /* ns since the epoch */
+    uint64_t age_key;                 /* ns since the boot at the start; no two have the same */
     char *command;                    /* owned, as is cwd; release with job_record_clear */
     char *cwd;                        /* "" if it is not known */
     char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is not known */
@@ -29,10 +30,13 @@ struct job_record {
 
 struct job_exit {
     enum job_status status;
-    int code;               /* -1 after a signal */
-    int signal;             /* 0 if none */
-    enum end_reason reason; /* END_LOST: status is JOB_FAILED and the rest is not known */
-    uint64_t ended_at;
+    int code;                /* -1 after a signal */
+    int signal;              /* 0 if none */
+    enum end_reason reason;  /* END_LOST: status is JOB_FAILED and the rest is not known */
+    uint64_t ended_at;       /* ns since the epoch */
+    uint64_t ended_boot_ns;  /* ns since the boot */
+    pid_t runner;            /* it has stayed for what the job has left running; 0: there is none */
+    uint64_t runner_started; /* struct process_stat */
     uint64_t cpu_user_ms;
     uint64_t cpu_system_ms;
     uint64_t max_rss_kb;

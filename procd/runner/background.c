@@ -25,12 +25,14 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "common/process_stat.h"
 #include "common/signal_name.h"
 #include "procd/cgroup/cgroup_oom.h"
 #include "procd/jobs/job_record.h"
 #include "procd/log/job_files.h"
 #include "procd/log/job_log.h"
 #include "procd/process/reap.h"
+#include "procd/process/tree_kill.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/deadline.h"
 #include "procd/runner/job_output.h"
@@ -45,9 +47,10 @@
 struct background {
     const char *id;      /* borrowed */
     uint64_t started_at; /* ns since the epoch */
-    int64_t started;     /* monotonic ms */
-    uint64_t log_max;    /* bytes on disk */
-    int directory;       /* its lock says that this runner lives */
+    uint64_t age_key;
+    int64_t started;  /* monotonic ms */
+    uint64_t log_max; /* bytes on disk */
+    int directory;    /* its lock says that this runner lives */
     int listener;
     int signals;
     int peers[PEERS_MAX];
@@ -92,7 +95,11 @@ static int open_files(struct background *job)
     if (job->listener < 0 || job_exit_reserve(job->directory) < 0) {
         return -1;
     }
-    return job_log_open(&job->log, job->directory, job->id, job->log_max);
+    if (job_log_open(&job->log, job->directory, job->id, job->log_max) < 0) {
+        return -1;
+    }
+    job->log.last_ns = job->started_at; /* no line is older than its job */
+    return 0;
 }
 
 /* Where the command starts, as an absolute path; what it asks for may be relative to `directory`.
@@ -117,6 +124,7 @@ static int draft_record(const struct background *job, const struct incoming *com
 {
     struct job_record record = {
         .started_at = job->started_at,
+        .age_key = job->age_key,
         .command = command_shown(message_text(command, FIELD_CMD)),
         .cwd = working_directory(message_text(command, FIELD_CWD), spawn_start_directory()),
     };
@@ -205,6 +213,17 @@ static bool is_over(struct background *job)
     return over;
 }
 
+/* The shell leads a session and a group of its own, and its number is its own until it is reaped.
+ * After that the rest of the tree is left. */
+static void signal_job(const struct background *job, int signal)
+{
+    if (job->shell.ended) {
+        tree_signal(signal);
+    } else {
+        (void)kill(-job->shell.pid, signal);
+    }
+}
+
 /*
  * An order to end the job, or to signal it. Too late when the shell has ended: then the end is
  * told.
@@ -220,21 +239,19 @@ static void take_kill(struct background *job, const struct incoming *order)
         /* By just what was ordered, while we did nothing: procd lost its patience. */
         job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
     }
-    if (job->shell.ended || signal <= 0 || signal >= NSIG) {
+    if (signal <= 0 || signal >= NSIG || is_over(job)) {
         return;
     }
     if (signal == SIGKILL) {
         deadline_kill(&job->deadline, END_KILLED, &job->shell, &job->children);
         return;
     }
-    /* The shell leads a session and a group of its own, and its number is its own until it is
-     * reaped. */
-    (void)kill(-job->shell.pid, signal);
+    signal_job(job, signal);
     if (grace_ms < 0) {
         job->signals_sent |= UINT64_C(1) << (signal - 1);
         return;
     }
-    (void)kill(-job->shell.pid, SIGCONT); /* a stopped process takes a signal when it goes on */
+    signal_job(job, SIGCONT); /* a stopped process takes a signal when it goes on */
     deadline_order(&job->deadline, grace_ms);
 }
 
@@ -408,6 +425,9 @@ static struct job_exit describe_end(const struct background *job)
 {
     int code = shell_code(&job->shell);
     enum end_reason reason = reason_of(job);
+    uint64_t now = clock_date_ns();
+    struct process_stat self = {.started = 0};
+    bool stays = job->children && process_stat_read(getpid(), &self);
     return (struct job_exit){
         .status = reason == END_KILLED              ? JOB_KILLED
                   : reason == END_EXIT && code == 0 ? JOB_COMPLETED
@@ -415,7 +435,12 @@ static struct job_exit describe_end(const struct background *job)
         .code = code,
         .signal = shell_signal(&job->shell),
         .reason = reason,
-        .ended_at = clock_date_ns(),
+        /* The date may have been set back since; nothing ends before it was started, or before its
+         * last line. */
+        .ended_at = now > job->log.last_ns ? now : job->log.last_ns,
+        .ended_boot_ns = clock_boot_ns(),
+        .runner = stays ? getpid() : 0,
+        .runner_started = self.started,
         .cpu_user_ms = clock_duration_ms(job->shell.usage.ru_utime),
         .cpu_system_ms = clock_duration_ms(job->shell.usage.ru_stime),
         .max_rss_kb = (uint64_t)job->shell.usage.ru_maxrss,
@@ -490,6 +515,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
 {
     struct background job = {.id = message_text(order, FIELD_ID),
                              .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
+                             .age_key = (uint64_t)message_number(order, FIELD_AGE_KEY, 0),
                              .log_max = log_max,
                              .directory = message_take_descriptor(order, 0),
                              .listener = -1,

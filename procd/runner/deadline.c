@@ -39,7 +39,8 @@ struct deadline deadline_of(const struct incoming *command)
     int64_t timeout_ms = message_number(command, FIELD_TIMEOUT_MS, 0);
     int64_t grace_ms = message_number(command, FIELD_GRACE_MS, 0);
     return (struct deadline){.timeout_at = timeout_ms > 0 ? from_now(timeout_ms) : 0,
-                             .grace_ms = grace_ms > 0 ? grace_ms : 0};
+                             .grace_ms = grace_ms > 0 ? grace_ms : 0,
+                             .whole_tree = message_number(command, FIELD_WAIT_TREE, 0) != 0};
 }
 
 /* The next moment at which something is due. */
@@ -57,7 +58,10 @@ int deadline_patience(const struct deadline *deadline)
 
 bool deadline_is_over(const struct deadline *deadline, const struct shell *shell, bool children)
 {
-    return shell->ended && (deadline->cause == END_UNKNOWN || !children || deadline->kill_at == 0);
+    if (!shell->ended || !children) {
+        return shell->ended;
+    }
+    return deadline->cause == END_UNKNOWN ? !deadline->whole_tree : deadline->kill_at == 0;
 }
 
 void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shell *shell,
@@ -90,7 +94,7 @@ void deadline_stop(struct deadline *deadline, int64_t grace_ms, const struct she
         return;
     }
     tree_signal(SIGTERM);
-    if (!shell->ended) {
+    if (!shell->ended || deadline->whole_tree) {
         deadline_order(deadline, grace_ms < 0 ? stop_patience_ms : grace_ms);
     }
 }
@@ -105,7 +109,8 @@ bool deadline_hear_stop(int signals)
 void deadline_serve(struct deadline *deadline, struct shell *shell, bool *children)
 {
     int64_t at = next(deadline);
-    if (at == 0 || clock_monotonic_ms() < at || (shell->ended && deadline->cause == END_UNKNOWN)) {
+    if (at == 0 || clock_monotonic_ms() < at ||
+        (deadline->cause == END_UNKNOWN && deadline_is_over(deadline, shell, *children))) {
         return;
     }
     if (deadline->cause == END_UNKNOWN) {

@@ -19,6 +19,7 @@
 struct deadline {
     int64_t timeout_at;
     int64_t grace_ms;      /* at the timeout */
+    bool whole_tree;       /* the command is not over before all that it has started */
     int64_t kill_at;       /* the tree has been told to end */
     enum end_reason cause; /* END_TIMEOUT or END_KILLED once the tree is to end, otherwise
                               END_UNKNOWN */
@@ -33,7 +34,8 @@ struct deadline deadline_of(const struct incoming *command);
 /* How long poll(2) may wait, -1 for ever. */
 int deadline_patience(const struct deadline *deadline);
 
-/* Whether the command is over: the shell has ended, and if the tree is to end, it has as well. */
+/* Whether the command is over: the shell has ended, and if the tree is to end, or is what counts,
+ * it has as well. */
 bool deadline_is_over(const struct deadline *deadline, const struct shell *shell, bool children);
 
 /* Does what is due, and notes ends in *shell and *children. */

@@ -281,6 +281,7 @@ static void read_status(const struct incoming *message, struct procd_status *sta
         .running = message_number(message, FIELD_RUNNING, -1),
         .runners = message_number(message, FIELD_RUNNERS, -1),
         .idle_runners = message_number(message, FIELD_IDLE, -1),
+        .runner_failures = message_number(message, FIELD_RUNNER_FAILURES, -1),
         .disk_free = message_number(message, FIELD_DISK_FREE, -1),
         .disk_total = message_number(message, FIELD_DISK_TOTAL, -1),
     };
@@ -343,6 +344,9 @@ static void add_command(struct message *message, const struct command *command)
             message_add_number(message, cgroup_limit_field((enum cgroup_limit)i),
                                (int64_t)command->limits[i]);
         }
+    }
+    if (command->wait_tree) {
+        message_add_number(message, FIELD_WAIT_TREE, 1);
     }
     if (command->keeps_stdin) {
         message_add_number(message, FIELD_STDIN, 1);
@@ -572,6 +576,14 @@ static void read_job_number(struct job *job, enum field_tag tag, int64_t number)
     case FIELD_STARTED_AT:
         job->started_at = (uint64_t)number;
         break;
+    case FIELD_AGE_KEY:
+        job->age_key = (uint64_t)number;
+        break;
+    case FIELD_LEFT_PID:
+        if (job->left_count < LEFT_PROCESSES_MAX) {
+            job->left[job->left_count++] = (struct left_process){(pid_t)number, ""};
+        }
+        break;
     case FIELD_ENDED_AT:
         job->ended_at = (uint64_t)number;
         break;
@@ -626,13 +638,18 @@ static void read_job_field(struct job *job, const struct field *field)
     case FIELD_CWD:
         job->cwd = field->text;
         break;
+    case FIELD_LEFT_NAME:
+        if (job->left_count > 0) {
+            job->left[job->left_count - 1].name = field->text;
+        }
+        break;
     default:
         read_job_number(job, field->tag, field->number);
         break;
     }
 }
 
-/* Hands out the jobs in a JOBS message. When the last of them was started, 0 if there is none. */
+/* Hands out the jobs in a JOBS message. The key of the last of them, 0 if there is none. */
 static uint64_t read_jobs(const struct incoming *message, job_function *each, void *context)
 {
     static const struct job none = {.command = "", .cwd = ""};
@@ -648,7 +665,7 @@ static uint64_t read_jobs(const struct incoming *message, job_function *each, vo
     if (job.id[0] != '\0') {
         each(context, &job);
     }
-    return job.started_at;
+    return job.age_key;
 }
 
 /* What an answer says that is not the one that was hoped for. */
@@ -669,12 +686,14 @@ static enum procd_result refusal(const struct incoming *message, enum job_status
 
 /* The jobs that were started after *after, as many as one answer holds; *more when that is not all.
  */
-static enum procd_result list_page(uint64_t *after, bool *more, job_function *each, void *context)
+static enum procd_result list_page(uint64_t *after, bool left, bool *more, job_function *each,
+                                   void *context)
 {
     cleanup_message struct message request;
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_LIST);
-    message_add_number(&request, FIELD_STARTED_AT, (int64_t)*after);
+    message_add_number(&request, FIELD_AGE_KEY, (int64_t)*after);
+    message_add_number(&request, FIELD_LEFT, left);
     answer.large = malloc(MESSAGE_PACKET_MAX);
     if (answer.large == NULL) {
         return PROCD_UNREACHABLE;
@@ -687,13 +706,13 @@ static enum procd_result list_page(uint64_t *after, bool *more, job_function *ea
     return result;
 }
 
-enum procd_result procd_list(job_function *each, void *context)
+enum procd_result procd_list(bool left, job_function *each, void *context)
 {
     enum procd_result result;
     uint64_t after = 0;
     bool more = false;
     do {
-        result = list_page(&after, &more, each, context);
+        result = list_page(&after, left, &more, each, context);
     } while (result == PROCD_DONE && more);
     return result;
 }
@@ -814,6 +833,9 @@ enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum
     message_add_text(&request, FIELD_ID, id);
     if (kill->signal != SIGKILL) {
         message_add_number(&request, FIELD_SIGNAL, kill->signal);
+    }
+    if (kill->left) {
+        message_add_number(&request, FIELD_LEFT, 1);
     }
     if (kill->signal != SIGKILL && kill->has_grace) {
         message_add_number(&request, FIELD_GRACE_MS, (int64_t)kill->grace_ms);

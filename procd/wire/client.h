@@ -36,6 +36,7 @@ struct command {
     uint64_t hangup_grace_ms;       /* the same when the lease is closed; 0: SIGKILL at once */
     uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
     int input;          /* of procd_run: standard input (borrowed); below 3: /dev/null */
+    bool wait_tree;     /* of procd_start: the job ends when all that it has started has */
     bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
     bool merges_stderr; /* stderr goes where stdout goes */
     bool ordered;       /* the order between the two matters (pipe_order.h) */
@@ -129,7 +130,8 @@ struct procd_status {
     int64_t running;   /* background jobs, those included that are being started */
     int64_t runners;   /* processes of procd that have or had a command, or wait for one: */
     int64_t idle_runners;
-    int64_t disk_free; /* bytes of the file system that holds the state directory */
+    int64_t runner_failures; /* that have died as they started, in a row; 0: they do not */
+    int64_t disk_free;       /* bytes of the file system that holds the state directory */
     int64_t disk_total;
     struct daemon_status daemons[DAEMONS_MAX];
     size_t daemon_count;
@@ -189,6 +191,13 @@ void foreground_leave(int lease, uint64_t grace_ms);
 
 /* ---- background ---- */
 
+/* A process that a job which has ended has left running. */
+struct left_process {
+    pid_t pid;
+    const char *name; /* of its program; borrowed as the texts below */
+};
+#define LEFT_PROCESSES_MAX 64
+
 struct job {
     char id[JOB_ID_SIZE];
     pid_t pid;
@@ -197,6 +206,7 @@ struct job {
     const char *command;
     const char *cwd;
     uint64_t started_at; /* ns since the epoch */
+    uint64_t age_key;    /* greater than that of a job that was started before */
     bool has_position;   /* of the log; what follows is 0 without */
     struct job_position position;
 
@@ -208,6 +218,8 @@ struct job {
     uint64_t cpu_user_ms;
     uint64_t cpu_system_ms;
     uint64_t max_rss_kb;
+    struct left_process left[LEFT_PROCESSES_MAX]; /* with what procd_get() and a full list tell */
+    size_t left_count;
 };
 
 typedef void job_function(void *context, const struct job *job);
@@ -216,9 +228,9 @@ typedef void job_function(void *context, const struct job *job);
 enum procd_result procd_start(const struct command *command, struct job *job,
                               struct spawn_error *spawn_error);
 
-/* Calls `each` for every job, oldest first. When procd cannot be asked it may have been called for
- * some. */
-enum procd_result procd_list(job_function *each, void *context);
+/* Calls `each` for every job, oldest first; with what it has left running if `left`. When procd
+ * cannot be asked it may have been called for some. */
+enum procd_result procd_list(bool left, job_function *each, void *context);
 
 /* Calls `each` for this job. */
 enum procd_result procd_get(const char *id, job_function *each, void *context);
@@ -236,6 +248,7 @@ struct kill_order {
     int signal;        /* SIGKILL: the whole tree, at once. Any other goes to the process group */
     bool has_grace;    /* and then, the whole tree gets SIGKILL */
     uint64_t grace_ms; /* after this time */
+    bool left;         /* with SIGKILL: if the job has ended, what it has left running */
 };
 
 /*

@@ -27,20 +27,22 @@
  *   START cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
  *         [merge_stderr] [ordered] [stdin]
  *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
- *   LIST [started_at]           JOBS with the fields of each job that was started later, and `more`
+ *   LIST [age_key] [left]       JOBS with the fields of each job that was started later, and `more`
  *                               when they do not all fit one message: id (the first) pid status
- *                               started_at cwd command first_offset first_line next_offset
+ *                               started_at age_key cwd command first_offset first_line next_offset
  *                               next_line lines_dropped, and of one that has ended
- *                               ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb
+ *                               ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb,
+ *                               and with `left` [left_pid left_name]..
  *   GET id                      JOBS with that one, or NOT_FOUND
  *   WAIT id                     the same, once it has ended
- *   KILL id [signal] [grace_ms] DONE, or NOT_FOUND, or NOT_RUNNING status
+ *   KILL id [signal] [grace_ms] [left]
+ *                               DONE, or NOT_FOUND, or NOT_RUNNING status
  *   DELETE id                   DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
  *   WRITE id data [eof]         WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
  *   OPEN id                     DONE with the descriptor of the directory, or NOT_FOUND
  *   STATUS                      STATUS pid (the supervisor's) uptime_ms running runners idle
- *                               disk_free disk_total; then of each daemon id (its name) starts
- *                               [pid descriptors threads rss_kb], less what is not known
+ *                               disk_free disk_total runner_failures; then of each daemon id (its
+ * name) starts [pid descriptors threads rss_kb], less what is not known
  *
  * runner to client, over the lease (a socket pair; closing it, or its sending side, before EXIT
  * ends the tree: by SIGKILL, or first by SIGTERM where the command has hangup_grace_ms):
@@ -54,12 +56,10 @@
  *
  * procd to runner, over the runner's control socket:
  *   RUN                         as the client sent it
- *   JOB id started_at           with the locked directory of a background job; the client's START,
- *                               as the client sent it, comes next
- * runner to procd, over the same:
- *   IDLE                        ready for the next command
- *   STARTED pid                 the answer to JOB; or FAILED stage error
- * A runner that is left with a job or with children closes the socket.
+ *   JOB id started_at age_key         with the locked directory of a background job; the client's
+ * START, as the client sent it, comes next runner to procd, over the same: IDLE ready for the next
+ * command STARTED pid                 the answer to JOB; or FAILED stage error A runner that is
+ * left with a job or with children closes the socket.
  *
  * procd to the runner of a background job, over runner.sock in the job's directory:
  *   KILL [signal] [grace_ms]    without a signal: kill the tree; with one: send it to the process
@@ -68,11 +68,12 @@
  * and back:
  *   WROTE serial written, or NO_STDIN serial
  *                               the answer to that WRITE
- *   ENDED status code signal reason ended_at cpu_user_ms cpu_system_ms max_rss_kb
+ *   ENDED status code signal reason ended_at ended_boot_ns cpu_user_ms cpu_system_ms
+ *         max_rss_kb [runner_pid runner_started]
  *                               once, when the job has ended and its log is whole
  *
  * The files of a background job are messages in this form, too (and so carry the version):
- *   record    RECORD id pid started_at cwd command [request_id]
+ *   record    RECORD id pid started_at age_key cwd command [request_id]
  *   exit      EXITED, the fields of ENDED (`lost` instead of a reason in old ones)
  *   position  POSITION first_offset first_line next_offset next_line lines_dropped
  */
@@ -174,10 +175,19 @@ enum field_tag {
     FIELD_MERGE_STDERR,    /* 1: stderr goes where stdout goes */
     FIELD_ORDERED,         /* 1: the order between stdout and stderr matters */
     FIELD_HANGUP_GRACE_MS, /* between SIGTERM and SIGKILL when the client hangs up; 0: none */
+    FIELD_AGE_KEY,         /* of a job: ns since the boot at its start, no two the same */
+    FIELD_ENDED_BOOT_NS,   /* when a job ended: ns since the boot */
+    FIELD_WAIT_TREE,       /* 1: the job ends when its whole tree has */
+    FIELD_LEFT,            /* 1: what the job has left running, too */
+    FIELD_LEFT_PID,        /* a process of that; its FIELD_LEFT_NAME comes next */
+    FIELD_RUNNER_PID,      /* of a job that has ended and has left something running */
+    FIELD_RUNNER_STARTED,  /* clock ticks since the boot, which make sure that it is the same */
+    FIELD_RUNNER_FAILURES, /* runners that died before they could take a command, in a row */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */
     FIELD_REQUEST_ID = 64, /* for logs: of the request that a command came with */
+    FIELD_LEFT_NAME,       /* of a process, as in /proc/<pid>/comm */
     FIELD_TEXT_END,
 
     /* bytes: 96 to 127 */

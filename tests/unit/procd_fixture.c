@@ -264,7 +264,7 @@ struct job find_job(const char *id)
 {
     struct job job = {.pid = -1};
     snprintf(job.id, sizeof(job.id), "%s", id);
-    assert_int_equal(procd_list(note_job, &job), PROCD_DONE);
+    assert_int_equal(procd_list(false, note_job, &job), PROCD_DONE);
     if (job.pid == -1) {
         job.id[0] = '\0';
     }

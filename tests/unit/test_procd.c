@@ -731,11 +731,11 @@ static void lists_oldest_first(void **state)
         start("true");
     }
     uint64_t last = 0;
-    assert_int_equal(procd_list(check_order, &last), PROCD_DONE);
+    assert_int_equal(procd_list(false, check_order, &last), PROCD_DONE);
     procd_end(SIGKILL);
     procd_launch();
     last = 0;
-    assert_int_equal(procd_list(check_order, &last), PROCD_DONE);
+    assert_int_equal(procd_list(false, check_order, &last), PROCD_DONE);
     assert_true(last != 0);
 }
 

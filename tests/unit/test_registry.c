@@ -263,7 +263,7 @@ static void keeps_the_newest_finished(void **state)
     }
     procd_launch();
     struct counted counted = {0};
-    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(procd_list(false, count_job, &counted), PROCD_DONE);
     assert_int_equal(counted.finished, KEPT);
     assert_int_equal(counted.running, 1);
     assert_true(counted.oldest_finished == first + 50);
@@ -276,7 +276,7 @@ static void keeps_the_newest_finished(void **state)
     assert_int_equal(procd_start(&quick, &job, &error), PROCD_DONE);
     await_job_end(job.id);
     counted = (struct counted){0};
-    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(procd_list(false, count_job, &counted), PROCD_DONE);
     assert_int_equal(counted.finished, KEPT);
     assert_true(counted.oldest_finished == first + 51);
     assert_int_equal(faccessat(jobs, "00000000-0000-4000-8000-000000000032", F_OK, 0), -1);
@@ -431,13 +431,13 @@ static void finds_thousands(void **state)
     setenv("SANDBOX_KEEP_FINISHED", "2500", 1);
     procd_launch();
     struct counted counted = {0};
-    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(procd_list(false, count_job, &counted), PROCD_DONE);
     assert_true(counted.finished >= MADE);
     unsetenv("SANDBOX_KEEP_FINISHED");
     procd_end(SIGKILL);
     procd_launch();
     counted = (struct counted){0};
-    assert_int_equal(procd_list(count_job, &counted), PROCD_DONE);
+    assert_int_equal(procd_list(false, count_job, &counted), PROCD_DONE);
     assert_int_equal(counted.finished, 1000);
 }
 
