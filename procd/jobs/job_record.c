@@ -63,17 +63,19 @@ static int load(int directory, const char *name, enum message_type type, char *b
     return 0;
 }
 
-/* A time since the boot. Records did not always have it: then by the date, as the clock is now. */
+/* A time since the boot. Records did not always have it: then by the date, and by one look at the
+ * clock for all, which keeps their order. */
 static uint64_t boot_time_of(const struct incoming *incoming, enum field_tag tag, uint64_t date)
 {
+    static int64_t boot_date; /* ns since the epoch */
     int64_t told = message_number(incoming, tag, 0);
     if (told > 0) {
         return (uint64_t)told;
     }
-    uint64_t now = clock_date_ns();
-    uint64_t boot = clock_boot_ns();
-    uint64_t ago = now > date ? now - date : 0;
-    return ago < boot ? boot - ago : 1;
+    if (boot_date == 0) {
+        boot_date = (int64_t)clock_date_ns() - (int64_t)clock_boot_ns();
+    }
+    return (int64_t)date > boot_date ? date - (uint64_t)boot_date : 1;
 }
 
 int job_record_draft(int directory, const struct job_record *record, struct job_record_draft *draft)
