@@ -44,7 +44,7 @@ def moment(text):
 def test_a_running_process(sandbox):
     identifier = sandbox.start("sleep 86400", cwd="/usr/bin")["id"]
     process = get(sandbox, identifier)
-    assert list(process) == ["id", "pid", "status", "command", "cwd", "started_at", *END, "log_first_id", "log_next_id", "lines_dropped"]
+    assert list(process) == ["id", "pid", "status", "command", "cwd", "started_at", *END, "log_first_id", "log_next_id", "lines_dropped", "left"]
     assert (process["id"], process["status"], process["command"], process["cwd"]) == (identifier, "running", "sleep 86400", "/usr/bin")
     assert alive(process["pid"]) or not sandbox.local
     assert all(process[name] is None for name in END)
