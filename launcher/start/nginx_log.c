@@ -59,10 +59,22 @@ static int open_access_log(void)
     return fd;
 }
 
+/* Of each worker that is root's where setgroups(2) is forbidden, as in most user namespaces: nginx
+ * goes on, and the launcher has said what it comes to (worker_user.c). */
+static bool is_known(const char *line, size_t length)
+{
+    static const char words[] = " initgroups(root, 0) failed ";
+    return memmem(line, length, words, strlen(words)) != NULL;
+}
+
 /* Takes one line on. Those of the access log are JSON; those of the error log begin with a date. */
 static void pass_line(const struct nginx_log *log, const char *line, size_t length)
 {
-    int fd = line[0] == '{' ? log->access_log : STDERR_FILENO;
+    bool is_access = line[0] == '{';
+    int fd = is_access ? log->access_log : STDERR_FILENO;
+    if (!is_access && is_known(line, length)) {
+        return;
+    }
     if (log_output_write(fd, line, length) < 0) {
         log_drops_add(1);
     }

@@ -43,22 +43,42 @@ static int fail(const char *path, const char *reason)
     return -1;
 }
 
-/* mkdir -p */
-static int make_path(const char *path)
+/* The directories above are passed through by nginx's workers, whatever our umask. */
+static int make_one(struct run_dir *run, mode_t mode)
 {
-    char copy[PATH_MAX];
-    if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
-        errno = ENAMETOOLONG;
-        return -1;
+    mode_t mask = umask(022);
+    int result = mkdir(run->given, mode);
+    int saved = errno;
+    (void)umask(mask);
+    errno = saved;
+    if (result == 0) {
+        run->made[run->made_count++] = strlen(run->given);
     }
-    for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+    return result < 0 && errno != EEXIST ? -1 : 0;
+}
+
+/* mkdir -p of run->given */
+static int make_path(struct run_dir *run)
+{
+    for (char *slash = run->given + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST) {
+        int result = run->made_count < RUN_DIR_MOST ? make_one(run, 0755) : -1;
+        *slash = '/';
+        if (result < 0) {
             return -1;
         }
-        *slash = '/';
     }
-    return mkdir(copy, RUN_MODE_OWN) < 0 && errno != EEXIST ? -1 : 0;
+    errno = ENAMETOOLONG;
+    return run->made_count < RUN_DIR_MOST ? make_one(run, RUN_MODE_OWN) : -1;
+}
+
+/* As far as they are empty. */
+static void remove_made(struct run_dir *run)
+{
+    while (run->made_count > 0) {
+        run->given[run->made[--run->made_count]] = '\0';
+        (void)rmdir(run->given);
+    }
 }
 
 /* A fresh directory lies in /tmp and neither in XDG_RUNTIME_DIR nor in TMPDIR: logs and spooled
@@ -75,7 +95,10 @@ static int make_fresh(struct run_dir *run)
 
 static int make_given(struct run_dir *run, const char *path)
 {
-    if (make_path(path) < 0 || realpath(path, run->path) == NULL) {
+    if (snprintf(run->given, sizeof(run->given), "%s", path) >= (int)sizeof(run->given)) {
+        return fail(path, strerror(ENAMETOOLONG));
+    }
+    if (make_path(run) < 0 || realpath(path, run->path) == NULL) {
         return fail(path, strerror(errno));
     }
     if (!run_dir_is_plain_path(run->path)) {
@@ -170,14 +193,14 @@ int run_dir_open(struct run_dir *run)
 {
     const char *given = getenv(VARIABLE);
     run->fresh = false;
+    run->fd = -1;
     if (given == NULL || *given == '\0' ? make_fresh(run) < 0 : make_given(run, given) < 0) {
+        remove_made(run);
         return -1;
     }
     run->fd = open(run->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run->fd < 0) {
-        return fail(run->path, strerror(errno));
-    }
-    if (take(run) < 0) {
+    if (run->fd < 0 ? fail(run->path, strerror(errno)) < 0 : take(run) < 0) {
+        remove_made(run);
         close_fd(&run->fd);
         return -1;
     }
@@ -208,6 +231,9 @@ void run_dir_discard(struct run_dir *run)
     if (!leave && (empty(run) < 0 || unlinkat(run->fd, MARKER, 0) < 0 ||
                    (run->fresh && rmdir(run->path) < 0))) {
         log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);
+    }
+    if (!leave) {
+        remove_made(run);
     }
     close_fd(&run->fd);
 }

@@ -15,6 +15,11 @@ struct user;
 #define RUN_DIR_MOST (107 - 14)
 
 struct run_dir {
+    /* What this start has made of a given path: each entry is the length of a beginning of it. */
+    char given[PATH_MAX];
+    size_t made[RUN_DIR_MOST];
+    size_t made_count;
+
     char path[PATH_MAX]; /* absolute, links resolved, only characters that mean nothing to nginx */
     int fd;              /* the directory, flock'ed; stays open while the server runs */
     bool fresh;          /* made by us and removed again */
@@ -34,7 +39,7 @@ int run_dir_open(struct run_dir *run);
  */
 int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers);
 
-/* After a failed start: leaves nothing behind. */
+/* After a failed start: leaves nothing behind, no parent either that this start has made. */
 void run_dir_discard(struct run_dir *run);
 
 /* Are all characters of the path such that nginx reads them as they are? */

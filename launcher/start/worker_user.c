@@ -16,6 +16,7 @@
 #include "common/capability.h"
 #include "common/logger.h"
 #include "common/user.h"
+#include "launcher/base/program.h"
 
 /* Root in a container may have lost what setuid(2), setgroups(2) and chown(2) want. */
 static bool can_change_user(void)
@@ -23,6 +24,15 @@ static bool can_change_user(void)
     const uint32_t wanted = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_CHOWN);
     uint32_t effective;
     return capability_read(&effective) == 0 && (effective & wanted) == wanted;
+}
+
+/* In a child: whether this is a user here at all. A user namespace may have one user, or forbid
+ * setgroups(2) (user_namespaces(7)). */
+static int become(const void *argument)
+{
+    const struct passwd *user = argument;
+    return initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
+           setuid(user->pw_uid) < 0;
 }
 
 /* May the user pass through this directory? (Other groups than the main one are not looked at.) */
@@ -82,6 +92,11 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
     }
     if (!may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
         log_at(LOG_WARNING, "nginx's workers run as root: %s may not enter %s", user->pw_name, at);
+        return;
+    }
+    if (program_call(become, user) != 0) {
+        log_at(LOG_WARNING, "nginx's workers run as root, which cannot become %s here",
+               user->pw_name);
         return;
     }
     worker->user = user->pw_uid;

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 
 import pytest
@@ -178,6 +179,49 @@ def test_a_directory_with_other_things_is_not_emptied(tmp_path):
     with start({"SANDBOX_RUN_DIR": str(tmp_path)}) as server:
         server.fails("SANDBOX_RUN_DIR", str(tmp_path))
     assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / "state").is_dir()
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o777, 0])
+def test_parents_of_the_run_directory_are_open(home, mask):
+    """nginx's workers, and an nginx of somebody else, pass through them, whatever the umask of who starts the server."""
+    run_dir = pathlib.Path(home, "a/b/run")
+    with start({"SANDBOX_RUN_DIR": str(run_dir)}, command=["sh", "-c", f'umask {mask:o}; exec "$@"', "sh", *LAUNCHER]) as server:
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "launcher")
+        assert sandbox.shell("umask").strip() == f"{mask:04o}"
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (run_dir, run_dir.parent, run_dir.parent.parent)] == [0o711, 0o755, 0o755]
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.wait(10)[0] == 0
+    assert run_dir.is_dir()
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"SANDBOX_RUN_DIR": "{}/a/b;c/run"}, ["nginx"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/./" + "x" * 100 + "/run"}, ["too long"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/../a/b/" + "x" * 300}, ["too long"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/b/run", "SANDBOX_METRICS_LISTEN": "x"}, ["SANDBOX_METRICS_LISTEN"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/b/run", "SANDBOX_PREFIX": "relative"}, ["SANDBOX_PREFIX"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/b/run", "SANDBOX_ACCESS_LOG": "/none/such"}, ["SANDBOX_ACCESS_LOG"]),
+    ({"SANDBOX_RUN_DIR": "{}/a/b/run", "SANDBOX_USER": "www-data"}, ["SANDBOX_USER"]),
+])
+def test_a_start_that_fails_leaves_no_directory(home, settings, words):
+    if "SANDBOX_USER" in settings and os.geteuid() != 0:
+        pytest.skip("SANDBOX_USER needs root")
+    before = sorted(os.listdir(home))
+    with start({name: value.format(home) for name, value in settings.items()}) as server:
+        server.fails(*words)
+    assert sorted(os.listdir(home)) == before
+
+
+def test_root_of_a_namespace_with_one_user():
+    """Where there is no user for nginx's workers they are root's, and one line says so."""
+    prefix = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no user namespaces here")
+    with start(command=[*prefix, *LAUNCHER]) as server:
+        sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "launcher")
+        assert sandbox.shell("id -u") == "0\n"
+        assert server.stderr.text.count("\n") == 1 and "nginx's workers run as root" in server.stderr.text
+        server.end()
 
 
 def copy_installation(target):
