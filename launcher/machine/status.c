@@ -15,6 +15,7 @@
 #include "launcher/base/program.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/installation.h"
+#include "launcher/machine/problem.h"
 #include "procd/wire/client.h"
 
 #define ANSWER_TIMEOUT_MS 2000
@@ -45,8 +46,9 @@ static int print_sandbox(const void *argument)
     struct procd_status status;
     (void)snprintf(path, sizeof(path), "%s/%s/" RUN_PROCD_SOCKET, state, name);
     if (procd_client_init(path) < 0) {
-        (void)printf("%s: %s\n", name,
-                     errno == ENOENT ? "does not run (systemctl start it)" : strerror(errno));
+        const char *hint =
+            machine_has_systemd() ? "does not run (systemctl start it)" : "does not run";
+        (void)printf("%s: %s\n", name, errno == ENOENT ? hint : strerror(errno));
         return EXIT_NOT_RUNNING;
     }
     if (procd_status(&status, ANSWER_TIMEOUT_MS) != PROCD_DONE) {

@@ -54,10 +54,12 @@ class Machine:
         self.nginx = subprocess.Popen([NGINX, "-c", self.conf, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
         wait_until(lambda: (self.home / "nginx.pid").exists() and (self.home / "nginx.sock").exists(), "nginx")
 
+    def run(self, *arguments):
+        return subprocess.run([*NAMESPACE, self.conf, BIN / "nginx-sandbox", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
     def check(self):
         """(the lines of problems and what to do, standard error)"""
-        done = subprocess.run([*NAMESPACE, self.conf, BIN / "nginx-sandbox", "check", "--etc", self.etc, "--state", self.state],
-                              capture_output=True, text=True, timeout=60, check=False)
+        done = self.run("check", "--etc", self.etc, "--state", self.state)
         assert (done.returncode == 0) == (done.stdout == "Nothing is wrong.\n"), done
         return done.stdout, done.stderr
 
@@ -119,7 +121,11 @@ def test_daemons_that_no_unit_runs(machine):
         output, _ = machine.check()
         assert output.startswith("- No server block of nginx includes the API.\n") and f"{machine.etc}/nginx/server.conf" in output
         assert "systemctl" not in output
+        assert machine.run("status", "--state", machine.state).stdout.startswith("default: running\n")
         end(server)
+    assert machine.run("status", "--state", machine.state).stdout == "default: procd does not answer\n"
+    (machine.state / "never").mkdir()
+    assert machine.run("status", "--state", machine.state, "never").stdout == "never: does not run\n"
 
 
 def test_packages_that_are_named_are_those_that_are_installed():
