@@ -1,8 +1,8 @@
 /*
  * Writing a file as a whole: into a temporary file beside it, which takes its name when all is
- * there. Where that would change more than the content, the whole content is copied over the old.
- * Nothing is synced: a crash of the server never shows half a file, a power cut is the file
- * system's matter.
+ * there. Where that would change more than the content, the whole content is copied over the old:
+ * there alone a crash of the server may leave half a file. Nothing is synced: a power cut is the
+ * file system's matter.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -26,6 +26,7 @@
 #include "common/logger.h"
 #include "common/settings.h"
 #include "common/user.h"
+#include "launcher/supervise/terminal_guard.h"
 #include "procd/runner/environment.h"
 
 #define EXIT_NOT_FOUND      127
@@ -74,8 +75,18 @@ static void take_back_terminal(struct image_command *command)
 
 /* ---- the child ---- */
 
+/* Another user's command must not type what the shell that has started the server reads afterwards.
+ * Where the server leads the session no shell is above it. */
+static int guard_terminal(const struct user *user, pid_t server)
+{
+    if (user == NULL || !is_of_our_session(find_terminal())) {
+        return 0;
+    }
+    return terminal_guard() < 0 && getsid(0) != server ? -1 : 0;
+}
+
 /* Commands of this user could reach it by ptrace(2), so it has no more rights than they. */
-static int become(const struct settings *settings, const struct user *user)
+static int become(const struct settings *settings, const struct user *user, pid_t server)
 {
     if (user != NULL && (capability_drop_inheritable() < 0 || environment_adopt(user) < 0)) {
         return -1;
@@ -83,7 +94,7 @@ static int become(const struct settings *settings, const struct user *user)
     if (settings->allow_setuid == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         return -1;
     }
-    return user == NULL ? 0 : user_become(user);
+    return guard_terminal(user, server) < 0 ? -1 : user == NULL ? 0 : user_become(user);
 }
 
 /* A server that is killed cannot end the command any more. Called after the change of user, which
@@ -107,7 +118,7 @@ static _Noreturn void execute(char *const arguments[], const struct settings *se
     sigemptyset(&none);
     settings_leave_environment();
     if (take_terminal(find_terminal()) < 0 || descriptor_close_inherited() < 0 ||
-        become(settings, user) < 0 || end_with(server) < 0 ||
+        become(settings, user, server) < 0 || end_with(server) < 0 ||
         sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         log_line("cannot start %s: %m", arguments[0]);
         _exit(EXIT_NOT_EXECUTABLE);

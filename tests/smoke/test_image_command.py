@@ -227,6 +227,21 @@ def test_a_shell_has_job_control_and_ctrl_c_reaches_its_foreground(of_session):
         assert terminal.process.wait(10 + DEADLINE) == 6
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes user")
+@pytest.mark.parametrize("setuid", ["0", "1"])
+def test_another_users_command_types_nothing(setuid):
+    """What it put into the terminal's input would be read by the shell that has started the server, once that has ended."""
+    script = "\n".join((
+        "import fcntl, os, termios",
+        "try:",
+        "    fcntl.ioctl(0, termios.TIOCSTI, b'x')",
+        "except OSError as error:",
+        "    print(os.getuid(), error.strerror)",
+        "print(os.get_terminal_size().columns, 'end')"))
+    with Terminal("/usr/bin/python3", "-c", script, settings={"SANDBOX_USER": "54400:54400", "SANDBOX_ALLOW_SETUID": setuid}) as terminal:
+        assert terminal.read_until(b"end").count(b"54400 Operation not permitted") == 1
+
+
 def test_ctrl_c_reaches_a_command_that_is_no_shell_once():
     with Terminal("sh", "-c", "trap 'echo int; n=$((n+1))' INT; echo open; while [ \"$n\" != 1 ]; do sleep 0.05; done; exit 8") as terminal:
         terminal.read_until(b"open\r\n")
