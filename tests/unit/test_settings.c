@@ -235,6 +235,24 @@ static void refuses_what_is_no_value(void **state)
     assert_refused("LOG_LEVEL", "6");
 }
 
+static void assert_range(const char *name, const char *bad, const char *range)
+{
+    setenv(name, bad, 1);
+    struct settings settings;
+    char error[200] = "";
+    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_non_null(strstr(error, range));
+    unsetenv(name);
+}
+
+static void names_the_range_of_a_time(void **state)
+{
+    (void)state;
+    assert_range("SANDBOX_STOP_GRACE", "11m", "a time from 0s to 10m,");
+    assert_range("SANDBOX_STREAM_KEEPALIVE", "0", "a time from 1s to 1d,");
+    assert_range("SANDBOX_MAX_TIMEOUT", "21d", "a time from 0s to 20d,");
+}
+
 static void refuses_one_port_for_both(void **state)
 {
     (void)state;
@@ -249,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup(reads_times, clear_environment),
         cmocka_unit_test_setup(says_how_long_a_time_may_be, clear_environment),
         cmocka_unit_test_setup(refuses_what_is_no_value, clear_environment),
+        cmocka_unit_test_setup(names_the_range_of_a_time, clear_environment),
         cmocka_unit_test_setup(refuses_one_port_for_both, clear_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
