@@ -96,7 +96,10 @@ int subcommand_run(int count, char **arguments)
 {
     size_t i = find(arguments[0]);
     if (i == COUNT) {
-        (void)fprintf(stderr, "usage: nginx-sandbox SUBCOMMAND, of which %s is none:\n",
+        (void)fprintf(stderr,
+                      "nginx-sandbox: unknown subcommand: %s\n"
+                      "To run a command beside the server: nginx-sandbox -- COMMAND [ARGUMENT...]\n"
+                      "Subcommands:\n",
                       arguments[0]);
         subcommand_list(stderr);
         return SUBCOMMAND_USAGE;

@@ -53,7 +53,8 @@ int claim_read(const char *path, struct claim *claim)
         return errno == ENOENT ? 0 : fail(path, strerror(errno));
     }
     if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
-        return fail(path, "must be a file of who starts the server, and no one else's to read");
+        return fail(path, "must be a file of the user who starts the server, and "
+                          "readable by that user only (chmod 600)");
     }
     char version[2];
     cleanup_free char *text = file_read(AT_FDCWD, path, 200);

@@ -277,7 +277,7 @@ static bool is_private(const char *path)
         return false;
     }
     if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 077) != 0) {
-        log_line("%s: must be root's, and no one else's to read (chmod 600)", path);
+        log_line("%s: must belong to root and be readable by root only (chmod 600)", path);
         return false;
     }
     return true;

@@ -316,7 +316,8 @@ def test_a_claim_that_is_not_ours_alone(place, home, spoil):
     place.write_text(GOOD)
     place.chmod(0o600)
     spoil(place)
-    assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place)}, home, "SANDBOX_SECRET_PATH")
+    words = f"SANDBOX_SECRET_PATH: {place}: must be a file of the user who starts the server, and readable by that user only (chmod 600)"
+    assert_refused({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place)}, home, words)
 
 
 @pytest.mark.parametrize("precious", [lambda path: os.link(path.with_name("precious"), path), lambda path: path.symlink_to("precious"), os.mkfifo],

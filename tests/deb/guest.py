@@ -309,7 +309,7 @@ def test_check_says_what_is_wrong():
     follow("nginx-sandbox render && nginx -t && systemctl reload nginx")
     wait_until(lambda: "nginx has not read" not in check()[1], "a reload that check sees")
     SECRET.chmod(0o644)
-    says("default.secret: must be root's, and no one else's to read")
+    says("default.secret: must belong to root and be readable by root only")
     SECRET.chmod(0o600)
     run("systemctl", "stop", unit("guard"))
     says("default: guard does not run", "systemctl start nginx-sandbox-guard@default.service")

@@ -148,10 +148,12 @@ def test_a_near_name_does_not_keep_the_server_from_starting():
         assert server.stderr.text.count("SANDBOX_MAX_RUNS meant") == 1
 
 
-def test_no_arguments_are_taken():
-    with start(command=[*LAUNCHER, "x"]) as server:
+def test_an_unknown_subcommand_is_named():
+    """A command beside the server needs `--` before it, which the message says."""
+    with start(command=[*LAUNCHER, "sleep", "3"]) as server:
         status, _, complaint = server.wait()
-        assert status == 2 and complaint.startswith("usage: ")
+        assert status == 2 and complaint.startswith("nginx-sandbox: unknown subcommand: sleep\n")
+        assert "nginx-sandbox -- COMMAND" in complaint and "  render " in complaint
 
 
 def test_a_run_directory_serves_one_server(tmp_path):
