@@ -5,10 +5,20 @@
 #ifndef COMMON_START_DIRECTORY_H
 #define COMMON_START_DIRECTORY_H
 
+#include <errno.h>
+#include <stdbool.h>
+
 /*
  * What the launcher has noted in the run directory; without a note the working directory of this
  * process. An absolute path, owned by the caller, or NULL with errno.
  */
 char *start_directory_name(const char *run_directory);
+
+/* Whether an errno of chdir(2) or stat(2) says that there is no such directory for us, and not that
+ * something is wrong at the moment. */
+static inline bool start_directory_is_gone(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ESTALE;
+}
 
 #endif

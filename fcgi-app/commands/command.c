@@ -240,6 +240,10 @@ void answer_procd_failure(struct request *request, enum procd_result result)
         log_request(LOG_ERR, request_id(request), "%s: procd is not reachable",
                     request_path(request));
         answer_unavailable(request, "The procd daemon is not available");
+    } else if (result == PROCD_RUNNER_LOST) {
+        log_request(LOG_ERR, request_id(request), "%s: the command's runner was killed",
+                    request_path(request));
+        answer_lost(request, RUN_LOST);
     } else {
         log_request(LOG_ERR, request_id(request), "%s: procd died meanwhile",
                     request_path(request));

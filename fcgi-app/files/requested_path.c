@@ -3,12 +3,14 @@
  */
 #include "fcgi-app/files/requested_path.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/logger.h"
+#include "common/start_directory.h"
 #include "fcgi-app/http/json.h"
 
 static const char *start_directory; /* NULL: wherever this process is */
@@ -18,12 +20,24 @@ void requested_path_init(const char *name)
     start_directory = name;
 }
 
+/* Whether this process is in the directory of that name. What fails for want of memory is no reason
+ * to go elsewhere. */
 static bool is_here(const char *name)
 {
     struct stat named;
     struct stat here;
-    return stat(name, &named) == 0 && stat(".", &here) == 0 && named.st_dev == here.st_dev &&
-           named.st_ino == here.st_ino;
+    if (stat(name, &named) < 0) {
+        return !start_directory_is_gone(errno);
+    }
+    return stat(".", &here) < 0 || (named.st_dev == here.st_dev && named.st_ino == here.st_ino);
+}
+
+/* As for commands. */
+static void enter(const char *name)
+{
+    if (chdir(name) < 0 && (!start_directory_is_gone(errno) || chdir("/") < 0)) {
+        log_line("%s: %m", name);
+    }
 }
 
 const char *requested_path(const struct json_body *body)
@@ -32,8 +46,6 @@ const char *requested_path(const struct json_body *body)
     if (path == NULL || path[0] == '/' || start_directory == NULL || is_here(start_directory)) {
         return path;
     }
-    if (chdir(start_directory) < 0 && chdir("/") < 0) { /* as for commands */
-        log_line("/: %m");
-    }
+    enter(start_directory);
     return path;
 }

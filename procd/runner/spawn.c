@@ -28,6 +28,7 @@
 #include "common/in_child.h"
 #include "common/io.h"
 #include "common/pipe_order.h"
+#include "common/start_directory.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
 #include "procd/wire/memory_file.h"
@@ -140,8 +141,11 @@ IN_CHILD static int enter_start_directory(struct launch *launch)
     if (launch->cwd != NULL && launch->cwd[0] == '/') {
         return 0;
     }
-    launch->is_at_root = chdir(start_directory) < 0;
-    return launch->is_at_root ? chdir("/") : 0;
+    if (chdir(start_directory) == 0) {
+        return 0;
+    }
+    launch->is_at_root = start_directory_is_gone(errno);
+    return launch->is_at_root ? chdir("/") : -1;
 }
 
 IN_CHILD static int execute(struct launch *launch)

@@ -434,7 +434,7 @@ static enum attempt await_start(const struct command *command, int *lease,
         }
         int received = message_receive(*lease, packet, sizeof(packet), &message, 0);
         if (received != 1 || message_open(&message) < 0) {
-            *result = PROCD_LOST;
+            *result = attempt == ATTEMPT_DECIDED ? PROCD_RUNNER_LOST : PROCD_LOST;
             return received == 0 ? attempt : ATTEMPT_DECIDED; /* it may have been BEGIN */
         }
         attempt = ATTEMPT_DECIDED;

@@ -48,7 +48,8 @@ enum procd_result {
     PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
     PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
     PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
-    PROCD_LOST,        /* procd (or the runner) died with the request: it may have been done */
+    PROCD_LOST,        /* procd died with the request: it may have been done */
+    PROCD_RUNNER_LOST, /* the command's runner did: it may have begun, and its tree is ended */
     PROCD_NO_STDIN,    /* the job has no standard input that is open */
     PROCD_TOO_MANY,    /* as many jobs run as may */
     PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */

@@ -1,13 +1,15 @@
 """Commands whose working directory is on a file system that does not answer, as a dead NFS or FUSE server's does."""
 
+import concurrent.futures
 import ctypes
 import os
+import signal
 import struct
 import threading
 
 import pytest
 
-from sandbox import wait_until
+from sandbox import TIMEOUT, proc_stat, wait_until
 
 MNT_FORCE, MNT_DETACH = 1, 2
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -105,3 +107,16 @@ def hangs(pid):
             return "fuse" in file.read()
     except OSError:
         return False
+
+
+@pytest.mark.host
+def test_a_runner_that_is_killed_while_it_starts(make_server, hanging):
+    """The answer says what died: the command's runner, and not procd."""
+    server = make_server()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.post, "/run", cmd="echo never", cwd=hanging.path)
+        child = wait_until(lambda: next((pid for pid in server.launch.tree() if hangs(pid)), None), "the command to hang")
+        os.kill(proc_stat(child)[1], signal.SIGKILL)
+        answer = answer.result(TIMEOUT)
+    assert (answer.status_code, answer.json()["may_have_run"]) == (409, True)
+    assert "runner" in answer.json()["error"] and "procd" not in answer.json()["error"]
