@@ -27,7 +27,7 @@ WORKDIR /workspace
 # The access log goes to the container's log; everything else that is written lies in a private directory below /tmp.
 ENV SANDBOX_ACCESS_LOG=/dev/stdout SANDBOX_HOME=/workspace LANG=C.UTF-8
 EXPOSE 3030 3031
-# Asked twice a second until it is healthy. Builders older than Docker 25 refuse --start-interval: leave it out there.
+# Asked twice a second until it is healthy. The classic builder refuses --start-interval: `make docker-build` leaves it out there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=500ms \
     CMD ["sh", "-c", "exec curl --noproxy '*' -fsS -o /dev/null \"http://127.0.0.1:${PORT:-3030}/health\""]
 STOPSIGNAL SIGTERM
