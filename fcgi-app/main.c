@@ -84,6 +84,7 @@ static int open_directory(const char *run, const char *name)
 
 /* The directories in the run directory that we use; all stay open for ever. */
 struct places {
+    const char *run;
     int spool;
     int port;
     char *start; /* the name of the directory that relative paths begin at */
@@ -104,6 +105,7 @@ static int open_places(const char *run, struct places *places)
         log_line("the working directory: %m");
         return -1;
     }
+    places->run = run;
     places->spool = open_directory(run, RUN_SPOOL);
     places->port = open_directory(run, RUN_PORT);
     places->state = open_directory(run, RUN_STATE);
@@ -120,7 +122,7 @@ static void set_up_parts(const struct places *places, const struct settings *set
     command_init(settings);
     pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams);
-    health_init(places->state);
+    health_init(places->state, places->run);
     port_init(places->port, (unsigned)settings->proxy_port);
 }
 

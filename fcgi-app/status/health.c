@@ -5,8 +5,12 @@
  */
 #include "fcgi-app/status/health.h"
 
+#include <linux/magic.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <cjson/cJSON.h>
 
@@ -26,10 +30,12 @@
     "started"
 
 static int state = -1;
+static const char *run = "/";
 
-void health_init(int state_directory)
+void health_init(int state_directory, const char *run_directory)
 {
     state = state_directory;
+    run = run_directory;
 }
 
 /* Whether processes can be started and log. A file system without a table of inodes counts none. */
@@ -42,6 +48,75 @@ static bool has_room(void)
     return (unsigned long long)room.f_bavail * room.f_frsize >= ROOM_LEAST &&
            (room.f_files == 0 || room.f_favail > 0);
 }
+
+/* ---- what is wrong with the machine ---- */
+
+static bool has_no_room(void)
+{
+    return !has_room();
+}
+
+static bool lacks_null(void)
+{
+    struct stat device;
+    return stat("/dev/null", &device) < 0 || !S_ISCHR(device.st_mode) ||
+           device.st_rdev != makedev(1, 3);
+}
+
+static bool lacks_proc(void)
+{
+    struct statfs system;
+    return statfs("/proc", &system) < 0 || system.f_type != PROC_SUPER_MAGIC;
+}
+
+static bool is_read_only(const char *path)
+{
+    struct statvfs system;
+    return statvfs(path, &system) == 0 && (system.f_flag & ST_RDONLY) != 0;
+}
+
+static bool proc_is_read_only(void)
+{
+    return !lacks_proc() && is_read_only("/proc");
+}
+
+static bool run_is_read_only(void)
+{
+    struct statvfs system;
+    return is_read_only(run) || (fstatvfs(state, &system) == 0 && (system.f_flag & ST_RDONLY) != 0);
+}
+
+static bool run_is_gone(void)
+{
+    struct stat opened;
+    return fstat(state, &opened) == 0 && opened.st_nlink == 0;
+}
+
+/* Everybody is told these: they name nothing that is the operator's own. */
+static const struct {
+    bool (*is_there)(void);
+    const char *text;
+} faults[] = {
+    {has_no_room, NO_SPACE},
+    {run_is_read_only, "the run directory is read-only: processes cannot be started"},
+    {run_is_gone, "the run directory was removed: processes cannot be started"},
+    {lacks_null, "/dev/null is missing or is another file: commands that use it fail"},
+    {lacks_proc, "/proc is not there: what a command leaves running may not be found"},
+    {proc_is_read_only,
+     "/proc is read-only: commands are not ended before the daemons when memory is out"},
+};
+
+static int add_faults(cJSON *json)
+{
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (faults[i].is_there() && health_add_warning(json, faults[i].text) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- the answer ---- */
 
 int health_add_warning(cJSON *json, const char *text)
 {
@@ -60,19 +135,18 @@ int health_add_warning(cJSON *json, const char *text)
 static cJSON *healthy(void)
 {
     cJSON *json = cJSON_CreateObject();
-    if (cJSON_AddStringToObject(json, "status", "ok") == NULL ||
-        (!has_room() && health_add_warning(json, NO_SPACE) < 0)) {
+    if (cJSON_AddStringToObject(json, "status", "ok") == NULL || add_faults(json) < 0) {
         cJSON_Delete(json);
         return NULL;
     }
     return json;
 }
 
-static cJSON *unhealthy(void)
+static cJSON *unhealthy(const char *error)
 {
     cJSON *json = cJSON_CreateObject();
     if (cJSON_AddStringToObject(json, "status", "unavailable") == NULL ||
-        cJSON_AddStringToObject(json, "error", "The procd daemon does not answer") == NULL) {
+        cJSON_AddStringToObject(json, "error", error) == NULL || add_faults(json) < 0) {
         cJSON_Delete(json);
         return NULL;
     }
@@ -92,11 +166,18 @@ static cJSON *healthy_in_full(const struct server_state *all)
 static void health(struct request *request)
 {
     bool full = request_asks_for_all(request);
+    bool can_start = true;
     struct server_state all;
-    enum procd_result result =
-        full ? server_state_take(&all, ANSWER_TIMEOUT_MS) : procd_ping(ANSWER_TIMEOUT_MS);
+    enum procd_result result = procd_can_start(&can_start, ANSWER_TIMEOUT_MS);
+    if (full && result == PROCD_DONE) {
+        result = server_state_take(&all, ANSWER_TIMEOUT_MS);
+    }
     if (result != PROCD_DONE) {
-        answer_json_with(request, 503, RETRY_AFTER, unhealthy());
+        answer_json_with(request, 503, RETRY_AFTER, unhealthy("The procd daemon does not answer"));
+    } else if (!can_start) {
+        answer_json_with(
+            request, 503, RETRY_AFTER,
+            unhealthy("No command can be started: the runners of procd die as they start"));
     } else {
         answer_json(request, 200, full ? healthy_in_full(&all) : healthy());
     }

@@ -6,9 +6,9 @@
 
 #include <cjson/cJSON.h>
 
-/* Remembers the directory of the jobs' records and logs (borrowed descriptor), whose file system is
- * looked at. Call once, before threads. */
-void health_init(int state_directory);
+/* Remembers the directory of the jobs' records and logs (borrowed descriptor), and the run
+ * directory (borrowed), whose file systems are looked at. Call once, before threads. */
+void health_init(int state_directory, const char *run_directory);
 
 /* Adds a text to the member `warnings` of an answer. 0, or -1 when memory is out. */
 int health_add_warning(cJSON *json, const char *text);

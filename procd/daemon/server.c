@@ -111,8 +111,11 @@ static const char *request_id_of(struct incoming *request)
 
 static bool handle_ping(struct client *client, struct incoming *request)
 {
+    cleanup_message struct message message;
     (void)request;
-    return answer_plain(client, MESSAGE_DONE);
+    message_init(&message, MESSAGE_DONE);
+    message_add_number(&message, FIELD_RUNNER_FAILURES, (int64_t)pool_failures());
+    return answer(client, &message);
 }
 
 /* The hot path: what the client sent goes on unread. */

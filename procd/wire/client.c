@@ -242,12 +242,22 @@ static enum job_status status_of(int64_t number)
 
 enum procd_result procd_ping(int timeout_ms)
 {
+    bool can_start;
+    return procd_can_start(&can_start, timeout_ms);
+}
+
+enum procd_result procd_can_start(bool *can_start, int timeout_ms)
+{
     cleanup_message struct message request;
     cleanup_answer struct answer answer = {.large = NULL};
     message_init(&request, MESSAGE_PING);
     enum procd_result result =
         ask(&request, &answer, clock_monotonic_ms() + timeout_ms, timeout_ms);
-    return result == PROCD_DONE && answer.message.type != MESSAGE_DONE ? PROCD_LOST : result;
+    if (result != PROCD_DONE || answer.message.type != MESSAGE_DONE) {
+        return result == PROCD_DONE ? PROCD_LOST : result;
+    }
+    *can_start = message_number(&answer.message, FIELD_RUNNER_FAILURES, 0) == 0;
+    return PROCD_DONE;
 }
 
 static void read_daemon_number(struct daemon_status *daemon, const struct field *field)

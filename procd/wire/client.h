@@ -112,6 +112,9 @@ int procd_client_init(const char *socket_path);
 /* Asks procd whether it is alive, waiting at most `timeout_ms`. */
 enum procd_result procd_ping(int timeout_ms);
 
+/* The same, and whether commands can be started: not where runners die as they start. */
+enum procd_result procd_can_start(bool *can_start, int timeout_ms);
+
 /* A daemon, for nginx the master with its workers. -1: not known, or it is not there. */
 struct daemon_status {
     char name[16];

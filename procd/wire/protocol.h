@@ -19,7 +19,7 @@
  *
  * client to procd, over the path procd listens on, with the answers. procd says DONE when it has
  * accepted a connection; what is sent before may wait for a procd that is yet to come.
- *   PING                        DONE
+ *   PING                        DONE [runner_failures]
  *   RUN cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
  *       [merge_stderr] [ordered] [hangup_grace_ms]
  *                               none: it comes over the lease, the message's first descriptor; a

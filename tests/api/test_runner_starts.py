@@ -31,6 +31,9 @@ def test_runners_that_die_as_they_start(make_server, open_directory):
     wait_until(lambda: "runners die as they start" in server.launch.stderr.text, "the failures to be noted")
     wait_until(lambda: "runners of procd die as they start" in server.post("/run", cmd="true").text, "a refusal")
     assert server.post("/run", cmd="true").status_code == 503
+    for path in ("/health", "/health?full=1"):
+        answer = server.get(path)
+        assert (answer.status_code, answer.json()["status"]) == (503, "unavailable") and "No command can be started" in answer.json()["error"]
     before = started(server)
     time.sleep(1)  # of the time itself: how many are started in it
     assert started(server) - before < 20
@@ -56,7 +59,14 @@ def test_without_dev_null(make_server):
     for _ in range(6):
         assert server.run("cat; echo ok; echo no >&2") == {"stdout": "ok\n", "stderr": "no\n", "code": 0}
     assert server.lines(server.start("cat; echo ok")["id"]) == ["ok"]
-    assert server.get("/health").status_code == 200
+    answer = server.get("/health", token=False)
+    assert answer.status_code == 200 and answer.json()["status"] == "ok"
+    (warning,) = answer.json()["warnings"]
+    assert warning.startswith("/dev/null is missing")
+    server.shell("echo a file >/dev/null")
+    assert server.get("/health?full=1").json()["warnings"][0] == warning
+    server.shell("rm /dev/null; mknod -m 666 /dev/null c 1 3")
+    assert server.get("/health").json() == {"status": "ok"}
 
 
 @pytest.mark.host
@@ -67,3 +77,23 @@ def test_with_a_proc_that_is_read_only(make_server):
     assert server.shell("echo ok") == "ok\n"
     assert server.lines(server.start("echo ok")["id"]) == ["ok"]
     assert "/proc is read-only" in server.launch.stderr.text
+    (warning,) = server.get("/health").json()["warnings"]
+    assert warning.startswith("/proc is read-only")
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize("change, words", [
+    ("mount -t tmpfs none /proc", "/proc is not there"),
+    ("mount -o bind {run} {run}; mount -o remount,ro,bind {run}", "the run directory is read-only"),
+])
+def test_health_names_what_is_wrong(make_server, change, words):
+    """In the namespace of the server somebody hides or closes what it needs: it says so, and goes on."""
+    server = make_server(prefix=["unshare", "--mount"])
+    assert server.get("/health").json() == {"status": "ok"}
+    namespace = f"--mount=/proc/{server.daemon('fcgi-app')}/ns/mnt"
+    subprocess.run(["nsenter", namespace, "sh", "-ec", change.format(run=server.run_dir)], check=True)
+    answer = server.get("/health", token=False)
+    assert answer.status_code == 200 and any(words in warning for warning in answer.json()["warnings"]), answer.text
+    subprocess.run(["nsenter", namespace, "umount", "/proc" if "/proc" in words else server.run_dir], check=True)
+    assert server.get("/health").json() == {"status": "ok"}
