@@ -310,3 +310,14 @@ def test_hundreds_of_hangups_leave_nothing(server, make_marker):
     wait_until(lambda: usage()[0] <= processes + 2, f"no more than {processes} processes", 2 * 5)
     wait_until(lambda: usage()[1] <= files + 20, f"no more than {files} descriptors", 2 * 5)
     assert SANITIZED or memory() <= used + 8192, "KiB of anonymous memory"
+
+
+def test_a_half_closed_connection_is_a_hang_up(sandbox, marker):
+    """The end of what a client sends is the end of the client to nginx: no answer, and the command ends. docs/api.md says so."""
+    with sandbox.raw() as raw:
+        body = json.dumps({"cmd": marker.sleep}).encode()
+        headers = [("Host", "x"), sandbox.bearer(), ("Content-Length", str(len(body)))]
+        raw.send(http_request("POST", "/run", headers, body))
+        marker.sleeping(sandbox)
+        assert raw.drain() == b""
+    marker.gone(sandbox)
