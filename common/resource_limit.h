@@ -8,6 +8,7 @@
 #ifndef COMMON_RESOURCE_LIMIT_H
 #define COMMON_RESOURCE_LIMIT_H
 
+#include <stddef.h>
 #include <sys/resource.h>
 
 #define RESOURCE_LIMITS 4
@@ -27,7 +28,7 @@ void resource_limits_lift(struct resource_limit inherited[RESOURCE_LIMITS]);
 
 /* "soft:hard,..." in the order of the table, for a command line; the same back: 0, or -1 for what
  * is none. */
-#define RESOURCE_LIMITS_SIZE (RESOURCE_LIMITS * 44)
+#define RESOURCE_LIMITS_SIZE ((size_t)RESOURCE_LIMITS * 44)
 const char *resource_limits_format(const struct resource_limit limits[RESOURCE_LIMITS],
                                    char text[RESOURCE_LIMITS_SIZE]);
 int resource_limits_parse(const char *text, struct resource_limit limits[RESOURCE_LIMITS]);
