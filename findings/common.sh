@@ -15,7 +15,15 @@ clean() {
 	for pid in "${pids[@]}"; do
 		kill "$pid" 2>/dev/null || true
 	done
+	wait_for 10 ended || true
 	rm -rf "$work"
+}
+# shellcheck disable=SC2317 # wait_for calls it
+ended() {
+	local pid
+	for pid in "${pids[@]}"; do
+		! kill -0 "$pid" || return 1
+	done
 }
 trap clean EXIT
 trap 'exit 130' INT
