@@ -2,7 +2,7 @@
 # npm @modelcontextprotocol/sdk 1.32.2, Streamable HTTP client
 #
 # Expected: when the server dies while it answers tools/call, the call fails at once, whatever form the answer had.
-# Behaviour: of an answer in JSON it does. If the answer is an event stream that ends before the response, the call
+# Behaviour: of an answer in JSON it does. If the answer is an event stream (without ids) that ends too early, the call
 # waits for its timeout (60 seconds, unless set; 3 here) and reports that, not the cut. A server that does not need to
 # send progress does better with JSON.
 #
