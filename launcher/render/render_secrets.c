@@ -36,8 +36,8 @@ static int generate_unclaimed(const struct rendering *r)
         return -1;
     }
     return generated_text(r, "refuse.conf", 0644, "%s",
-                          "if ($nginx_sandbox_claim = \"\") { return 401; }\n"
                           "if ($nginx_sandbox_claim = ask) { return 461; }\n"
+                          "if ($nginx_sandbox_claim != 1) { return 401; }\n"
                           "error_page 461 = @nginx_sandbox_unclaimed;\n");
 }
 
