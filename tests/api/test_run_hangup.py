@@ -321,3 +321,17 @@ def test_a_half_closed_connection_is_a_hang_up(sandbox, marker):
         marker.sleeping(sandbox)
         assert raw.drain() == b""
     marker.gone(sandbox)
+
+
+@pytest.mark.parametrize("method, path, body", [
+    ("GET", "/health", None), ("GET", "/list_processes", None), ("POST", "/list_dir", {"path": "/"}), ("POST", "/stat_file", {"path": "/"}),
+    ("POST", "/write_file", {"path": "half-closed", "content": "x" * 100_000}), ("POST", "/start_process", {"cmd": "true"}),
+], ids=lambda value: value if isinstance(value, str) and value.startswith("/") else "")
+def test_a_half_closed_connection_is_answered(sandbox, workdir, method, path, body):
+    """A client that says no more waits for its answer all the same, where no command would go on for nobody."""
+    if body and not body.get("path", "/").startswith("/"):
+        body["path"] = f"{workdir}/{body['path']}"
+    data = b"" if body is None else json.dumps(body).encode()
+    with sandbox.raw() as raw:
+        raw.send(http_request(method, path, [("Host", "x"), sandbox.bearer(), ("Content-Length", str(len(data)))], data))
+        assert raw.drain().startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 "))

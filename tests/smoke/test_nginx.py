@@ -175,6 +175,6 @@ def test_the_snippets_know_every_endpoint():
     conf = (REPOSITORY / "nginx/templates/locations.conf").read_text()
     exact = set(re.findall(r"location = @PREFIX@(/\w+)", conf))
     exact |= set(re.findall(r"SCRIPT_NAME (/\w+)", (REPOSITORY / "nginx/snippets/metrics.conf").read_text()))
-    listed = re.search(r'location ~ "\^@PREFIX@/\(([\w|]+)\)\$"', conf).group(1).split("|")
+    listed = "|".join(re.findall(r'location ~ "\^@PREFIX@/\(([\w|]+)\)\$"', conf)).split("|")
     sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").rglob("*.c"))
     assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))
