@@ -285,7 +285,8 @@ static int render(const struct start *start)
                                         .map_key = "host",
                                         .map_entries = "default " DEFAULT_SANDBOX ";\n",
                                         .cors = start->cors,
-                                        .metrics = start->metrics};
+                                        .metrics = start->metrics,
+                                        .may_have_tls = !start->with_nginx};
     int result = render_snippets(&rendering);
     if (result == 0) {
         result = render_frame(&rendering, start->listen, start->with_nginx ? start->worker : NULL);

@@ -276,6 +276,17 @@ static int generate_limits(const struct rendering *r)
                           (unsigned long long)r->settings->reader_timeout_ms, keepalive);
 }
 
+/* How nginx passes a stream on. With buffers it cuts a stream that fcgi-app has not ended, and
+ * clients see that. But under TLS nginx then keeps up to 16 KiB back until more comes:
+ * ngx_ssl_send_chain sends on a flush, which buffered answers never ask for. */
+static int generate_streams(const struct rendering *r)
+{
+    return generated_text(r, "streams.conf", 0644, "%s",
+                          r->may_have_tls ? "fastcgi_buffering off;\n"
+                                          : "fastcgi_buffering on;\n"
+                                            "fastcgi_ignore_headers X-Accel-Buffering;\n");
+}
+
 int render_snippets(const struct rendering *r)
 {
     struct capacity capacity;
@@ -285,8 +296,8 @@ int render_snippets(const struct rendering *r)
     }
     if (copy(r, "proxy.js") < 0 || copy(r, "token.js") < 0 || copy_snippets(r) < 0 ||
         generate_sandboxes(r) < 0 || generate_locations(r) < 0 || generate_proxies(r) < 0 ||
-        generate_failed_auth(r) < 0 || render_cors(r) < 0 || generate_metrics(r) < 0 ||
-        find_capacity(r, &capacity) < 0) {
+        generate_streams(r) < 0 || generate_failed_auth(r) < 0 || render_cors(r) < 0 ||
+        generate_metrics(r) < 0 || find_capacity(r, &capacity) < 0) {
         return -1;
     }
     /* Whoever comes through PROXY_PORT takes two connections and needs no token: all of them in one

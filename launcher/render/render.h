@@ -42,6 +42,7 @@ struct rendering {
     const struct cors_origins *cors; /* of requests that are for no sandbox: a preflight has none of
                                         the headers that may choose one */
     const char *metrics; /* the address of the listener for Prometheus; "": there is none */
+    bool may_have_tls;   /* somebody else's nginx reads this, and its servers may speak TLS */
 };
 
 /* Is one secret taking the place of another, or none there yet? That takes nginx's njs module for
