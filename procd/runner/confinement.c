@@ -32,6 +32,7 @@
 static struct {
     const struct user *user; /* or NULL */
     char oom_score_adj[8];   /* what a command writes; empty: nothing */
+    char own_oom_score_adj[16];
     struct resource_limit limits[LIMITS_MAX];
     size_t limit_count;
     mode_t umask;
@@ -95,12 +96,13 @@ bool confinement_can_rank(void)
 
 static int choose_oom_score(void)
 {
-    char text[16];
+    char *text = confinement.own_oom_score_adj;
     if (!confinement_can_rank()) {
         return 0; /* procd reports it, once */
     }
     cleanup_fd int fd = open(OOM_FILE, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : io_read_full(fd, text, sizeof(text) - 1);
+    ssize_t length =
+        fd < 0 ? -1 : io_read_full(fd, text, sizeof(confinement.own_oom_score_adj) - 1);
     if (length < 0) {
         return -1;
     }
@@ -139,19 +141,32 @@ int confinement_give(int fd)
     return user == NULL ? 0 : fchown(fd, user->uid, user->gid);
 }
 
-/* While it is still ours to write. Where /proc has been taken away since, the command runs all the
- * same. */
-IN_CHILD static void give_way_to_daemons(void)
+/* Where /proc has been taken away since, the command runs all the same. */
+IN_CHILD static void write_oom_score(const char *text)
 {
-    const char *text = confinement.oom_score_adj;
     size_t length = 0;
     while (text[length] != '\0') {
         length++;
     }
-    int fd = length == 0 ? -1 : open(OOM_FILE, O_WRONLY | O_CLOEXEC);
+    int fd = open(OOM_FILE, O_WRONLY | O_CLOEXEC);
     if (fd >= 0) {
         (void)!write(fd, text, length);
         (void)close(fd);
+    }
+}
+
+/* While it is still ours to write. */
+IN_CHILD static void give_way_to_daemons(void)
+{
+    if (confinement.oom_score_adj[0] != '\0') {
+        write_oom_score(confinement.oom_score_adj);
+    }
+}
+
+void confinement_leave(void)
+{
+    if (confinement.oom_score_adj[0] != '\0') {
+        write_oom_score(confinement.own_oom_score_adj);
     }
 }
 

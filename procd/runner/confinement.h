@@ -33,6 +33,13 @@ bool confinement_can_rank(void);
  */
 int confinement_enter(void);
 
+/*
+ * Takes back what a child's confinement_enter() has changed here: the kernel gives a new
+ * oom_score_adj to all processes that share memory (__set_oom_adj()), so to the runner, too. To be
+ * called when the child has executed. A child that hangs before that gets the runner's.
+ */
+void confinement_leave(void);
+
 /* Gives the pipe or file behind a descriptor to the user of commands, who could not open it again
  * as /dev/stdout or /dev/stdin otherwise. 0, or -1 with errno. */
 int confinement_give(int fd);

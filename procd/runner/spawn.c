@@ -250,7 +250,9 @@ static int start(struct launch *launch, int64_t patience_ms, pid_t *pid, struct 
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return -1;
     }
-    if (!await_execution(launch, patience_ms)) {
+    bool is_executed = await_execution(launch, patience_ms);
+    confinement_leave();
+    if (!is_executed) {
         return 1;
     }
     if (launch->error != 0) {

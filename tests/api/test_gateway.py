@@ -206,11 +206,10 @@ def ask(gateway, secret, path="/run", body=None, **headers):
 
 def test_the_key_and_the_host_name_choose_the_sandbox(gateway, two):
     for key, server in zip("ab", two):
-        where = {"cmd": "echo $PORT"}
         for headers in ({"X_Routing_Key": key}, {"Host": f"{key}.sandboxes.example"}, {"Host": f"{key.upper()}.example:8080"},
                         {"X_Routing_Key": key, "Host": "b.sandboxes.example"}, {"X_Routing_Key": key, "Host": "nobody"}):
-            answer = ask(gateway, server.secret, body=where, **headers)
-            assert (answer.status_code, answer.json()["stdout"]) == (200, f"{server.port}\n"), headers
+            answer = ask(gateway, server.secret, "/port_status", **headers)
+            assert (answer.status_code, answer.json()["proxy_port"]) == (200, str(server.proxy_port)), headers
 
 
 def test_a_path_before_the_apis(gateway, two):

@@ -93,13 +93,13 @@ def test_a_fifo_for_a_record_holds_up_nobody(server, name):
 
 
 def test_too_many_descriptors_in_a_message(server):
-    """Four descriptors, one more than any message has."""
+    """Five descriptors, one more than any message has."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.connect(f"{server.run_dir}/procd.sock")
         client.settimeout(5)
         client.recv(1000)  # the greeting
         ping = struct.pack("=4sHHQ", b"pcd1", 1, 0, 0)
-        client.sendmsg([ping], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 0, 0, 0]))])
+        client.sendmsg([ping], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 5))])
         assert client.recv(1000) == b""  # dropped
     assert server.get("/health").status_code == 200
 
@@ -195,7 +195,7 @@ def test_writes_against_a_kill(server):
 
 
 HOLD_THE_PIPES = """
-import ctypes, fcntl, mmap, os, platform, struct, sys, threading
+import ctypes, fcntl, mmap, os, platform, signal, struct, sys, threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 faults = libc.syscall({"x86_64": 323, "aarch64": 282}[platform.machine()], os.O_CLOEXEC)  # userfaultfd(2)
@@ -205,9 +205,14 @@ memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 fcntl.ioctl(faults, 0xc018aa3f, struct.pack("QQQ", 0xAA, 0, 0))  # UFFDIO_API
 fcntl.ioctl(faults, 0xc020aa00, struct.pack("QQQQ", address, 4096, 1, 0))  # UFFDIO_REGISTER, of missing pages
+if sys.argv[1:]:  # so that the runner, which goes on later, finds something to read and the pipe locked
+    os.kill(os.getppid(), signal.SIGSTOP)
+    os.write(1, b"first\\n")
 threading.Thread(target=lambda: libc.write(1, ctypes.c_void_p(address), 4096)).start()
 while not any(open(f"/proc/self/task/{thread}/wchan").read().startswith("handle_userfault") for thread in os.listdir("/proc/self/task")):
     pass
+if sys.argv[1:]:
+    os.kill(os.getppid(), signal.SIGCONT)
 os.write(2, b"now\\n")
 """
 
@@ -219,7 +224,7 @@ def test_a_command_that_holds_up_its_runner(server, tmp_path):
     """
     script = tmp_path / "hold.py"
     script.write_text(HOLD_THE_PIPES)
-    job = server.start(f"exec /usr/bin/python3 -I {script}")
+    job = server.start(f"exec /usr/bin/python3 -I {script} runner")
     runner = runner_of(job["pid"])
     wait_until(lambda: server.status(job["id"]) != "running" or (proc_stat(runner) or "?")[0] == "D", "the runner to be held up")
     if server.status(job["id"]) != "running":

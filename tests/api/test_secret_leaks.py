@@ -124,7 +124,7 @@ def test_no_file_and_no_output_shows_it(keeper):
 
 def salt_lines(server):
     """{path: the lines that hold digest and salt}"""
-    lines = rb'^(?:_default "[\w-]{22}"|secure_link_md5 "[\w-]{22}\$http_authorization");'
+    lines = rb'^(?:_default "[\w-]{22}"|secure_link_md5 "[\w-]{22}\$nginx_sandbox_authorization");'
     found = {path: re.findall(lines, path.read_bytes(), re.M) for path in files_under(server.run_dir)}
     return {path: lines for path, lines in found.items() if lines}
 

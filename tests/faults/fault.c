@@ -44,6 +44,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -307,6 +308,7 @@ WRAP(int, fstatat, (int at, const char *path, struct stat *status, int flags),
      (at, path, status, flags), -1, EIO)
 WRAP(int, statfs, (const char *path, struct statfs *status), (path, status), -1, EIO)
 WRAP(int, fstatvfs, (int fd, struct statvfs *status), (fd, status), -1, EIO)
+WRAP(int, statvfs, (const char *path, struct statvfs *status), (path, status), -1, EIO)
 WRAP(int, flock, (int fd, int operation), (fd, operation), -1, ENOLCK)
 WRAP(int, ftruncate, (int fd, off_t length), (fd, length), -1, EIO)
 WRAP(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode, offset, length), -1,
@@ -343,6 +345,8 @@ WRAP(ssize_t, pread, (int fd, void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1, EIO)
 WRAP(ssize_t, pwrite, (int fd, const void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1, ENOSPC)
+WRAP(ssize_t, pwritev2, (int fd, const struct iovec *pieces, int count, off_t offset, int flags),
+     (fd, pieces, count, offset, flags), -1, EIO)
 WRAP(ssize_t, sendfile, (int out, int in, off_t *offset, size_t length), (out, in, offset, length),
      -1, EPIPE)
 WRAP(ssize_t, getrandom, (void *buffer, size_t length, unsigned flags), (buffer, length, flags), -1,
