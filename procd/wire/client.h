@@ -154,8 +154,8 @@ struct foreground {
     int err;   /* the same for stderr; -1 when that goes where stdout goes */
     int watch; /* of pipe_order_watch() for both, if the command is ordered; otherwise -1 */
     pid_t pid;
-    uint64_t grace_ms; /* what the tree has to end by itself when the lease is closed */
     bool ended;        /* the ending has been read from the lease */
+    uint64_t grace_ms; /* what the tree has to end by itself when the lease is closed */
 };
 
 #define FOREGROUND_NONE                                                                            \

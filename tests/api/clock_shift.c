@@ -1,5 +1,4 @@
 /* Preloaded: the date is shifted by the number of seconds in the file CLOCK_SHIFT. */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,4 @@
 /* Preloaded: a runner of procd ends as it starts while the file RUNNERS_FAIL is there. */
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>

@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self, directory):
         library = directory / "clock_shift.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("clock_shift.c")], check=True)
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("clock_shift.c")], check=True)
         self.file = directory / "shift"
         self.shift(0)
         self.settings = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self.file)}

@@ -22,7 +22,7 @@ def test_runners_that_die_as_they_start(make_server, open_directory):
         pytest.skip("needs a preloaded library in all processes")
     library, flag = open_directory / "failing_runner.so", open_directory / "fail"
     source = pathlib.Path(__file__).with_name("failing_runner.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
     server = make_server({"LD_PRELOAD": str(library), "RUNNERS_FAIL": str(flag), "LOG_LEVEL": "debug"})
     assert server.shell("echo 1") == "1\n"
     flag.touch()
