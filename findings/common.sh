@@ -95,9 +95,21 @@ start_nginx() {
 	pids+=("$(cat "$work/nginx.pid")")
 }
 
-# start_python SOCKET: the program on standard input. It listens on that socket in $work.
+# start_python SOCKET: the program on standard input, which accepts connections from LISTENER: that socket in $work, which is
+# named only once it listens.
 start_python() {
-	cat >"$work/$1.py"
+	{
+		cat <<-'END'
+			import os, socket, sys, threading, time
+
+			LISTENER = socket.socket(socket.AF_UNIX)
+			LISTENER.bind(sys.argv[1] + ".new")
+			os.chmod(sys.argv[1] + ".new", 0o666)  # the workers of nginx are another user
+			LISTENER.listen()
+			os.rename(sys.argv[1] + ".new", sys.argv[1])
+		END
+		cat
+	} >"$work/$1.py"
 	timeout 120 /usr/bin/python3 "$work/$1.py" "$work/$1" &
 	pids+=($!)
 	wait_for 10 test -S "$work/$1"

@@ -20,16 +20,11 @@
 need nginx nginx 1.22.1
 
 start_python backend <<'END'
-import os, socket, struct, sys
+import struct
 
 END_OF_STDIN = struct.pack("!BBHHBB", 1, 5, 1, 0, 0, 0)
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + ".new")
-os.chmod(sys.argv[1] + ".new", 0o666)
-listener.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
 while True:
-    peer = listener.accept()[0]
+    peer = LISTENER.accept()[0]
     request = b""
     while END_OF_STDIN not in request:
         request += peer.recv(65536)

@@ -16,8 +16,6 @@
 need nginx nginx 1.22.1
 
 start_python backend <<'END'
-import os, socket, sys, threading, time
-
 def serve(peer):
     request = b""
     while b"\r\n\r\n" not in request:
@@ -26,13 +24,8 @@ def serve(peer):
                  b"Connection: close\r\n\r\ndata: first\n\n")
     time.sleep(20)
 
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + ".new")
-os.chmod(sys.argv[1] + ".new", 0o666)
-listener.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
 while True:
-    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    threading.Thread(target=serve, args=(LISTENER.accept()[0],), daemon=True).start()
 END
 
 start_nginx "

@@ -16,15 +16,8 @@
 need nginx nginx 1.22.1
 
 start_python backend <<'END'
-import os, socket, sys
-
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + ".new")
-os.chmod(sys.argv[1] + ".new", 0o666)
-listener.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
 while True:
-    peer = listener.accept()[0]
+    peer = LISTENER.accept()[0]
     request = b""
     while b"\r\n\r\n" not in request:
         request += peer.recv(65536)

@@ -18,16 +18,11 @@ need nginx nginx 1.22.1
 
 for name in first second; do
 	start_python "$name" <<'END'
-import os, re, socket, sys
+import re
 
 name = os.path.basename(sys.argv[1])
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + ".new")
-os.chmod(sys.argv[1] + ".new", 0o666)
-listener.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
 while True:
-    peer = listener.accept()[0]
+    peer = LISTENER.accept()[0]
     peer.settimeout(3)
     request = b""
     while b"\r\n\r\n" not in request:

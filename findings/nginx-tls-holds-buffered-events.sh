@@ -19,8 +19,6 @@ need nginx nginx 1.22.1
 openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 1 -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
 
 start_python backend <<'END'
-import os, socket, sys, threading, time
-
 def serve(peer):
     request = b""
     while b"\r\n\r\n" not in request:
@@ -29,13 +27,8 @@ def serve(peer):
                  b"d\r\ndata: first\n\n\r\n")
     time.sleep(20)
 
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + ".new")
-os.chmod(sys.argv[1] + ".new", 0o666)
-listener.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
 while True:
-    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    threading.Thread(target=serve, args=(LISTENER.accept()[0],), daemon=True).start()
 END
 
 locations="
