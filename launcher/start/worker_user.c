@@ -2,6 +2,7 @@
  * Choosing nginx's worker user.
  */
 #include "launcher/start/worker_user.h"
+#include "launcher/base/stop_signal.h"
 
 #include <grp.h>
 #include <limits.h>
@@ -95,8 +96,10 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
         return;
     }
     if (program_call(become, user) != 0) {
-        log_at(LOG_WARNING, "nginx's workers run as root, which cannot become %s here",
-               user->pw_name);
+        if (!stop_signal_waits()) { /* which ends the child, and then the start */
+            log_at(LOG_WARNING, "nginx's workers run as root, which cannot become %s here",
+                   user->pw_name);
+        }
         return;
     }
     worker->user = user->pw_uid;

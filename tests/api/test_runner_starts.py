@@ -91,9 +91,10 @@ def test_health_names_what_is_wrong(make_server, change, words):
     """In the namespace of the server somebody hides or closes what it needs: it says so, and goes on."""
     server = make_server(prefix=["unshare", "--mount"])
     assert server.get("/health").json() == {"status": "ok"}
-    namespace = f"--mount=/proc/{server.daemon('fcgi-app')}/ns/mnt"
-    subprocess.run(["nsenter", namespace, "sh", "-ec", change.format(run=server.run_dir)], check=True)
+    process = f"/proc/{server.daemon('fcgi-app')}"
+    enter = ["nsenter", f"--mount={process}/ns/mnt", f"--root={process}/root"]
+    subprocess.run([*enter, "sh", "-ec", change.format(run=server.run_dir)], check=True)
     answer = server.get("/health", token=False)
     assert answer.status_code == 200 and any(words in warning for warning in answer.json()["warnings"]), answer.text
-    subprocess.run(["nsenter", namespace, "umount", "/proc" if "/proc" in words else server.run_dir], check=True)
+    subprocess.run([*enter, "umount", "/proc" if "/proc" in words else server.run_dir], check=True)
     assert server.get("/health").json() == {"status": "ok"}
