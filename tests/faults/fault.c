@@ -583,10 +583,19 @@ long syscall(long number, ...)
     return REAL(syscall)(number, values[0], values[1], values[2], values[3], values[4], values[5]);
 }
 
-/* With the four arguments that are used here. */
+/* The last three are there only when the flags ask for them; the kernel looks at no other. */
 int clone(int (*run)(void *), void *stack, int flags, void *argument, ...)
 {
-    return FAILS(clone, FAULT_CALL, false, EAGAIN) ? -1 : REAL(clone)(run, stack, flags, argument);
+    va_list more;
+    va_start(more, argument);
+    bool has_more = (flags & CLONE_CHILD_CLEARTID) != 0;
+    pid_t *parent_tid = has_more ? va_arg(more, pid_t *) : NULL;
+    void *tls = has_more ? va_arg(more, void *) : NULL;
+    pid_t *child_tid = has_more ? va_arg(more, pid_t *) : NULL;
+    va_end(more);
+    return FAILS(clone, FAULT_CALL, false, EAGAIN)
+               ? -1
+               : REAL(clone)(run, stack, flags, argument, parent_tid, tls, child_tid);
 }
 
 /* ---- what _FORTIFY_SOURCE makes of some ---- */
