@@ -348,6 +348,17 @@ analyze:
 	printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_FILES))) | \
 	    xargs -P "$$(nproc)" -I{} gcc -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS) -O2 -Werror -fanalyzer -c -o /dev/null {}
 
+# What tools/shared-names and tools/circles ask for.
+.PHONY: objects-fcgi-app objects-procd objects-guard objects-nginx-sandbox lines
+objects-fcgi-app: ; @echo $(FCGI_APP:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+objects-procd: ; @echo $(PROCD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+objects-guard: ; @echo $(GUARD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+objects-nginx-sandbox: ; @echo $(LAUNCHER:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+
+## lines: code lines of the product's C by folder, the longest file, the longest function
+lines:
+	@tools/lines
+
 ## docker-build: the image $(IMAGE)
 docker-build:
 	@# The classic builder, which Debian's docker.io has without docker-buildx, refuses --start-interval.
