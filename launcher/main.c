@@ -2,7 +2,7 @@
  * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
  * and becomes `supervise`, the parent of s6-svscan, which runs nginx, fcgi-app, procd and guard,
  * and the service of a claim in a pool. Whatever is wrong is told in one line, before anything
- * runs. With a subcommand it is something else: subcommand.h.
+ * runs. With a subcommand it is something else: subcommands.h.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -28,7 +28,6 @@
 #include "launcher/base/program.h"
 #include "launcher/base/setting_names.h"
 #include "launcher/base/stop_signal.h"
-#include "launcher/base/subcommand.h"
 #include "launcher/machine/installation.h"
 #include "launcher/pool/claim.h"
 #include "launcher/render/listen_address.h"
@@ -44,6 +43,7 @@
 #include "launcher/start/sandbox_user.h"
 #include "launcher/start/services.h"
 #include "launcher/start/worker_user.h"
+#include "launcher/subcommands.h"
 #include "launcher/supervise/supervise.h"
 #include "procd/cgroup/cgroup.h"
 
@@ -75,12 +75,12 @@ static const char usage[] =
     "  -h, --help             this\n"
     "      --version          the version\n"
     "\n"
-    "Subcommands, most of them for a machine with the package (SUBCOMMAND --help):\n";
+    "Subcommands, for a machine with the package (SUBCOMMAND --help):\n";
 
 static void print_usage(FILE *out)
 {
     (void)fputs(usage, out);
-    subcommand_list(out);
+    subcommands_list(out);
 }
 
 static void print_help(void)
@@ -451,7 +451,7 @@ int main(int argc, char **argv)
 {
     logger_open("nginx-sandbox");
     if (argc > 1 && argv[1][0] != '-') {
-        return subcommand_run(argc - 1, argv + 1);
+        return subcommands_run(argc - 1, argv + 1);
     }
     stop_signal_block();
     struct options options = read_options(argc, argv);

@@ -19,6 +19,7 @@
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/check_daemons.h"
 #include "launcher/machine/check_nginx.h"
+#include "launcher/machine/commands.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/installation.h"
 #include "launcher/machine/problem.h"
@@ -184,7 +185,7 @@ int check_main(int count, char **arguments)
 {
     struct subcommand_places places;
     if (subcommand_places(count, arguments, "es", &places) != count) {
-        return subcommand_misused(arguments[0]);
+        return SUBCOMMAND_MISUSED;
     }
     if (geteuid() != 0) {
         log_line("only root can see all that check looks at");

@@ -21,6 +21,7 @@
 #include "common/user.h"
 #include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
+#include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/start/layout.h"
 #include "launcher/start/run_cgroup.h"
@@ -140,9 +141,9 @@ int hold_main(int count, char **arguments)
     notify_open();
     int first = subcommand_places(count, arguments, "s", &places);
     if (first == 0 || first != count - 1) {
-        return subcommand_misused(arguments[0]);
+        return SUBCOMMAND_MISUSED;
     }
-    if (!subcommand_check_name(arguments[first]) ||
+    if (!installation_check_name(arguments[first]) ||
         prepare(&run, places.state, arguments[first]) < 0) {
         return EXIT_FAILURE;
     }

@@ -40,6 +40,16 @@ bool installation_is_name(const char *name)
            strcmp(name, SHARED_NAME) != 0 && strcmp(name, MAP_NAME) != 0;
 }
 
+bool installation_check_name(const char *name)
+{
+    bool is_good = installation_is_name(name);
+    if (!is_good) {
+        log_line("%s is no name of a sandbox: that has a-z, 0-9 and -, at most %d", name,
+                 SANDBOX_NAME_MOST);
+    }
+    return is_good;
+}
+
 /* Cuts `suffix` off a file's name into `name`; false if it has not got it or is far too long. */
 static bool without_suffix(const char *file, const char *suffix, char name[NAME_MAX + 1])
 {

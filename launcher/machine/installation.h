@@ -26,12 +26,11 @@
 #define SANDBOX_NAME_MOST 32 /* bytes */
 #define DEFAULT_SANDBOX   "default"
 
-/* Where a package has them. */
-#define DEFAULT_ETC   "/etc/nginx-sandbox"
-#define DEFAULT_STATE "/var/lib/nginx-sandbox"
-
 /* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not as a file that means something? */
 bool installation_is_name(const char *name);
+
+/* The same; false after one line to standard error. */
+bool installation_check_name(const char *name);
 
 struct installed_sandbox {
     char name[SANDBOX_NAME_MOST + 1];

@@ -17,6 +17,7 @@
 #include "common/logger.h"
 #include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
+#include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/render/render.h"
 #include "launcher/start/layout.h"
@@ -158,11 +159,11 @@ int render_installation(int directory, const char *etc, const char *state)
     return result;
 }
 
-int render_command(int argc, char **argv)
+int render_main(int argc, char **argv)
 {
     struct subcommand_places places;
     if (subcommand_places(argc, argv, "es", &places) != argc) {
-        return subcommand_misused(argv[0]);
+        return SUBCOMMAND_MISUSED;
     }
     cleanup_fd int directory = open(places.etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {

@@ -16,6 +16,7 @@
 #include "launcher/base/file.h"
 #include "launcher/base/program.h"
 #include "launcher/base/subcommand.h"
+#include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/machine/render_command.h"
 #include "launcher/secrets/secret.h"
@@ -235,10 +236,10 @@ int secret_main(int count, char **arguments)
     }
     for (size_t i = 0; (left == 1 || left == 2) && i < sizeof(actions) / sizeof(actions[0]); i++) {
         if (strcmp(arguments[first], actions[i].name) == 0) {
-            return subcommand_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
+            return installation_check_name(file.sandbox) && act(actions[i].run, &file) >= 0
                        ? EXIT_SUCCESS
                        : EXIT_FAILURE;
         }
     }
-    return subcommand_misused(arguments[0]);
+    return SUBCOMMAND_MISUSED;
 }

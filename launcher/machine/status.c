@@ -14,6 +14,7 @@
 #include "common/run_files.h"
 #include "launcher/base/program.h"
 #include "launcher/base/subcommand.h"
+#include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/machine/problem.h"
 #include "procd/wire/client.h"
@@ -110,14 +111,14 @@ int status_main(int count, char **arguments)
     int first = subcommand_places(count, arguments, "s", &places);
     int result = EXIT_SUCCESS;
     if (first == 0) {
-        return subcommand_misused(arguments[0]);
+        return SUBCOMMAND_MISUSED;
     }
     state = places.state;
     if (first == count) {
         return ask_all();
     }
     for (int i = first; i < count; i++) {
-        if (!subcommand_check_name(arguments[i])) {
+        if (!installation_check_name(arguments[i])) {
             return SUBCOMMAND_USAGE;
         }
         result = ask(arguments[i], result);

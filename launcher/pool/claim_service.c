@@ -136,7 +136,7 @@ static void serve(struct service *service, int fd)
 int claim_service(int argc, char **argv)
 {
     if (argc != 3 || strcmp(argv[1], "-r") != 0 || getenv(CLAIM_PATH_VARIABLE) == NULL) {
-        return subcommand_misused(argv[0]);
+        return SUBCOMMAND_MISUSED;
     }
     (void)descriptor_close_inherited();
     (void)log_drops_open(argv[2]); /* without it the log itself says how many */

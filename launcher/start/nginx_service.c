@@ -315,7 +315,7 @@ static void serve(struct service *service, const sigset_t *signals)
 int nginx_service(int argc, char **argv)
 {
     if (argc != 3 || strcmp(argv[1], "-r") != 0) {
-        return subcommand_misused(argv[0]);
+        return SUBCOMMAND_MISUSED;
     }
     struct service service = {.run = argv[2],
                               .supervisor = getppid(),

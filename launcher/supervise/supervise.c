@@ -462,7 +462,7 @@ static int prepare(void)
 int supervise_main(int count, char **arguments)
 {
     if (read_options(count, arguments) < 0) {
-        return subcommand_misused(arguments[0]);
+        return SUBCOMMAND_MISUSED;
     }
     if (settings_take(&server.settings) < 0 || prepare() < 0) {
         return 1; /* what has been started ends with us */
