@@ -71,13 +71,11 @@
 /* What libfcgi is asked for at once: it counts in int. */
 #define READ_MAX ((size_t)65536)
 
-/* For how long a body that nobody wants is read before the connection is given up instead. All that
- * is there must go: nginx keeps a connection that has taken the whole body, and would send the next
- * request to one that is just being closed. */
-#define DRAIN_MS 1000
-
-/* For how long an answer waits for more of the body that it came before. */
-#define ANSWER_WAIT_MS 100
+/* For how long a body that nobody wants is read before the connection is given up instead, and how
+ * long its client may pause. All that is there must go: nginx keeps a connection that has taken the
+ * whole body, and would send the next request to one that is just being closed. */
+#define DRAIN_MS 5000
+#define PAUSE_MS 1000
 
 #define LENGTH_UNKNOWN UINT64_MAX
 
@@ -404,19 +402,6 @@ bool request_may_last(struct request *request)
 /* Of the connection that this thread serves. */
 static _Thread_local struct record_filter filter;
 
-/* Its request, while the answer waits for the end of the body: see drain_body(). */
-static _Thread_local struct request *answered;
-
-/* Sends the answer to a client that waits for it before it goes on with the body. */
-static void answer_who_waits(int fd)
-{
-    struct pollfd more = {.fd = fd, .events = POLLIN};
-    if (answered != NULL && poll(&more, 1, ANSWER_WAIT_MS) == 0) {
-        (void)request_flush(answered); /* what fails is seen when it ends */
-        answered = NULL;
-    }
-}
-
 /*
  * libfcgi's read(2), in the place of its own: a symbol of the program comes before that of a
  * library. What is refused looks like the end of the connection.
@@ -424,7 +409,6 @@ static void answer_who_waits(int fd)
 int OS_Read(int fd, char *buffer, size_t length);
 int OS_Read(int fd, char *buffer, size_t length)
 {
-    answer_who_waits(fd);
     ssize_t count = filter.stage == STAGE_REFUSED ? 0 : io_read_some(fd, buffer, length);
     if (count > 0 && !record_filter_pass(&filter, (const unsigned char *)buffer, (size_t)count)) {
         log_at(LOG_WARNING, "a connection was dropped: its FastCGI is not a web server's");
@@ -448,7 +432,7 @@ static bool drain_body(struct request *request)
     }
     /* A client that takes its time over a body nobody reads must not hold the thread. Without a
      * body its end is here already. */
-    static const struct timeval patience = {.tv_sec = DRAIN_MS / 1000};
+    static const struct timeval patience = {.tv_sec = PAUSE_MS / 1000};
     static const struct timeval no_limit = {.tv_sec = 0};
     int64_t deadline = clock_monotonic_ms() + DRAIN_MS;
     int fd = request->fcgi.ipcFd;
@@ -456,12 +440,10 @@ static bool drain_body(struct request *request)
     if (announced) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     }
-    answered = announced ? request : NULL;
     bool failed = false;
     while (!failed && !request->body_ended && clock_monotonic_ms() < deadline) {
         failed = request_read(request, scrap, sizeof(scrap)) < 0;
     }
-    answered = NULL;
     if (failed) {
         return false;
     }
