@@ -34,10 +34,10 @@ VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 COMMON   := $(call objects,$(wildcard common/*.c))
-PROCD    := $(call objects,$(filter-out procd/wire/client.c,$(wildcard procd/*.c procd/*/*.c)))
-# What other programs link of procd: the protocol and its client, with what these need of logs and limits.
-CLIENT   := $(call objects,$(wildcard procd/wire/*.c) $(addprefix procd/,log/event_id.c log/job_segment.c cgroup/cgroup_limits.c))
-FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c fcgi-app/*/*.c)) $(CLIENT)
+PROCD    := $(call objects,$(filter-out procd/wire/client%,$(wildcard procd/*.c procd/*/*.c)))
+# What other programs link of procd: the protocol and its client. fcgi-app also reads the logs of jobs.
+CLIENT   := $(call objects,$(wildcard procd/wire/*.c))
+FCGI_APP := $(call objects,$(wildcard fcgi-app/*.c fcgi-app/*/*.c) procd/log/event_id.c procd/log/job_segment.c) $(CLIENT)
 GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
 LAUNCHER := $(sort $(call objects,$(wildcard launcher/*.c launcher/*/*.c procd/cgroup/*.c) $(addprefix procd/,process/process_hold.c process/process_table.c process/reap.c process/runners.c process/tree_kill.c runner/environment.c)) $(CLIENT))
 FAULT    := $(BUILD)/tests/faults/libfault.so
@@ -151,7 +151,7 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 # A fuzz target links what it reads with, and nothing that runs. Without libFuzzer replay.c is its main.
 FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard fcgi-app/json/*.c) fcgi-app/processes/log_cursor.c \
     $(patsubst %,fcgi-app/http/%.c,answer json query record_filter spools sse writer) \
-    $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c \
+    $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c procd/wire/words.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
     machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \

@@ -13,55 +13,19 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "common/settings.h"
 
 #define CPU_PERIOD_US 100000 /* the kernel's default */
 #define RUNNERS       1      /* in each cgroup, beside the command's own processes */
 #define TEXT_MAX      2048
 
 static const struct {
-    const char *name;
-    const char *variable;
     const char *controller;
     const char *file;
-    enum field_tag field;
-    size_t setting; /* where it is in struct settings */
-    uint64_t most;
 } limits[CGROUP_LIMITS] = {
-    [CGROUP_MEMORY] = {"memory_max", "SANDBOX_MEMORY_MAX", "memory", "memory.max", FIELD_MEMORY_MAX,
-                       offsetof(struct settings, memory_max), INT64_MAX},
-    [CGROUP_PIDS] = {"pids_max", "SANDBOX_PIDS_MAX", "pids", "pids.max", FIELD_PIDS_MAX,
-                     offsetof(struct settings, pids_max), PIDS_MAX_MOST},
-    [CGROUP_CPU] = {"cpu_max", "SANDBOX_CPU_MAX", "cpu", "cpu.max", FIELD_CPU_MAX,
-                    offsetof(struct settings, cpu_max), CPU_MAX_MOST},
+    [CGROUP_MEMORY] = {"memory", "memory.max"},
+    [CGROUP_PIDS] = {"pids", "pids.max"},
+    [CGROUP_CPU] = {"cpu", "cpu.max"},
 };
-
-const char *cgroup_limit_name(enum cgroup_limit limit)
-{
-    return limits[limit].name;
-}
-
-const char *cgroup_limit_variable(enum cgroup_limit limit)
-{
-    return limits[limit].variable;
-}
-
-enum field_tag cgroup_limit_field(enum cgroup_limit limit)
-{
-    return limits[limit].field;
-}
-
-uint64_t cgroup_limit_setting(const struct settings *settings, enum cgroup_limit limit)
-{
-    uint64_t value;
-    memcpy(&value, (const char *)settings + limits[limit].setting, sizeof(value));
-    return value;
-}
-
-uint64_t cgroup_limit_most(enum cgroup_limit limit)
-{
-    return limits[limit].most;
-}
 
 /* ---- control files ---- */
 

@@ -6,33 +6,12 @@
 #ifndef PROCD_CGROUP_CGROUP_LIMITS_H
 #define PROCD_CGROUP_CGROUP_LIMITS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
-#include "procd/wire/protocol.h"
+#include "procd/wire/limits.h"
 
-struct settings;
-
-/* The controllers, each with the one limit of it that is used here. */
-enum cgroup_limit {
-    CGROUP_MEMORY, /* memory.max, bytes */
-    CGROUP_PIDS,   /* pids.max, processes and threads */
-    CGROUP_CPU,    /* cpu.max, percent of one CPU */
-    CGROUP_LIMITS,
-};
-
+/* Each limit has a controller of its own. All of them: */
 #define CGROUP_ALL ((1U << CGROUP_LIMITS) - 1)
-
-/* As a request names it: "memory_max"; and as the operator does: "SANDBOX_MEMORY_MAX". */
-const char *cgroup_limit_name(enum cgroup_limit limit);
-const char *cgroup_limit_variable(enum cgroup_limit limit);
-
-/* Its tag in a message to procd or a runner. */
-enum field_tag cgroup_limit_field(enum cgroup_limit limit);
-
-/* The operator's value of it, 0 for none; and the most that is ever accepted. */
-uint64_t cgroup_limit_setting(const struct settings *settings, enum cgroup_limit limit);
-uint64_t cgroup_limit_most(enum cgroup_limit limit);
 
 /* Writes a control file. 0, or -1 with errno. */
 int cgroup_write(int directory, const char *name, const char *value);

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "procd/daemon/loop.h"
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
 
 struct registered_job;

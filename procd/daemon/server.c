@@ -20,8 +20,8 @@
 #include "procd/daemon/registry.h"
 #include "procd/daemon/status.h"
 #include "procd/jobs/job_directory.h"
-#include "procd/runner/spawn.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 #define ACCEPT_PAUSE_MS 100 /* when there is no descriptor for another client */
 

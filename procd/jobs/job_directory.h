@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/statvfs.h>
 
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 
 /* Opens RUN/state/jobs below `run_directory`, made if need be. 0, or -1 with errno. */
 int job_directories_open(const char *run_directory);

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include "common/logger.h"
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
 
 /* A longer command is shown cut in lists, so that a thousand finished jobs stay small. */

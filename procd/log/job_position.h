@@ -8,15 +8,7 @@
 #ifndef PROCD_LOG_JOB_POSITION_H
 #define PROCD_LOG_JOB_POSITION_H
 
-#include <stdint.h>
-
-struct job_position {
-    uint64_t first_offset;  /* where the oldest line on the disk begins, */
-    uint64_t first_line;    /* and its number; those of the next event if there is none */
-    uint64_t next_offset;   /* where the next event will begin, */
-    uint64_t next_line;     /* and its number: so many lines there were in all */
-    uint64_t lines_dropped; /* of these, not in the log: by retention and by full disks */
-};
+#include "procd/wire/words.h"
 
 /*
  * Writes the file of a new log, so that its room is claimed and a full disk cannot stop it later.

@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 
 struct shell {
     pid_t pid;

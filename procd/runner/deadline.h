@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "procd/process/reap.h"
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
 
 /* All times are of clock_monotonic_ms(), 0 is none. */

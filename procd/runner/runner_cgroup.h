@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "procd/wire/client.h"
+#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
 
 struct settings;

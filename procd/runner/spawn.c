@@ -310,12 +310,3 @@ const char *spawn_start_directory(void)
 {
     return was_at_root ? "/" : start_directory;
 }
-
-int spawn_send_failure(int socket, enum spawn_stage stage, int error)
-{
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_FAILED);
-    message_add_number(&message, FIELD_STAGE, stage);
-    message_add_number(&message, FIELD_ERROR, error);
-    return message_send(socket, &message, NULL, 0);
-}

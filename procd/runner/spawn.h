@@ -6,8 +6,8 @@
 
 #include <sys/types.h>
 
-#include "procd/wire/client.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 /*
  * The pipes of a command. What has been given away or closed, or was not asked for, is -1.
@@ -60,8 +60,5 @@ typedef int spawn_begin_function(const void *context);
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error);
-
-/* Sends FAILED: a command was not started. 0, or -1 with errno. */
-int spawn_send_failure(int socket, enum spawn_stage stage, int error);
 
 #endif

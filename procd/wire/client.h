@@ -1,7 +1,6 @@
 /*
- * procd as its clients see it, and the words that both use. Every call is thread-safe
- * and blocks its thread; connections to procd are kept in a small pool and remade when procd was
- * restarted.
+ * procd as its clients see it. Every call is thread-safe and blocks its thread. Connections to
+ * procd are kept in a small pool and remade after a restart of procd.
  *
  * A foreground command has a lease, a socket shared with the runner that owns the command's process
  * tree (procd itself is out of the picture once the runner has the job). Closing the lease kills
@@ -10,18 +9,14 @@
 #ifndef PROCD_WIRE_CLIENT_H
 #define PROCD_WIRE_CLIENT_H
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "procd/cgroup/cgroup_limits.h"
-#include "procd/log/job_position.h"
+#include "procd/wire/words.h"
 
 struct pollfd;
-
-#define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
 
 /* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
  * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
@@ -54,53 +49,6 @@ enum procd_result {
     PROCD_TOO_MANY,    /* as many jobs run as may */
     PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
 };
-
-/* Where starting a command failed, and the errno it failed with. */
-enum spawn_stage {
-    SPAWN_PREPARE, /* pipes, memory, processes: the server's trouble */
-    SPAWN_CHDIR,   /* cwd is no directory that the command may enter */
-    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long */
-    SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
-    SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
-                         EOPNOTSUPP where the kernel offers none */
-    SPAWN_STAGE_END = SPAWN_LIMIT + CGROUP_LIMITS,
-};
-
-struct spawn_error {
-    enum spawn_stage stage;
-    int error; /* errno */
-};
-
-enum job_status { JOB_RUNNING, JOB_COMPLETED, JOB_FAILED, JOB_KILLED };
-
-/* "running", "completed", "failed" or "killed". */
-const char *job_status_name(enum job_status status);
-
-/* What ended a command. */
-enum end_reason {
-    END_UNKNOWN, /* it runs */
-    END_EXIT,    /* its shell exited */
-    END_SIGNAL,  /* a signal that was not sent by kill_process */
-    END_KILLED,  /* kill_process */
-    END_TIMEOUT, /* its timeout */
-    END_OOM,     /* the kernel, because its cgroup was out of memory */
-    END_LOST,    /* its runner died: nothing else is known of its end */
-};
-
-/* "exit", "signal", "killed", "timeout", "oom" or "lost"; NULL while it runs. */
-static inline const char *end_reason_name(enum end_reason reason)
-{
-    static const char *const names[] = {
-        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
-        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
-        [END_LOST] = "lost",
-    };
-    return names[reason];
-}
-
-/* An end in a log: the reason's name, the code, the signal's name or "-", and two numbers. */
-#define ENDING_FORMAT                                                                              \
-    "ended: reason=%s code=%d signal=%s duration_ms=%" PRIu64 " max_rss_kb=%" PRIu64
 
 /*
  * Remembers where procd listens, by a descriptor that stays open: whoever may not reach the path

@@ -1,0 +1,375 @@
+/*
+ * Requests about background jobs.
+ */
+#include "procd/wire/client_request.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+#define WAIT_OTHERS_MAX 4     /* descriptors that are polled besides procd's */
+#define WAIT_SLICE_MS   60000 /* poll(2) takes an int */
+
+static void copy_id(char id[JOB_ID_SIZE], const char *text)
+{
+    (void)snprintf(id, JOB_ID_SIZE, "%s", text == NULL ? "" : text);
+}
+
+enum procd_result procd_start(const struct command *command, struct job *job,
+                              struct spawn_error *spawn_error)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_START);
+    client_add_command(&request, command);
+    enum procd_result result = client_ask_once(&request, &answer);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    if (answer.message.type == MESSAGE_FAILED) {
+        *spawn_error = spawn_error_of(&answer.message);
+        return PROCD_NOT_STARTED;
+    }
+    if (answer.message.type == MESSAGE_TOO_MANY) {
+        return PROCD_TOO_MANY;
+    }
+    if (answer.message.type != MESSAGE_STARTED) {
+        return PROCD_LOST;
+    }
+    *job =
+        (struct job){.pid = (pid_t)message_number(&answer.message, FIELD_PID, 0),
+                     .status = JOB_RUNNING,
+                     .command = "",
+                     .cwd = "",
+                     .started_at = (uint64_t)message_number(&answer.message, FIELD_STARTED_AT, 0)};
+    copy_id(job->id, message_text(&answer.message, FIELD_ID));
+    return PROCD_DONE;
+}
+
+static void read_job_number(struct job *job, enum field_tag tag, int64_t number)
+{
+    switch ((int)tag) {
+    case FIELD_PID:
+        job->pid = (pid_t)number;
+        break;
+    case FIELD_STATUS:
+        job->status = job_status_of(number);
+        break;
+    case FIELD_STARTED_AT:
+        job->started_at = (uint64_t)number;
+        break;
+    case FIELD_AGE_KEY:
+        job->age_key = (uint64_t)number;
+        break;
+    case FIELD_LEFT_PID:
+        if (job->left_count < LEFT_PROCESSES_MAX) {
+            job->left[job->left_count++] = (struct left_process){(pid_t)number, ""};
+        }
+        break;
+    case FIELD_ENDED_AT:
+        job->ended_at = (uint64_t)number;
+        break;
+    case FIELD_CODE:
+        job->exit_code = (int)number;
+        break;
+    case FIELD_SIGNAL:
+        job->signal = (int)number;
+        break;
+    case FIELD_REASON:
+        job->reason = end_reason_of(number);
+        break;
+    case FIELD_CPU_USER_MS:
+        job->cpu_user_ms = (uint64_t)number;
+        break;
+    case FIELD_CPU_SYSTEM_MS:
+        job->cpu_system_ms = (uint64_t)number;
+        break;
+    case FIELD_MAX_RSS_KB:
+        job->max_rss_kb = (uint64_t)number;
+        break;
+    case FIELD_FIRST_OFFSET:
+        job->position.first_offset = (uint64_t)number;
+        break;
+    case FIELD_FIRST_LINE:
+        job->position.first_line = (uint64_t)number;
+        break;
+    case FIELD_NEXT_OFFSET:
+        job->position.next_offset = (uint64_t)number;
+        break;
+    case FIELD_NEXT_LINE:
+        job->position.next_line = (uint64_t)number;
+        job->has_position = true;
+        break;
+    case FIELD_LINES_DROPPED:
+        job->position.lines_dropped = (uint64_t)number;
+        break;
+    default:
+        break;
+    }
+}
+
+static void read_job_field(struct job *job, const struct field *field)
+{
+    switch ((int)field->tag) {
+    case FIELD_ID:
+        copy_id(job->id, field->text);
+        break;
+    case FIELD_COMMAND:
+        job->command = field->text;
+        break;
+    case FIELD_CWD:
+        job->cwd = field->text;
+        break;
+    case FIELD_LEFT_NAME:
+        if (job->left_count > 0) {
+            job->left[job->left_count - 1].name = field->text;
+        }
+        break;
+    default:
+        read_job_number(job, field->tag, field->number);
+        break;
+    }
+}
+
+/* Hands out the jobs in a JOBS message. The key of the last of them, 0 if there is none. */
+static uint64_t read_jobs(const struct incoming *message, job_function *each, void *context)
+{
+    static const struct job none = {.command = "", .cwd = ""};
+    struct job job = none;
+    struct field field = {0};
+    while (message_next(message, &field)) {
+        if (field.tag == FIELD_ID && job.id[0] != '\0') {
+            each(context, &job);
+            job = none;
+        }
+        read_job_field(&job, &field);
+    }
+    if (job.id[0] != '\0') {
+        each(context, &job);
+    }
+    return job.age_key;
+}
+
+/* What an answer says that is not the one that was hoped for. */
+static enum procd_result refusal(const struct incoming *message, enum job_status *status)
+{
+    switch ((int)message->type) {
+    case MESSAGE_NOT_FOUND:
+        return PROCD_NOT_FOUND;
+    case MESSAGE_NO_STDIN:
+        return PROCD_NO_STDIN;
+    case MESSAGE_NOT_RUNNING:
+        *status = job_status_of(message_number(message, FIELD_STATUS, JOB_FAILED));
+        return PROCD_NOT_RUNNING;
+    default:
+        return PROCD_LOST;
+    }
+}
+
+/* The jobs that were started after *after, as many as one answer holds; *more when that is not all.
+ */
+static enum procd_result list_page(uint64_t *after, bool left, bool *more, job_function *each,
+                                   void *context)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_LIST);
+    message_add_number(&request, FIELD_AGE_KEY, (int64_t)*after);
+    message_add_number(&request, FIELD_LEFT, left);
+    answer.large = malloc(MESSAGE_PACKET_MAX);
+    if (answer.large == NULL) {
+        return PROCD_UNREACHABLE;
+    }
+    enum procd_result result = client_ask_again(&request, &answer);
+    if (result == PROCD_DONE) {
+        *after = read_jobs(&answer.message, each, context);
+        *more = message_number(&answer.message, FIELD_MORE, 0) != 0;
+    }
+    return result;
+}
+
+enum procd_result procd_list(bool left, job_function *each, void *context)
+{
+    enum procd_result result;
+    uint64_t after = 0;
+    bool more = false;
+    do {
+        result = list_page(&after, left, &more, each, context);
+    } while (result == PROCD_DONE && more);
+    return result;
+}
+
+/* A question about one job, whose fields may take more than a small buffer. */
+static int ask_about(struct message *request, enum message_type type, const char *id,
+                     struct procd_answer *answer)
+{
+    message_init(request, type);
+    message_add_text(request, FIELD_ID, id);
+    answer->large = malloc(MESSAGE_PACKET_MAX);
+    return answer->large == NULL ? -1 : 0;
+}
+
+enum procd_result procd_get(const char *id, job_function *each, void *context)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    enum job_status status;
+    if (ask_about(&request, MESSAGE_GET, id, &answer) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    enum procd_result result = client_ask_again(&request, &answer);
+    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
+        return refusal(&answer.message, &status);
+    }
+    if (result == PROCD_DONE) {
+        (void)read_jobs(&answer.message, each, context);
+    }
+    return result;
+}
+
+/* Waits for the first of them. 1 when it is `fd`, 0 when it is one of the others, -1 at `deadline`.
+ */
+static int await_first(int fd, const struct pollfd *others, size_t count, int64_t deadline)
+{
+    struct pollfd polled[WAIT_OTHERS_MAX + 1] = {{.fd = fd, .events = POLLIN}};
+    memcpy(polled + 1, others, count * sizeof(*others));
+    for (;;) {
+        int64_t left = deadline == INT64_MAX ? WAIT_SLICE_MS : deadline - clock_monotonic_ms();
+        left = left < 0 ? 0 : left > WAIT_SLICE_MS ? WAIT_SLICE_MS : left;
+        int ready = poll(polled, count + 1, (int)left);
+        if (ready > 0) {
+            return polled[0].revents != 0;
+        }
+        if (ready == 0 && deadline != INT64_MAX && clock_monotonic_ms() >= deadline) {
+            return -1;
+        }
+    }
+}
+
+/* Asks once; PROCD_LOST when procd dies meanwhile, PROCD_NOT_RUNNING when the time is up. */
+static enum procd_result attempt_wait(struct message *request, struct procd_answer *answer,
+                                      int64_t deadline, const struct pollfd *others, size_t count)
+{
+    cleanup_fd int connection = -1;
+    if (client_send(request, NULL, 0, clock_monotonic_ms() + CLIENT_RETRY_MS, &connection) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    int first = await_first(connection, others, count, deadline);
+    if (first <= 0) {
+        return first == 0 ? PROCD_INTERRUPTED : PROCD_NOT_RUNNING;
+    }
+    if (client_receive(connection, answer, clock_monotonic_ms() + CLIENT_ANSWER_MS) < 0) {
+        return PROCD_LOST;
+    }
+    client_keep(&connection);
+    return PROCD_DONE;
+}
+
+enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct pollfd *others,
+                             size_t count, job_function *each, void *context)
+{
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : clock_monotonic_ms() + timeout_ms;
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    enum job_status status;
+    enum procd_result result;
+    if (ask_about(&request, MESSAGE_WAIT, id, &answer) < 0) {
+        return PROCD_UNREACHABLE;
+    }
+    while ((result = attempt_wait(&request, &answer, deadline, others, count)) == PROCD_LOST) {
+        if (await_first(-1, others, count, clock_monotonic_ms() + CLIENT_PAUSE_MS) == 0) {
+            return PROCD_INTERRUPTED;
+        }
+        if (clock_monotonic_ms() >= deadline) {
+            return PROCD_LOST;
+        }
+    }
+    if (result == PROCD_NOT_RUNNING) {
+        return procd_get(id, each, context); /* it still runs, or has ended just now */
+    }
+    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
+        return refusal(&answer.message, &status);
+    }
+    if (result == PROCD_DONE) {
+        (void)read_jobs(&answer.message, each, context);
+    }
+    return result;
+}
+
+/* Asks once for what must not be carried out twice; `type` is the answer that is hoped for. */
+static enum procd_result order(struct message *request, struct procd_answer *answer,
+                               enum message_type type, int64_t patience_ms, enum job_status *status)
+{
+    enum procd_result result =
+        client_ask(request, answer, clock_monotonic_ms() + CLIENT_RETRY_MS, patience_ms);
+    return result == PROCD_DONE && answer->message.type != type ? refusal(&answer->message, status)
+                                                                : result;
+}
+
+enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    int64_t patience_ms = CLIENT_ANSWER_MS;
+    message_init(&request, MESSAGE_KILL);
+    message_add_text(&request, FIELD_ID, id);
+    if (kill->signal != SIGKILL) {
+        message_add_number(&request, FIELD_SIGNAL, kill->signal);
+    }
+    if (kill->left) {
+        message_add_number(&request, FIELD_LEFT, 1);
+    }
+    if (kill->signal != SIGKILL && kill->has_grace) {
+        message_add_number(&request, FIELD_GRACE_MS, (int64_t)kill->grace_ms);
+        patience_ms += (int64_t)kill->grace_ms;
+    }
+    return order(&request, &answer, MESSAGE_DONE, patience_ms, status);
+}
+
+enum procd_result procd_delete(const char *id, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_DELETE);
+    message_add_text(&request, FIELD_ID, id);
+    return order(&request, &answer, MESSAGE_DONE, CLIENT_ANSWER_MS, status);
+}
+
+enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
+                              size_t *written, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_WRITE);
+    message_add_text(&request, FIELD_ID, id);
+    message_add_bytes(&request, FIELD_DATA, data, length);
+    if (eof) {
+        message_add_number(&request, FIELD_EOF, 1);
+    }
+    enum procd_result result = order(&request, &answer, MESSAGE_WROTE, CLIENT_ANSWER_MS, status);
+    *written = result == PROCD_DONE ? (size_t)message_number(&answer.message, FIELD_WRITTEN, 0) : 0;
+    return result;
+}
+
+enum procd_result procd_open_job(const char *id, int *directory_fd)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    message_init(&request, MESSAGE_OPEN);
+    message_add_text(&request, FIELD_ID, id);
+    enum procd_result result = client_ask_again(&request, &answer);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    *directory_fd = message_take_descriptor(&answer.message, 0);
+    if (answer.message.type == MESSAGE_DONE && *directory_fd >= 0) {
+        return PROCD_DONE;
+    }
+    return answer.message.type == MESSAGE_NOT_FOUND ? PROCD_NOT_FOUND : PROCD_UNREACHABLE;
+}

@@ -1,0 +1,167 @@
+/*
+ * The client's end of a foreground command's lease.
+ */
+#include "procd/wire/client_request.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+/* What came of one attempt to start a foreground command. */
+enum attempt { ATTEMPT_DECIDED, ATTEMPT_NOT_BEGUN };
+
+/* Our own trouble before anything was sent is the same to the caller as the runner's. */
+static enum procd_result not_started(struct spawn_error *error, int reason)
+{
+    *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = reason};
+    return PROCD_NOT_STARTED;
+}
+
+static bool is_delivery_failure(int error)
+{
+    return error == ECONNREFUSED || error == ENOENT || error == EAGAIN || error == EPIPE ||
+           error == ECONNRESET || error == EACCES;
+}
+
+static enum procd_result take_started(struct incoming *message, const struct command *command,
+                                      int *lease, struct foreground *foreground)
+{
+    cleanup_fd int out = message_take_descriptor(message, 0);
+    cleanup_fd int err = command->merges_stderr ? -1 : message_take_descriptor(message, 1);
+    cleanup_fd int watch = command->ordered ? message_take_descriptor(message, 2) : -1;
+    if (out < 0 || (err < 0 && !command->merges_stderr)) {
+        return PROCD_LOST;
+    }
+    *foreground = (struct foreground){.lease = steal_fd(lease),
+                                      .out = steal_fd(&out),
+                                      .err = steal_fd(&err),
+                                      .watch = steal_fd(&watch),
+                                      .pid = (pid_t)message_number(message, FIELD_PID, 0),
+                                      .grace_ms = command->hangup_grace_ms};
+    return PROCD_DONE;
+}
+
+/*
+ * Nothing has come over the lease for too long. It is shut, so that the runner can begin no more,
+ * and then it is looked whether it has begun.
+ */
+static enum procd_result give_up(int lease)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    (void)shutdown(lease, SHUT_RD);
+    bool begun = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT) == 1;
+    return begun ? PROCD_LOST : PROCD_UNREACHABLE;
+}
+
+/* Reads the lease until the command runs, or it is known that it does not. */
+static enum attempt await_start(const struct command *command, int *lease,
+                                struct foreground *foreground, struct spawn_error *spawn_error,
+                                enum procd_result *result)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    enum attempt attempt = ATTEMPT_NOT_BEGUN;
+    for (;;) {
+        cleanup_incoming struct incoming message = {0};
+        if (attempt == ATTEMPT_NOT_BEGUN &&
+            !client_await_readable(*lease, clock_monotonic_ms() + CLIENT_ANSWER_MS)) {
+            *result = give_up(*lease);
+            return ATTEMPT_DECIDED;
+        }
+        int received = message_receive(*lease, packet, sizeof(packet), &message, 0);
+        if (received != 1 || message_open(&message) < 0) {
+            *result = attempt == ATTEMPT_DECIDED ? PROCD_RUNNER_LOST : PROCD_LOST;
+            return received == 0 ? attempt : ATTEMPT_DECIDED; /* it may have been BEGIN */
+        }
+        attempt = ATTEMPT_DECIDED;
+        if (message.type == MESSAGE_STARTED) {
+            *result = take_started(&message, command, lease, foreground);
+            return attempt;
+        }
+        if (message.type == MESSAGE_FAILED) {
+            *spawn_error = spawn_error_of(&message);
+            *result = PROCD_NOT_STARTED;
+            return attempt;
+        }
+    }
+}
+
+static enum attempt attempt_run(struct message *request, const struct command *command,
+                                int64_t deadline, struct foreground *foreground,
+                                struct spawn_error *spawn_error, enum procd_result *result)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        *result = not_started(spawn_error, errno);
+        return ATTEMPT_DECIDED;
+    }
+    cleanup_fd int lease = pair[0];
+    cleanup_fd int given = pair[1];
+    cleanup_fd int connection = -1;
+    const int descriptors[] = {given, command->input};
+    size_t count = command->input > STDERR_FILENO ? 2 : 1;
+    if (client_send(request, descriptors, count, deadline, &connection) < 0) {
+        *result = is_delivery_failure(errno) ? PROCD_UNREACHABLE : not_started(spawn_error, errno);
+        return ATTEMPT_DECIDED;
+    }
+    close_fd(&given);
+    client_keep(&connection); /* nothing comes back on it */
+    return await_start(command, &lease, foreground, spawn_error, result);
+}
+
+enum procd_result procd_run(const struct command *command, struct foreground *foreground,
+                            struct spawn_error *spawn_error)
+{
+    cleanup_message struct message request;
+    message_init(&request, MESSAGE_RUN);
+    client_add_command(&request, command);
+    int64_t deadline = clock_monotonic_ms() + CLIENT_RETRY_MS;
+    for (;;) {
+        enum procd_result result;
+        if (attempt_run(&request, command, deadline, foreground, spawn_error, &result) ==
+            ATTEMPT_DECIDED) {
+            return result;
+        }
+        if (clock_monotonic_ms() >= deadline) {
+            return PROCD_UNREACHABLE;
+        }
+        client_pause();
+    }
+}
+
+int foreground_ending(int lease, struct ending *ending)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    *ending = (struct ending){.lost = true, .code = -1};
+    int received = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) {
+        return 0;
+    }
+    if (received != 1 || message_open(&message) < 0 || message.type != MESSAGE_EXIT) {
+        return 1;
+    }
+    *ending = (struct ending){
+        .code = (int)message_number(&message, FIELD_CODE, -1),
+        .signal = (int)message_number(&message, FIELD_SIGNAL, 0),
+        .reason = end_reason_of(message_number(&message, FIELD_REASON, END_LOST)),
+        .left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0,
+        .duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0),
+        .cpu_user_ms = (uint64_t)message_number(&message, FIELD_CPU_USER_MS, 0),
+        .cpu_system_ms = (uint64_t)message_number(&message, FIELD_CPU_SYSTEM_MS, 0),
+        .max_rss_kb = (uint64_t)message_number(&message, FIELD_MAX_RSS_KB, 0),
+    };
+    return 1;
+}
+
+void foreground_leave(int lease, uint64_t grace_ms)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_KILL);
+    message_add_number(&message, FIELD_GRACE_MS, (int64_t)grace_ms);
+    (void)message_send(lease, &message, NULL, 0);
+}

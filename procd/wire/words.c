@@ -1,0 +1,53 @@
+#include "procd/wire/words.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "common/cleanup.h"
+#include "procd/wire/protocol.h"
+
+int spawn_send_failure(int socket, enum spawn_stage stage, int error)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_FAILED);
+    message_add_number(&message, FIELD_STAGE, stage);
+    message_add_number(&message, FIELD_ERROR, error);
+    return message_send(socket, &message, NULL, 0);
+}
+
+struct spawn_error spawn_error_of(const struct incoming *message)
+{
+    int64_t stage = message_number(message, FIELD_STAGE, SPAWN_PREPARE);
+    bool known = stage >= SPAWN_PREPARE && stage < SPAWN_STAGE_END;
+    return (struct spawn_error){.stage = known ? (enum spawn_stage)stage : SPAWN_PREPARE,
+                                .error = (int)message_number(message, FIELD_ERROR, EIO)};
+}
+
+const char *job_status_name(enum job_status status)
+{
+    static const char *const names[] = {[JOB_RUNNING] = "running",
+                                        [JOB_COMPLETED] = "completed",
+                                        [JOB_FAILED] = "failed",
+                                        [JOB_KILLED] = "killed"};
+    return names[status];
+}
+
+enum job_status job_status_of(int64_t number)
+{
+    return number >= JOB_RUNNING && number <= JOB_KILLED ? (enum job_status)number : JOB_FAILED;
+}
+
+const char *end_reason_name(enum end_reason reason)
+{
+    static const char *const names[] = {
+        [END_UNKNOWN] = NULL,    [END_EXIT] = "exit",       [END_SIGNAL] = "signal",
+        [END_KILLED] = "killed", [END_TIMEOUT] = "timeout", [END_OOM] = "oom",
+        [END_LOST] = "lost",
+    };
+    return names[reason];
+}
+
+enum end_reason end_reason_of(int64_t number)
+{
+    return number > END_UNKNOWN && number <= END_LOST ? (enum end_reason)number : END_LOST;
+}

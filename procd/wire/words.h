@@ -1,0 +1,79 @@
+/*
+ * The words that procd, its runners and its clients share: how a command starts and ends, what it
+ * may use, and where a job's log stands.
+ *
+ * Thread-safe.
+ */
+#ifndef PROCD_WIRE_WORDS_H
+#define PROCD_WIRE_WORDS_H
+
+#include <inttypes.h>
+#include <stdint.h>
+
+#include "procd/wire/limits.h"
+
+struct incoming;
+
+#define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
+
+/* Where starting a command failed, and the errno it failed with. */
+enum spawn_stage {
+    SPAWN_PREPARE, /* pipes, memory, processes: the server's trouble */
+    SPAWN_CHDIR,   /* cwd is no directory that the command may enter */
+    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long */
+    SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
+    SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
+                         EOPNOTSUPP where the kernel offers none */
+    SPAWN_STAGE_END = SPAWN_LIMIT + CGROUP_LIMITS,
+};
+
+struct spawn_error {
+    enum spawn_stage stage;
+    int error; /* errno */
+};
+
+/* Sends FAILED over a socket: a command was not started. 0, or -1 with errno. */
+int spawn_send_failure(int socket, enum spawn_stage stage, int error);
+
+/* Reads an opened FAILED. */
+struct spawn_error spawn_error_of(const struct incoming *message);
+
+enum job_status { JOB_RUNNING, JOB_COMPLETED, JOB_FAILED, JOB_KILLED };
+
+/* The same of a number in a message; JOB_FAILED if it is no status. */
+enum job_status job_status_of(int64_t number);
+
+/* "running", "completed", "failed" or "killed". */
+const char *job_status_name(enum job_status status);
+
+/* What ended a command. */
+enum end_reason {
+    END_UNKNOWN, /* it runs */
+    END_EXIT,    /* its shell exited */
+    END_SIGNAL,  /* a signal that was not sent by kill_process */
+    END_KILLED,  /* kill_process */
+    END_TIMEOUT, /* its timeout */
+    END_OOM,     /* the kernel, because its cgroup was out of memory */
+    END_LOST,    /* its runner died: nothing else is known of its end */
+};
+
+/* The same of a number in a message; END_LOST if it is no reason, or END_UNKNOWN. */
+enum end_reason end_reason_of(int64_t number);
+
+/* "exit", "signal", "killed", "timeout", "oom" or "lost"; NULL while it runs. */
+const char *end_reason_name(enum end_reason reason);
+
+/* An end in a log: the reason's name, the code, the signal's name or "-", and two numbers. */
+#define ENDING_FORMAT                                                                              \
+    "ended: reason=%s code=%d signal=%s duration_ms=%" PRIu64 " max_rss_kb=%" PRIu64
+
+/* How far the log of a job reaches on the disk. */
+struct job_position {
+    uint64_t first_offset;  /* where the oldest line on the disk begins, */
+    uint64_t first_line;    /* and its number; those of the next event if there is none */
+    uint64_t next_offset;   /* where the next event will begin, */
+    uint64_t next_line;     /* and its number: so many lines there were in all */
+    uint64_t lines_dropped; /* of these, not in the log: by retention and by full disks */
+};
+
+#endif
