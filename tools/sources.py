@@ -12,7 +12,7 @@ PROGRAMS = ("fcgi-app", "procd", "guard", "nginx-sandbox")
 
 # A comment, a string or a character.
 TOKEN = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.S)
-ATTRIBUTE = re.compile(r"__attribute__\s*\(\(.*?\)\)")
+ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\) *")
 # clang-format begins a definition in the first column and its body on the line that ends the head.
 FUNCTION = re.compile(r"^(?!#|typedef|extern)[A-Za-z_][\w\s*,]*?[\s*](\w+)\((?:[^;{}#()]|\([^()]*\))*\)[ \n]*\{$", re.M)
 
@@ -39,7 +39,7 @@ def code_lines(text):
 
 def functions(path):
     """[(name, first line, last line)] of the functions that a file defines, statics too."""
-    text = ATTRIBUTE.sub(lambda match: " " * len(match[0]), without_comments((ROOT / path).read_text()))
+    text = ATTRIBUTE.sub("", without_comments((ROOT / path).read_text()))
     starts = [0] + [match.end() for match in re.finditer("\n", text)]
     found = []
     for match in FUNCTION.finditer(text):
