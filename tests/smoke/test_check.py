@@ -130,7 +130,7 @@ def test_daemons_that_no_unit_runs(machine):
 
 def test_packages_that_are_named_are_those_that_are_installed():
     """What the programs ask for by name comes with `make deps`."""
-    packages = re.search(r"^RUN_PACKAGES +:= (.*)$", (REPOSITORY / "Makefile").read_text(), re.M)[1].split()
+    packages = re.search(r"^RUN_PACKAGES +:= (.*)$", (REPOSITORY / "packages.mk").read_text(), re.M)[1].split()
     source = (REPOSITORY / "launcher/start/layout.c").read_text()
     named = set(re.findall(r'find_module\("[^"]+",\s+"([^"]+)"', source)) | {"nginx", "s6"}
     assert len(named) == 5 and named <= set(packages)

@@ -1,6 +1,7 @@
 """What the Makefile does beside building, with stand-ins for the programs that it calls."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -51,3 +52,22 @@ def test_either_of_two_packages_will_do(stand_in):
     make("dpkg-query", "echo ' none=installed '")
     done = run(environment, "tools/install-packages", "one|other")
     assert done.returncode == 1 and 'install-packages "one|other"\'' in done.stderr
+
+
+def test_the_makefile_is_short_and_help_lists_every_target(stand_in):
+    """An installer reads the Makefile alone: building and installing. Each target with a description is in the list, once."""
+    _, environment = stand_in
+    assert len((REPOSITORY / "Makefile").read_text().splitlines()) <= 150
+    described = [name for file in ("Makefile", "packages.mk", "tests/tests.mk")
+                 for name in re.findall(r"^## ([a-z-]+): ", (REPOSITORY / file).read_text(), re.M)]
+    assert len(described) > 30 and len(described) == len(set(described))
+    done = run(environment, "make", "help")
+    assert re.findall(r"^  ([a-z-]+)  *\S", done.stdout, re.M) == described
+
+
+def test_the_build_names_files_and_v_shows_commands(stand_in, tmp_path):
+    _, environment = stand_in
+    build = ("make", f"BUILD={tmp_path}/build", f"BIN={tmp_path}/out", f"{tmp_path}/build/common/utf8.o")
+    assert run(environment, *build).stdout == "CC common/utf8.o\n"
+    (tmp_path / "build/common/utf8.o").unlink()
+    assert re.fullmatch(r"cc .* -c -o \S+/utf8\.o common/utf8\.c\n", run(environment, *build, "V=1").stdout)
