@@ -3,7 +3,6 @@
  */
 #include "fcgi-app/endpoints.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -11,36 +10,13 @@
 
 #include "fcgi-app/http/request.h"
 
-static const struct endpoint *const endpoints[] = {
-    &run_endpoint,
-    &run_streaming_endpoint,
-    &list_processes_endpoint,
-    &read_file_endpoint,
-    &write_file_endpoint,
-    &list_dir_endpoint,
-    &stat_file_endpoint,
-    &make_dir_endpoint,
-    &delete_file_endpoint,
-    &delete_dir_endpoint,
-    &start_process_endpoint,
-    &kill_process_endpoint,
-    &process_logs_streaming_endpoint,
-    &get_process_endpoint,
-    &wait_process_endpoint,
-    &write_stdin_endpoint,
-    &delete_process_endpoint,
-    &bind_port_endpoint,
-    &unbind_port_endpoint,
-    &port_status_endpoint,
-    &health_endpoint,
-    &metrics_endpoint,
-};
-_Static_assert(sizeof(endpoints) / sizeof(endpoints[0]) == ENDPOINT_COUNT, "its number of rows");
+#define ROW(name, path, methods, trait, effect) &name##_endpoint,
+static const struct endpoint *const endpoints[API_COUNT] = {API_ENDPOINTS(ROW)};
 
 unsigned endpoint_number(const char *path)
 {
     unsigned number = 0;
-    while (number < ENDPOINT_COUNT && strcmp(endpoints[number]->path, path) != 0) {
+    while (number < API_COUNT && strcmp(api_endpoints[number].path, path) != 0) {
         number++;
     }
     return number;
@@ -48,27 +24,33 @@ unsigned endpoint_number(const char *path)
 
 const char *endpoint_path(unsigned number)
 {
-    return endpoints[number]->path;
+    return api_endpoints[number].path;
 }
 
 enum effect endpoint_effect(const char *path)
 {
     unsigned number = endpoint_number(path);
-    return number == ENDPOINT_COUNT ? READS : endpoints[number]->effect;
+    return number == API_COUNT ? READS : api_endpoints[number].effect;
 }
 
 static const char *allow_header(const struct endpoint *endpoint)
 {
-    return endpoint->method == METHOD_GET ? "Allow: GET, HEAD, OPTIONS\r\n"
-                                          : "Allow: POST, OPTIONS\r\n";
+    switch (endpoint->api->methods) {
+    case ENDPOINT_GET:
+        return "Allow: GET, HEAD, OPTIONS\r\n";
+    case ENDPOINT_POST:
+        return "Allow: POST, OPTIONS\r\n";
+    default:
+        return "Allow: GET, HEAD, POST, OPTIONS\r\n";
+    }
 }
 
-static bool takes(const struct endpoint *endpoint, const char *method)
+/* The method as a bit; 0 for one that no endpoint takes. */
+static unsigned method_bit(const char *method)
 {
-    if (endpoint->method == METHOD_GET) {
-        return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    }
-    return strcmp(method, "POST") == 0;
+    return strcmp(method, "POST") == 0                                 ? ENDPOINT_POST
+           : strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? ENDPOINT_GET
+                                                                       : 0;
 }
 
 static void answer_method_not_allowed(struct request *request, const struct endpoint *endpoint)
@@ -85,12 +67,12 @@ void endpoint_dispatch(struct request *request)
 {
     unsigned number = endpoint_number(request_path(request));
     const char *method = request_method(request);
-    if (number == ENDPOINT_COUNT) {
+    if (number == API_COUNT) {
         answer_error(request, 404, "Not found: %s", request_path(request));
         return;
     }
     const struct endpoint *endpoint = endpoints[number];
-    if (takes(endpoint, method)) {
+    if ((endpoint->api->methods & method_bit(method)) != 0) {
         endpoint->handle(request);
     } else if (strcmp(method, "OPTIONS") == 0) {
         (void)request_begin(request, 204, NULL, allow_header(endpoint));

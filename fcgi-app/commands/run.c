@@ -226,4 +226,4 @@ static void run_command(struct request *request)
     run_foreground(&run, &foreground);
 }
 
-const struct endpoint run_endpoint = {"/run", METHOD_POST, run_command, CHANGES};
+const struct endpoint run_endpoint = {API_ROW(run), .handle = run_command};

@@ -200,5 +200,4 @@ static void run_streaming(struct request *request)
     }
 }
 
-const struct endpoint run_streaming_endpoint = {"/run_streaming", METHOD_POST, run_streaming,
-                                                CHANGES};
+const struct endpoint run_streaming_endpoint = {API_ROW(run_streaming), .handle = run_streaming};

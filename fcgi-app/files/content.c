@@ -152,8 +152,7 @@ static void handle_write_file(struct request *request)
     }
 }
 
-const struct endpoint write_file_endpoint = {"/write_file", METHOD_POST, handle_write_file,
-                                             CHANGES};
+const struct endpoint write_file_endpoint = {API_ROW(write_file), .handle = handle_write_file};
 
 /* ---- read_file ---- */
 
@@ -352,4 +351,4 @@ static void handle_read_file(struct request *request)
     answer_content(request, &reading, coding == CODING_BASE64, more);
 }
 
-const struct endpoint read_file_endpoint = {"/read_file", METHOD_POST, handle_read_file, READS};
+const struct endpoint read_file_endpoint = {API_ROW(read_file), .handle = handle_read_file};

@@ -180,7 +180,7 @@ static void handle_list_dir(struct request *request)
     }
 }
 
-const struct endpoint list_dir_endpoint = {"/list_dir", METHOD_POST, handle_list_dir, READS};
+const struct endpoint list_dir_endpoint = {API_ROW(list_dir), .handle = handle_list_dir};
 
 /* ---- stat_file ---- */
 
@@ -224,7 +224,7 @@ static void handle_stat_file(struct request *request)
     (void)write_entry(&writer, requested_path(body), &status); /* or the client has left */
 }
 
-const struct endpoint stat_file_endpoint = {"/stat_file", METHOD_POST, handle_stat_file, READS};
+const struct endpoint stat_file_endpoint = {API_ROW(stat_file), .handle = handle_stat_file};
 
 /* ---- delete_file, delete_dir, make_dir: a path, and a call that does it or fails ---- */
 
@@ -259,8 +259,6 @@ static void handle_make_dir(struct request *request)
     handle_change(request, fs_make_directory);
 }
 
-const struct endpoint delete_file_endpoint = {"/delete_file", METHOD_POST, handle_delete_file,
-                                              CHANGES};
-const struct endpoint delete_dir_endpoint = {"/delete_dir", METHOD_POST, handle_delete_dir,
-                                             CHANGES};
-const struct endpoint make_dir_endpoint = {"/make_dir", METHOD_POST, handle_make_dir, CHANGES};
+const struct endpoint delete_file_endpoint = {API_ROW(delete_file), .handle = handle_delete_file};
+const struct endpoint delete_dir_endpoint = {API_ROW(delete_dir), .handle = handle_delete_dir};
+const struct endpoint make_dir_endpoint = {API_ROW(make_dir), .handle = handle_make_dir};

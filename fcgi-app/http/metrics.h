@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fcgi-app/endpoints.h"
+#include "api/endpoints.h"
 
-#define METRICS_ENDPOINTS (ENDPOINT_COUNT + 1) /* the last is whatever has no row in the table */
+#define METRICS_ENDPOINTS (API_COUNT + 1) /* the last is whatever has no row in the table */
 
 /* The statuses that are told apart. 499 is nginx's: the client left before there was an answer. 0
  * is any other. */

@@ -211,8 +211,6 @@ static void handle_port_status(struct request *request)
         (const char *[]){"port", parse_port(port) == 0 ? "" : port, "proxy_port", proxy_port});
 }
 
-const struct endpoint port_status_endpoint = {"/port_status", METHOD_GET, handle_port_status,
-                                              READS};
-const struct endpoint bind_port_endpoint = {"/bind_port", METHOD_POST, handle_bind_port, CHANGES};
-const struct endpoint unbind_port_endpoint = {"/unbind_port", METHOD_POST, handle_unbind_port,
-                                              CHANGES};
+const struct endpoint port_status_endpoint = {API_ROW(port_status), .handle = handle_port_status};
+const struct endpoint bind_port_endpoint = {API_ROW(bind_port), .handle = handle_bind_port};
+const struct endpoint unbind_port_endpoint = {API_ROW(unbind_port), .handle = handle_unbind_port};

@@ -187,8 +187,7 @@ static void list_processes(struct request *request)
     }
 }
 
-const struct endpoint list_processes_endpoint = {"/list_processes", METHOD_GET, list_processes,
-                                                 READS};
+const struct endpoint list_processes_endpoint = {API_ROW(list_processes), .handle = list_processes};
 
 static void get_process(struct request *request)
 {
@@ -203,7 +202,7 @@ static void get_process(struct request *request)
     }
 }
 
-const struct endpoint get_process_endpoint = {"/get_process", METHOD_GET, get_process, READS};
+const struct endpoint get_process_endpoint = {API_ROW(get_process), .handle = get_process};
 
 /* The client's leaving and the server's stop end the waiting. */
 static void wait_for(struct request *request, const char *id, int64_t timeout_ms)
@@ -243,4 +242,4 @@ static void wait_process(struct request *request)
     }
 }
 
-const struct endpoint wait_process_endpoint = {"/wait_process", METHOD_POST, wait_process, READS};
+const struct endpoint wait_process_endpoint = {API_ROW(wait_process), .handle = wait_process};

@@ -208,5 +208,5 @@ static void process_logs_streaming(struct request *request)
     }
 }
 
-const struct endpoint process_logs_streaming_endpoint = {"/process_logs_streaming", METHOD_GET,
-                                                         process_logs_streaming, READS};
+const struct endpoint process_logs_streaming_endpoint = {API_ROW(process_logs_streaming),
+                                                         .handle = process_logs_streaming};

@@ -48,8 +48,7 @@ static void start_process(struct request *request)
     answer_json(request, 201, json);
 }
 
-const struct endpoint start_process_endpoint = {"/start_process", METHOD_POST, start_process,
-                                                CHANGES};
+const struct endpoint start_process_endpoint = {API_ROW(start_process), .handle = start_process};
 
 /* ---- what they have in common ---- */
 
@@ -150,7 +149,7 @@ static void kill_process(struct request *request)
     }
 }
 
-const struct endpoint kill_process_endpoint = {"/kill_process", METHOD_POST, kill_process, CHANGES};
+const struct endpoint kill_process_endpoint = {API_ROW(kill_process), .handle = kill_process};
 
 /* ---- delete ---- */
 
@@ -174,8 +173,7 @@ static void delete_process(struct request *request)
     }
 }
 
-const struct endpoint delete_process_endpoint = {"/delete_process", METHOD_POST, delete_process,
-                                                 CHANGES};
+const struct endpoint delete_process_endpoint = {API_ROW(delete_process), .handle = delete_process};
 
 /* ---- standard input ---- */
 
@@ -243,4 +241,4 @@ static void write_stdin(struct request *request)
     }
 }
 
-const struct endpoint write_stdin_endpoint = {"/write_stdin", METHOD_POST, write_stdin, CHANGES};
+const struct endpoint write_stdin_endpoint = {API_ROW(write_stdin), .handle = write_stdin};

@@ -183,4 +183,4 @@ static void health(struct request *request)
     }
 }
 
-const struct endpoint health_endpoint = {"/health", METHOD_GET, health, READS};
+const struct endpoint health_endpoint = {API_ROW(health), .handle = health};

@@ -17,7 +17,7 @@
 
 static const char *label(unsigned endpoint)
 {
-    return endpoint < ENDPOINT_COUNT ? endpoint_path(endpoint) : "other";
+    return endpoint < API_COUNT ? endpoint_path(endpoint) : "other";
 }
 
 static void answer_metrics(struct request *request)
@@ -38,4 +38,4 @@ static void answer_metrics(struct request *request)
     writer_clear(&writer);
 }
 
-const struct endpoint metrics_endpoint = {"/metrics", METHOD_GET, answer_metrics, READS};
+const struct endpoint metrics_endpoint = {API_ROW(metrics), .handle = answer_metrics};

@@ -21,6 +21,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import typing
 import urllib.parse
 import uuid
 
@@ -65,12 +66,25 @@ def make_directory(user=None):
     return path
 
 
-POST_ENDPOINTS = (
-    "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file",
-    "/bind_port", "/unbind_port", "/start_process", "/kill_process", "/wait_process", "/write_stdin", "/delete_process",
-)
-GET_ENDPOINTS = ("/list_processes", "/get_process", "/port_status", "/process_logs_streaming")
-API = tuple(("POST", path) for path in POST_ENDPOINTS) + tuple(("GET", path) for path in GET_ENDPOINTS)
+class Endpoint(typing.NamedTuple):
+    """An entry of api/endpoints.h."""
+
+    path: str
+    method: str  # GET or POST
+    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS or STREAMS
+    changes: bool
+
+
+def listed_endpoints():
+    """Every endpoint, as the sources list them."""
+    entries = re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", ENDPOINT_(GET|POST), (\w+), (READS|CHANGES)\)', (REPOSITORY / "api/endpoints.h").read_text(), re.M)
+    assert len(entries) > 20
+    return [Endpoint(path, method, trait, effect == "CHANGES") for path, method, trait, effect in entries]
+
+
+# Those that need the token.
+API = tuple((endpoint.method, endpoint.path) for endpoint in listed_endpoints() if endpoint.trait not in ("OPEN", "METRICS"))
+POST_ENDPOINTS = tuple(path for method, path in API if method == "POST")
 
 
 def wait_until(condition, what, deadline=DEADLINE):

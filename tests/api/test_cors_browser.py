@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, REPOSITORY, Launch
+from sandbox import BIG_TIMEOUT, Launch, listed_endpoints
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
@@ -133,15 +133,6 @@ const calls = {
 """
 
 
-def endpoints():
-    """{path: method} of the table in the sources."""
-    source = "".join(path.read_text() for path in sorted((REPOSITORY / "fcgi-app").rglob("*.c")))
-    found = {path: method for path, method in re.findall(r'const struct endpoint \w+_endpoint = \{"(/\w+)", METHOD_(GET|POST)', source)}
-    count, = re.findall(r"#define ENDPOINT_COUNT (\d+)", (REPOSITORY / "fcgi-app/endpoints.h").read_text())
-    assert len(found) == int(count)
-    return found
-
-
 class PageServer(http.server.ThreadingHTTPServer):
     """The page's own server: it has the page at / and puts what that finds into `findings`."""
 
@@ -200,7 +191,7 @@ def page_servers(count, config):
 
 def test_pages_of_two_origins(make_server, tmp_path):
     """One that is in the list can use every endpoint. One that is not gets no answer of any, and nothing that it asks for is done."""
-    table = endpoints()
+    table = {endpoint.path: endpoint.method for endpoint in listed_endpoints()}
     called = set(re.findall(r'^    "(/\w+)": async', PAGE, re.M))
     assert called == set(table), "a call in PAGE for each endpoint of the table"
     config = {"directory": str(tmp_path), "endpoints": [(method, path) for path, method in table.items()]}

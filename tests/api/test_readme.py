@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, REPOSITORY
+from sandbox import API, BIG_TIMEOUT, REPOSITORY
 
 README = REPOSITORY / "README.md"
 BLOCK = re.compile(r"^```bash\n(?P<command>.*?)^```\n(?:\n?^```(?P<kind>json|text)\n(?P<answer>.*?)^```$)?", re.M | re.S)
@@ -56,8 +56,7 @@ def test_there_are_examples():
     assert sum(kind is not None for _, kind, _ in examples()) >= 15
 
 
-ENDPOINTS = ["/health", "/run", "/run_streaming", "/write_file", "/read_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file", "/bind_port",
-             "/unbind_port", "/port_status", "/start_process", "/list_processes", "/get_process", "/wait_process", "/write_stdin", "/kill_process", "/delete_process", "/process_logs_streaming"]
+ENDPOINTS = ["/health", *(path for _, path in API)]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

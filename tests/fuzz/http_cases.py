@@ -12,6 +12,8 @@ import json
 import random
 import sys
 
+from sandbox import listed_endpoints
+
 sys.setrecursionlimit(10000)  # for what is nested deeply, see VALUES
 
 COMMANDS = (
@@ -35,15 +37,10 @@ NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_ma
 
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PRI", "G" * 1000, "G\0T", "")
 
-POST, GET = "POST", "GET"
-ENDPOINTS = {
-    "/run": POST, "/run_streaming": POST, "/write_file": POST, "/read_file": POST, "/delete_file": POST, "/delete_dir": POST,
-    "/make_dir": POST, "/list_dir": POST, "/stat_file": POST, "/bind_port": POST, "/unbind_port": POST, "/start_process": POST, "/kill_process": POST,
-    "/wait_process": POST, "/write_stdin": POST, "/delete_process": POST, "/list_processes": GET, "/get_process": GET,
-    "/process_logs_streaming": GET, "/port_status": GET, "/health": GET, "/nothing": GET,
-}
+# {path: method}, and a path that is none.
+ENDPOINTS = {endpoint.path: endpoint.method for endpoint in listed_endpoints() if endpoint.trait != "METRICS"} | {"/nothing": "GET"}
 # Their answers come when something else happens.
-WAITING = ("/wait_process", "/process_logs_streaming", "/run_streaming", "/run")
+WAITING = tuple(endpoint.path for endpoint in listed_endpoints() if endpoint.trait in ("LASTS", "STREAMS"))
 
 
 class World:
@@ -261,12 +258,12 @@ class Request:
         self.method, self.version = ENDPOINTS[self.path], "HTTP/1.1"
         self.target = self.path + query_of(rng, world, self.path)
         self.token = rng.random() < 0.85
-        self.fields = fields_of(rng, world, self.path) if self.method == POST else {}
+        self.fields = fields_of(rng, world, self.path) if self.method == "POST" else {}
         if not self.token and "cmd" in self.fields:
             self.fields["cmd"] = json.dumps(world.canary_command)
         elif not self.token and "content" in self.fields:
             self.fields["path"] = json.dumps(world.canary)
-        self.body = self.right_body = body_of(self.fields) if self.method == POST else b""
+        self.body = self.right_body = body_of(self.fields) if self.method == "POST" else b""
         self.more_headers = []
         self.framing = "chunks" if self.body and rng.random() < 0.1 else "length"
         self.line_is_spoilt = False
@@ -311,7 +308,7 @@ class Request:
             return self.framing, self.body
         if self.framing != "length":
             return [("Transfer-Encoding", "chunked")], chunked(rng, self.body, self.framing == "wrong chunks")
-        return [("Content-Length", str(len(self.body)))] if self.body or self.method == POST else [], self.body
+        return [("Content-Length", str(len(self.body)))] if self.body or self.method == "POST" else [], self.body
 
     def case(self, rng, world):
         if not world.harmless(self.body):

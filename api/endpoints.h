@@ -1,0 +1,81 @@
+/*
+ * The list of endpoints: the one place that names every path. fcgi-app makes its table and the
+ * labels of its metrics from it, the launcher the locations of nginx, and tests read it, one entry
+ * a line. What an endpoint is about and what it takes stands in its row, beside its handler in
+ * fcgi-app.
+ */
+#ifndef API_ENDPOINTS_H
+#define API_ENDPOINTS_H
+
+/* The methods of an endpoint, a set of bits. GET includes HEAD. OPTIONS is answered everywhere. */
+enum endpoint_method {
+    ENDPOINT_GET = 1,
+    ENDPOINT_POST = 2,
+};
+
+/* How an endpoint behaves between client and handler. */
+enum endpoint_trait {
+    /* GET needs no token, and a request takes no place from the others. */
+    OPEN,
+    /* The same, on a listener for metrics of its own: no part of the API that clients see. */
+    METRICS,
+    /* It is soon done. It is done even if the client has left. */
+    SHORT,
+    /* It needs no place of a long-running request, but its answer may have any size: it ends when
+     * the client leaves. */
+    LARGE,
+    /* A long-running request: it ends when the client leaves. */
+    LASTS,
+    /* A long-running request whose answer is a stream of events. */
+    STREAMS,
+    /* Reserved: bytes as they are, without JSON around them. */
+    RAW,
+};
+
+/* Whether a request changes anything. If it only reads, it may be sent again when its answer was
+ * lost. */
+enum effect { READS, CHANGES };
+
+/* clang-format off */
+/* ENDPOINT(name, path, set of methods, trait, effect). Requests are looked up in this order. */
+#define API_ENDPOINTS(ENDPOINT) \
+    ENDPOINT(run, "/run", ENDPOINT_POST, LASTS, CHANGES) \
+    ENDPOINT(run_streaming, "/run_streaming", ENDPOINT_POST, STREAMS, CHANGES) \
+    ENDPOINT(list_processes, "/list_processes", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(read_file, "/read_file", ENDPOINT_POST, LARGE, READS) \
+    ENDPOINT(write_file, "/write_file", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
+    ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
+    ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(delete_file, "/delete_file", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(delete_dir, "/delete_dir", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(start_process, "/start_process", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(kill_process, "/kill_process", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(process_logs_streaming, "/process_logs_streaming", ENDPOINT_GET, STREAMS, READS) \
+    ENDPOINT(get_process, "/get_process", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(wait_process, "/wait_process", ENDPOINT_POST, LASTS, READS) \
+    ENDPOINT(write_stdin, "/write_stdin", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(delete_process, "/delete_process", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(bind_port, "/bind_port", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(unbind_port, "/unbind_port", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(port_status, "/port_status", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(health, "/health", ENDPOINT_GET, OPEN, READS) \
+    ENDPOINT(metrics, "/metrics", ENDPOINT_GET, METRICS, READS)
+/* clang-format on */
+
+/* The number of each entry, API_run and so on, and how many there are. */
+#define API_NUMBER(name, path, methods, trait, effect) API_##name,
+enum api_number { API_ENDPOINTS(API_NUMBER) API_COUNT };
+#undef API_NUMBER
+
+struct api_endpoint {
+    const char *path;
+    unsigned methods; /* enum endpoint_method */
+    enum endpoint_trait trait;
+    enum effect effect;
+};
+
+/* The entries by their numbers. */
+extern const struct api_endpoint api_endpoints[API_COUNT];
+
+#endif
