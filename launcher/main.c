@@ -297,14 +297,15 @@ static int render(const struct start *start)
 
 /* What nginx is to compare tokens with, by this salt or that of a claim; nothing yet in a `pool`
  * that nobody has taken it from. */
-static int take_secret(struct secret_salt *salt, struct secrets *secrets, bool generate, bool *pool)
+static int take_secret(struct secret_salt *salt, struct secrets *secrets, const char *url,
+                       bool *pool)
 {
     int found = claim_take(salt, secrets);
     *pool = found > 0;
     if (found != 0) {
         return found < 0 ? -1 : 0;
     }
-    return secret_take(salt, secrets, generate);
+    return secret_take(salt, secrets, url);
 }
 
 /* With one secret nginx compares by itself. */
@@ -466,6 +467,7 @@ int main(int argc, char **argv)
     struct listen_addresses proxy_listen;
     struct listeners listeners = {0};
     char metrics[METRICS_ADDRESS_SIZE];
+    char url[LISTEN_URL_SIZE];
     cleanup_user struct user user = {0};
     bool can_enter_home;
     struct start start = {.run = &run,
@@ -488,8 +490,9 @@ int main(int argc, char **argv)
         start.user = &user;
         start.cwd = can_enter_home ? user.home : "/";
     }
+    listen_addresses_url(&listen, url);
     if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
-        take_secret(&salt, &secrets, options.generate_secret, &start.pool) < 0 ||
+        take_secret(&salt, &secrets, options.generate_secret ? url : NULL, &start.pool) < 0 ||
         (start.with_nginx && find_http_js(&layout, &secrets) < 0) ||
         clean_process(options.command != NULL) < 0 || clean_environment(settings.home) < 0) {
         return 1;

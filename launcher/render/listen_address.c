@@ -155,3 +155,28 @@ void listen_address_format(const struct listen_address *address, char text[LISTE
         break;
     }
 }
+
+struct listen_address listen_address_reachable(const struct listen_address *address)
+{
+    struct listen_address found = *address;
+    if (found.any.sa_family == AF_INET && found.ipv4.sin_addr.s_addr == htonl(INADDR_ANY)) {
+        found.ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    } else if (found.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&found.ipv6.sin6_addr)) {
+        found.ipv6.sin6_addr = in6addr_loopback;
+    }
+    return found;
+}
+
+void listen_addresses_url(const struct listen_addresses *addresses, char url[LISTEN_URL_SIZE])
+{
+    struct listen_address first = listen_address_reachable(&addresses->address[0]);
+    char text[LISTEN_TEXT_SIZE] = "localhost"; /* a client names the unix socket beside the URL */
+    if (addresses->all) {
+        first.any.sa_family = AF_INET; /* the port is at the same place */
+        first.ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    }
+    if (first.any.sa_family != AF_UNIX) {
+        listen_address_format(&first, text);
+    }
+    (void)snprintf(url, LISTEN_URL_SIZE, "http://%s", text);
+}

@@ -18,6 +18,7 @@
 
 /* "unix:" and a path, the longest of the texts, with its NUL. */
 #define LISTEN_TEXT_SIZE 128
+#define LISTEN_URL_SIZE  (LISTEN_TEXT_SIZE + sizeof("http://"))
 
 /* IPv4, IPv6, or a unix socket with an absolute path of plain characters. */
 struct listen_address {
@@ -50,5 +51,11 @@ int listen_addresses_parse(struct listen_addresses *addresses, const char *varia
 
 /* As nginx takes it: "127.0.0.1:3030", "[::1]:3030" or "unix:/path". */
 void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE]);
+
+/* Where a client on this machine reaches a server that listens at `address`. */
+struct listen_address listen_address_reachable(const struct listen_address *address);
+
+/* The URL of the first of the addresses, as a client on this machine reaches it. */
+void listen_addresses_url(const struct listen_addresses *addresses, char url[LISTEN_URL_SIZE]);
 
 #endif

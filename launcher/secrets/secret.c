@@ -60,15 +60,19 @@ static int random_bytes(uint8_t *data, size_t length)
     return 0;
 }
 
-/* Printed once. The caller frees. */
-static char *generate_secret(void)
+/* Printed once, as lines for a client's shell. The caller frees. */
+static char *generate_secret(const char *url)
 {
     char *secret = malloc(SECRET_MADE);
     if (secret == NULL || secret_make(secret) < 0) {
         free(secret);
         return NULL;
     }
-    (void)printf("nginx-sandbox: generated secret: %s\n", secret);
+    (void)printf("nginx-sandbox: generated a secret; paste into another shell:\n"
+                 "export SANDBOX_URL=%s SANDBOX_TOKEN=%s\n"
+                 "curl $SANDBOX_URL/run -H \"Authorization: Bearer $SANDBOX_TOKEN\" "
+                 "-d '{\"cmd\": \"uname -a\"}'\n",
+                 url, secret);
     (void)fflush(stdout);
     return secret;
 }
@@ -208,7 +212,7 @@ static void report_unread(const char *prefix, const char *path)
 
 /* An empty variable counts as unset, and so does an empty file beside SANDBOX_SECRET:
  * docker-compose.yml always sets both. The caller frees; NULL after a line of error. */
-static char *choose_secret(bool generate, const char **source)
+static char *choose_secret(const char *url, const char **source)
 {
     const char *value = getenv(SECRET_VARIABLE);
     const char *path = getenv(FILE_VARIABLE);
@@ -231,8 +235,8 @@ static char *choose_secret(bool generate, const char **source)
         return strdup(value);
     } else if (has_path) {
         log_line(FILE_VARIABLE ": %s: is empty, and " SECRET_VARIABLE " is not set", path);
-    } else if (generate) {
-        return generate_secret();
+    } else if (url != NULL) {
+        return generate_secret(url);
     } else {
         log_line(SECRET_VARIABLE
                  " is not set: it is the token that clients must send (or set " FILE_VARIABLE ")");
@@ -244,10 +248,10 @@ static char *choose_secret(bool generate, const char **source)
     return NULL;
 }
 
-int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate)
+int secret_take(const struct secret_salt *salt, struct secrets *secrets, const char *url)
 {
     const char *source = NULL;
-    char *secret = choose_secret(generate, &source);
+    char *secret = choose_secret(url, &source);
     int result = -1;
     if (secret != NULL) {
         size_t length = strlen(secret);

@@ -57,10 +57,11 @@ const char *secret_first_line(const char *text);
 
 /*
  * Takes the tokens, one a line, from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from
- * the environment. With neither set and `generate` a new one is made and printed once. 0, or -1
- * after one line to standard error that names the variable. Call before threads.
+ * the environment. With neither set, and `url` not NULL, a new one is made and printed once, in
+ * commands for a client of this URL. 0, or -1 after one line to standard error that names the
+ * variable. Call before threads.
  */
-int secret_take(const struct secret_salt *salt, struct secrets *secrets, bool generate);
+int secret_take(const struct secret_salt *salt, struct secrets *secrets, const char *url);
 
 /*
  * Reads a file of one token a line, which nobody but its owner, root or we, may read. 0, or -1

@@ -32,18 +32,6 @@
 #define LATER_PAUSE_MS 250
 #define QUICK_TRIES    50
 
-/* Where the server can be asked that listens at `address`. */
-static struct listen_address reachable(const struct listen_address *address)
-{
-    struct listen_address found = *address;
-    if (found.any.sa_family == AF_INET && found.ipv4.sin_addr.s_addr == htonl(INADDR_ANY)) {
-        found.ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    } else if (found.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&found.ipv6.sin6_addr)) {
-        found.ipv6.sin6_addr = in6addr_loopback;
-    }
-    return found;
-}
-
 /* The status of GET /health, or 0 if there is no answer yet. */
 static int ask_health(const struct listen_address *address)
 {
@@ -130,7 +118,7 @@ static int watch(const struct settings *settings, const char *run_directory, pid
                                 sizeof(error));
     (void)listen_addresses_read(&proxy_listen, PROXY_LISTEN_VARIABLE,
                                 (unsigned)settings->proxy_port, ipv6, error, sizeof(error));
-    const struct listen_address asked = reachable(&listen.address[0]);
+    const struct listen_address asked = listen_address_reachable(&listen.address[0]);
     int status = wait_for_health(&asked);
     if (status == 200) {
         print_ready(settings, &listen, &proxy_listen);

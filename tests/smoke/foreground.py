@@ -11,7 +11,7 @@ import uuid
 from sandbox import BIN, DEADLINE, REPOSITORY, LineCollector, Launch, Port, proc_file, proc_stat, alive, refused, wait_until
 
 READY = re.compile(r"^nginx-sandbox: ready on (http://\S+) and every other address \(TCP proxy on port (\d+)\)$", re.M)
-SECRET = re.compile(r"^nginx-sandbox: generated secret: (\S+)$", re.M)
+SECRET = re.compile(r"^export SANDBOX_URL=\S+ SANDBOX_TOKEN=(\S+)$", re.M)
 MAKE_RUN = ["make", "-C", str(REPOSITORY), "run"]
 LAUNCHER = [str(BIN / "nginx-sandbox")]
 

@@ -11,6 +11,8 @@ import pytest
 from foreground import LAUNCHER, MAKE_RUN, Foreground
 from sandbox import EventStream, Sandbox, all_pids, alive, proc_file, wait_until
 
+EXAMPLE = """curl $SANDBOX_URL/run -H "Authorization: Bearer $SANDBOX_TOKEN" -d '{"cmd": "uname -a"}'"""
+
 
 def curl(*arguments):
     done = subprocess.run(["curl", "-sS", "--max-time", "10", *arguments], stdout=subprocess.PIPE, check=True)
@@ -54,6 +56,12 @@ def test_make_run_and_curl():
         assert post("/bind_port", port=str(server.port))["success"] is True
         assert json.loads(curl(f"http://127.0.0.1:{server.proxy_port}/health")) == {"status": "ok"}
         assert post("/unbind_port")["success"] is True
+        # The lines that `make run` ends with, pasted into a shell.
+        assert [line for line in server.stdout.text.splitlines() if line.startswith(("export ", "curl ", "nginx-sandbox: "))][-4:] == [
+            "nginx-sandbox: generated a secret; paste into another shell:", f"export SANDBOX_URL={url} SANDBOX_TOKEN={server.secret}",
+            EXAMPLE, f"nginx-sandbox: ready on {url} and every other address (TCP proxy on port {server.proxy_port})"]
+        done = subprocess.run(["sh", "-c", f"export SANDBOX_URL={url} SANDBOX_TOKEN={server.secret}\n{EXAMPLE}"], stdout=subprocess.PIPE, check=True)
+        assert json.loads(done.stdout)["stdout"].startswith("Linux ")
         server.end()
 
 
