@@ -38,6 +38,19 @@ int sse_begin(struct request *request)
                : request_flush(request);
 }
 
+size_t sse_short(char text[SSE_SHORT_SIZE], const char *id, const char *event, const char *format,
+                 ...)
+{
+    char data[SSE_SHORT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(data, sizeof(data), format, arguments);
+    va_end(arguments);
+    int length = snprintf(text, SSE_SHORT_SIZE, "event: %s\ndata: %s%s%s\n\n", event, data,
+                          id == NULL ? "" : "\nid: ", id == NULL ? "" : id);
+    return (size_t)length < SSE_SHORT_SIZE ? (size_t)length : SSE_SHORT_SIZE - 1;
+}
+
 static int write_text(struct request *request, const char *text)
 {
     return request_write(request, text, strlen(text));

@@ -6,6 +6,7 @@
 #ifndef FCGI_APP_HTTP_SSE_H
 #define FCGI_APP_HTTP_SSE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/line_reader.h"
@@ -31,6 +32,16 @@ int sse_begin(struct request *request);
 
 /* The number of an event that has none. */
 #define SSE_NO_ID ((int64_t)-1)
+
+/* How soon, in ms, a client that has lost a stream comes again. Belongs into the first event, since
+ * there are clients that make an event of it when it stands alone. */
+#define SSE_RETRY "retry: 1000\n"
+
+/* Renders an event of at most SSE_SHORT_SIZE - 1 bytes. `id` is NULL for none, `format` makes its
+ * data, which is JSON. Returns its length. Thread-safe. */
+#define SSE_SHORT_SIZE ((size_t)256)
+__attribute__((format(printf, 4, 5))) size_t sse_short(char text[SSE_SHORT_SIZE], const char *id,
+                                                       const char *event, const char *format, ...);
 
 /* One event with `data` (owned: deleted here; NULL, from an allocation that failed, drops the
  * connection); flushed. 0 or -1. */

@@ -1,0 +1,468 @@
+/*
+ * Theory of operation: each stream is in one state, and the thread goes round: it takes what epoll
+ * and inotify report, which changes states by the table below, and then gives each ready stream a
+ * turn. In its turn a stream sends what its source has, through one buffer of the thread, until
+ * the source has no more or the connection is full. Short events are rendered into the stream,
+ * because a source could not hand them out twice.
+ */
+#include "fcgi-app/streams/streams.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+
+#include "common/clock.h"
+#include "common/logger.h"
+#include "fcgi-app/http/admission.h"
+#include "fcgi-app/http/outlet.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/streams/watch.h"
+
+#define STACK_SIZE ((size_t)262144)
+#define CHUNK      ((size_t)131072)
+#define CHUNKS     4 /* that one stream sends before it is the next one's turn */
+#define EVENTS     64
+#define BATCH_MS   5  /* what grows quickly is sent in larger pieces: at most this often */
+#define POLL_MS    25 /* for streams that cannot be watched: the kernel's limits are reached */
+
+enum stream_state {
+    STREAM_IDLE, /* the source has nothing */
+    STREAM_FULL, /* the connection takes no more */
+    /* Those behind this line are in the list of the ready. */
+    STREAM_READY,
+    STREAM_LEFT, /* its client has left */
+};
+
+enum stream_wake { WAKE_CHANGE, WAKE_ROOM, WAKE_LEFT, WAKES };
+
+static const enum stream_state state_after[][WAKES] = {
+    /*                a change      room in the connection  the client leaves */
+    [STREAM_IDLE] = {STREAM_READY, STREAM_READY, STREAM_LEFT},
+    [STREAM_FULL] = {STREAM_FULL, STREAM_READY, STREAM_LEFT},
+    [STREAM_READY] = {STREAM_READY, STREAM_READY, STREAM_LEFT},
+    [STREAM_LEFT] = {STREAM_LEFT, STREAM_LEFT, STREAM_LEFT},
+};
+
+struct stream {
+    struct outlet outlet;
+    struct stream_source *source; /* owned */
+    struct watcher watcher;
+    struct admission admission;
+    char *request_id;
+    char event[SSE_SHORT_SIZE]; /* a short event */
+    size_t event_length, event_sent;
+    bool ending;         /* that event is the last */
+    bool waits_for_room; /* epoll reports it */
+    enum stream_state state;
+    int64_t last_sent;           /* ms */
+    TAILQ_ENTRY(stream) streams; /* by last_sent */
+    STAILQ_ENTRY(stream) ready;
+};
+
+TAILQ_HEAD(stream_list, stream);
+STAILQ_HEAD(ready_list, stream);
+
+/* Other threads hand streams over here. */
+static struct {
+    pthread_mutex_t lock;
+    int fd; /* an eventfd, readable when there are any */
+    struct ready_list streams;
+} inbox = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1, .streams = STAILQ_HEAD_INITIALIZER(inbox.streams)};
+
+/* The thread's own. */
+static struct {
+    int epoll;
+    struct watch_table watches;
+    struct stream_list streams; /* all, the longest silent first */
+    struct ready_list ready;    /* STREAM_READY and STREAM_LEFT */
+    size_t unwatched;           /* streams that must be polled */
+    bool changed;               /* inotify has something to read */
+    int64_t last_batch;         /* ms */
+    bool stopping;
+    char *buffer; /* CHUNK bytes */
+} loop = {.epoll = -1,
+          .streams = TAILQ_HEAD_INITIALIZER(loop.streams),
+          .ready = STAILQ_HEAD_INITIALIZER(loop.ready)};
+
+static void stream_wake(struct stream *stream, enum stream_wake wake)
+{
+    enum stream_state state = state_after[stream->state][wake];
+    if (stream->state < STREAM_READY && state >= STREAM_READY) {
+        STAILQ_INSERT_TAIL(&loop.ready, stream, ready);
+    }
+    stream->state = state;
+}
+
+/* Takes it out of the loop. `whole`: the answer has its end, and the connection can serve on. */
+static void stream_close(struct stream *stream, bool whole)
+{
+    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->outlet.fd, NULL);
+    loop.unwatched -= stream->watcher.watch == NULL;
+    watcher_remove(&loop.watches, &stream->watcher);
+    TAILQ_REMOVE(&loop.streams, stream, streams);
+    outlet_close(&stream->outlet, whole);
+    stream->source->free(stream->source);
+    admission_leave(&stream->admission);
+    free(stream->request_id);
+    free(stream);
+}
+
+/* ---- a stream's turn ---- */
+
+enum progress { PROGRESS_MORE, PROGRESS_NOTHING, PROGRESS_FULL, PROGRESS_WHOLE, PROGRESS_CUT };
+
+/* The event in the stream's buffer comes next. */
+static enum progress set_event(struct stream *stream, size_t length, bool is_last)
+{
+    stream->event_sent = 0;
+    stream->event_length = length;
+    stream->ending = is_last;
+    return PROGRESS_MORE;
+}
+
+/* What is no event of its own comes next. */
+static void set_text(struct stream *stream, const char *text)
+{
+    (void)set_event(stream, (size_t)snprintf(stream->event, SSE_SHORT_SIZE, "%s", text), false);
+}
+
+static enum progress set_last_error(struct stream *stream, const char *message)
+{
+    return set_event(stream, sse_short(stream->event, NULL, "error", "{\"error\":\"%s\"}", message),
+                     true);
+}
+
+/* Half an event cannot be followed by another: then the answer is cut. */
+static enum progress stream_fail(struct stream *stream)
+{
+    const struct stream_source *source = stream->source;
+    log_request(LOG_ERR, stream->request_id, "%s: %m", source->name);
+    return source->is_between_events(source) ? set_last_error(stream, source->failure)
+                                             : PROGRESS_CUT;
+}
+
+/* *sent is less than `length` when the connection is full. */
+static enum progress send_bytes(struct stream *stream, const char *data, size_t length,
+                                size_t *sent)
+{
+    ssize_t count = outlet_send(&stream->outlet, data, length);
+    *sent = count < 0 ? 0 : (size_t)count;
+    if (count < 0) {
+        return PROGRESS_CUT;
+    }
+    stream->last_sent = clock_monotonic_ms();
+    return *sent < length ? PROGRESS_FULL : PROGRESS_MORE;
+}
+
+static enum progress send_event(struct stream *stream)
+{
+    size_t sent;
+    enum progress progress = send_bytes(stream, stream->event + stream->event_sent,
+                                        stream->event_length - stream->event_sent, &sent);
+    stream->event_sent += sent;
+    return progress;
+}
+
+static enum progress send_end(struct stream *stream)
+{
+    admission_leave(&stream->admission); /* a client that sees the end may open the next stream */
+    int ended = outlet_end(&stream->outlet);
+    return ended < 0 ? PROGRESS_CUT : ended == 0 ? PROGRESS_FULL : PROGRESS_WHOLE;
+}
+
+static enum progress send_next(struct stream *stream)
+{
+    struct stream_source *source = stream->source;
+    struct stream_output output = {.bytes = loop.buffer, .size = CHUNK, .event = stream->event};
+    if (loop.stopping && source->is_between_events(source)) {
+        return set_last_error(stream, "The server is stopping");
+    }
+    enum stream_next next = source->next(source, &output);
+    if (next == STREAM_BYTES) {
+        size_t sent;
+        enum progress progress = send_bytes(stream, output.bytes, output.length, &sent);
+        source->unread(source, output.length - sent);
+        return progress;
+    }
+    if (next == STREAM_EVENT || next == STREAM_LAST_EVENT) {
+        return set_event(stream, output.length, next == STREAM_LAST_EVENT);
+    }
+    return next == STREAM_NOTHING ? PROGRESS_NOTHING : stream_fail(stream);
+}
+
+static enum progress stream_step(struct stream *stream)
+{
+    if (stream->event_sent < stream->event_length) {
+        return send_event(stream);
+    }
+    return stream->ending ? send_end(stream) : send_next(stream);
+}
+
+/* Epoll reports that the client has left and, if the stream waits for it, room. */
+static int set_interest(const struct stream *stream, int operation)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP | (stream->waits_for_room ? EPOLLOUT : 0U),
+                                .data.ptr = (void *)(uintptr_t)stream};
+    return epoll_ctl(loop.epoll, operation, stream->outlet.fd, &event);
+}
+
+/* The stream was taken out of the list. */
+static void take_turn(struct stream *stream)
+{
+    int64_t was_sent = stream->last_sent;
+    bool has_waited = stream->waits_for_room;
+    enum progress progress = stream->state == STREAM_LEFT ? PROGRESS_CUT : PROGRESS_MORE;
+    for (int step = 0; step < CHUNKS && progress == PROGRESS_MORE; step++) {
+        progress = stream_step(stream);
+    }
+    stream->waits_for_room = progress == PROGRESS_FULL;
+    if (progress == PROGRESS_WHOLE || progress == PROGRESS_CUT ||
+        (stream->waits_for_room != has_waited && set_interest(stream, EPOLL_CTL_MOD) < 0)) {
+        stream_close(stream, progress == PROGRESS_WHOLE);
+        return;
+    }
+    stream->state = stream->waits_for_room ? STREAM_FULL : STREAM_IDLE;
+    if (progress == PROGRESS_MORE) {
+        stream_wake(stream, WAKE_CHANGE); /* after the others */
+    }
+    if (stream->last_sent != was_sent) {
+        TAILQ_REMOVE(&loop.streams, stream, streams);
+        TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
+    }
+}
+
+/* Every stream that is ready now gets its turn. */
+static void take_turns(void)
+{
+    struct ready_list ready = STAILQ_HEAD_INITIALIZER(ready);
+    STAILQ_CONCAT(&ready, &loop.ready);
+    struct stream *stream;
+    while ((stream = STAILQ_FIRST(&ready)) != NULL) {
+        STAILQ_REMOVE_HEAD(&ready, ready);
+        take_turn(stream);
+    }
+}
+
+/* ---- what wakes streams ---- */
+
+static void wake_watcher(struct watcher *watcher)
+{
+    stream_wake((struct stream *)(void *)((char *)watcher - offsetof(struct stream, watcher)),
+                WAKE_CHANGE);
+}
+
+static void read_changes(void)
+{
+    loop.changed = false;
+    loop.last_batch = clock_monotonic_ms();
+    if (watch_table_read(&loop.watches, wake_watcher) < 0) {
+        log_line("inotify: %m");
+        loop.changed = true; /* with the next batch: epoll reports what is there only once */
+    }
+}
+
+/* Wakes the streams that nothing else would wake, or all. */
+static void wake_streams(bool only_unwatched)
+{
+    struct stream *stream;
+    TAILQ_FOREACH(stream, &loop.streams, streams)
+    {
+        if (!only_unwatched || stream->watcher.watch == NULL) {
+            stream_wake(stream, WAKE_CHANGE);
+        }
+    }
+}
+
+/* Sends a sign of life to those that have been silent for long. */
+static void keep_alive(int64_t now)
+{
+    struct stream *stream;
+    while ((stream = TAILQ_FIRST(&loop.streams)) != NULL &&
+           now - stream->last_sent >= sse_keepalive_ms()) {
+        stream->last_sent = now;
+        TAILQ_REMOVE(&loop.streams, stream, streams);
+        TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
+        /* Nothing may come between the halves of an event; a full connection is not silent. */
+        if (stream->state != STREAM_FULL && stream->source->is_between_events(stream->source) &&
+            stream->event_sent == stream->event_length && !stream->ending) {
+            set_text(stream, SSE_KEEPALIVE);
+            stream_wake(stream, WAKE_CHANGE);
+        }
+    }
+}
+
+static void begin_to_stop(void)
+{
+    loop.stopping = true;
+    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, request_stop_fd(), NULL);
+    wake_streams(false);
+}
+
+/* ---- new streams ---- */
+
+static void add_stream(struct stream *stream)
+{
+    static bool is_reported;
+    stream->last_sent = clock_monotonic_ms();
+    TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
+    /* Watched before the source looks for the first time, or a change between the two is missed. */
+    if (watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0) {
+        loop.unwatched++;
+        if (!is_reported) {
+            log_at(LOG_WARNING, "a stream's directory cannot be watched and is polled instead: %m");
+            is_reported = true;
+        }
+    }
+    if (set_interest(stream, EPOLL_CTL_ADD) < 0) {
+        log_request(LOG_ERR, stream->request_id, "epoll_ctl: %m");
+        stream_close(stream, false);
+        return;
+    }
+    stream_wake(stream, WAKE_CHANGE);
+}
+
+static void empty_inbox(void)
+{
+    eventfd_t count;
+    struct ready_list streams = STAILQ_HEAD_INITIALIZER(streams);
+    (void)eventfd_read(inbox.fd, &count);
+    pthread_mutex_lock(&inbox.lock);
+    STAILQ_CONCAT(&streams, &inbox.streams);
+    pthread_mutex_unlock(&inbox.lock);
+    struct stream *stream;
+    while ((stream = STAILQ_FIRST(&streams)) != NULL) {
+        STAILQ_REMOVE_HEAD(&streams, ready);
+        add_stream(stream);
+    }
+}
+
+void stream_open(struct request *request, struct stream_source *source, struct admission *admission)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+    char *id = strdup(request_id(request));
+    if (stream == NULL || id == NULL || request_detach(request, &stream->outlet) < 0) {
+        free(id);
+        free(stream);
+        source->free(source);
+        request_abort(request);
+        return;
+    }
+    stream->source = source;
+    stream->request_id = id;
+    set_text(stream, SSE_RETRY);
+    stream->admission = *admission;
+    admission->held = false;
+    pthread_mutex_lock(&inbox.lock);
+    STAILQ_INSERT_TAIL(&inbox.streams, stream, ready);
+    pthread_mutex_unlock(&inbox.lock);
+    if (eventfd_write(inbox.fd, 1) < 0) {
+        log_line("cannot wake the streams: %m");
+    }
+}
+
+/* ---- the thread ---- */
+
+/* How long epoll_wait(2) may wait; -1 for ever. */
+static int wait_time(int64_t now)
+{
+    int64_t wait = INT64_MAX;
+    const struct stream *stream = TAILQ_FIRST(&loop.streams);
+    if (!STAILQ_EMPTY(&loop.ready)) {
+        return 0;
+    }
+    if (stream != NULL) {
+        wait = stream->last_sent + sse_keepalive_ms() - now;
+    }
+    if (loop.changed && loop.last_batch + BATCH_MS - now < wait) {
+        wait = loop.last_batch + BATCH_MS - now;
+    }
+    if (loop.unwatched > 0 && wait > POLL_MS) {
+        wait = POLL_MS;
+    }
+    return wait == INT64_MAX ? -1 : wait < 0 ? 0 : (int)wait;
+}
+
+/* Their addresses stand for the descriptors that belong to no stream. */
+static char inbox_mark, changes_mark, stop_mark;
+
+static void take_event(const struct epoll_event *event)
+{
+    if (event->data.ptr == &inbox_mark) {
+        empty_inbox();
+    } else if (event->data.ptr == &changes_mark) {
+        loop.changed = true;
+    } else if (event->data.ptr == &stop_mark) {
+        begin_to_stop();
+    } else {
+        bool has_left = (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        stream_wake(event->data.ptr, has_left ? WAKE_LEFT : WAKE_ROOM);
+    }
+}
+
+static int await_descriptor(int fd, uint32_t events, void *mark)
+{
+    struct epoll_event event = {.events = events, .data.ptr = mark};
+    return epoll_ctl(loop.epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+__attribute__((noreturn)) static void *run_streams(void *unused)
+{
+    (void)unused;
+    struct epoll_event events[EVENTS];
+    for (;;) {
+        int count = epoll_wait(loop.epoll, events, EVENTS, wait_time(clock_monotonic_ms()));
+        for (int i = 0; i < count; i++) {
+            take_event(&events[i]);
+        }
+        int64_t now = clock_monotonic_ms();
+        if (loop.changed && now - loop.last_batch >= BATCH_MS) {
+            read_changes();
+        }
+        if (loop.unwatched > 0) {
+            wake_streams(true);
+        }
+        keep_alive(now);
+        take_turns();
+    }
+}
+
+static int start_thread(void)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error == 0) {
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+        error = pthread_create(&thread, &attributes, run_streams, NULL);
+        (void)pthread_attr_destroy(&attributes);
+    }
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+int streams_start(const char *ignored)
+{
+    loop.buffer = malloc(CHUNK);
+    loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+    inbox.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop.buffer == NULL || loop.epoll < 0 || inbox.fd < 0 ||
+        await_descriptor(inbox.fd, EPOLLIN, &inbox_mark) < 0 ||
+        await_descriptor(request_stop_fd(), EPOLLIN, &stop_mark) < 0) {
+        return -1;
+    }
+    /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */
+    if (watch_table_init(&loop.watches, ignored) < 0 ||
+        await_descriptor(loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
+        log_line("streams cannot be watched and are polled instead: %m");
+        watch_table_clear(&loop.watches);
+    }
+    return start_thread();
+}
