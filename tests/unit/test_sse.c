@@ -114,6 +114,17 @@ static void test_events(void **state)
     fake_request_clear(&request);
 }
 
+static void test_short_events(void **state)
+{
+    (void)state;
+    char event[SSE_SHORT_SIZE];
+    static const char whole[] = "event: gap\ndata: {\"n\":7}\n\n";
+    assert_int_equal(sse_short(event, NULL, "gap", "{\"n\":%d}", 7), sizeof(whole) - 1);
+    assert_string_equal(event, whole);
+    (void)sse_short(event, "550e8400-end", "complete", "{}");
+    assert_string_equal(event, "event: complete\ndata: {}\nid: 550e8400-end\n\n");
+}
+
 struct lines {
     struct writer writer;
     int64_t next_id;
@@ -184,11 +195,9 @@ static void test_a_long_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pieces_of_any_size),
-        cmocka_unit_test(test_more_than_the_buffer),
-        cmocka_unit_test(test_a_client_that_leaves),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_output),
+        cmocka_unit_test(test_pieces_of_any_size),   cmocka_unit_test(test_more_than_the_buffer),
+        cmocka_unit_test(test_a_client_that_leaves), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_short_events),         cmocka_unit_test(test_output),
         cmocka_unit_test(test_a_long_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
