@@ -34,6 +34,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/daemons.h"
 #include "common/descriptor.h"
 #include "common/fastcgi_record.h"
 #include "common/log_drops.h"
@@ -58,8 +59,8 @@ static const char *run_directory;
 
 /* ---- asking ---- */
 
-struct daemon {
-    const char *name;       /* of the program and of its service */
+struct asked_daemon {
+    enum daemon_number number;
     bool (*is_there)(void); /* may take some PING_MS */
     unsigned rest;          /* ticks until the next question */
     unsigned quiet;         /* ticks without an answer */
@@ -109,14 +110,15 @@ static bool procd_is_there(void)
     return procd_ping(PING_MS) == PROCD_DONE;
 }
 
-static struct daemon fcgi_app = {.name = "fcgi-app", .is_there = fcgi_app_is_there};
-static struct daemon procd = {.name = "procd", .is_there = procd_is_there};
+static struct asked_daemon fcgi_app = {.number = DAEMON_FCGI_APP, .is_there = fcgi_app_is_there};
+static struct asked_daemon procd = {.number = DAEMON_PROCD, .is_there = procd_is_there};
 
 /* ---- a daemon that hangs ---- */
 
-static void count_quiet(struct daemon *daemon)
+static void count_quiet(struct asked_daemon *daemon)
 {
-    pid_t pid = service_pid(run_directory, daemon->name);
+    const char *name = server_daemons[daemon->number].name;
+    pid_t pid = service_pid(run_directory, name);
     daemon->quiet++;
     if (pid < 0) {
         return;
@@ -124,14 +126,14 @@ static void count_quiet(struct daemon *daemon)
     daemon->pid_quiet = pid == daemon->pid ? daemon->pid_quiet + 1 : 1;
     daemon->pid = pid;
     if (pid != 0 && daemon->pid_quiet >= HUNG_TICKS) {
-        log_line("%s (%d) has not answered for %u s and is killed", daemon->name, (int)pid,
+        log_line("%s (%d) has not answered for %u s and is killed", name, (int)pid,
                  daemon->pid_quiet * TICK_MS / 1000);
         (void)kill(pid, SIGKILL);
         daemon->quiet = daemon->pid_quiet = 0; /* what waits is for the next one */
     }
 }
 
-static void look_after(struct daemon *daemon)
+static void look_after(struct asked_daemon *daemon)
 {
     if (daemon->rest > 0) {
         daemon->rest--;
@@ -154,7 +156,8 @@ static struct {
 
 static bool is_away(void)
 {
-    return fcgi_app.quiet >= AWAY_TICKS && service_pid(run_directory, fcgi_app.name) == 0;
+    return fcgi_app.quiet >= AWAY_TICKS &&
+           service_pid(run_directory, server_daemons[DAEMON_FCGI_APP].name) == 0;
 }
 
 /* The next fcgi-app may take the connection first: then accept(2) must not wait for another. The
@@ -215,15 +218,18 @@ static void refuse_until(int64_t deadline)
 
 /* ---- what s6 has given up for a while ---- */
 
-static struct service services[3];
+static struct service services[DAEMON_COUNT];
+static size_t service_count;
 
 static int set_up_services(const char *run)
 {
-    return service_init(&services[0], run, "procd") < 0 ||
-                   service_init(&services[1], run, "fcgi-app") < 0 ||
-                   service_init(&services[2], run, "nginx") < 0
-               ? -1
-               : 0;
+    for (size_t i = 0; i < DAEMON_COUNT; i++) {
+        if (server_daemons[i].serves &&
+            service_init(&services[service_count++], run, server_daemons[i].name) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* ---- the ticks ---- */
@@ -241,7 +247,7 @@ static void tick(void)
     look_after(&fcgi_app);
     look_after(&procd);
     close_old_refusals();
-    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+    for (size_t i = 0; i < service_count; i++) {
         service_revive(&services[i]);
     }
 }

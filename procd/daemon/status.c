@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/daemons.h"
 #include "common/process_stat.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
@@ -21,9 +22,6 @@
 #include "procd/jobs/job_directory.h"
 #include "procd/process/process_table.h"
 #include "procd/process/supervisor.h"
-
-/* The services, by the names of their programs. */
-static const char *const services[] = {"nginx", "fcgi-app", "procd", "guard"};
 
 /* What one or more processes use. -1: it cannot be found out of each of them. */
 struct usage {
@@ -75,12 +73,12 @@ static void add_process(struct usage *usage, pid_t pid)
     add_to(&usage->rss_kb, number_after(status, "\nVmRSS:"));
 }
 
-static void describe_usage(pid_t pid, const char *service, struct message *message)
+static void describe_usage(pid_t pid, const struct daemon_entry *daemon, struct message *message)
 {
     struct usage usage = {0};
     cleanup_(pid_list_clear) struct pid_list workers = {0};
     add_process(&usage, pid);
-    if (strcmp(service, "nginx") == 0 && process_children(pid, &workers) == 0) {
+    if (daemon == &server_daemons[DAEMON_NGINX] && process_children(pid, &workers) == 0) {
         for (size_t i = 0; i < workers.count; i++) {
             add_process(&usage, workers.pids[i]);
         }
@@ -91,23 +89,23 @@ static void describe_usage(pid_t pid, const char *service, struct message *messa
     message_add_number(message, FIELD_RSS_KB, usage.rss_kb);
 }
 
-static void describe_service(const char *run_directory, const char *service,
-                             struct message *message)
+static void describe_daemon(const char *run_directory, const struct daemon_entry *daemon,
+                            struct message *message)
 {
     char path[PATH_MAX];
     struct stat starts;
-    (void)snprintf(path, sizeof(path), "%s/service/%s", run_directory, service);
+    (void)snprintf(path, sizeof(path), "%s/service/%s", run_directory, daemon->name);
     if (access(path, F_OK) < 0) {
         return; /* nginx is somebody else's */
     }
-    message_add_text(message, FIELD_ID, service);
-    (void)snprintf(path, sizeof(path), RUN_STARTS_FORMAT, run_directory, service);
+    message_add_text(message, FIELD_ID, daemon->name);
+    (void)snprintf(path, sizeof(path), RUN_STARTS_FORMAT, run_directory, daemon->name);
     if (stat(path, &starts) == 0) {
         message_add_number(message, FIELD_STARTS, (int64_t)starts.st_size);
     }
-    pid_t pid = service_pid(run_directory, service);
+    pid_t pid = service_pid(run_directory, daemon->name);
     if (pid > 0) {
-        describe_usage(pid, service, message);
+        describe_usage(pid, daemon, message);
     }
 }
 
@@ -138,7 +136,7 @@ void status_describe(const char *run_directory, struct message *message)
     message_add_number(message, FIELD_IDLE, (int64_t)pool_idle_count());
     message_add_number(message, FIELD_RUNNER_FAILURES, (int64_t)pool_failures());
     describe_disk(message);
-    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
-        describe_service(run_directory, services[i], message);
+    for (size_t i = 0; i < DAEMON_COUNT; i++) {
+        describe_daemon(run_directory, &server_daemons[i], message);
     }
 }

@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/daemons.h"
 #include "common/directory.h"
 #include "common/logger.h"
 #include "common/service_pid.h"
@@ -51,8 +52,12 @@ static bool supervisors_are_left(void)
  * but not awaited. */
 static bool services_are_left(const char *run_directory)
 {
-    return supervisors_are_left() || service_pid(run_directory, "fcgi-app") != 0 ||
-           service_pid(run_directory, "procd") != 0 || service_pid(run_directory, "nginx") != 0;
+    for (size_t i = 0; i < DAEMON_COUNT; i++) {
+        if (server_daemons[i].serves && service_pid(run_directory, server_daemons[i].name) != 0) {
+            return true;
+        }
+    }
+    return supervisors_are_left();
 }
 
 /* ---- the commands ---- */

@@ -14,41 +14,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/daemons.h"
 #include "procd/wire/words.h"
 
 struct pollfd;
-
-/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
- * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
-struct command {
-    const char *cmd;
-    const char *request_id; /* for logs; NULL: none */
-    const char *cwd;
-    const char *const *env;
-    size_t env_count;
-    uint64_t timeout_ms;            /* then its tree is ended; 0: never */
-    uint64_t grace_ms;              /* between SIGTERM and SIGKILL at the timeout */
-    uint64_t hangup_grace_ms;       /* the same when the lease is closed; 0: SIGKILL at once */
-    uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
-    int input;          /* of procd_run: standard input (borrowed); below 3: /dev/null */
-    bool wait_tree;     /* of procd_start: the job ends when all that it has started has */
-    bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
-    bool merges_stderr; /* stderr goes where stdout goes */
-    bool ordered;       /* the order between the two matters (pipe_order.h) */
-};
-
-enum procd_result {
-    PROCD_DONE,        /* it was carried out */
-    PROCD_NOT_FOUND,   /* no job has this id */
-    PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
-    PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
-    PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
-    PROCD_LOST,        /* procd died with the request: it may have been done */
-    PROCD_RUNNER_LOST, /* the command's runner did: it may have begun, and its tree is ended */
-    PROCD_NO_STDIN,    /* the job has no standard input that is open */
-    PROCD_TOO_MANY,    /* as many jobs run as may */
-    PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
-};
 
 /*
  * Remembers where procd listens, by a descriptor that stays open: whoever may not reach the path
@@ -73,8 +42,6 @@ struct daemon_status {
     int64_t rss_kb;
 };
 
-#define DAEMONS_MAX 8
-
 /* The state of the whole server as procd sees it. -1: not known. */
 struct procd_status {
     pid_t supervisor;
@@ -85,7 +52,7 @@ struct procd_status {
     int64_t runner_failures; /* that have died as they started, in a row; 0: they do not */
     int64_t disk_free;       /* bytes of the file system that holds the state directory */
     int64_t disk_total;
-    struct daemon_status daemons[DAEMONS_MAX];
+    struct daemon_status daemons[DAEMON_COUNT];
     size_t daemon_count;
 };
 

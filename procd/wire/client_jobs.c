@@ -1,7 +1,7 @@
 /*
  * Requests about background jobs.
  */
-#include "procd/wire/client_request.h"
+#include "procd/wire/client.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "procd/wire/client_request.h"
 
 #define WAIT_OTHERS_MAX 4     /* descriptors that are polled besides procd's */
 #define WAIT_SLICE_MS   60000 /* poll(2) takes an int */

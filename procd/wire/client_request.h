@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "procd/wire/client.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 /* Killing an obstinate tree takes its time, and so does a machine that starts hundreds at once. */
 #define CLIENT_ANSWER_MS 30000
@@ -28,6 +28,9 @@ struct procd_answer {
     char *large; /* MESSAGE_PACKET_MAX bytes, allocated; or NULL */
     char small[MESSAGE_PACKET_SMALL];
 };
+
+/* procd listens at this O_PATH descriptor, which stays open. To call once, before threads. */
+void client_connect_to(int socket_file);
 
 void procd_answer_clear(struct procd_answer *answer);
 #define cleanup_procd_answer cleanup_(procd_answer_clear)

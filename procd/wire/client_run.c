@@ -1,7 +1,7 @@
 /*
  * The client's end of a foreground command's lease.
  */
-#include "procd/wire/client_request.h"
+#include "procd/wire/client.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "procd/wire/client_request.h"
 
 /* What came of one attempt to start a foreground command. */
 enum attempt { ATTEMPT_DECIDED, ATTEMPT_NOT_BEGUN };

@@ -8,6 +8,8 @@
 #define PROCD_WIRE_WORDS_H
 
 #include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "procd/wire/limits.h"
@@ -15,6 +17,38 @@
 struct incoming;
 
 #define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
+
+/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
+ * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
+struct command {
+    const char *cmd;
+    const char *request_id; /* for logs; NULL: none */
+    const char *cwd;
+    const char *const *env;
+    size_t env_count;
+    uint64_t timeout_ms;            /* then its tree is ended; 0: never */
+    uint64_t grace_ms;              /* between SIGTERM and SIGKILL at the timeout */
+    uint64_t hangup_grace_ms;       /* the same when the lease is closed; 0: SIGKILL at once */
+    uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
+    int input;          /* of procd_run: standard input (borrowed); below 3: /dev/null */
+    bool wait_tree;     /* of procd_start: the job ends when all that it has started has */
+    bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
+    bool merges_stderr; /* stderr goes where stdout goes */
+    bool ordered;       /* the order between the two matters (pipe_order.h) */
+};
+
+enum procd_result {
+    PROCD_DONE,        /* it was carried out */
+    PROCD_NOT_FOUND,   /* no job has this id */
+    PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
+    PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
+    PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
+    PROCD_LOST,        /* procd died with the request: it may have been done */
+    PROCD_RUNNER_LOST, /* the command's runner did: it may have begun, and its tree is ended */
+    PROCD_NO_STDIN,    /* the job has no standard input that is open */
+    PROCD_TOO_MANY,    /* as many jobs run as may */
+    PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
+};
 
 /* Where starting a command failed, and the errno it failed with. */
 enum spawn_stage {
