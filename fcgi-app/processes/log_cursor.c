@@ -1,5 +1,8 @@
 /*
- * Walking the segments of a log, from event to event.
+ * Theory of operation: an event ends with the only empty line in it, so events are found by looking
+ * for two newlines in a row, forwards or backwards, and the directory's listing finds the segments.
+ * Retention may unlink a segment at any moment. One that the cursor has open can still be read; the
+ * bytes between its end and the oldest segment that is left are a gap.
  */
 #include "fcgi-app/processes/log_cursor.h"
 
@@ -10,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "procd/log/job_segment.h"
 
 #define BLOCK         ((size_t)16384)
@@ -19,7 +23,7 @@
 
 void log_cursor_init(struct log_cursor *cursor, int directory_fd)
 {
-    *cursor = (struct log_cursor){.directory = directory_fd, .segment = -1, .seen = NONE};
+    *cursor = (struct log_cursor){.directory = directory_fd, .segment = -1, .expected = NONE};
 }
 
 void log_cursor_clear(struct log_cursor *cursor)
@@ -27,25 +31,24 @@ void log_cursor_clear(struct log_cursor *cursor)
     close_fd(&cursor->segment);
 }
 
-/* Puts the cursor at `offset` (the beginning of an event) in a segment; takes its descriptor. */
-static void enter(struct log_cursor *cursor, int segment, uint64_t start, uint64_t offset)
+/* To the beginning of an event in the current segment. */
+static void move_to(struct log_cursor *cursor, uint64_t offset)
+{
+    cursor->offset = cursor->whole = cursor->searched = offset;
+}
+
+/* The same in another segment (-1: none), of which it takes the descriptor. */
+static void enter_segment(struct log_cursor *cursor, int segment, uint64_t start, uint64_t offset)
 {
     close_fd(&cursor->segment);
     cursor->segment = segment;
     cursor->start = start;
-    cursor->offset = cursor->whole = cursor->searched = offset;
+    move_to(cursor, offset);
 }
-
-/* ---- which events are whole ---- */
 
 static ssize_t read_at(const struct log_cursor *cursor, void *data, size_t size, uint64_t offset)
 {
-    for (;;) {
-        ssize_t count = pread(cursor->segment, data, size, (off_t)(offset - cursor->start));
-        if (count >= 0 || errno != EINTR) {
-            return count;
-        }
-    }
+    return io_read_at(cursor->segment, data, size, (off_t)(offset - cursor->start));
 }
 
 /* ---- events backwards ---- */
@@ -58,25 +61,21 @@ struct scan {
     uint64_t base;    /* of the block */
     size_t filled;    /* of the block */
     size_t left;      /* of the block, not searched yet */
-    size_t block_size;
+    size_t size;      /* of the block's room */
     char *block;
 };
 
 static struct scan scan_begin(const struct log_cursor *cursor, uint64_t from, uint64_t to,
-                              char *block, size_t block_size)
+                              char *block, size_t size)
 {
-    return (struct scan){.cursor = cursor,
-                         .from = from,
-                         .newline = NONE,
-                         .base = to,
-                         .block = block,
-                         .block_size = block_size};
+    return (struct scan){
+        .cursor = cursor, .from = from, .newline = NONE, .base = to, .block = block, .size = size};
 }
 
 static int scan_fill(struct scan *scan)
 {
     uint64_t left = scan->base - scan->from;
-    size_t size = left < scan->block_size ? (size_t)left : scan->block_size;
+    size_t size = left < scan->size ? (size_t)left : scan->size;
     scan->base -= size;
     ssize_t count = read_at(scan->cursor, scan->block, size, scan->base);
     if (count != (ssize_t)size) {
@@ -87,9 +86,9 @@ static int scan_fill(struct scan *scan)
     return 0;
 }
 
-/* The next event end, the offset behind the only two newlines in a row. 1, 0 if there is no more,
- * or -1. */
-static int scan_end(struct scan *scan, uint64_t *end)
+/* The next event end, which is where another event begins: the offset behind two newlines in a row.
+ * 1; 0 when there is no more, *end is where the scan ends then; or -1. */
+static int scan_back(struct scan *scan, uint64_t *end)
 {
     for (;;) {
         const char *at;
@@ -105,22 +104,13 @@ static int scan_end(struct scan *scan, uint64_t *end)
         }
         scan->left = 0;
         if (scan->base == scan->from) {
+            *end = scan->from;
             return 0;
         }
         if (scan_fill(scan) < 0) {
             return -1;
         }
     }
-}
-
-/* The beginning of the event that ends where the last end was found. 1, 0 at `from`, or -1. */
-static int scan_beginning(struct scan *scan, uint64_t *begin)
-{
-    int found = scan_end(scan, begin);
-    if (found == 0) {
-        *begin = scan->from;
-    }
-    return found;
 }
 
 /* Whether the event that begins at `offset` is a line: 1 or 0 (a gap), or -1. */
@@ -147,7 +137,7 @@ static int find_whole(struct log_cursor *cursor, uint64_t size)
     }
     uint64_t from = cursor->searched > cursor->whole ? cursor->searched - 1 : cursor->whole;
     struct scan scan = scan_begin(cursor, from, size, block, sizeof(block));
-    int found = scan_end(&scan, &end);
+    int found = scan_back(&scan, &end);
     if (found < 0) {
         return -1;
     }
@@ -174,20 +164,27 @@ static int find_event_end(const struct log_cursor *cursor, uint64_t begin, uint6
     return count < 0 ? -1 : 0;
 }
 
-/* The event in [begin, end), by its edges. 0, or -1 when it cannot be read; its kind is
- * EVENT_UNKNOWN then. */
-static int read_event(const struct log_cursor *cursor, uint64_t begin, uint64_t end,
-                      struct event *event)
+/* The event in [begin, end), by its edges. Its kind is EVENT_UNKNOWN where it cannot be read: then
+ * errno says why, or is 0. */
+static struct event read_event(const struct log_cursor *cursor, uint64_t begin, uint64_t end)
 {
     char text[2 * EVENT_EDGE];
     uint64_t length = end - begin;
     size_t head = length <= sizeof(text) ? (size_t)length : EVENT_EDGE;
     size_t tail = length <= sizeof(text) ? 0 : EVENT_EDGE;
-    ssize_t of_head = read_at(cursor, text, head, begin);
-    ssize_t of_tail = read_at(cursor, text + head, tail, end - tail);
-    bool is_whole = of_head == (ssize_t)head && of_tail == (ssize_t)tail;
-    *event = event_parse(text, is_whole ? head + tail : 0);
-    return of_head < 0 || of_tail < 0 ? -1 : 0;
+    errno = 0;
+    bool is_read = read_at(cursor, text, head, begin) == (ssize_t)head &&
+                   read_at(cursor, text + head, tail, end - tail) == (ssize_t)tail;
+    return event_parse(text, is_read ? head + tail : 0);
+}
+
+/* The event that begins at `begin`, up to *end. EVENT_UNKNOWN as for read_event, or where no event
+ * is whole. */
+static struct event event_at(const struct log_cursor *cursor, uint64_t begin, uint64_t *end)
+{
+    errno = 0;
+    return find_event_end(cursor, begin, end) == 1 ? read_event(cursor, begin, *end)
+                                                   : (struct event){.kind = EVENT_UNKNOWN};
 }
 
 /* ---- seeking ---- */
@@ -199,27 +196,27 @@ static uint64_t segment_end(const struct log_cursor *cursor)
     return fstat(cursor->segment, &status) < 0 ? NONE : cursor->start + (uint64_t)status.st_size;
 }
 
-/*
- * Counts the lines of the current segment from its last whole event, down to *lines. 0 with *begin
- * where they begin and *lines less those that are there, or -1.
- */
-static int count_back(const struct log_cursor *cursor, uint64_t *lines, uint64_t *begin)
+/* Moves the cursor back from the last whole event of its segment, over *lines lines or as many as
+ * there are, by which *lines becomes less. 0 or -1. */
+static int go_back(struct log_cursor *cursor, uint64_t *lines)
 {
     char block[BLOCK];
+    uint64_t begin;
     uint64_t end = segment_end(cursor);
     if (end == NONE) {
         return -1;
     }
     struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
-    int more = scan_beginning(&scan, begin);
+    int more = scan_back(&scan, &begin);
     while (more == 1 && *lines > 0) {
-        more = scan_beginning(&scan, begin);
-        int is_line = more < 0 ? -1 : scan_is_line(&scan, *begin);
+        more = scan_back(&scan, &begin);
+        int is_line = more < 0 ? -1 : scan_is_line(&scan, begin);
         if (is_line < 0) {
             return -1;
         }
         *lines -= (uint64_t)is_line;
     }
+    move_to(cursor, begin);
     return more < 0 ? -1 : 0;
 }
 
@@ -228,7 +225,6 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
     uint64_t behind = NONE; /* only segments before this one are left to look at */
     do {
         uint64_t start;
-        uint64_t begin;
         uint64_t later;
         if (job_segment_find(cursor->directory, behind - 1, &start, &later) < 0) {
             return -1;
@@ -244,11 +240,10 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
         if (segment < 0) {
             return -1;
         }
-        enter(cursor, segment, start, start);
-        if (count_back(cursor, &lines, &begin) < 0) {
+        enter_segment(cursor, segment, start, start);
+        if (go_back(cursor, &lines) < 0) {
             return -1;
         }
-        cursor->offset = cursor->whole = cursor->searched = begin;
     } while (lines > 0 && behind > 0);
     return 0;
 }
@@ -262,37 +257,32 @@ static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct eve
         return LOG_SEEK_FAILED;
     }
     struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
-    if (scan_beginning(&scan, &end) < 0) { /* of what is not whole */
+    if (scan_back(&scan, &end) < 0) { /* of what is not whole */
         return LOG_SEEK_FAILED;
     }
     if (id->offset >= end) {
         return LOG_SEEK_AHEAD;
     }
-    struct event found = {.kind = EVENT_UNKNOWN};
-    int is_whole = find_event_end(cursor, id->offset, &end);
-    if (is_whole < 0 || (is_whole == 1 && read_event(cursor, id->offset, end, &found) < 0)) {
-        return LOG_SEEK_FAILED;
-    }
+    struct event found = event_at(cursor, id->offset, &end);
     if (found.kind != EVENT_LINE || strcmp(found.id.text, id->text) != 0) {
-        return LOG_SEEK_UNKNOWN;
+        return found.kind == EVENT_UNKNOWN && errno != 0 ? LOG_SEEK_FAILED : LOG_SEEK_UNKNOWN;
     }
-    cursor->offset = cursor->whole = cursor->searched = end;
+    move_to(cursor, end);
     return LOG_SEEK_DONE;
 }
 
-/* The first line from the cursor on; *told is how many lines gap events before it report. */
-static struct event first_line(const struct log_cursor *cursor, uint64_t *told)
+/* The first line from the cursor on; *reported is how many lines the gap events before it count. */
+static struct event first_line(const struct log_cursor *cursor, uint64_t *reported)
 {
-    uint64_t end;
-    struct event event = {.kind = EVENT_UNKNOWN};
-    *told = 0;
-    for (uint64_t at = cursor->offset; find_event_end(cursor, at, &end) == 1; at = end) {
-        if (read_event(cursor, at, end, &event) < 0 || event.kind != EVENT_GAP) {
+    struct event event;
+    *reported = 0;
+    for (uint64_t at = cursor->offset, end;; at = end) {
+        event = event_at(cursor, at, &end);
+        if (event.kind != EVENT_GAP) {
             return event;
         }
-        *told += event.missed;
+        *reported += event.missed;
     }
-    return (struct event){.kind = EVENT_UNKNOWN};
 }
 
 /*
@@ -302,19 +292,18 @@ static struct event first_line(const struct log_cursor *cursor, uint64_t *told)
 static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_id *id,
                                   uint64_t after)
 {
-    uint64_t told;
+    uint64_t reported;
     int segment = job_segment_open(cursor->directory, after, O_RDONLY);
     if (segment < 0) {
         return LOG_SEEK_FAILED;
     }
-    enter(cursor, segment, after, after);
-    struct event oldest = first_line(cursor, &told);
-    if (oldest.kind == EVENT_LINE && (oldest.id.numbered != id->numbered ||
-                                      (id->numbered && id->line >= oldest.id.line - told))) {
+    enter_segment(cursor, segment, after, after);
+    struct event oldest = first_line(cursor, &reported);
+    if (!id->numbered || (oldest.kind == EVENT_LINE && id->line >= oldest.id.line - reported)) {
         return LOG_SEEK_UNKNOWN;
     }
-    enter(cursor, -1, id->offset, id->offset); /* the next read jumps to what there is */
-    cursor->seen = id->numbered ? id->line : NONE;
+    enter_segment(cursor, -1, id->offset, id->offset); /* the next read jumps to what there is */
+    cursor->expected = id->line + 1;
     return LOG_SEEK_DONE;
 }
 
@@ -334,7 +323,7 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
         if (before == NONE) {
             found = seek_removed(cursor, id, after);
         } else if ((segment = job_segment_open(cursor->directory, before, O_RDONLY)) >= 0) {
-            enter(cursor, segment, before, id->offset);
+            enter_segment(cursor, segment, before, id->offset);
             found = seek_in_segment(cursor, id);
         }
         if (found != LOG_SEEK_FAILED || errno != ENOENT) {
@@ -346,31 +335,26 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
 
 /* ---- reading ---- */
 
-/*
- * The number that the next line would have had, known from the last line before the cursor and what
- * gap events after it tell of; or NONE. The segment may be removed, but it is open.
- */
+/* The number that the next line would have had: it follows from the last line before the cursor and
+ * the gap events after that; or NONE. The segment may be removed, but it is open. */
 static uint64_t expected_line(const struct log_cursor *cursor)
 {
     char block[BLOCK];
     uint64_t begin;
-    uint64_t told = 0;
-    if (cursor->segment < 0) {
-        return cursor->seen == NONE ? NONE : cursor->seen + 1;
-    }
+    uint64_t reported = 0;
     struct scan scan = scan_begin(cursor, cursor->start, cursor->offset, block, sizeof(block));
-    int more = scan_beginning(&scan, &begin);
+    int more = scan_back(&scan, &begin);
     while (more == 1) {
         uint64_t end = begin;
-        more = scan_beginning(&scan, &begin);
-        struct event event;
-        if (more < 0 || read_event(cursor, begin, end, &event) < 0 || event.kind == EVENT_UNKNOWN) {
-            return NONE;
+        more = scan_back(&scan, &begin);
+        struct event event = {.kind = EVENT_UNKNOWN};
+        if (more >= 0) {
+            event = read_event(cursor, begin, end);
         }
-        if (event.kind == EVENT_LINE) {
-            return event.id.numbered ? event.id.line + 1 + told : NONE;
+        if (event.kind != EVENT_GAP) {
+            return event.kind == EVENT_LINE ? event.id.line + 1 + reported : NONE;
         }
-        told += event.missed;
+        reported += event.missed;
     }
     return NONE;
 }
@@ -390,11 +374,11 @@ static int jump(struct log_cursor *cursor, struct log_gap *gap)
         }
         int segment = job_segment_open(cursor->directory, start, O_RDONLY);
         if (segment >= 0) {
-            if (start > cursor->offset && gap->bytes == 0) {
-                gap->lines = expected_line(cursor);
+            if (start > cursor->offset && gap->bytes == 0 && cursor->segment >= 0) {
+                cursor->expected = expected_line(cursor);
             }
             gap->bytes += start - cursor->offset;
-            enter(cursor, segment, start, start);
+            enter_segment(cursor, segment, start, start);
             return 1;
         }
         if (errno != ENOENT) {
@@ -420,7 +404,7 @@ static int next_segment(struct log_cursor *cursor, bool removed, struct log_gap 
     if (segment < 0) {
         return errno == ENOENT ? 0 : -1;
     }
-    enter(cursor, segment, cursor->offset, cursor->offset);
+    enter_segment(cursor, segment, cursor->offset, cursor->offset);
     return 1;
 }
 
@@ -436,23 +420,23 @@ static ssize_t hand_out(struct log_cursor *cursor, void *data, size_t size)
     return count;
 }
 
-/*
- * Makes of the number that was expected, in `lines`, how many are missing before the cursor. What
- * gap events tell of that come next is theirs to tell.
- */
+/* Compares the number that was expected at the cursor with what is there. Lines that gap events
+ * count which come next are not counted twice. */
 static void measure_gap(const struct log_cursor *cursor, struct log_gap *gap)
 {
-    uint64_t expected = gap->lines;
-    uint64_t told;
-    struct event next = first_line(cursor, &told);
-    gap->numbered = next.kind == EVENT_LINE && next.id.numbered && expected != NONE &&
-                    told <= next.id.line && expected <= next.id.line - told;
-    gap->lines = gap->numbered ? next.id.line - told - expected : 0;
-    gap->next_id[0] = '\0';
-    if (next.kind == EVENT_LINE) {
-        memcpy(gap->next_id, next.id.text, sizeof(gap->next_id));
+    uint64_t reported;
+    struct event next = first_line(cursor, &reported);
+    if (next.kind != EVENT_LINE) {
+        return;
     }
-    if (gap->numbered && gap->lines == 0) {
+    memcpy(gap->next_id, next.id.text, sizeof(gap->next_id));
+    if (cursor->expected == NONE || reported > next.id.line ||
+        cursor->expected > next.id.line - reported) {
+        return;
+    }
+    gap->lines_known = true;
+    gap->lines = next.id.line - reported - cursor->expected;
+    if (gap->lines == 0) {
         gap->bytes = 0; /* only the line that was seen last is gone */
     }
 }

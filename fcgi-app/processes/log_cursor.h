@@ -19,7 +19,7 @@ struct log_cursor {
     uint64_t offset;   /* the next byte to hand out */
     uint64_t whole;    /* up to here all events are known to be whole; >= offset */
     uint64_t searched; /* up to here there is no event end but those before `whole` */
-    uint64_t seen;     /* without a segment: the number of the last line seen, or UINT64_MAX */
+    uint64_t expected; /* of the line at the cursor where a gap begins: its number; or UINT64_MAX */
 };
 
 /* At the beginning of the log. */
@@ -30,7 +30,7 @@ void log_cursor_clear(struct log_cursor *cursor);
 int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines);
 
 enum log_seek {
-    LOG_SEEK_FAILED = -1, /* errno tells why */
+    LOG_SEEK_FAILED = -1, /* errno says why */
     LOG_SEEK_DONE,
     LOG_SEEK_AHEAD,   /* the log has not come so far */
     LOG_SEEK_UNKNOWN, /* no event of the log has this id */
@@ -38,14 +38,14 @@ enum log_seek {
 
 /*
  * To what follows the event of this id (of this job: event_id_is_of). Where that event has been
- * removed, the next read tells what is missing. The cursor is of no use after a failure.
+ * removed, the next read reports what is missing. The cursor is of no use after a failure.
  */
 enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id);
 
 /* What was removed before a cursor could read it. */
 struct log_gap {
-    uint64_t bytes; /* from the cursor to what it reads next; 0: there is no gap */
-    bool numbered;  /* `lines` is known; not in the log of an earlier version */
+    uint64_t bytes;   /* from the cursor to what it reads next; 0: there is no gap */
+    bool lines_known; /* false where the ids around the gap are damaged, or none follows yet */
     uint64_t lines;
     char next_id[EVENT_ID_SIZE]; /* of the line that follows; "" if there is none yet */
 };

@@ -74,14 +74,14 @@ static size_t render_gap(const struct log_gap *gap, char event[SSE_SHORT_SIZE])
 {
     char lines[48] = "";
     char next[EVENT_ID_SIZE + 16] = "";
-    if (gap->numbered) {
+    if (gap->lines_known) {
         (void)snprintf(lines, sizeof(lines), ",\"missed_lines\":%llu",
                        (unsigned long long)gap->lines);
     }
     if (gap->next_id[0] != '\0') {
         (void)snprintf(next, sizeof(next), ",\"next_id\":\"%s\"", gap->next_id);
     }
-    metrics_gap(gap->bytes, gap->numbered ? gap->lines : 0);
+    metrics_gap(gap->bytes, gap->lines_known ? gap->lines : 0);
     return sse_short(event, NULL, "gap", "{\"missed_bytes\":%llu%s%s}",
                      (unsigned long long)gap->bytes, lines, next);
 }

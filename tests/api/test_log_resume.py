@@ -200,26 +200,6 @@ def test_a_cursor_that_names_no_event(sandbox):
             assert refused(sandbox, identifier, last=wrong) == "Invalid Last-Event-ID: no event of the log has this id", wrong
 
 
-@pytest.mark.host
-def test_a_log_of_the_version_before(make_server):
-    """Its ids are bare offsets; they resume as ever, as long as the log says literally so."""
-    server = make_server()
-    identifier = ended(server, "seq 3")
-    (segment,) = server.run_dir.rglob(f"{identifier}/log.*")
-    texts = [f'event: log\ndata: {{"timestamp":"","stream":"stdout","data":"{number}"}}\n\n' for number in "abc"]
-    log, offsets = "", []
-    for text in texts:
-        offsets.append(len(log))
-        log += f"id: {len(log)}\n{text}"
-    segment.write_text(log)
-    for index, offset in enumerate(offsets):
-        with open_logs(server, identifier, last=str(offset)) as stream:
-            assert data(stream.events()) == list("abc")[index + 1:]
-    assert "no event" in refused(server, identifier, last="1")
-    assert "no event" in refused(server, identifier, last=f"{identifier[:8]}-{offsets[1]}-1")
-    assert "ahead" in refused(server, identifier, last=str(len(log)))
-
-
 # ---- what retention has removed ----
 
 

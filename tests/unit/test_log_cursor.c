@@ -26,8 +26,6 @@ struct log {
     int directory;
     uint64_t size;  /* of the whole log */
     uint64_t lines; /* the number of the next event */
-    bool id_first;  /* events begin with their id, as those of earlier versions */
-    bool bare;      /* so they do, and ids are offsets */
     int segment;    /* being written */
 };
 
@@ -58,16 +56,9 @@ static void append(struct log *log, const char *text, size_t length)
 /* Renders the event that the log's end would get next. */
 static size_t render(const struct log *log, char *event, size_t size, const char *data)
 {
-    char id[64];
-    if (log->bare) {
-        (void)snprintf(id, sizeof(id), "id: %llu\n", (unsigned long long)log->size);
-    } else {
-        (void)snprintf(id, sizeof(id), "id: 550e8400-%llu-%llu\n", (unsigned long long)log->size,
-                       (unsigned long long)log->lines);
-    }
-    bool id_first = log->id_first || log->bare;
-    return (size_t)snprintf(event, size, "%sevent: log\ndata: {\"data\":\"%s\"}\n%s\n",
-                            id_first ? id : "", data, id_first ? "" : id);
+    return (size_t)snprintf(event, size,
+                            "event: log\ndata: {\"data\":\"%s\"}\nid: 550e8400-%llu-%llu\n\n", data,
+                            (unsigned long long)log->size, (unsigned long long)log->lines);
 }
 
 /* Appends an event; its offset. */
@@ -103,15 +94,6 @@ static struct event_id id_of(uint64_t offset, uint64_t line)
     return id;
 }
 
-static struct event_id bare_id_of(uint64_t offset)
-{
-    char text[EVENT_ID_SIZE];
-    struct event_id id;
-    int length = snprintf(text, sizeof(text), "%llu", (unsigned long long)offset);
-    assert_true(event_id_parse(text, (size_t)length, &id));
-    return id;
-}
-
 static enum log_seek seek(struct log_cursor *cursor, uint64_t offset, uint64_t line)
 {
     struct event_id id = id_of(offset, line);
@@ -130,15 +112,6 @@ static int set_up(void **state)
     assert_true(log.directory >= 0);
     *state = &log;
     return 0;
-}
-
-/* The log of a runner of an earlier version, whom a newer server has found. */
-static int set_up_id_first(void **state)
-{
-    int result = set_up(state);
-    struct log *log = *state;
-    log->id_first = true;
-    return result;
 }
 
 static int tear_down(void **state)
@@ -207,7 +180,7 @@ static void expect_gap(struct log_cursor *cursor, const char *letters, uint64_t 
 {
     struct log_gap gap = expect_after_gap(cursor, letters);
     assert_int_equal(gap.bytes, bytes);
-    assert_true(gap.numbered);
+    assert_true(gap.lines_known);
     assert_int_equal(gap.lines, lines);
     assert_string_equal(gap.next_id, next.text);
 }
@@ -357,43 +330,6 @@ static void test_a_gap_among_the_runners_gaps(void **state)
     log_cursor_clear(&cursor);
 }
 
-static void test_a_gap_without_numbers(void **state)
-{
-    struct log *log = *state;
-    struct log_cursor cursor;
-    log->bare = true;
-    log_cursor_init(&cursor, log->directory);
-    start_segment(log);
-    append_event(log, "a");
-    expect(&cursor, "a");
-    uint64_t second = log->size;
-    start_segment(log);
-    append_event(log, "b");
-    uint64_t third = log->size;
-    start_segment(log);
-    append_event(log, "c");
-    struct event_id bare = bare_id_of(second);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
-    expect(&cursor, "c");
-    bare = bare_id_of(second + 1);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
-    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_UNKNOWN);
-    bare = bare_id_of(0);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
-    remove_segment(log, 0);
-    remove_segment(log, second);
-    struct log_gap gap = expect_after_gap(&cursor, "c");
-    assert_int_equal(gap.bytes, third - second);
-    assert_false(gap.numbered);
-    assert_string_equal(gap.next_id, bare_id_of(third).text);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_DONE);
-    gap = expect_after_gap(&cursor, "c");
-    assert_int_equal(gap.bytes, third);
-    assert_false(gap.numbered);
-    assert_int_equal(seek(&cursor, second, 1), LOG_SEEK_UNKNOWN);
-    log_cursor_clear(&cursor);
-}
-
 static void test_nothing_after_a_removed_segment(void **state)
 {
     struct log *log = *state;
@@ -533,8 +469,6 @@ static void test_seek_after(void **state)
     assert_int_equal(seek(&cursor, second, 0), LOG_SEEK_UNKNOWN);
     assert_int_equal(seek(&cursor, second, 10), LOG_SEEK_UNKNOWN);
     assert_int_equal(seek(&cursor, gap, 2), LOG_SEEK_UNKNOWN);
-    struct event_id bare = bare_id_of(second);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
     assert_int_equal(seek(&cursor, log->size, 4), LOG_SEEK_AHEAD);
     assert_int_equal(seek(&cursor, log->size + 1000, 4), LOG_SEEK_AHEAD);
     assert_int_equal(seek(&cursor, UINT64_MAX, UINT64_MAX), LOG_SEEK_AHEAD);
@@ -561,8 +495,6 @@ static void test_seek_after_a_removed_event(void **state)
     expect(&cursor, "c"); /* it is gone, but nothing is missing */
     assert_int_equal(seek(&cursor, second, 2), LOG_SEEK_UNKNOWN);
     assert_int_equal(seek(&cursor, second, 1000), LOG_SEEK_UNKNOWN);
-    struct event_id bare = bare_id_of(second);
-    assert_int_equal(log_cursor_seek_after(&cursor, &bare), LOG_SEEK_UNKNOWN);
     /* and what is removed between the seek and the read */
     assert_int_equal(seek(&cursor, first, 0), LOG_SEEK_DONE);
     start_segment(log);
@@ -641,7 +573,7 @@ static void test_a_gap_between_damaged_ids(void **state)
     append_event(log, "b");
     assert_true(log_cursor_read(&cursor, data, sizeof(data), &missed) > 0);
     assert_int_equal(missed.bytes, 1000);
-    assert_false(missed.numbered);
+    assert_false(missed.lines_known);
     assert_int_equal(missed.lines, 0);
     log_cursor_clear(&cursor);
 }
@@ -670,9 +602,7 @@ static void test_unread(void **state)
 
 int main(void)
 {
-#define IN_LOG(test)                                                                               \
-    cmocka_unit_test_setup_teardown(test, set_up, tear_down),                                      \
-        cmocka_unit_test_setup_teardown(test, set_up_id_first, tear_down)
+#define IN_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         IN_LOG(test_follows),
         IN_LOG(test_never_half_an_event),
@@ -680,7 +610,6 @@ int main(void)
         IN_LOG(test_a_removed_segment_is_read_to_its_end),
         IN_LOG(test_a_gap_is_told),
         IN_LOG(test_a_gap_among_the_runners_gaps),
-        IN_LOG(test_a_gap_without_numbers),
         IN_LOG(test_nothing_after_a_removed_segment),
         IN_LOG(test_newest),
         IN_LOG(test_newest_of_many),
