@@ -1,5 +1,5 @@
 # The sandbox image: one stage compiles, the other holds stock nginx, s6, the daemons and the tools
-# that the commands of an agent expect. Debian rather than Ubuntu 22.04: see the README, "Docker".
+# that the commands of an agent expect. Debian rather than Ubuntu 22.04: see docs/docker.md.
 ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build

@@ -1,6 +1,6 @@
 """
-The README's examples, run as they stand. A ```bash block with `curl` and `$URL` is an example; a ```json or ```text block
-directly after it is its answer. In JSON the string "…" stands for any value, in a text "…" for anything in its line; longer
+The examples of the README and of docs/examples.md, run as they stand. A ```bash block with `curl` and `$SANDBOX_URL` is an example; a
+```json or ```text block directly after it is its answer. In JSON the string "…" stands for any value, in a text "…" for anything in its line; longer
 strings may contain it too; of the numbers in VARYING only the type is compared. The blocks run in their order in one shell, so that a variable set by one is there for the next.
 """
 
@@ -13,15 +13,14 @@ import pytest
 
 from sandbox import API, BIG_TIMEOUT, REPOSITORY
 
-README = REPOSITORY / "README.md"
+README, EXAMPLES = REPOSITORY / "README.md", REPOSITORY / "docs/examples.md"
 BLOCK = re.compile(r"^```bash\n(?P<command>.*?)^```\n(?:\n?^```(?P<kind>json|text)\n(?P<answer>.*?)^```$)?", re.M | re.S)
 
 
-def examples():
+def examples(document):
     """[(command, kind of the answer or None, answer)] in order."""
-    text = README.read_text()
-    found = [match.groups() for match in BLOCK.finditer(text)]
-    return [(command, kind, answer) for command, kind, answer in found if "curl" in command and "$URL" in command]
+    found = [match.groups() for match in BLOCK.finditer(document.read_text())]
+    return [(command, kind, answer) for command, kind, answer in found if "curl" in command and "$SANDBOX_URL" in command]
 
 
 VARYING = {"pid", "duration_ms", "max_rss_kb", "cpu_user_ms", "cpu_system_ms"}
@@ -45,15 +44,19 @@ def text_pattern(expected, anything="[^\n]*"):
 def run(sandbox, commands, directory):
     """Runs the commands in one shell; what each printed."""
     script = "".join(f"{{\n{command}\n}} >{directory}/{number}.out 2>{directory}/{number}.err </dev/null\n" for number, command in enumerate(commands))
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "URL": sandbox.url, "SANDBOX_TOKEN": sandbox.secret, "HOME": str(directory)}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SANDBOX_URL": sandbox.url, "SANDBOX_TOKEN": sandbox.secret, "HOME": str(directory)}
     subprocess.run(["bash", "-c", script], env=environment, timeout=BIG_TIMEOUT, check=False)
     return [(pathlib.Path(directory, f"{number}.out").read_text(), pathlib.Path(directory, f"{number}.err").read_text())
             for number in range(len(commands))]
 
 
 def test_there_are_examples():
-    assert README.exists()
-    assert sum(kind is not None for _, kind, _ in examples()) >= 15
+    assert sum(kind is not None for _, kind, _ in examples(EXAMPLES)) >= 15
+    assert sum(kind is not None for _, kind, _ in examples(README)) == 5
+
+
+def test_the_readme_is_short():
+    assert len(README.read_bytes()) <= 9 * 1024
 
 
 ENDPOINTS = ["/health", *(path for _, path in API)]
@@ -61,11 +64,12 @@ ENDPOINTS = ["/health", *(path for _, path in API)]
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_every_endpoint_has_an_example(endpoint):
-    assert any(re.search(rf"\$URL{endpoint}\b", command) for command, _, _ in examples())
+    assert any(re.search(rf"\$SANDBOX_URL{endpoint}\b", command) for command, _, _ in examples(EXAMPLES))
 
 
-def test_the_examples(sandbox, proxy, tmp_path):
-    found = examples()
+@pytest.mark.parametrize("document", [README, EXAMPLES], ids=lambda document: document.name)
+def test_the_examples(sandbox, proxy, tmp_path, document):
+    found = examples(document)
     outputs = run(sandbox, [command for command, _, _ in found], tmp_path)
     wrong = []
     for (command, kind, answer), (out, err) in zip(found, outputs):

@@ -1,4 +1,4 @@
-"""The settings are told in four places: the sources, `--help`, the README's table and docker-compose.yml. They must agree."""
+"""The settings stand in the sources, `--help`, docs/configuration.md, the README, the manual page and docker-compose.yml. They must agree."""
 
 import re
 import subprocess
@@ -31,7 +31,7 @@ def in_sources():
         macros[name] = number(value)
     rows = re.findall(r'\{"(\w+)", MEMBER\(\w+\), KIND_(\w+), ([^,]+), ([^,]+), ([^}]+)\}', table)
     settings = {name: (kind, *map(number, numbers)) for name, kind, *numbers in rows}
-    # It may be 0 as well, which is more than a row of the table can tell.
+    # It may be 0 as well, which a row of the table cannot express.
     settings["SANDBOX_MEMORY_MAX"] = (*settings["SANDBOX_MEMORY_MAX"][:2], macros["MEMORY_MAX_LEAST"], settings["SANDBOX_MEMORY_MAX"][3])
     launcher = "".join(path.read_text() for path in (REPOSITORY / "launcher").rglob("*.[ch]") if path.name != "setting_names.c")
     launcher += (REPOSITORY / "common/user.h").read_text()
@@ -43,8 +43,8 @@ def value(kind, text):
     return int(number) * UNITS[kind][unit]
 
 
-def told(text):
-    """{name: the first word in the parentheses that follow}; `SANDBOX_A_B, _C (0: none)` tells of two."""
+def defaults_in(text):
+    """{name: the first word in the parentheses that follow}; `SANDBOX_A_B, _C (0: none)` names two."""
     found, waiting = {}, []
     for name, rest, default in re.findall(rf"({NAME})|(?<=, )(_[A-Z]+)|\(([^):\s]*)[^)]*\)", text):
         if rest:
@@ -59,7 +59,7 @@ def told(text):
 
 def in_help():
     usage = subprocess.run([BIN / "nginx-sandbox", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return told(usage)
+    return defaults_in(usage)
 
 
 def test_help_has_a_line_for_each():
@@ -81,39 +81,49 @@ def test_the_version():
 
 def test_the_readme_has_a_name_for_the_secret_of_clients():
     """One shell may have both variables: the client's is no setting of the server."""
-    text = (REPOSITORY / "README.md").read_text()
+    text = (REPOSITORY / "README.md").read_text() + (REPOSITORY / "docs/examples.md").read_text()
     assert "Bearer $SANDBOX_TOKEN" in text and "Bearer $SANDBOX_SECRET" not in text
     assert "SANDBOX_TOKEN" not in in_sources()[1]
 
 
-def readme_rows():
-    """(names, default, what it is) of each row."""
-    text = (REPOSITORY / "README.md").read_text()
-    table = text[text.index("\n## Configuration\n"):text.index("\n## Privileges")]
+def rows(document, end):
+    """(names, default, what it is) of each row of the settings table before the heading `end`."""
+    text = (REPOSITORY / document).read_text()
+    table = text[text.index("| variable | default |"):text.index(f"\n## {end}\n")]
     return re.findall(r"^\| (`.*?`) \| (.*?) ?\| (.*) \|$", table, re.M)
 
 
-def in_readme():
-    return told("\n".join(f"{names} ({default})" for names, default, _ in readme_rows()).replace("`", ""))
+def documented_rows():
+    return rows("docs/configuration.md", "Limits of memory, processes and CPU")
+
+
+def defaults_of(found):
+    return defaults_in("\n".join(f"{names} ({default})" for names, default, _ in found).replace("`", ""))
 
 
 def test_names():
     table, names = in_sources()
     assert len(table) > 20 and table.keys() < names
     assert in_help().keys() == names
-    assert in_readme().keys() == names
+    assert defaults_of(documented_rows()).keys() == names
 
 
 def test_defaults():
     table, _ = in_sources()
-    for place, defaults in (("--help", in_help()), ("README.md", in_readme())):
+    for place, defaults in (("--help", in_help()), ("docs/configuration.md", defaults_of(documented_rows()))):
         for name, (kind, default, _, _) in table.items():
             assert value(kind, defaults[name]) == default, (place, name, defaults[name])
         assert defaults["SANDBOX_CGROUP"] == "auto" and defaults["LOG_LEVEL"] == "notice", place
 
 
+def test_the_readme_has_eight_of_them():
+    documented = defaults_of(documented_rows())
+    in_readme = defaults_of(rows("README.md", "Security"))
+    assert len(in_readme) == 8 and in_readme.items() <= documented.items()
+
+
 def bounds(what):
-    """Those that a text tells: `16 to 65536`, `up to 20d`, `at least 1m`."""
+    """Those that a text states: `16 to 65536`, `up to 20d`, `at least 1m`."""
     number = "([0-9]+[a-z]*)"
     return re.findall(f"{number} to {number}|up to {number}|at least {number}", what)
 
@@ -121,7 +131,7 @@ def bounds(what):
 def test_bounds():
     table, _ = in_sources()
     count = 0
-    for names, _, what in readme_rows():
+    for names, _, what in documented_rows():
         for from_, to, up_to, at_least in bounds(what):
             kind, _, least, most = table[names.strip("`")]
             assert [value(kind, text) for text in (from_, at_least) if text] in ([], [least]), (names, from_, at_least)
@@ -140,7 +150,7 @@ def test_compose_passes_them_on():
     assert passed == {name: ours.get(name, f"${{{name}:-}}") for name in passed}
 
 
-def test_the_manual_page_tells_all():
+def test_the_manual_page_has_all():
     table, names = in_sources()
     page = (REPOSITORY / "docs/man/nginx-sandbox.conf.5").read_text()
     entries = re.findall(r"^\.It Ev ([^\n]+)", page, re.M)
@@ -149,5 +159,5 @@ def test_the_manual_page_tells_all():
     assert {name: value(table[name][0], text) for name, text in defaults.items()} == {name: table[name][1] for name in defaults}
     assert len(defaults) > 15
     texts = dict(re.findall(rf"^\.It Ev ({NAME})\b[^\n]*\n(.*?)(?=^\.It|^\.El)", page, re.M | re.S))
-    for name, _, what in readme_rows():
+    for name, _, what in documented_rows():
         assert bounds(what) == bounds(texts.get(name.strip("`"), "")), name

@@ -1,0 +1,42 @@
+"""The documents: their links lead somewhere, and their lines have an even width."""
+
+import itertools
+import re
+
+import pytest
+
+from sandbox import REPOSITORY
+
+DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "deploy/README.md", REPOSITORY / "findings/README.md", *(REPOSITORY / "docs").glob("*.md")])
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
+def anchors(text):
+    """Those of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        assert path.exists(), (document.name, target)
+        assert not anchor or anchor in anchors(path.read_text()), (document.name, target)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_width_of_lines(document):
+    """Prose is wrapped at 140 columns, and no line in the middle of a paragraph is left short."""
+    lines = [line for line in without_code(document.read_text()).splitlines() if not line.startswith(("|", "    ", "#", "!["))]
+    for line, following in itertools.pairwise([*lines, ""]):
+        assert len(line) <= 140, line
+        begins_anew = not following.strip() or re.match(r"\s*([-*]|\d+\.) ", following)
+        assert not line.strip() or begins_anew or len(line) >= 60 or len(following.split()[0]) > 60, line
