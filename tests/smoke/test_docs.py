@@ -39,4 +39,4 @@ def test_the_width_of_lines(document):
     for line, following in itertools.pairwise([*lines, ""]):
         assert len(line) <= 140, line
         begins_anew = not following.strip() or re.match(r"\s*([-*]|\d+\.) ", following)
-        assert not line.strip() or begins_anew or len(line) >= 60 or len(following.split()[0]) > 60, line
+        assert not line.strip() or begins_anew or len(line) >= 40, line
