@@ -1,11 +1,11 @@
-"""The documents: their links lead somewhere, and their lines have an even width."""
+"""The documents: their links lead somewhere, their lines have an even width, and docs/api.md has every endpoint."""
 
 import itertools
 import re
 
 import pytest
 
-from sandbox import REPOSITORY
+from sandbox import REPOSITORY, listed_endpoints
 
 DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "deploy/README.md", REPOSITORY / "findings/README.md", *(REPOSITORY / "docs").glob("*.md")])
 
@@ -40,3 +40,11 @@ def test_the_width_of_lines(document):
         assert len(line) <= 140, line
         begins_anew = not following.strip() or re.match(r"\s*([-*]|\d+\.) ", following)
         assert not line.strip() or begins_anew or len(line) >= 40, line
+
+
+@pytest.mark.parametrize("endpoint", listed_endpoints(), ids=lambda endpoint: endpoint.path)
+def test_every_endpoint_is_described(endpoint):
+    """Under a heading of its own."""
+    document = "docs/metrics.md" if endpoint.trait == "METRICS" else "docs/api.md"
+    text = without_code((REPOSITORY / document).read_text())
+    assert re.search(rf"^#+ .*{endpoint.path}\b" if document == "docs/api.md" else rf"`GET {endpoint.path}`", text, re.M)
