@@ -1,6 +1,3 @@
-/*
- * Base64, both ways.
- */
 #include "fcgi-app/files/base64.h"
 
 #define GROUP 4 /* characters for three bytes */
@@ -32,7 +29,7 @@ static int may_pad(const struct base64_decoder *decoder, unsigned place)
 }
 
 /* Takes one character. 0, or -1 when it has no place there. */
-static int take(struct base64_decoder *decoder, char character)
+static int take_character(struct base64_decoder *decoder, char character)
 {
     unsigned place = (unsigned)(decoder->taken % GROUP);
     if (character == '=') {
@@ -55,7 +52,7 @@ ssize_t base64_decode(struct base64_decoder *decoder, const char *data, size_t l
 {
     size_t written = 0;
     for (size_t i = 0; i < length; i++) {
-        if (take(decoder, data[i]) != 0) {
+        if (take_character(decoder, data[i]) != 0) {
             return -1;
         }
         decoder->taken++;

@@ -1,10 +1,11 @@
 /*
- * The strict JSON scanner. What is open at a position (objects and arrays) is a stack of bits, so
- * that the depth of a text costs no stack of ours.
+ * Theory of operation: a loop takes one value after the other. The objects and arrays that are open
+ * at a position are a stack of bits, so a deep text needs no deep recursion.
  */
 #include "fcgi-app/json/json_scan.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ struct scanner {
     uint64_t objects[JSON_DEPTH_MAX / 64 + 1]; /* bit d: level d is an object, not an array */
 };
 
-static bool fail(struct scanner *scanner, const char *reason)
+static bool scanner_fail(struct scanner *scanner, const char *reason)
 {
     scanner->reason = reason;
     return false;
@@ -30,7 +31,7 @@ static inline int peek(const struct scanner *scanner)
     return scanner->at < scanner->end ? (unsigned char)*scanner->at : -1;
 }
 
-static inline bool take(struct scanner *scanner, char byte)
+static inline bool take_byte(struct scanner *scanner, char byte)
 {
     if (peek(scanner) != byte) {
         return false;
@@ -50,7 +51,7 @@ static inline void skip_whitespace(struct scanner *scanner)
 
 /* ---- strings ---- */
 
-static int hex_digit(unsigned char byte)
+static int hex_value(unsigned char byte)
 {
     if (byte >= '0' && byte <= '9') {
         return byte - '0';
@@ -67,7 +68,7 @@ static int code_unit(const char *data, size_t available)
         return -1;
     }
     for (int i = 2; i < 6; i++) {
-        int digit = hex_digit((unsigned char)data[i]);
+        int digit = hex_value((unsigned char)data[i]);
         if (digit < 0) {
             return -1;
         }
@@ -95,7 +96,7 @@ static bool scan_escape(struct scanner *scanner)
         return true;
     }
     if (code_unit(scanner->at, left) < 0) {
-        return fail(scanner, "invalid escape in a string");
+        return scanner_fail(scanner, "invalid escape in a string");
     }
     scanner->at += 6;
     return true;
@@ -120,15 +121,15 @@ static bool scan_string(struct scanner *scanner, struct json_span *inside)
             continue;
         }
         if (byte < 0) {
-            return fail(scanner, "unterminated string");
+            return scanner_fail(scanner, "unterminated string");
         }
         if (byte < 0x20) {
-            return fail(scanner, "control character in a string");
+            return scanner_fail(scanner, "control character in a string");
         }
         int sequence =
             utf8_sequence((const unsigned char *)scanner->at, (size_t)(scanner->end - scanner->at));
         if (sequence <= 0) {
-            return fail(scanner, "invalid UTF-8 in a string");
+            return scanner_fail(scanner, "invalid UTF-8 in a string");
         }
         scanner->at += sequence;
     }
@@ -142,21 +143,21 @@ static bool scan_digits(struct scanner *scanner)
     while (scanner->at < scanner->end && *scanner->at >= '0' && *scanner->at <= '9') {
         scanner->at++;
     }
-    return scanner->at > begin || fail(scanner, "a digit is missing in a number");
+    return scanner->at > begin || scanner_fail(scanner, "a digit is missing in a number");
 }
 
 static bool scan_number(struct scanner *scanner)
 {
-    (void)take(scanner, '-');
-    if (!take(scanner, '0') && !scan_digits(scanner)) {
+    (void)take_byte(scanner, '-');
+    if (!take_byte(scanner, '0') && !scan_digits(scanner)) {
         return false;
     }
-    if (take(scanner, '.') && !scan_digits(scanner)) {
+    if (take_byte(scanner, '.') && !scan_digits(scanner)) {
         return false;
     }
-    if (take(scanner, 'e') || take(scanner, 'E')) {
-        if (!take(scanner, '+')) {
-            (void)take(scanner, '-');
+    if (take_byte(scanner, 'e') || take_byte(scanner, 'E')) {
+        if (!take_byte(scanner, '+')) {
+            (void)take_byte(scanner, '-');
         }
         return scan_digits(scanner);
     }
@@ -167,7 +168,7 @@ static bool scan_word(struct scanner *scanner, const char *word)
 {
     size_t length = strlen(word);
     if ((size_t)(scanner->end - scanner->at) < length || memcmp(scanner->at, word, length) != 0) {
-        return fail(scanner, "a value is expected");
+        return scanner_fail(scanner, "a value is expected");
     }
     scanner->at += length;
     return true;
@@ -190,7 +191,7 @@ static bool scan_scalar(struct scanner *scanner)
     case '0' ... '9':
         return scan_number(scanner);
     default:
-        return fail(scanner, "a value is expected");
+        return scanner_fail(scanner, "a value is expected");
     }
 }
 
@@ -205,7 +206,7 @@ static inline bool in_object(const struct scanner *scanner)
 static bool open_container(struct scanner *scanner)
 {
     if (scanner->depth == JSON_DEPTH_MAX) {
-        return fail(scanner, "nested too deeply");
+        return scanner_fail(scanner, "nested too deeply");
     }
     scanner->depth++;
     uint64_t bit = UINT64_C(1) << (scanner->depth % 64);
@@ -222,14 +223,14 @@ static bool scan_name(struct scanner *scanner, struct json_span *name)
 {
     skip_whitespace(scanner);
     if (peek(scanner) != '"') {
-        return fail(scanner, "a member name in quotes is expected");
+        return scanner_fail(scanner, "a member name in quotes is expected");
     }
     if (!scan_string(scanner, name)) {
         return false;
     }
     skip_whitespace(scanner);
-    if (!take(scanner, ':')) {
-        return fail(scanner, "a colon is expected");
+    if (!take_byte(scanner, ':')) {
+        return scanner_fail(scanner, "a colon is expected");
     }
     skip_whitespace(scanner);
     return true;
@@ -242,14 +243,14 @@ static bool scan_between(struct scanner *scanner, unsigned floor, bool opened, b
     struct json_span name;
     while (scanner->depth > floor) {
         skip_whitespace(scanner);
-        if (take(scanner, in_object(scanner) ? '}' : ']')) {
+        if (take_byte(scanner, in_object(scanner) ? '}' : ']')) {
             scanner->depth--;
             opened = false;
             continue;
         }
-        if (!opened && !take(scanner, ',')) {
-            return fail(scanner, in_object(scanner) ? "a comma or } is expected"
-                                                    : "a comma or ] is expected");
+        if (!opened && !take_byte(scanner, ',')) {
+            return scanner_fail(scanner, in_object(scanner) ? "a comma or } is expected"
+                                                            : "a comma or ] is expected");
         }
         *more = true;
         if (in_object(scanner)) {
@@ -277,24 +278,10 @@ static bool scan_value(struct scanner *scanner)
     return true;
 }
 
-static enum json_type type_of(char first)
-{
-    switch (first) {
-    case '"':
-        return JSON_TYPE_STRING;
-    case '{':
-        return JSON_TYPE_OBJECT;
-    case '[':
-        return JSON_TYPE_ARRAY;
-    case 't':
-    case 'f':
-        return JSON_TYPE_BOOLEAN;
-    case 'n':
-        return JSON_TYPE_NULL;
-    default:
-        return JSON_TYPE_NUMBER;
-    }
-}
+/* By the first byte of a value; of a number it is one of many. */
+static const enum json_type types[UCHAR_MAX + 1] = {
+    ['"'] = JSON_TYPE_STRING,  ['{'] = JSON_TYPE_OBJECT,  ['['] = JSON_TYPE_ARRAY,
+    ['t'] = JSON_TYPE_BOOLEAN, ['f'] = JSON_TYPE_BOOLEAN, ['n'] = JSON_TYPE_NULL};
 
 /* One member of the outermost object. *stopped: whether `function` has had enough. */
 static bool scan_member(struct scanner *scanner, json_member_function *function, void *context,
@@ -309,7 +296,7 @@ static bool scan_member(struct scanner *scanner, json_member_function *function,
         return false;
     }
     struct json_span value = {begin, (size_t)(scanner->at - begin)};
-    enum json_type type = type_of(*begin);
+    enum json_type type = types[(unsigned char)*begin];
     if (type == JSON_TYPE_STRING) {
         value = (struct json_span){begin + 1, value.length - 2};
     }
@@ -321,7 +308,7 @@ static bool scan_members(struct scanner *scanner, json_member_function *function
                          bool *stopped)
 {
     skip_whitespace(scanner);
-    if (take(scanner, '}')) {
+    if (take_byte(scanner, '}')) {
         return true;
     }
     do {
@@ -329,8 +316,8 @@ static bool scan_members(struct scanner *scanner, json_member_function *function
             return false;
         }
         skip_whitespace(scanner);
-    } while (!*stopped && take(scanner, ','));
-    return *stopped || take(scanner, '}') || fail(scanner, "a comma or } is expected");
+    } while (!*stopped && take_byte(scanner, ','));
+    return *stopped || take_byte(scanner, '}') || scanner_fail(scanner, "a comma or } is expected");
 }
 
 int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
@@ -340,7 +327,7 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
     bool stopped = false, valid;
     skip_whitespace(&scanner);
     if (peek(&scanner) != '{') {
-        valid = fail(&scanner, "an object is expected");
+        valid = scanner_fail(&scanner, "an object is expected");
     } else {
         valid = open_container(&scanner) && scan_members(&scanner, function, context, &stopped);
     }
@@ -349,7 +336,7 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
     }
     skip_whitespace(&scanner);
     if (valid && scanner.at != scanner.end) {
-        valid = fail(&scanner, "something follows the object");
+        valid = scanner_fail(&scanner, "something follows the object");
     }
     if (!valid) {
         *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason};
@@ -362,26 +349,13 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
 
 static size_t put_utf8(char *out, unsigned code)
 {
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
+    static const unsigned leads[] = {0, 0, 0xc0, 0xe0, 0xf0}; /* by length */
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, code >>= 6) {
+        out[i] = (char)(0x80 | (code & 0x3f));
     }
-    if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xe0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
+    out[0] = (char)(leads[length] | code);
+    return length;
 }
 
 #define REPLACEMENT 0xfffd /* U+FFFD */

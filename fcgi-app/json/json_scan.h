@@ -1,8 +1,7 @@
 /*
- * The strict scanner: RFC 8259 to the letter and strict UTF-8, escapes of lone surrogates among it,
- * in one pass, without recursion and
- * without allocation. It hands out the members of one object; strings stay as they are in the text
- * and are decoded by whoever wants them. All functions are thread-safe.
+ * The strict scanner: RFC 8259 to the letter, which allows escapes of lone surrogates, and strict
+ * UTF-8; in one pass, without recursion, without allocation. It hands out the members of one
+ * object. Strings stay as they are in the text until json_decode(). All functions are thread-safe.
  */
 #ifndef FCGI_APP_JSON_JSON_SCAN_H
 #define FCGI_APP_JSON_JSON_SCAN_H
@@ -13,8 +12,8 @@
 #define JSON_DEPTH_MAX 1000 /* the outermost object is the first level */
 
 enum json_type {
-    JSON_TYPE_STRING,
     JSON_TYPE_NUMBER,
+    JSON_TYPE_STRING,
     JSON_TYPE_OBJECT,
     JSON_TYPE_ARRAY,
     JSON_TYPE_BOOLEAN,
@@ -38,8 +37,8 @@ typedef bool json_member_function(void *context, struct json_span name, enum jso
 
 /*
  * Scans a text that must be one object and nothing else but whitespace. 0 when all of it is valid;
- * 1 when `function` stopped it; -1 with *error when it is no valid JSON or no object (members
- * before the error have been handed out already).
+ * 1 when `function` stopped it; -1 with *error when it is not valid JSON or not an object (the
+ * members before the error have been handed out already).
  */
 int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
                      struct json_scan_error *error);
@@ -51,7 +50,7 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
  */
 size_t json_decode(struct json_span *string, char *out, size_t room);
 
-/* Whether a scanned string holds half a surrogate pair, which json_decode() makes U+FFFD of. */
+/* Whether a scanned string holds half a surrogate pair, which json_decode() turns into U+FFFD. */
 bool json_has_lone_surrogate(struct json_span string);
 
 /* Whether a scanned string, decoded, is `text`. */

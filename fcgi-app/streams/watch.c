@@ -37,15 +37,15 @@ void watch_table_clear(struct watch_table *table)
     close_fd(&table->fd);
 }
 
-static struct watch_list *bucket(struct watch_table *table, int descriptor)
+static struct watch_list *watch_bucket(struct watch_table *table, int descriptor)
 {
     return &table->buckets[(unsigned)descriptor % WATCH_BUCKETS];
 }
 
-static struct watch *find(struct watch_table *table, int descriptor)
+static struct watch *watch_find(struct watch_table *table, int descriptor)
 {
     struct watch *watch;
-    LIST_FOREACH(watch, bucket(table, descriptor), siblings)
+    LIST_FOREACH(watch, watch_bucket(table, descriptor), siblings)
     {
         if (watch->descriptor == descriptor) {
             break;
@@ -63,7 +63,7 @@ int watcher_add(struct watch_table *table, struct watcher *watcher, int director
     if (descriptor < 0) {
         return -1;
     }
-    struct watch *watch = find(table, descriptor);
+    struct watch *watch = watch_find(table, descriptor);
     if (watch == NULL) {
         watch = malloc(sizeof(*watch));
         if (watch == NULL) {
@@ -71,7 +71,7 @@ int watcher_add(struct watch_table *table, struct watcher *watcher, int director
             return -1;
         }
         *watch = (struct watch){.descriptor = descriptor};
-        LIST_INSERT_HEAD(bucket(table, descriptor), watch, siblings);
+        LIST_INSERT_HEAD(watch_bucket(table, descriptor), watch, siblings);
     }
     watcher->watch = watch;
     LIST_INSERT_HEAD(&watch->watchers, watcher, siblings);
@@ -93,7 +93,7 @@ void watcher_remove(struct watch_table *table, struct watcher *watcher)
     }
 }
 
-static void tell(const struct watch *watch, void (*changed)(struct watcher *watcher))
+static void notify(const struct watch *watch, void (*changed)(struct watcher *watcher))
 {
     struct watcher *watcher;
     LIST_FOREACH(watcher, &watch->watchers, siblings)
@@ -103,13 +103,13 @@ static void tell(const struct watch *watch, void (*changed)(struct watcher *watc
 }
 
 /* Events were lost: anything may have changed. */
-static void tell_all(const struct watch_table *table, void (*changed)(struct watcher *watcher))
+static void notify_all(const struct watch_table *table, void (*changed)(struct watcher *watcher))
 {
     for (size_t i = 0; i < WATCH_BUCKETS; i++) {
         const struct watch *watch;
         LIST_FOREACH(watch, &table->buckets[i], siblings)
         {
-            tell(watch, changed);
+            notify(watch, changed);
         }
     }
 }
@@ -120,20 +120,20 @@ static bool is_ignored(const struct watch_table *table, const struct inotify_eve
 }
 
 /* A buffer full of events, of which a busy log fills many in a row. */
-static void tell_events(struct watch_table *table, const char *events, size_t length,
-                        void (*changed)(struct watcher *watcher))
+static void notify_of_events(struct watch_table *table, const char *events, size_t length,
+                             void (*changed)(struct watcher *watcher))
 {
     int last = -1;
     const struct inotify_event *event;
     for (size_t at = 0; at < length; at += sizeof(*event) + event->len) {
         event = (const struct inotify_event *)(const void *)(events + at);
         if ((event->mask & IN_Q_OVERFLOW) != 0) {
-            tell_all(table, changed);
+            notify_all(table, changed);
         } else if (event->wd != last && !is_ignored(table, event)) {
             last = event->wd;
-            const struct watch *watch = find(table, event->wd);
+            const struct watch *watch = watch_find(table, event->wd);
             if (watch != NULL) { /* an event may be older than the removal of its watch */
-                tell(watch, changed);
+                notify(watch, changed);
             }
         }
     }
@@ -147,6 +147,6 @@ int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *
         if (length <= 0) {
             return length < 0 && errno == EAGAIN ? 0 : -1;
         }
-        tell_events(table, events, (size_t)length, changed);
+        notify_of_events(table, events, (size_t)length, changed);
     }
 }

@@ -11,7 +11,7 @@
 
 struct watch;
 
-/* Embedded in whoever watches a directory. */
+/* Embedded in what watches a directory. */
 struct watcher {
     struct watch *watch; /* NULL when it watches nothing */
     LIST_ENTRY(watcher) siblings;
@@ -23,7 +23,7 @@ LIST_HEAD(watch_list, watch);
 
 struct watch_table {
     int fd;              /* the inotify instance, for poll(2); -1: nothing can be watched */
-    const char *ignored; /* changes of files of this name are not told; NULL: none is */
+    const char *ignored; /* changes of files of this name are not reported; NULL: all are */
     struct watch_list buckets[WATCH_BUCKETS];
 };
 
@@ -33,7 +33,7 @@ int watch_table_init(struct watch_table *table, const char *ignored);
 void watch_table_clear(struct watch_table *table); /* without watchers */
 
 /*
- * From now on each change of a file in the directory, and its removal, is told by
+ * From now on each change of a file in the directory, and its removal, is reported by
  * watch_table_read(). 0, or -1 with errno when a limit of the kernel is reached.
  */
 int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd);
