@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -97,4 +98,10 @@ int descriptor_close_from(int first)
 int descriptor_close_inherited(void)
 {
     return descriptor_close_from(STDERR_FILENO + 1);
+}
+
+char *descriptor_path(int fd, char path[DESCRIPTOR_PATH_SIZE])
+{
+    (void)snprintf(path, DESCRIPTOR_PATH_SIZE, "/proc/self/fd/%d", fd);
+    return path;
 }

@@ -1,5 +1,6 @@
 /*
- * Descriptor 0 as the way to hand a socket to a program (FastCGI's and inetd's convention).
+ * Descriptors by their numbers: 0 as the way to hand a socket to a program (FastCGI's and inetd's
+ * convention), those that a program inherits, and their paths.
  *
  * Thread-safe.
  */
@@ -19,5 +20,11 @@ int descriptor_close_from(int first);
 /* Closes all descriptors above standard error. A daemon begins with it: its supervisor holds the
  * sockets of other services, which may be more than a shell can close by number. */
 int descriptor_close_inherited(void);
+
+#define DESCRIPTOR_PATH_SIZE 32
+
+/* Renders the path that leads to what is open, whatever has its name by now: of O_PATH descriptors,
+ * too, which many calls do not take. Returns `path`. */
+char *descriptor_path(int fd, char path[DESCRIPTOR_PATH_SIZE]);
 
 #endif

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 
 #define PIPE_SIZE    (1 << 20) /* the most that every user may have */
 #define MEMORY_MAJOR 1         /* of /dev/null and its like (Linux, admin-guide/devices) */
@@ -74,13 +74,13 @@ int log_output_write(int fd, const char *line, size_t length)
 
 void log_output_detach(int fd)
 {
-    char path[64];
+    char path[DESCRIPTOR_PATH_SIZE];
     struct stat file;
     if (fstat(fd, &file) < 0 || !log_output_has_reader(&file) || S_ISSOCK(file.st_mode)) {
         return;
     }
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    cleanup_fd int own = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    cleanup_fd int own =
+        open(descriptor_path(fd, path), O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (own < 0 || dup2(own, fd) < 0) {
         return;
     }

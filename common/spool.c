@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 
 struct spool {
@@ -232,13 +233,12 @@ const char *spool_view(struct spool *spool)
 
 int spool_open_reader(struct spool *spool)
 {
-    char path[32];
+    char path[DESCRIPTOR_PATH_SIZE];
     if (flush_memory(spool) != 0 || open_file(spool) != 0) {
         return -1;
     }
     /* A description of its own: read-only, and with a position that nobody else moves. */
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", spool->fd);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    return open(descriptor_path(spool->fd, path), O_RDONLY | O_CLOEXEC);
 }
 
 void spool_relax_view(struct spool *spool)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/name_list.h"
 
 #define ENTRIES_SIZE (32 << 10) /* of one getdents64(2) */
@@ -74,12 +75,11 @@ static int remove_entry(int fd, const char *name, bool *directory)
 static bool unlock(int fd)
 {
     struct stat status;
-    char path[40];
+    char path[DESCRIPTOR_PATH_SIZE];
     if (fstat(fd, &status) != 0 || (status.st_mode & S_IRWXU) == S_IRWXU) {
         return false;
     }
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return chmod(path, (status.st_mode & 07777) | S_IRWXU) == 0;
+    return chmod(descriptor_path(fd, path), (status.st_mode & 07777) | S_IRWXU) == 0;
 }
 
 /* Whether errno says that the deepest level was locked, and it no longer is. The first level holds

@@ -1,5 +1,5 @@
 /*
- * The short file-system calls. Writing a file is in fs_write.c.
+ * What one or a few system calls do. Writing a file takes more: fs_write.c.
  */
 #include "fcgi-app/files/fs.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/directory.h"
 #include "common/error_text.h"
 #include "common/name_list.h"
@@ -53,9 +54,8 @@ static int check_readable_kind(const char *path, mode_t mode, struct fs_error *e
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)
 {
     struct stat status;
-    char found[40];
-    /* Looked at before it is opened: to open a FIFO or a device can have effects. What is opened
-     * then is what was looked at, whatever has that name by now. */
+    char found[DESCRIPTOR_PATH_SIZE];
+    /* Looked at before it is opened, because opening a FIFO or a device can have effects. */
     cleanup_fd int seen = open(path, O_PATH | O_CLOEXEC);
     if (seen < 0 || fstat(seen, &status) != 0) {
         return fs_fail(error, errno, "open", path);
@@ -63,8 +63,8 @@ int fs_open(const char *path, uint64_t *size, struct fs_error *error)
     if (check_readable_kind(path, status.st_mode, error) != 0) {
         return -1;
     }
-    (void)snprintf(found, sizeof(found), "/proc/self/fd/%d", seen);
-    cleanup_fd int fd = open(found, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    cleanup_fd int fd =
+        open(descriptor_path(seen, found), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
@@ -100,9 +100,9 @@ int fs_delete_file(const char *path, struct fs_error *error)
 /* ---- making directories ---- */
 
 /*
- * Opens a directory of a path, which is made where it is missing; a link is followed, but not one
- * that somebody puts in the place of what is made. Its mode is never changed: whose directory it
- * would be is not certain. The descriptor, or -1 with errno.
+ * Opens a directory of a path and makes it where it is missing. A link is followed, except one that
+ * somebody puts in the place of what is made. The mode is never changed, because the directory may
+ * be somebody else's by then. The descriptor, or -1 with errno.
  */
 static int open_or_make(int parent, const char *name)
 {

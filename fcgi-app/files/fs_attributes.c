@@ -1,12 +1,11 @@
 /*
- * Attributes by descriptor. "/proc/self/fd/N" is the path of a descriptor, also of one that is
- * O_PATH, which fgetxattr(2) and its like do not take.
+ * Attributes by the path of a descriptor, because fgetxattr(2) and its like do not take O_PATH
+ * ones.
  */
 #include "fcgi-app/files/fs_attributes.h"
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,8 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-
-#define DESCRIPTOR_PATH 40
+#include "common/descriptor.h"
 
 struct bytes {
     char *data; /* owned; NULL when there are none */
@@ -70,7 +68,7 @@ static int attribute_copy(const char *from, const char *to, const char *name)
     }
     if (attribute_get(to, name, &present) == 0 && present.size == value.size &&
         (value.size == 0 || memcmp(present.data, value.data, value.size) == 0)) {
-        return 0; /* as a security label may be, which not everybody may give */
+        return 0; /* such as a security label, which few may set */
     }
     if (strcmp(name, "security.ima") == 0 || strcmp(name, "security.evm") == 0) {
         errno = EPERM; /* digests of the old content */
@@ -111,9 +109,7 @@ static bool is_like(const struct stat *one, const struct stat *other)
 int fs_attributes_copy(int from, int to)
 {
     struct stat old, new;
-    char from_path[DESCRIPTOR_PATH], to_path[DESCRIPTOR_PATH];
-    (void)snprintf(from_path, sizeof(from_path), "/proc/self/fd/%d", from);
-    (void)snprintf(to_path, sizeof(to_path), "/proc/self/fd/%d", to);
+    char from_path[DESCRIPTOR_PATH_SIZE], to_path[DESCRIPTOR_PATH_SIZE];
     if (fstat(from, &old) != 0 || fstat(to, &new) != 0) {
         return -1;
     }
@@ -126,8 +122,8 @@ int fs_attributes_copy(int from, int to)
         return -1;
     }
     /* The mode comes last: of a list it is the mask, and is part of it. */
-    if (attributes_copy(from_path, to_path) != 0 || fchmod(to, old.st_mode & 07777) != 0 ||
-        fstat(to, &new) != 0) {
+    if (attributes_copy(descriptor_path(from, from_path), descriptor_path(to, to_path)) != 0 ||
+        fchmod(to, old.st_mode & 07777) != 0 || fstat(to, &new) != 0) {
         return -1;
     }
     if (!is_like(&old, &new)) {

@@ -8,13 +8,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 
 /* Non-blocking: a FIFO without a reader is refused. */
 #define FOR_WRITING (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
@@ -26,9 +26,8 @@
 
 static int reopen(int fd, int flags)
 {
-    char path[40];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return open(path, flags | O_CLOEXEC);
+    char path[DESCRIPTOR_PATH_SIZE];
+    return open(descriptor_path(fd, path), flags | O_CLOEXEC);
 }
 
 static bool is_same(const struct stat *one, const struct stat *other)
@@ -67,10 +66,9 @@ static int open_existing(const char *path)
 /* Finds the name of the file, without which nothing can be put in its place. */
 static void find_place(struct fs_target *target)
 {
-    char link[40], path[PATH_MAX];
+    char link[DESCRIPTOR_PATH_SIZE], path[PATH_MAX];
     struct stat file, entry;
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", target->file);
-    ssize_t length = readlink(link, path, sizeof(path));
+    ssize_t length = readlink(descriptor_path(target->file, link), path, sizeof(path));
     if (length <= 0 || length == (ssize_t)sizeof(path) || path[0] != '/') {
         return;
     }
@@ -83,7 +81,7 @@ static void find_place(struct fs_target *target)
 }
 
 /* Takes what was opened for writing. 0 or -1 with errno. */
-static int take(struct fs_target *target, int opened)
+static int target_take(struct fs_target *target, int opened)
 {
     cleanup_fd int fd = opened;
     struct stat status;
@@ -140,7 +138,7 @@ static int find_new(struct fs_target *target, const char *path)
     fs_place_clear(&target->place);
     int fd = open(path, FOR_WRITING | O_CREAT, 0644);
     target->made = fd >= 0 && fstat(fd, &status) == 0 && status.st_size == 0;
-    return fd < 0 ? -1 : take(target, fd);
+    return fd < 0 ? -1 : target_take(target, fd);
 }
 
 int fs_target_open(struct fs_target *target, const char *path)
@@ -148,7 +146,7 @@ int fs_target_open(struct fs_target *target, const char *path)
     *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
     int fd = open_existing(path);
     if (fd >= 0) {
-        return take(target, fd);
+        return target_take(target, fd);
     }
     if (errno == ETXTBSY) {
         return take_executed(target, path);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/spool.h"
@@ -101,13 +102,13 @@ static int open_temporary(struct fs_writer *writer)
 /* Makes sure that the temporary file has a name. */
 static int name_temporary(struct fs_writer *writer)
 {
-    char name[sizeof(writer->temporary)], unnamed[40];
+    char name[sizeof(writer->temporary)], unnamed[DESCRIPTOR_PATH_SIZE];
     if (writer->temporary[0] != '\0') {
         return 0;
     }
-    (void)snprintf(unnamed, sizeof(unnamed), "/proc/self/fd/%d", writer->fd);
     if (random_name(name, sizeof(name)) != 0 ||
-        linkat(AT_FDCWD, unnamed, writer->target.place.directory, name, AT_SYMLINK_FOLLOW) != 0) {
+        linkat(AT_FDCWD, descriptor_path(writer->fd, unnamed), writer->target.place.directory, name,
+               AT_SYMLINK_FOLLOW) != 0) {
         return -1;
     }
     memcpy(writer->temporary, name, sizeof(name));
@@ -201,17 +202,17 @@ int fs_write_data(struct fs_writer *writer, const char *data, size_t length, str
 /* ---- the end: a new file, or one in the place of the old ---- */
 
 /* Where a write is only found to have failed at close(2), as on NFS, any close tells. */
-static int flush(const struct fs_writer *writer)
+static int close_copy(const struct fs_writer *writer)
 {
     int copy = fcntl(writer->fd, F_DUPFD_CLOEXEC, 0);
     return copy < 0 ? -1 : close(copy);
 }
 
 /* Gives the temporary file the name of the target. 0 or -1 with errno. */
-static int take_place(struct fs_writer *writer)
+static int replace_target(struct fs_writer *writer)
 {
     const struct fs_place *place = &writer->target.place;
-    if (flush(writer) != 0 || name_temporary(writer) != 0 ||
+    if (close_copy(writer) != 0 || name_temporary(writer) != 0 ||
         renameat(place->directory, writer->temporary, place->directory, place->name) != 0) {
         return -1;
     }
@@ -239,14 +240,8 @@ static off_t content_size(const struct fs_writer *writer)
 
 static ssize_t content_read(const struct fs_writer *writer, off_t offset, char *data, size_t length)
 {
-    ssize_t got;
-    if (writer->spool != NULL) {
-        return spool_read(writer->spool, (uint64_t)offset, data, length);
-    }
-    do {
-        got = pread(writer->fd, data, length, offset);
-    } while (got < 0 && errno == EINTR);
-    return got;
+    return writer->spool != NULL ? spool_read(writer->spool, (uint64_t)offset, data, length)
+                                 : io_read_at(writer->fd, data, length, offset);
 }
 
 /*
@@ -254,7 +249,7 @@ static ssize_t content_read(const struct fs_writer *writer, off_t offset, char *
  * lost to a full disk. A file system that cannot say so leaves it to the writing. 0 or -1 with
  * errno.
  */
-static int reserve(int fd, off_t size)
+static int reserve_room(int fd, off_t size)
 {
     int result = 0;
     if (size > 0) {
@@ -300,7 +295,7 @@ static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
 /* 0 or -1 with errno. */
 static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size)
 {
-    if (reserve(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
+    if (reserve_room(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
         shrink_back(writer, fd, old);
         return -1;
     }
@@ -331,17 +326,17 @@ static int overwrite(const struct fs_writer *writer)
     return result == 0 ? close(steal_fd(&fd)) : -1;
 }
 
-static int finish(struct fs_writer *writer)
+static int writer_commit(struct fs_writer *writer)
 {
     struct fs_target *target = &writer->target;
     if (target->stream >= 0) {
         return close(steal_fd(&target->stream));
     }
     if (target->file < 0) {
-        return fchmod(writer->fd, 0644) != 0 ? -1 : take_place(writer);
+        return fchmod(writer->fd, 0644) != 0 ? -1 : replace_target(writer);
     }
     if (can_replace(writer)) {
-        if (take_place(writer) == 0) {
+        if (replace_target(writer) == 0) {
             return 0;
         }
         if (is_shortage(errno)) {
@@ -355,7 +350,7 @@ static int finish(struct fs_writer *writer)
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error)
 {
     cleanup_(writer_freep) struct fs_writer *own = writer;
-    if (finish(own) != 0) {
+    if (writer_commit(own) != 0) {
         return fs_fail(error, errno, "write", own->path);
     }
     own->written = true;

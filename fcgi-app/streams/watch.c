@@ -5,18 +5,17 @@
 #include "fcgi-app/streams/watch.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/io.h"
 
-#define EVENTS_SIZE  16384
-#define CHANGES      (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR)
-#define FD_PATH_SIZE 32
+#define EVENTS_SIZE 16384
+#define CHANGES     (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR)
 
 /* One watched directory. */
 struct watch {
@@ -56,10 +55,9 @@ static struct watch *watch_find(struct watch_table *table, int descriptor)
 
 int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd)
 {
-    char path[FD_PATH_SIZE];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", directory_fd);
+    char path[DESCRIPTOR_PATH_SIZE];
     watcher->watch = NULL;
-    int descriptor = inotify_add_watch(table->fd, path, CHANGES);
+    int descriptor = inotify_add_watch(table->fd, descriptor_path(directory_fd, path), CHANGES);
     if (descriptor < 0) {
         return -1;
     }
