@@ -690,7 +690,7 @@ def guarded(platform):
 
 
 def test_a_certificate_besides_the_token(guarded):
-    port = configure_as_documented(guarded, documented("without a certificate of theirs"))
+    port = configure_as_documented(guarded, documented("without such a certificate"))
     guarded.start_nginx()
     right, wrong = {"Authorization": "Bearer secret"}, {"Authorization": "Bearer wrong"}
     assert ask_with_certificate(guarded, port, "friend", right) == (200, b'{"processes":[]}')
