@@ -288,10 +288,10 @@ static void serve(struct service *service, const sigset_t *signals)
         int number = wait_for_signal(service, signals);
         switch (number) {
         case 0:
-            if (service->master == 0) {
-                start(service);
-            } else {
+            if (service->master != 0) {
                 look_after(service);
+            } else if (!is_left(service)) { /* it may have come to that within the wait */
+                start(service);
             }
             break;
         case SIGCHLD:

@@ -310,7 +310,8 @@ def test_everything_dies_all_the_time(server, make_marker, make_bystanders):
         for reaper in reapers:
             reaper.stop()
     # A daemon whose s6-supervise was killed lives on until the next one starts another.
-    wait_until(lambda: all(is_supervised(server, name) for name in ("procd", "fcgi-app", "nginx", "guard")), "the daemons", 2 * DEADLINE)
+    for name in ("procd", "fcgi-app", "nginx", "guard"):
+        wait_until(lambda name=name: is_supervised(server, name), name, 2 * DEADLINE)
     server.healthy()
 
     def is_over():
