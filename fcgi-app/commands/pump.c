@@ -181,12 +181,17 @@ static bool turn(struct pump *pump, struct ending *ending, enum pump_result *res
         *result = failure(pump);
         return false;
     }
-    if (pump->polled[CLIENT].revents != 0 || pump->polled[STOP].revents != 0) {
-        *result = pump->polled[CLIENT].revents != 0 ? PUMP_GONE : PUMP_STOPPING;
+    if (pump->polled[CLIENT].revents != 0) {
+        *result = PUMP_GONE;
         return false;
     }
     bool ended =
         pump->polled[LEASE].revents != 0 && foreground_ending(pump->polled[LEASE].fd, ending) == 1;
+    /* Commands end before a server that stops: an end that is here already is the answer. */
+    if (pump->polled[STOP].revents != 0 && (!ended || ending->lost)) {
+        *result = PUMP_STOPPING;
+        return false;
+    }
     if ((ended ? drain(pump) : read_pipes(pump)) < 0 || rest(pump) < 0) {
         *result = failure(pump);
         return false;

@@ -69,6 +69,12 @@ static int has_ended(const struct log_stream *stream)
     return fstat(stream->source.directory, &status) < 0 ? -1 : status.st_nlink == 0;
 }
 
+static bool log_stream_is_complete(const struct stream_source *source)
+{
+    const struct log_stream *stream = (const struct log_stream *)source;
+    return stream->job_ended || has_ended(stream) == 1;
+}
+
 /* The server counts it, and the client reads what is missing, as far as it is known. */
 static size_t render_gap(const struct log_gap *gap, char event[SSE_SHORT_SIZE])
 {
@@ -174,6 +180,7 @@ void log_stream_open(struct request *request, const char *job_id, struct log_cur
                                              .next = log_stream_next,
                                              .unread = log_stream_unread,
                                              .is_between_events = log_stream_is_between,
+                                             .is_complete = log_stream_is_complete,
                                              .free = log_stream_free},
                                   .cursor = *cursor,
                                   .until = until};

@@ -181,7 +181,7 @@ static enum progress send_next(struct stream *stream)
 {
     struct stream_source *source = stream->source;
     struct stream_output output = {.bytes = loop.buffer, .size = CHUNK, .event = stream->event};
-    if (loop.stopping && source->is_between_events(source)) {
+    if (loop.stopping && source->is_between_events(source) && !source->is_complete(source)) {
         return set_last_error(stream, "The server is stopping");
     }
     enum stream_next next = source->next(source, &output);

@@ -46,6 +46,9 @@ struct stream_source {
     /* Whether what it has handed out ends with a whole event, so that another one may follow. */
     bool (*is_between_events)(const struct stream_source *source);
 
+    /* Whether no more is written to it: a server that stops lets it end by itself. */
+    bool (*is_complete)(const struct stream_source *source);
+
     void (*free)(struct stream_source *source);
 };
 

@@ -75,6 +75,23 @@ def test_who_does_not_end_is_killed_after_one_grace_for_all():
             assert events[-1].name == "error" and "stopping" in events[-1].data["error"]
 
 
+def test_a_stream_behind_its_job_ends_as_the_job_did():
+    """Its client has not read all when the job ends and the server stops."""
+    with start({"SANDBOX_STOP_GRACE": "30s"}) as server:
+        sandbox = client(server)
+        job = sandbox.start("trap 'seq 100000; exit 3' TERM; echo open; while :; do sleep 0.05; done")["id"]
+        pieces = sandbox.get(f"/process_logs_streaming?id={job}", stream=True).iter_content(None)
+        while b'"data":"open"' not in next(pieces):
+            pass
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            end = pool.submit(server.end)
+            rest = b"".join(pieces)
+            assert end.result() == 0
+        assert rest.count(b"event: log\n") >= 100_000 and b'"data":"100000"' in rest
+        last = rest.rstrip(b"\n").rsplit(b"\n\n", 1)[-1]
+        assert last.startswith(b"event: complete\n") and b"running" not in last
+
+
 def test_what_an_ended_command_left_gets_sigterm_too(tmp_path):
     os.chmod(tmp_path, 0o777)
     with start() as server:
