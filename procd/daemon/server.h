@@ -1,5 +1,5 @@
 /*
- * procd's clients: who they are and what each asks for.
+ * procd's listening socket.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -9,11 +9,11 @@
 #include <stddef.h>
 
 /*
- * Serves the connections of `listener` (taken over) in the loop. At most `running_max` jobs run at
+ * Serves the connections of `listener` (taken over) in the loop. At most `jobs_max` jobs run at
  * once, 0: any number. The run directory's name must live as long as the process. 0, or -1 with
  * errno.
  */
-int server_open(int listener, const char *run_directory, size_t running_max);
+int server_open(int listener, const char *run_directory, size_t jobs_max);
 
 /* Drops all clients. */
 void server_close(void);

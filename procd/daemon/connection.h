@@ -1,0 +1,51 @@
+/*
+ * The clients of procd: one connection and one request at a time for each.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_DAEMON_CONNECTION_H
+#define PROCD_DAEMON_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "procd/daemon/loop.h"
+#include "procd/daemon/orders.h"
+#include "procd/daemon/registry.h"
+#include "procd/wire/protocol.h"
+
+/* A background job between START and its runner's answer. */
+struct starting {
+    struct expected_job job;
+    struct client *client; /* NULL when it has gone */
+    uint64_t started_at;   /* ns since the epoch */
+};
+
+struct client {
+    struct watch watch; /* first: a watch is its client */
+    LIST_ENTRY(client) entry;
+    struct starting *starting; /* NULL unless it waits for that */
+    struct order order;        /* given if order.job is not NULL */
+};
+
+/* Takes an accepted connection (non-blocking, the client's if it succeeds) and greets the client;
+ * `ready` is called for what it sends. 0, or -1. */
+int client_add(int fd, void (*ready)(struct watch *watch));
+
+/* Hangs up. What the client has ordered goes on. */
+void client_drop(struct client *client);
+void client_drop_all(void);
+
+/*
+ * Answers. False when the client is to be dropped: the answer does not fit into its socket, since
+ * nothing in procd waits for a client, or memory is out.
+ */
+bool client_answer(struct client *client, struct message *message);
+
+/* The same with a message of one number, or of none. */
+bool client_answer_number(struct client *client, enum message_type type, enum field_tag tag,
+                          int64_t number);
+bool client_answer_plain(struct client *client, enum message_type type);
+
+#endif

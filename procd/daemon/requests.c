@@ -1,0 +1,359 @@
+/*
+ * One handler for each request, in a table. A handler returns false when the client is to be
+ * dropped.
+ */
+#include "procd/daemon/requests.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/logger.h"
+#include "procd/daemon/pool.h"
+#include "procd/daemon/registry.h"
+#include "procd/daemon/retention.h"
+#include "procd/daemon/status.h"
+#include "procd/jobs/job_directory.h"
+#include "procd/wire/words.h"
+
+#define CLIENT_OF_ORDER(order_)                                                                    \
+    ((struct client *)(void *)((char *)(order_)-offsetof(struct client, order)))
+
+static struct {
+    const char *run_directory;
+    size_t jobs_max;
+} requests;
+
+void requests_init(const char *run_directory, size_t jobs_max)
+{
+    requests.run_directory = run_directory;
+    requests.jobs_max = jobs_max;
+}
+
+static bool answer_not_running(struct client *client, enum job_status status)
+{
+    return client_answer_number(client, MESSAGE_NOT_RUNNING, FIELD_STATUS, status);
+}
+
+static bool answer_failure(struct client *client, enum spawn_stage stage, int error)
+{
+    return spawn_send_failure(client->watch.fd, stage, error) == 0;
+}
+
+/* ---- the requests ---- */
+
+static bool handle_ping(struct client *client, struct incoming *request)
+{
+    (void)request;
+    return client_answer_number(client, MESSAGE_DONE, FIELD_RUNNER_FAILURES,
+                                (int64_t)pool_failures());
+}
+
+/* Logs that there is no runner for a request. errno stays. */
+static void log_no_runner(struct incoming *request)
+{
+    int error = errno;
+    const char *request_id =
+        message_open(request) < 0 ? NULL : message_text(request, FIELD_REQUEST_ID);
+    errno = error;
+    log_request(LOG_ERR, request_id, "no runner for a command: %m");
+    errno = error;
+}
+
+/* The hot path: what the client sent goes on unread. */
+static bool handle_run(struct client *client, struct incoming *request)
+{
+    (void)client;
+    if (pool_run(request) < 0) {
+        log_no_runner(request);
+        cleanup_fd int lease = message_take_descriptor(request, 0);
+        if (lease >= 0) { /* the client's end may be closed */
+            (void)spawn_send_failure(lease, SPAWN_PREPARE, errno);
+        }
+    }
+    return true;
+}
+
+static bool answer_started(struct client *client, const struct starting *starting, pid_t pid)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STARTED);
+    message_add_text(&message, FIELD_ID, starting->job.id);
+    message_add_number(&message, FIELD_PID, pid);
+    message_add_number(&message, FIELD_STARTED_AT, (int64_t)starting->started_at);
+    return client_answer(client, &message);
+}
+
+/* The runner is gone, or was not understood. What it has begun has a record (job_record.h). */
+static bool finish_silent_start(struct client *client, struct starting *starting)
+{
+    pid_t pid = 0;
+    int begun = registry_adopt_silent(&starting->job, &pid);
+    if (begun == 0) {
+        registry_give_up(&starting->job);
+        return client == NULL || answer_failure(client, SPAWN_PREPARE, ECHILD);
+    }
+    return begun > 0 && (client == NULL || answer_started(client, starting, pid));
+}
+
+/* Tells the client what its START has come to: the runner's word is enough, the job may be over.
+ * False when the client is to be dropped, if there is one. */
+static bool finish_start(struct client *client, struct starting *starting,
+                         const struct incoming *reply)
+{
+    if (reply == NULL) {
+        return finish_silent_start(client, starting);
+    }
+    if (reply->type == MESSAGE_STARTED) {
+        registry_adopt(&starting->job);
+        return client == NULL ||
+               answer_started(client, starting, (pid_t)message_number(reply, FIELD_PID, 0));
+    }
+    registry_give_up(&starting->job);
+    return client == NULL ||
+           answer_failure(client,
+                          (enum spawn_stage)message_number(reply, FIELD_STAGE, SPAWN_PREPARE),
+                          (int)message_number(reply, FIELD_ERROR, EIO));
+}
+
+static void start_answered(void *context, const struct incoming *reply)
+{
+    cleanup_free struct starting *starting = context;
+    struct client *client = starting->client;
+    if (client != NULL) {
+        client->starting = NULL;
+    }
+    if (!finish_start(client, starting, reply) && client != NULL) {
+        client_drop(client);
+    }
+}
+
+static bool handle_start(struct client *client, struct incoming *request)
+{
+    char id[JOB_ID_SIZE];
+    if (requests.jobs_max != 0 && registry_running() >= requests.jobs_max) {
+        return client_answer_plain(client, MESSAGE_TOO_MANY);
+    }
+    cleanup_free struct starting *starting = calloc(1, sizeof(*starting));
+    cleanup_message struct message order;
+    message_init(&order, MESSAGE_JOB);
+    cleanup_fd int directory = starting == NULL ? -1 : job_directory_create(id);
+    if (directory < 0) {
+        return answer_failure(client, SPAWN_PREPARE, errno);
+    }
+    message_add_text(&order, FIELD_ID, id);
+    starting->started_at = clock_date_ns();
+    message_add_number(&order, FIELD_STARTED_AT, (int64_t)starting->started_at);
+    message_add_number(&order, FIELD_AGE_KEY, (int64_t)registered_job_new_age_key());
+    if (pool_start_job(&order, directory, request, start_answered, starting) < 0) {
+        log_no_runner(request);
+        int error = errno;
+        job_directory_remove(id);
+        return answer_failure(client, SPAWN_PREPARE, error);
+    }
+    registry_expect(&starting->job, id);
+    starting->client = client;
+    client->starting = steal_pointer(starting);
+    return true;
+}
+
+static bool handle_list(struct client *client, struct incoming *request)
+{
+    if (message_open(request) < 0) {
+        return false;
+    }
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_JOBS);
+    registry_describe((uint64_t)message_number(request, FIELD_AGE_KEY, 0),
+                      message_number(request, FIELD_LEFT, 0) != 0, &message);
+    return client_answer(client, &message);
+}
+
+static bool answer_job(struct client *client, struct registered_job *job)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_JOBS);
+    registry_describe_job(job, true, &message);
+    return client_answer(client, &message);
+}
+
+static bool answer_done_order(struct client *client, enum order_kind kind,
+                              struct registered_job *job, size_t written)
+{
+    switch (kind) {
+    case ORDER_WAIT:
+        return answer_job(client, job);
+    case ORDER_WRITE:
+        return client_answer_number(client, MESSAGE_WROTE, FIELD_WRITTEN, (int64_t)written);
+    case ORDER_KILL:
+    case ORDER_SIGNAL:
+    case ORDER_LEFT:
+        break;
+    }
+    return client_answer_plain(client, MESSAGE_DONE);
+}
+
+static void order_done(struct order *order, enum order_result result, struct registered_job *job,
+                       size_t written)
+{
+    struct client *client = CLIENT_OF_ORDER(order);
+    bool alive = false;
+    switch (result) {
+    case ORDER_DONE:
+        alive = answer_done_order(client, order->kind, job, written);
+        break;
+    case ORDER_NOT_RUNNING:
+        alive = answer_not_running(client, job->ending.status);
+        break;
+    case ORDER_NO_STDIN:
+        alive = client_answer_plain(client, MESSAGE_NO_STDIN);
+        break;
+    case ORDER_UNKNOWN:
+        break; /* the client learns it by the end of its connection */
+    }
+    if (!alive) {
+        client_drop(client);
+    }
+}
+
+/* Gives the client's order, whose message is ready. It may be dropped when this returns true. */
+static bool give_order(struct client *client, struct registered_job *job, enum order_kind kind)
+{
+    client->order.kind = kind;
+    client->order.done = order_done;
+    if (client->order.message.failed) {
+        message_clear(&client->order.message);
+        return false; /* out of memory */
+    }
+    if (registry_order(job, &client->order)) {
+        return true;
+    }
+    message_clear(&client->order.message);
+    return kind == ORDER_WAIT ? answer_job(client, job)
+                              : answer_not_running(client, job->ending.status);
+}
+
+/* Passes a number on to the runner, if the client has given it. */
+static void pass_number(struct client *client, const struct incoming *request, enum field_tag tag)
+{
+    int64_t number = message_number(request, tag, -1);
+    if (number >= 0) {
+        message_add_number(&client->order.message, tag, number);
+    }
+}
+
+static bool handle_kill(struct client *client, struct incoming *request, struct registered_job *job)
+{
+    int64_t signal = message_number(request, FIELD_SIGNAL, 0);
+    int64_t grace_ms = message_number(request, FIELD_GRACE_MS, -1);
+    bool left = message_number(request, FIELD_LEFT, 0) != 0 && job->state == REGISTERED_ENDED;
+    message_init(&client->order.message, MESSAGE_KILL);
+    pass_number(client, request, FIELD_SIGNAL);
+    pass_number(client, request, FIELD_GRACE_MS);
+    client->order.grace_ms = grace_ms < 0 ? 0 : grace_ms;
+    return give_order(client, job,
+                      left                         ? ORDER_LEFT
+                      : signal > 0 && grace_ms < 0 ? ORDER_SIGNAL
+                                                   : ORDER_KILL);
+}
+
+static bool handle_write(struct client *client, struct incoming *request,
+                         struct registered_job *job)
+{
+    size_t length = 0;
+    const char *data = message_bytes(request, FIELD_DATA, &length);
+    if (data == NULL) {
+        return false;
+    }
+    client->order.serial = orders_new_serial();
+    message_init(&client->order.message, MESSAGE_WRITE);
+    message_add_bytes(&client->order.message, FIELD_DATA, data, length);
+    message_add_number(&client->order.message, FIELD_SERIAL, (int64_t)client->order.serial);
+    pass_number(client, request, FIELD_EOF);
+    return give_order(client, job, ORDER_WRITE);
+}
+
+static bool handle_wait(struct client *client, struct incoming *request, struct registered_job *job)
+{
+    (void)request;
+    message_init(&client->order.message, MESSAGE_WAIT);
+    return give_order(client, job, ORDER_WAIT);
+}
+
+static bool handle_get(struct client *client, struct incoming *request, struct registered_job *job)
+{
+    (void)request;
+    return answer_job(client, job);
+}
+
+static bool handle_delete(struct client *client, struct incoming *request,
+                          struct registered_job *job)
+{
+    (void)request;
+    if (job->state != REGISTERED_ENDED) {
+        return answer_not_running(client, JOB_RUNNING);
+    }
+    retention_remove(job);
+    return client_answer_plain(client, MESSAGE_DONE);
+}
+
+static bool handle_open(struct client *client, struct incoming *request, struct registered_job *job)
+{
+    (void)request;
+    cleanup_fd int directory = job_directory_open(job->record.id);
+    if (directory < 0) {
+        log_request(LOG_ERR, job->record.request_id, "job %s: cannot open its directory: %m",
+                    job->record.id);
+        return false;
+    }
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_DONE);
+    return message_send(client->watch.fd, &message, &directory, 1) == 0;
+}
+
+static bool handle_status(struct client *client, struct incoming *request)
+{
+    (void)request;
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STATUS);
+    status_describe(requests.run_directory, &message);
+    return client_answer(client, &message);
+}
+
+/* Requests of the server as a whole, and those about a job that is there. */
+static const struct {
+    bool (*handle)(struct client *client, struct incoming *request);
+    bool (*handle_job)(struct client *client, struct incoming *request, struct registered_job *job);
+} handlers[] = {
+    [MESSAGE_PING] = {.handle = handle_ping},
+    [MESSAGE_RUN] = {.handle = handle_run},
+    [MESSAGE_START] = {.handle = handle_start},
+    [MESSAGE_LIST] = {.handle = handle_list},
+    [MESSAGE_STATUS] = {.handle = handle_status},
+    [MESSAGE_GET] = {.handle_job = handle_get},
+    [MESSAGE_WAIT] = {.handle_job = handle_wait},
+    [MESSAGE_KILL] = {.handle_job = handle_kill},
+    [MESSAGE_DELETE] = {.handle_job = handle_delete},
+    [MESSAGE_WRITE] = {.handle_job = handle_write},
+    [MESSAGE_OPEN] = {.handle_job = handle_open},
+};
+
+bool requests_handle(struct client *client, struct incoming *request)
+{
+    if (request->type >= sizeof(handlers) / sizeof(handlers[0])) {
+        return false;
+    }
+    if (handlers[request->type].handle != NULL) {
+        return handlers[request->type].handle(client, request);
+    }
+    if (handlers[request->type].handle_job == NULL) {
+        return false;
+    }
+    const char *id = message_open(request) < 0 ? NULL : message_text(request, FIELD_ID);
+    struct registered_job *job = id == NULL ? NULL : registry_find(id);
+    return job == NULL ? client_answer_plain(client, MESSAGE_NOT_FOUND)
+                       : handlers[request->type].handle_job(client, request, job);
+}

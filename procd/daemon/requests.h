@@ -1,0 +1,23 @@
+/*
+ * What procd does for each request of a client (protocol.h).
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_DAEMON_REQUESTS_H
+#define PROCD_DAEMON_REQUESTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "procd/daemon/connection.h"
+#include "procd/wire/protocol.h"
+
+/* The status is of this run directory (borrowed); at most `jobs_max` jobs run at once, 0: any
+ * number. */
+void requests_init(const char *run_directory, size_t jobs_max);
+
+/* Answers, now or later. False when the client is to be dropped, also for a request that is unknown
+ * or malformed. */
+bool requests_handle(struct client *client, struct incoming *request);
+
+#endif
