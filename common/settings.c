@@ -14,6 +14,7 @@
 
 #include "common/logger.h"
 #include "common/user.h"
+#include "common/variables.h"
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -143,12 +144,12 @@ static void explain(const struct variable *variable, char *error, size_t error_s
     }
 }
 
-static int read_variable(const struct variable *variable, struct settings *settings, char *error,
-                         size_t error_size)
+static int read_variable(const struct variable *variable, const struct variables *from,
+                         struct settings *settings, char *error, size_t error_size)
 {
-    const char *text = getenv(variable->name);
+    const char *text = variables_get(from, variable->name);
     uint64_t value = variable->fallback;
-    if (text != NULL && text[0] != '\0' && !parse(variable, text, &value)) {
+    if (text != NULL && !parse(variable, text, &value)) {
         explain(variable, error, error_size);
         return -1;
     }
@@ -157,10 +158,9 @@ static int read_variable(const struct variable *variable, struct settings *setti
 }
 
 /* A word or a path. Whether the path is any good is for who uses it. */
-static int read_cgroup(const char **cgroup, char *error, size_t error_size)
+static int read_cgroup(const char *text, const char **cgroup, char *error, size_t error_size)
 {
-    const char *text = getenv("SANDBOX_CGROUP");
-    *cgroup = text == NULL || text[0] == '\0' ? "auto" : text;
+    *cgroup = text == NULL ? "auto" : text;
     if (strcmp(*cgroup, "auto") == 0 || strcmp(*cgroup, "off") == 0 || (*cgroup)[0] == '/') {
         return 0;
     }
@@ -171,11 +171,10 @@ static int read_cgroup(const char **cgroup, char *error, size_t error_size)
 }
 
 /* Whether it is a directory that anybody may enter shows later: it may be made until then. */
-static int read_home(const char **home, char *error, size_t error_size)
+static int read_home(const char *text, const char **home, char *error, size_t error_size)
 {
-    const char *text = getenv(HOME_VARIABLE);
-    *home = text == NULL || text[0] == '\0' ? NULL : text;
-    if (*home == NULL || (*home)[0] == '/') {
+    *home = text;
+    if (text == NULL || text[0] == '/') {
         return 0;
     }
     (void)snprintf(error, error_size, HOME_VARIABLE " must be the absolute path of a directory");
@@ -183,15 +182,14 @@ static int read_home(const char **home, char *error, size_t error_size)
 }
 
 /* In any case, as many write it. There is nothing below debug. */
-static int read_log_level(int *level, char *error, size_t error_size)
+static int read_log_level(const char *text, int *level, char *error, size_t error_size)
 {
     static const struct {
         const char *name;
         int level;
     } levels[] = {{"error", LOG_ERR}, {"warn", LOG_WARNING}, {"notice", LOG_NOTICE},
                   {"info", LOG_INFO}, {"debug", LOG_DEBUG},  {"trace", LOG_DEBUG}};
-    const char *text = getenv("LOG_LEVEL");
-    if (text == NULL || text[0] == '\0') {
+    if (text == NULL) {
         *level = LOG_NOTICE;
         return 0;
     }
@@ -222,18 +220,21 @@ static int check(const struct settings *settings, char *error, size_t error_size
     return 0;
 }
 
-int settings_read(struct settings *settings, char *error, size_t error_size)
+int settings_read(struct settings *settings, const struct variables *from, char *error,
+                  size_t error_size)
 {
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
-        if (read_variable(&variables[i], settings, error, error_size) < 0) {
+        if (read_variable(&variables[i], from, settings, error, error_size) < 0) {
             return -1;
         }
     }
-    const char *user = getenv("SANDBOX_USER"); /* whether there is such a user is for user_find() */
-    settings->user = user == NULL || user[0] == '\0' ? NULL : user;
-    if (read_cgroup(&settings->cgroup, error, error_size) < 0 ||
-        read_home(&settings->home, error, error_size) < 0 ||
-        read_log_level(&settings->log_level, error, error_size) < 0) {
+    const char *cgroup = variables_get(from, "SANDBOX_CGROUP");
+    const char *home = variables_get(from, HOME_VARIABLE);
+    const char *level = variables_get(from, "LOG_LEVEL");
+    settings->user = variables_get(from, "SANDBOX_USER"); /* user_find() finds out who that is */
+    if (read_cgroup(cgroup, &settings->cgroup, error, error_size) < 0 ||
+        read_home(home, &settings->home, error, error_size) < 0 ||
+        read_log_level(level, &settings->log_level, error, error_size) < 0) {
         return -1;
     }
     return check(settings, error, error_size);
@@ -242,7 +243,7 @@ int settings_read(struct settings *settings, char *error, size_t error_size)
 int settings_take(struct settings *settings)
 {
     char error[256];
-    if (settings_read(settings, error, sizeof(error)) < 0) {
+    if (settings_read(settings, NULL, error, sizeof(error)) < 0) {
         log_line("%s", error);
         return -1;
     }

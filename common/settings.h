@@ -21,7 +21,7 @@
 #define KEEPALIVE_MS UINT64_C(75000)
 
 /* One member for each variable; common/settings.c has its default and range. Sizes are in bytes,
- * times in ms. Texts are borrowed from the environment. */
+ * times in ms. Texts are borrowed from the variables. */
 struct settings {
     uint64_t port;       /* PORT */
     uint64_t proxy_port; /* PROXY_PORT, not PORT */
@@ -74,14 +74,18 @@ struct settings {
     uint64_t cpu_max;    /* SANDBOX_CPU_MAX, in percent of one CPU */
 };
 
-/*
- * Reads the environment into *settings; an unset or empty variable takes its default. 0, or -1 with
- * one line that names the variable and what is wrong with it in `error`. Not thread-safe (getenv):
- * call at start.
- */
-int settings_read(struct settings *settings, char *error, size_t error_size);
+struct variables;
 
-/* The same at the start of a program: the error is logged, and LOG_LEVEL holds from then on. */
+/*
+ * Reads the variables `from` (NULL: the environment) into *settings; an unset or empty variable
+ * takes its default. 0, or -1 with one line that names the variable and what is wrong with it in
+ * `error`. Not thread-safe (getenv): call at start.
+ */
+int settings_read(struct settings *settings, const struct variables *from, char *error,
+                  size_t error_size);
+
+/* Reads the environment at the start of a program: an error is logged, and LOG_LEVEL holds from
+ * then on. */
 int settings_take(struct settings *settings);
 
 /*

@@ -12,29 +12,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "common/run_files.h"
 #include "common/settings.h"
 #include "common/user.h"
-#include "launcher/base/file.h"
+#include "common/variables.h"
 #include "launcher/base/program.h"
 #include "launcher/base/setting_names.h"
 #include "launcher/base/stop_signal.h"
-#include "launcher/machine/installation.h"
+#include "launcher/base/subcommand.h"
 #include "launcher/pool/claim.h"
 #include "launcher/render/listen_address.h"
 #include "launcher/render/metrics_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/render/render.h"
 #include "launcher/secrets/secret.h"
+#include "launcher/start/inherited.h"
 #include "launcher/start/layout.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/path_check.h"
@@ -50,16 +48,6 @@
 #ifndef NGINX_SANDBOX_VERSION /* the Makefile's, from debian/changelog */
 #define NGINX_SANDBOX_VERSION "unknown"
 #endif
-
-/* Where the run scripts in nginx/service/ find what they inherit. */
-enum {
-    FD_FCGI_APP = 3,         /* fcgi-app's listening socket */
-    FD_PROCD = 4,            /* procd's listening socket */
-    FD_LOCK = 5,             /* the locked run directory */
-    FD_CLAIM = 6,            /* the listening socket of the service of a claim, if there is one */
-    FD_NGINX = RUN_FD_NGINX, /* nginx's own, from here on */
-    FD_COUNT = FD_NGINX + LISTENERS_MOST,
-};
 
 static const char usage[] =
     "usage: nginx-sandbox [--generate-secret] [--without-nginx] [-- COMMAND [ARGUMENT...]]\n"
@@ -137,25 +125,21 @@ static struct options read_options(int argc, char **argv)
     return options;
 }
 
-/* Standard descriptors open, nothing else inherited, signals with their default actions, and
- * blocked. What the run scripts look for is reserved, so that nothing else gets those numbers.
- * Standard input is the command's that runs beside the server, or nobody's. */
+/* Nothing inherited but the standard descriptors; signals with their default actions, and still
+ * blocked. Standard input is that of the command beside the server, or /dev/null. */
 static int clean_process(bool keeps_input)
 {
-    int fd;
-    if (descriptor_close_inherited() < 0) {
-        log_line("descriptors: %m");
+    cleanup_fd int nothing = -1;
+    if (inherited_reserve() < 0) {
         return -1;
     }
-    do {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd >= 0 && fd < FD_COUNT - 1 && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
-    if (fd < 0 || (!keeps_input && dup2(fd, STDIN_FILENO) < 0)) {
+    nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nothing < 0 || (!keeps_input && dup2(nothing, STDIN_FILENO) < 0)) {
         log_line("/dev/null: %m");
         return -1;
     }
-    /* The session's keys are who started us's, and would be every command's (session-keyring(7)). A
-     * kernel or container without keys refuses. */
+    /* The session's keys are those of who started us, and would be every command's
+     * (session-keyring(7)). A kernel or container without keys refuses. */
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     for (int number = 1; number < NSIG; number++) {
         (void)signal(number, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own */
@@ -204,22 +188,72 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
 
 /* What a start is made of. */
 struct start {
-    const struct run_dir *run;
-    const struct layout *layout;
-    const struct settings *settings;
-    const struct secret_salt *salt;
-    const struct secrets *secrets;
-    const struct worker_user *worker;
-    const struct cors_origins *cors;
-    const char *metrics;     /* the address of the listener for Prometheus; "": there is none */
-    const struct user *user; /* whom commands run as; NULL: as we do */
-    const char *cwd;         /* where commands start; NULL: in our working directory */
-    bool with_nginx;         /* a service of ours, too */
-    bool pool;               /* the first token is the secret */
-    const struct listen_addresses *listen;
-    const struct listen_addresses *proxy_listen;
-    struct listeners *listeners; /* nginx's; none without it */
+    bool with_nginx; /* a service of ours, too */
+    struct layout layout;
+    struct settings settings;
+    struct secret_salt salt;
+    struct secrets secrets;
+    struct prefixes prefixes;
+    struct cors_origins cors;
+    struct listen_addresses listen;
+    struct listen_addresses proxy_listen;
+    struct listen_address metrics;
+    struct listeners listeners; /* nginx's; none without it */
+    char claim[PATH_MAX];       /* the file of the claim in pool mode, or "" */
+    const char *access_log;     /* SANDBOX_ACCESS_LOG, or NULL */
+    struct user user;           /* of commands, if there is another than ours */
+    bool has_user;
+    bool can_enter_home;
+    struct run_dir run;
+    struct worker_user worker;
 };
+
+/* What the environment says, but for the secret. 0, or -1 after one line. */
+static int read_environment(struct start *start)
+{
+    const struct settings *settings = &start->settings;
+    bool ipv6 = listener_has_ipv6();
+    if (settings_take(&start->settings) < 0 || metrics_address_read(&start->metrics, NULL) < 0 ||
+        listen_addresses_read(&start->listen, NULL, LISTEN_VARIABLE, (unsigned)settings->port,
+                              ipv6) < 0 ||
+        listen_addresses_read(&start->proxy_listen, NULL, PROXY_LISTEN_VARIABLE,
+                              (unsigned)settings->proxy_port, ipv6) < 0 ||
+        cors_origins_read(&start->cors, NULL) < 0 ||
+        prefixes_read(&start->prefixes, NULL, start->with_nginx) < 0) {
+        return -1;
+    }
+    unsigned port = listen_address_port(&start->metrics);
+    if (port != 0 && (port == settings->port || port == settings->proxy_port)) {
+        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
+                 port);
+        return -1;
+    }
+    start->access_log = variables_get(NULL, ACCESS_LOG_VARIABLE);
+    setting_names_warn(NULL);
+    return 0;
+}
+
+/* Finds the user of commands, the programs, and what nginx is to compare tokens with: digests by
+ * our salt or that of a claim, or none yet in a pool. 0, or -1 after one line. */
+static int find_parts(struct start *start, bool generate_secret)
+{
+    char url[LISTEN_URL_SIZE];
+    int found = sandbox_user_open(start->settings.user, &start->user, &start->can_enter_home);
+    start->has_user = found > 0;
+    if (found < 0 || layout_find(&start->layout, start->with_nginx) < 0 ||
+        secret_make_salt(&start->salt) < 0) {
+        return -1;
+    }
+    listen_addresses_url(&start->listen, url);
+    int claimed = claim_take(&start->salt, &start->secrets, start->claim);
+    if (claimed < 0 || (claimed == 0 && secret_take(&start->salt, &start->secrets,
+                                                    generate_secret ? url : NULL) < 0)) {
+        return -1;
+    }
+    /* With one secret nginx compares by itself. */
+    bool needs_js = start->with_nginx && start->secrets.count != 1;
+    return needs_js ? layout_find_http_js(&start->layout) : 0;
+}
 
 /* Whether commands could put a socket of their own in the place of one of these, and so get a
  * token. 0, or -1 after one line. */
@@ -236,285 +270,150 @@ static int check_unix_sockets(const struct user *user, const struct listen_addre
 }
 
 /* Opens nginx's sockets, which are listened on from now on. 0, or -1 after one line. */
-static int open_sockets(const struct start *start)
+static int open_sockets(struct start *start)
 {
-    struct listeners *listeners = start->listeners;
+    struct listeners *listeners = &start->listeners;
+    const struct listen_addresses *listen = &start->listen;
+    const struct listen_addresses *proxy_listen = &start->proxy_listen;
     if (!start->with_nginx) {
         return 0;
     }
-    if (start->user != NULL && (check_unix_sockets(start->user, start->listen) < 0 ||
-                                check_unix_sockets(start->user, start->proxy_listen) < 0)) {
+    if (start->has_user && (check_unix_sockets(&start->user, listen) < 0 ||
+                            check_unix_sockets(&start->user, proxy_listen) < 0)) {
         return -1;
     }
-    const char *variable = start->listen->all ? "PORT" : LISTEN_VARIABLE;
-    const char *proxy_variable = start->proxy_listen->all ? "PROXY_PORT" : PROXY_LISTEN_VARIABLE;
-    return listeners_add_all(listeners, variable, start->listen) < 0 ||
-                   listeners_add_all(listeners, proxy_variable, start->proxy_listen) < 0
-               ? -1
-               : metrics_address_open(start->metrics, listeners);
+    const char *variable = listen->all ? "PORT" : LISTEN_VARIABLE;
+    const char *proxy_variable = proxy_listen->all ? "PROXY_PORT" : PROXY_LISTEN_VARIABLE;
+    if (listeners_add_all(listeners, variable, listen) < 0 ||
+        listeners_add_all(listeners, proxy_variable, proxy_listen) < 0) {
+        return -1;
+    }
+    return start->metrics.size == 0 ? 0
+                                    : listeners_add(listeners, METRICS_VARIABLE, &start->metrics);
 }
 
 /* RUN/nginx/: one sandbox, which every request is for. */
 static int render(const struct start *start)
 {
     char path[PATH_MAX + 32];
-    (void)snprintf(path, sizeof(path), "%s/nginx", start->run->path);
-    cleanup_fd int directory = openat(start->run->fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct prefixes prefixes;
+    (void)snprintf(path, sizeof(path), "%s/nginx", start->run.path);
+    cleanup_fd int directory = openat(start->run.fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
         log_line("%s: %m", path);
         return -1;
     }
-    if (prefixes_read(&prefixes, getenv(PREFIX_VARIABLE), start->with_nginx) < 0) {
-        return -1;
-    }
     const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
-                                             .run = start->run->path,
-                                             .proxy_port = (unsigned)start->settings->proxy_port,
-                                             .proxy_listen = start->proxy_listen,
-                                             .secrets = start->secrets,
-                                             .cors = start->cors};
+                                             .run = start->run.path,
+                                             .proxy_port = (unsigned)start->settings.proxy_port,
+                                             .proxy_listen = &start->proxy_listen,
+                                             .secrets = &start->secrets,
+                                             .cors = &start->cors};
     const struct rendering rendering = {.directory = directory,
                                         .path = path,
-                                        .layout = start->layout,
-                                        .settings = start->settings,
+                                        .layout = &start->layout,
+                                        .settings = &start->settings,
                                         .sandboxes = &sandbox,
                                         .count = 1,
-                                        .salt = start->salt,
-                                        .prefixes = &prefixes,
+                                        .salt = &start->salt,
+                                        .prefixes = &start->prefixes,
                                         .map_key = "host",
                                         .map_entries = "default " DEFAULT_SANDBOX ";\n",
-                                        .cors = start->cors,
-                                        .metrics = start->metrics,
+                                        .cors = &start->cors,
+                                        .metrics = &start->metrics,
                                         .may_have_tls = !start->with_nginx};
-    int result = render_snippets(&rendering);
-    if (result == 0) {
-        result = render_frame(&rendering, start->listen, start->with_nginx ? start->worker : NULL);
+    if (render_snippets(&rendering) < 0) {
+        return -1;
     }
-    prefixes_free(&prefixes);
+    return render_frame(&rendering, &start->listen, start->with_nginx ? &start->worker : NULL,
+                        start->access_log);
+}
+
+/* Nothing of ours may be where the user of commands could replace it: then a path becomes one
+ * without links. 0, or -1 after one line. */
+static int check_paths(struct start *start)
+{
+    static char access_log[PATH_MAX];
+    const struct user *user = &start->user;
+    if (start->claim[0] != '\0' && claim_check_place(start->claim, start->run.path) < 0) {
+        return -1;
+    }
+    if (!start->has_user) {
+        return 0;
+    }
+    if (sandbox_user_check(user, &start->worker, &start->run, &start->layout) < 0 ||
+        (start->claim[0] != '\0' && path_check_made_again(user, start->claim, start->claim) < 0)) {
+        return -1;
+    }
+    if (start->access_log == NULL || start->access_log[0] != '/') {
+        return 0;
+    }
+    int result = sandbox_user_check_access_log(user, start->access_log, access_log);
+    start->access_log = access_log;
     return result;
 }
 
-/* What nginx is to compare tokens with, by this salt or that of a claim; nothing yet in a `pool`
- * that nobody has taken it from. */
-static int take_secret(struct secret_salt *salt, struct secrets *secrets, const char *url,
-                       bool *pool)
+/* What the services go by, as it has been checked. */
+static int hand_down_settings(const struct start *start)
 {
-    int found = claim_take(salt, secrets);
-    *pool = found > 0;
-    if (found != 0) {
-        return found < 0 ? -1 : 0;
-    }
-    return secret_take(salt, secrets, url);
-}
-
-/* With one secret nginx compares by itself. */
-static int find_http_js(struct layout *layout, const struct secrets *secrets)
-{
-    return secrets->count == 1 ? 0 : layout_find_http_js(layout);
-}
-
-/* 0, or -1 after one line. */
-static int take_addresses(const struct settings *settings, struct listen_addresses *listen,
-                          struct listen_addresses *proxy_listen)
-{
-    char error[256];
-    bool ipv6 = listener_has_ipv6();
-    if (listen_addresses_read(listen, LISTEN_VARIABLE, (unsigned)settings->port, ipv6, error,
-                              sizeof(error)) < 0 ||
-        listen_addresses_read(proxy_listen, PROXY_LISTEN_VARIABLE, (unsigned)settings->proxy_port,
-                              ipv6, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if ((start->access_log != NULL && setenv(ACCESS_LOG_VARIABLE, start->access_log, 1) < 0) ||
+        (start->claim[0] != '\0' && setenv(CLAIM_PATH_VARIABLE, start->claim, 1) < 0) ||
+        setenv(CGROUP_VARIABLE, start->settings.cgroup, 1) < 0) {
+        log_line("setenv: %m");
         return -1;
     }
     return 0;
-}
-
-/* 0, or -1 after one line. */
-static int take_cors(struct cors_origins *cors)
-{
-    char error[256];
-    if (cors_origins_read(cors, getenv(CORS_VARIABLE), error, sizeof(error)) < 0) {
-        log_line("%s", error);
-        return -1;
-    }
-    return 0;
-}
-
-/* What the environment says, but for the secret. 0, or -1 after one line. */
-static int take_environment(struct settings *settings, char metrics[METRICS_ADDRESS_SIZE],
-                            struct listen_addresses *listen, struct listen_addresses *proxy_listen,
-                            struct cors_origins *cors)
-{
-    if (settings_take(settings) < 0 || metrics_address_take(metrics, settings) < 0 ||
-        take_addresses(settings, listen, proxy_listen) < 0 || take_cors(cors) < 0) {
-        return -1;
-    }
-    setting_names_warn(NULL);
-    return 0;
-}
-
-/* The file of a claim: where it lasts, and where commands cannot get at it. */
-static int check_claim(const struct start *start)
-{
-    const char *path = getenv(CLAIM_PATH_VARIABLE);
-    if (!start->pool) {
-        return 0;
-    }
-    if (claim_check_place(path, start->run->path) < 0) {
-        return -1;
-    }
-    char resolved[PATH_MAX];
-    if (start->user == NULL) {
-        return 0;
-    }
-    return path_check_made_again(start->user, path, resolved) < 0
-               ? -1
-               : setenv(CLAIM_PATH_VARIABLE, resolved, 1);
-}
-
-/* Opens a daemon's socket in the run directory, for this user and group, and puts it where the run
- * scripts look for it. */
-static int hand_down_socket(const struct run_dir *run, const char *name, int target, uid_t user,
-                            gid_t group)
-{
-    char path[PATH_MAX + 32];
-    (void)snprintf(path, sizeof(path), "%s/%s", run->path, name);
-    cleanup_fd int fd =
-        listener_open_unix(path, target == FD_PROCD, group == (gid_t)-1 ? 0600 : 0660, user, group);
-    if (fd < 0) {
-        return -1;
-    }
-    if (dup2(fd, target) < 0) {
-        log_line("descriptors: %m");
-        return -1;
-    }
-    return 0;
-}
-
-/* nginx's sockets, and their numbers as it reads them in the variable NGINX. */
-static int hand_down_ports(const struct start *start)
-{
-    char text[LISTENERS_MOST * 4 + 1] = "";
-    for (size_t i = 0; i < start->listeners->count; i++) {
-        int fd = FD_NGINX + (int)i;
-        size_t length = strlen(text);
-        (void)snprintf(text + length, sizeof(text) - length, "%d;", fd);
-        if (dup2(start->listeners->fds[i], fd) < 0) {
-            log_line("descriptors: %m");
-            return -1;
-        }
-    }
-    if (file_write(start->run->fd, RUN_NGINX_SOCKETS, 0600, text, strlen(text)) < 0) {
-        log_line("%s/" RUN_NGINX_SOCKETS ": %m", start->run->path);
-        return -1;
-    }
-    return 0;
-}
-
-/* The sockets and the lock. */
-static int hand_down(const struct start *start)
-{
-    uid_t owner = start->user == NULL ? (uid_t)-1 : start->user->uid;
-    gid_t workers = start->worker->group;
-    if (hand_down_socket(start->run, RUN_FCGI_APP_SOCKET, FD_FCGI_APP, (uid_t)-1, workers) < 0 ||
-        hand_down_socket(start->run, RUN_PROCD_SOCKET, FD_PROCD, owner, (gid_t)-1) < 0 ||
-        (start->secrets->count == 0 &&
-         hand_down_socket(start->run, RUN_CLAIM_SOCKET, FD_CLAIM, (uid_t)-1, workers) < 0)) {
-        return -1;
-    }
-    if (dup2(start->run->fd, FD_LOCK) < 0) {
-        log_line("descriptors: %m");
-        return -1;
-    }
-    return start->with_nginx ? hand_down_ports(start) : 0;
 }
 
 /* Everything between the run directory and the supervisor. 0, or -1 after one line. */
-static int set_up(const struct start *start)
+static int set_up(struct start *start)
 {
-    if ((start->user != NULL &&
-         sandbox_user_check(start->user, start->worker, start->run, start->layout) < 0) ||
-        run_dir_admit(start->run, start->user, start->worker->group) < 0) {
+    const struct user *user = start->has_user ? &start->user : NULL;
+    const char *home = start->can_enter_home ? start->user.home : "/";
+    bool unclaimed = start->secrets.count == 0;
+    worker_user_choose(&start->worker, start->run.path);
+    if (check_paths(start) < 0 || run_dir_admit(&start->run, user, start->worker.group) < 0 ||
+        run_cgroup_make(&start->settings, &start->run, user) < 0 || render(start) < 0 ||
+        services_link(&start->run, &start->layout, user == NULL ? NULL : home, start->with_nginx,
+                      unclaimed) < 0 ||
+        (start->with_nginx && check_nginx(&start->layout, &start->run) < 0) ||
+        hand_down_settings(start) < 0) {
         return -1;
     }
-    if (check_claim(start) < 0 || run_cgroup_make(start->settings, start->run, start->user) < 0 ||
-        render(start) < 0 ||
-        services_link(start->run, start->layout, start->cwd, start->with_nginx,
-                      start->secrets->count == 0) < 0 ||
-        (start->with_nginx && check_nginx(start->layout, start->run) < 0) || hand_down(start) < 0) {
-        return -1;
-    }
-    return 0;
+    return inherited_open(&start->run, &start->listeners, user == NULL ? (uid_t)-1 : user->uid,
+                          start->worker.group, unclaimed);
 }
 
 int main(int argc, char **argv)
 {
+    static struct start start;
     logger_open("nginx-sandbox");
     if (argc > 1 && argv[1][0] != '-') {
         return subcommands_run(argc - 1, argv + 1);
     }
     stop_signal_block();
     struct options options = read_options(argc, argv);
-    static struct layout layout;
-    static struct run_dir run;
-    struct settings settings;
-    struct secret_salt salt;
-    struct secrets secrets;
-    struct worker_user worker;
-    static struct cors_origins cors; /* for as long as the process */
-    struct listen_addresses listen;
-    struct listen_addresses proxy_listen;
-    struct listeners listeners = {0};
-    char metrics[METRICS_ADDRESS_SIZE];
-    char url[LISTEN_URL_SIZE];
-    cleanup_user struct user user = {0};
-    bool can_enter_home;
-    struct start start = {.run = &run,
-                          .layout = &layout,
-                          .settings = &settings,
-                          .salt = &salt,
-                          .secrets = &secrets,
-                          .worker = &worker,
-                          .cors = &cors,
-                          .listen = &listen,
-                          .proxy_listen = &proxy_listen,
-                          .listeners = &listeners,
-                          .metrics = metrics,
-                          .with_nginx = !options.without_nginx};
-    if (take_environment(&settings, metrics, &listen, &proxy_listen, &cors) < 0) {
-        return 1;
-    }
-    int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
-    if (has_user > 0) {
-        start.user = &user;
-        start.cwd = can_enter_home ? user.home : "/";
-    }
-    listen_addresses_url(&listen, url);
-    if (has_user < 0 || layout_find(&layout, start.with_nginx) < 0 || secret_make_salt(&salt) < 0 ||
-        take_secret(&salt, &secrets, options.generate_secret ? url : NULL, &start.pool) < 0 ||
-        (start.with_nginx && find_http_js(&layout, &secrets) < 0) ||
-        clean_process(options.command != NULL) < 0 || clean_environment(settings.home) < 0) {
+    start.with_nginx = !options.without_nginx;
+    if (read_environment(&start) < 0 || find_parts(&start, options.generate_secret) < 0 ||
+        clean_process(options.command != NULL) < 0 || clean_environment(start.settings.home) < 0) {
         return 1;
     }
     if (open_sockets(&start) < 0) {
-        listeners_remove_files(&listeners);
+        listeners_remove_files(&start.listeners);
         return 1;
     }
     mode_t mask = umask(077);
-    if (run_dir_open(&run) < 0) {
-        listeners_remove_files(&listeners);
+    if (run_dir_open(&start.run, variables_get(NULL, RUN_DIR_VARIABLE)) < 0) {
+        listeners_remove_files(&start.listeners);
         return stop_signal_waits() ? 0 : 1;
     }
-    worker_user_choose(&worker, run.path);
     if (set_up(&start) == 0) {
         umask(mask);
-        supervise_become(layout.launcher, run.path, start.with_nginx, options.command);
-        log_line("%s: %m", layout.launcher);
+        supervise_become(start.layout.launcher, start.run.path, start.with_nginx, options.command);
+        log_line("%s: %m", start.layout.launcher);
     }
     bool stopped = stop_signal_waits();
-    (void)cgroup_remove(run.path, settings.cgroup);
-    listeners_remove_files(&listeners);
-    run_dir_discard(&run);
+    (void)cgroup_remove(start.run.path, start.settings.cgroup);
+    listeners_remove_files(&start.listeners);
+    run_dir_discard(&start.run);
     return stopped ? 0 : 1;
 }

@@ -38,6 +38,12 @@ char *file_read(int directory, const char *path, size_t most)
     return steal_pointer(data);
 }
 
+const char *file_skip_mark(const char *text)
+{
+    size_t length = strlen(BYTE_ORDER_MARK);
+    return strncmp(text, BYTE_ORDER_MARK, length) == 0 ? text + length : text;
+}
+
 const char *file_reason(int number)
 {
     return number == EFBIG    ? "is too large"

@@ -12,6 +12,12 @@
  * with errno on error: EFBIG if there are more, EILSEQ if there is a NUL in it. */
 char *file_read(int directory, const char *path, size_t most);
 
+/* What some editors put in front of a text in UTF-8. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+/* The text without such a mark at its beginning. */
+const char *file_skip_mark(const char *text);
+
 /* What such an errno says of a file. Not thread-safe (strerror). */
 const char *file_reason(int number);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/logger.h"
+#include "common/variables.h"
 
 #define PREFIX      "SANDBOX_"
 #define NAME_LENGTH 64 /* longer names are near to none */
@@ -174,9 +175,11 @@ static bool is_of_service(const char *value)
     return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0;
 }
 
-void setting_names_warn(const char *where)
+void setting_names_warn(const struct variables *variables)
 {
-    for (char **variable = environ; variable != NULL && *variable != NULL; variable++) {
+    const char *where = variables == NULL ? NULL : variables->where;
+    char **first = variables == NULL ? environ : variables->entries;
+    for (char **variable = first; variable != NULL && *variable != NULL; variable++) {
         char name[NAME_LENGTH + 1];
         size_t length = strcspn(*variable, "=");
         if (length >= sizeof(name) || (*variable)[length] == '\0' ||

@@ -14,8 +14,10 @@ void setting_names_list(FILE *out);
  * none. Only names that begin with SANDBOX_ are looked at; others are other programs'. */
 const char *setting_names_nearest(const char *name);
 
-/* One warning to standard error for each variable of the environment that is near to a setting and
- * is none; `where` is a file that may have it, or NULL. Not thread-safe (environ). */
-void setting_names_warn(const char *where);
+struct variables;
+
+/* Writes one warning to standard error for each of the variables (NULL: of the environment) that is
+ * near to a setting and is none. Not thread-safe (environ). */
+void setting_names_warn(const struct variables *variables);
 
 #endif

@@ -15,6 +15,9 @@
 #define DEFAULT_ETC   "/etc/nginx-sandbox"
 #define DEFAULT_STATE "/var/lib/nginx-sandbox"
 
+/* The sandbox that is meant where none is named. */
+#define DEFAULT_SANDBOX "default"
+
 /* Where they are for this call. Borrowed from the arguments. */
 struct subcommand_places {
     const char *etc;

@@ -20,7 +20,6 @@
 #include "launcher/machine/check_daemons.h"
 #include "launcher/machine/check_nginx.h"
 #include "launcher/machine/commands.h"
-#include "launcher/machine/environment_file.h"
 #include "launcher/machine/installation.h"
 #include "launcher/machine/problem.h"
 
@@ -30,26 +29,12 @@
 
 /* ---- the settings ---- */
 
-/* The environment becomes that of the sandbox's daemons, but for what a program needs. */
-static bool take_environment(const char *etc, const char *name)
+static void check_user(const struct installed_sandbox *sandbox)
 {
-    char path[PATH_MAX];
-    (void)clearenv();
-    (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
-    if (environment_file_read(path) < 0) {
-        return false;
-    }
-    (void)snprintf(path, sizeof(path), "%s/nginx-sandbox.conf", etc);
-    return environment_file_read(path) >= 0 && setenv("PATH", SEARCH_PATH, 1) == 0;
-}
-
-static void check_user(const char *etc, const char *name)
-{
+    const char *name = sandbox->name;
     cleanup_user struct user user = {0};
     char error[256];
-    int found = take_environment(etc, name)
-                    ? user_find(getenv("SANDBOX_USER"), &user, error, sizeof(error))
-                    : 0;
+    int found = user_find(sandbox->settings.user, &user, error, sizeof(error));
     const struct passwd *worker = user_worker_account();
     if (found < 0) {
         problem("%s: %s.", name, error);
@@ -128,12 +113,11 @@ static void check_installation(const char *etc, const char *state, const char *c
     }
     /* Without systemd the daemons have their settings from elsewhere. */
     for (size_t i = 0; is_read && machine_has_systemd() && i < installation.count; i++) {
-        check_user(etc, installation.sandboxes[i].name);
+        check_user(&installation.sandboxes[i]);
     }
     if (is_read) {
         check_rendered(etc, &installation);
     }
-    (void)setenv("PATH", SEARCH_PATH, 1);
     if (configuration != NULL) {
         (void)snprintf(path, sizeof(path), "%s/nginx/http.conf", etc);
         check_nginx_rendered(configuration, etc);

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/variables.h"
 #include "launcher/base/file.h"
 #include "launcher/base/trim.h"
 
@@ -32,7 +33,7 @@ static char *unquote(char *value)
 }
 
 /* One line; what is wrong with it, or NULL. */
-static const char *read_line(char *line)
+static const char *read_line(struct variables *variables, char *line)
 {
     line = trim(line);
     if (*line == '\0' || *line == '#' || *line == ';') {
@@ -47,17 +48,26 @@ static const char *read_line(char *line)
     if (value == NULL) {
         return "has a quote or a backslash where there may be none";
     }
-    return setenv(line, value, 0) == 0 ? NULL : strerror(errno);
+    return variables_add(variables, line, value) == 0 ? NULL : strerror(errno);
 }
 
-int environment_file_read(const char *path)
+int environment_file_read(struct variables *variables, const char *path)
 {
+    if (variables->where == NULL && (variables->where = strdup(path)) == NULL) {
+        log_line("%s: %m", path);
+        return -1;
+    }
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno == ENOENT) {
         return 0;
     }
     if (text == NULL) {
         log_line("%s: %s", path, file_reason(errno));
+        return -1;
+    }
+    if (file_skip_mark(text) != text) {
+        log_line("%s: begins with a byte order mark, which systemd does not read: save it without",
+                 path);
         return -1;
     }
     int number = 1;
@@ -68,7 +78,7 @@ int environment_file_read(const char *path)
     for (char *line = NULL; line != text; number--) {
         char *end = strrchr(text, '\n');
         line = end == NULL ? text : end + 1;
-        const char *wrong = read_line(line);
+        const char *wrong = read_line(variables, line);
         if (wrong != NULL) {
             log_line("%s: line %d %s", path, number, wrong);
             return -1;
@@ -77,5 +87,5 @@ int environment_file_read(const char *path)
             *end = '\0';
         }
     }
-    return 1;
+    return 0;
 }

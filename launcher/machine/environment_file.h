@@ -5,10 +5,13 @@
 #ifndef LAUNCHER_MACHINE_ENVIRONMENT_FILE_H
 #define LAUNCHER_MACHINE_ENVIRONMENT_FILE_H
 
+struct variables;
+
 /*
- * Puts the settings of the file into the environment, where those that are there already stay. 1,
- * 0 if there is no such file, or -1 after one line to standard error. Not thread-safe (setenv).
+ * Appends the settings of the file to the variables, so that those of an earlier file count. The
+ * first file that is read is the one that messages name. 0, also if there is no such file, or -1
+ * after one line to standard error.
  */
-int environment_file_read(const char *path);
+int environment_file_read(struct variables *variables, const char *path);
 
 #endif

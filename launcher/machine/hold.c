@@ -31,8 +31,6 @@
 #include "procd/cgroup/cgroup.h"
 #include "procd/cgroup/cgroup_place.h"
 
-#define CGROUP_VARIABLE "SANDBOX_CGROUP"
-
 /* The setting becomes the path of our own cgroup, if it is not another one. */
 static int choose_cgroup(struct settings *settings)
 {
@@ -51,18 +49,14 @@ static int choose_cgroup(struct settings *settings)
         return -1;
     }
     settings->cgroup = own;
-    if (setenv(CGROUP_VARIABLE, own, 1) < 0) {
-        log_line(CGROUP_VARIABLE ": %m");
-        return -1;
-    }
     return 0;
 }
 
 /* Quoted as systemd.exec(5) reads it: names of slices have a backslash in them. */
-static int write_environment(const struct run_dir *run)
+static int write_environment(const struct run_dir *run, const char *cgroup)
 {
     char text[PATH_MAX + 32];
-    int length = snprintf(text, sizeof(text), CGROUP_VARIABLE "='%s'\n", getenv(CGROUP_VARIABLE));
+    int length = snprintf(text, sizeof(text), CGROUP_VARIABLE "='%s'\n", cgroup);
     errno = ENAMETOOLONG; /* or what else it is */
     if (length >= (int)sizeof(text) ||
         file_write(run->fd, RUN_ENVIRONMENT, 0600, text, (size_t)length) < 0) {
@@ -107,7 +101,7 @@ static int set_up(struct settings *settings, const struct run_dir *run, const st
         log_line(CGROUP_VARIABLE ": %s cannot be used", settings->cgroup);
         return -1;
     }
-    return write_environment(run) < 0 || lay_out(run, cwd) < 0 ? -1 : 0;
+    return write_environment(run, settings->cgroup) < 0 || lay_out(run, cwd) < 0 ? -1 : 0;
 }
 
 /* Everything before the daemons, with the settings in the environment. 0, or -1 after one line. */
@@ -117,10 +111,8 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
     struct settings settings;
     cleanup_user struct user user = {0};
     bool can_enter_home;
-    errno = ENAMETOOLONG; /* likewise */
-    if (snprintf(path, sizeof(path), "%s/%s", state, name) >= (int)sizeof(path) ||
-        setenv("SANDBOX_RUN_DIR", path, 1) < 0) {
-        log_line("%s: %m", path);
+    if (snprintf(path, sizeof(path), "%s/%s", state, name) >= (int)sizeof(path)) {
+        log_line("%s: %s", path, strerror(ENAMETOOLONG));
         return -1;
     }
     if (settings_take(&settings) < 0) {
@@ -128,7 +120,7 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
     }
     int has_user = sandbox_user_open(settings.user, &user, &can_enter_home);
     (void)umask(077);
-    if (has_user < 0 || run_dir_open(run) < 0) {
+    if (has_user < 0 || run_dir_open(run, path) < 0) {
         return -1;
     }
     return set_up(&settings, run, has_user > 0 ? &user : NULL, can_enter_home ? user.home : "/");

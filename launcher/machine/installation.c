@@ -15,7 +15,6 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
-#include "common/run_files.h"
 #include "launcher/base/setting_names.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
@@ -174,107 +173,58 @@ static int check_settings_files(const struct installation *installation, const c
     return result;
 }
 
-/* Settings from the environment, which the caller has filled. `name` is the file's that is to
- * blame. */
-static int take_settings(struct settings *settings, const char *etc, const char *name)
-{
-    char error[256];
-    if (settings_read(settings, error, sizeof(error)) < 0) {
-        log_line("%s/%s.conf: %s", etc, name, error);
-        return -1;
-    }
-    settings->user = NULL; /* the environment's text, which does not stay */
-    settings->cgroup = NULL;
-    settings->home = NULL;
-    return 0;
-}
-
-static int read_file(const char *etc, const char *name)
+/* Appends NAME.conf to the variables. */
+static int read_file(struct variables *variables, const char *etc, const char *name)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
-    return environment_file_read(path);
+    return environment_file_read(variables, path);
 }
 
-/* The first file that is read: a name in it that is near to a setting is told of. */
-static int read_first_file(const char *etc, const char *name)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
-    (void)clearenv();
-    int result = environment_file_read(path);
-    setting_names_warn(path);
-    return result;
-}
-
-static int take_metrics(struct installation *installation, const char *etc)
+static int read_settings(struct settings *settings, struct cors_origins *cors,
+                         const struct variables *from)
 {
     char error[256];
-    if (metrics_address_read(installation->metrics, error, sizeof(error)) < 0) {
-        log_line("%s/" SHARED_NAME ".conf: %s", etc, error);
-        return -1;
+    if (settings_read(settings, from, error, sizeof(error)) < 0) {
+        return variables_fail(from, "%s", error);
     }
-    return 0;
-}
-
-static int take_cors(struct cors_origins *cors, const char *etc, const char *name)
-{
-    char error[256];
-    if (cors_origins_read(cors, getenv(CORS_VARIABLE), error, sizeof(error)) < 0) {
-        log_line("%s/%s.conf: %s", etc, name, error);
-        return -1;
-    }
-    return 0;
-}
-
-static int take_proxy_listen(struct installed_sandbox *sandbox, const char *etc)
-{
-    char error[256];
-    if (listen_addresses_read(&sandbox->proxy_listen, PROXY_LISTEN_VARIABLE,
-                              (unsigned)sandbox->settings.proxy_port, listener_has_ipv6(), error,
-                              sizeof(error)) < 0) {
-        log_line("%s/%s.conf: %s", etc, sandbox->name, error);
-        return -1;
-    }
-    return 0;
+    return cors_origins_read(cors, from);
 }
 
 static int read_shared(struct installation *installation, const char *etc)
 {
-    if (read_first_file(etc, SHARED_NAME) < 0 ||
-        take_settings(&installation->settings, etc, SHARED_NAME) < 0 ||
-        take_metrics(installation, etc) < 0 ||
-        take_cors(&installation->cors, etc, SHARED_NAME) < 0 ||
-        prefixes_read(&installation->prefixes, getenv(PREFIX_VARIABLE), false) < 0) {
+    struct variables *variables = &installation->variables;
+    if (read_file(variables, etc, SHARED_NAME) < 0) {
         return -1;
     }
-    const char *key = getenv(ROUTE_BY);
-    key = key == NULL || *key == '\0' ? "host" : key;
-    if (key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0') {
-        log_line(ROUTE_BY " must be the name of an nginx variable, such as host or "
-                          "http_x_routing_key");
+    setting_names_warn(variables);
+    if (read_settings(&installation->settings, &installation->cors, variables) < 0 ||
+        metrics_address_read(&installation->metrics, variables) < 0 ||
+        prefixes_read(&installation->prefixes, variables, false) < 0) {
         return -1;
     }
-    installation->map_key = strdup(key);
-    if (installation->map_key == NULL) {
-        log_line(ROUTE_BY ": %m");
-        return -1;
+    const char *key = variables_get(variables, ROUTE_BY);
+    installation->map_key = key == NULL ? "host" : key;
+    if (key != NULL && key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0') {
+        return variables_fail(variables,
+                              ROUTE_BY " must be the name of an nginx variable, such as host or "
+                                       "http_x_routing_key");
     }
     return 0;
 }
 
-/* What is nginx's is for all alike. */
-static int refuse_shared(const char *etc, const char *name)
+/* nginx has one value of these for all sandboxes. */
+static int refuse_shared(const struct variables *variables)
 {
     static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
                                          METRICS_VARIABLE,          "SANDBOX_MAX_BODY",
                                          "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT",
                                          "SANDBOX_HTTP_KEEPALIVE"};
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
-        if (getenv(shared[i]) != NULL) {
-            log_line("%s/%s.conf: nginx has one %s for all sandboxes: it belongs into %s.conf", etc,
-                     name, shared[i], SHARED_NAME);
-            return -1;
+        if (variables_get(variables, shared[i]) != NULL) {
+            return variables_fail(variables,
+                                  "nginx has one %s for all sandboxes: it belongs into %s.conf",
+                                  shared[i], SHARED_NAME);
         }
     }
     return 0;
@@ -283,24 +233,27 @@ static int refuse_shared(const char *etc, const char *name)
 static int read_sandbox(struct installation *installation, struct installed_sandbox *sandbox,
                         const char *etc, const char *state, const char *credentials)
 {
+    struct variables *variables = &sandbox->variables;
     char path[PATH_MAX];
     if (credentials == NULL ||
         snprintf(path, sizeof(path), "%s/%s.secret", credentials, sandbox->name) < 0 ||
         access(path, F_OK) < 0) {
         (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
     }
-    if (read_first_file(etc, sandbox->name) < 0 || refuse_shared(etc, sandbox->name) < 0 ||
-        read_file(etc, SHARED_NAME) < 0 ||
-        take_settings(&sandbox->settings, etc, sandbox->name) < 0 ||
-        take_cors(&sandbox->cors, etc, sandbox->name) < 0 || take_proxy_listen(sandbox, etc) < 0 ||
+    if (read_file(variables, etc, sandbox->name) < 0) {
+        return -1;
+    }
+    setting_names_warn(variables);
+    if (refuse_shared(variables) < 0 || read_file(variables, etc, SHARED_NAME) < 0 ||
+        read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
+        listen_addresses_read(&sandbox->proxy_listen, variables, PROXY_LISTEN_VARIABLE,
+                              (unsigned)sandbox->settings.proxy_port, listener_has_ipv6()) < 0 ||
         secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }
-    const char *mode = getenv(AUTH_MODE_VARIABLE);
+    const char *mode = variables_get(variables, AUTH_MODE_VARIABLE);
     if (!claim_is_secret_mode(mode)) {
-        log_line("%s/%s.conf: " AUTH_MODE_VARIABLE "=%s is for a server of its own", etc,
-                 sandbox->name, mode);
-        return -1;
+        return variables_fail(variables, AUTH_MODE_VARIABLE "=%s is for a server of its own", mode);
     }
     int length = snprintf(sandbox->run, sizeof(sandbox->run), "%s/%s", state, sandbox->name);
     if (length > RUN_DIR_MOST) {
@@ -312,7 +265,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
 
 static int check_ports(const struct installation *installation)
 {
-    unsigned metrics = metrics_address_port(installation->metrics);
+    unsigned metrics = listen_address_port(&installation->metrics);
     for (size_t i = 0; i < installation->count; i++) {
         const struct installed_sandbox *one = &installation->sandboxes[i];
         if (one->settings.proxy_port == metrics) {
@@ -345,13 +298,8 @@ int installation_lock(int directory, const char *etc)
 
 int installation_read(struct installation *installation, const char *etc, const char *state)
 {
-    const char *set = getenv(CREDENTIALS);
-    cleanup_free char *credentials = set == NULL ? NULL : strdup(set);
+    const char *credentials = getenv(CREDENTIALS);
     *installation = (struct installation){0};
-    if (set != NULL && credentials == NULL) {
-        log_line(CREDENTIALS ": %m");
-        return -1;
-    }
     if (secret_make_salt(&installation->salt) < 0 ||
         find_sandboxes(installation, etc, credentials) < 0 ||
         check_settings_files(installation, etc) < 0 || read_shared(installation, etc) < 0) {
@@ -364,7 +312,7 @@ int installation_read(struct installation *installation, const char *etc, const 
     }
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/" MAP_NAME ".conf", etc);
-    installation->map_entries = sandbox_map_read(path, installation);
+    installation->map_entries = sandbox_map_read(path, installation, has_sandbox);
     return installation->map_entries == NULL ? -1 : check_ports(installation);
 }
 
@@ -372,11 +320,12 @@ void installation_free(struct installation *installation)
 {
     for (size_t i = 0; i < installation->count; i++) {
         cors_origins_free(&installation->sandboxes[i].cors);
+        variables_free(&installation->sandboxes[i].variables);
     }
     cors_origins_free(&installation->cors);
     free(installation->sandboxes);
     prefixes_free(&installation->prefixes);
-    free(installation->map_key);
+    variables_free(&installation->variables);
     free(installation->map_entries);
     *installation = (struct installation){0};
 }

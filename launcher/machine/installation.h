@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "common/settings.h"
+#include "common/variables.h"
 #include "launcher/render/cors_origins.h"
 #include "launcher/render/listen_address.h"
 #include "launcher/render/metrics_address.h"
@@ -24,7 +25,6 @@
 #include "launcher/secrets/secret.h"
 
 #define SANDBOX_NAME_MOST 32 /* bytes */
-#define DEFAULT_SANDBOX   "default"
 
 /* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not as a file that means something? */
 bool installation_is_name(const char *name);
@@ -34,8 +34,9 @@ bool installation_check_name(const char *name);
 
 struct installed_sandbox {
     char name[SANDBOX_NAME_MOST + 1];
-    char run[PATH_MAX];       /* its run directory */
-    struct settings settings; /* without the texts, which are NULL */
+    char run[PATH_MAX];         /* its run directory */
+    struct variables variables; /* NAME.conf, then nginx-sandbox.conf */
+    struct settings settings;
     struct secrets secrets;
     struct cors_origins cors; /* SANDBOX_CORS_ORIGINS */
     struct listen_addresses proxy_listen;
@@ -44,13 +45,14 @@ struct installed_sandbox {
 struct installation {
     struct installed_sandbox *sandboxes; /* in the order of their names */
     size_t count;
-    struct settings settings;           /* of all; without the texts */
-    struct secret_salt salt;            /* of all digests */
-    struct prefixes prefixes;           /* SANDBOX_PREFIX */
-    char *map_key;                      /* SANDBOX_ROUTE_BY */
-    char *map_entries;                  /* map.conf, or what it is without one */
-    struct cors_origins cors;           /* SANDBOX_CORS_ORIGINS of all */
-    char metrics[METRICS_ADDRESS_SIZE]; /* SANDBOX_METRICS_LISTEN */
+    struct variables variables;    /* nginx-sandbox.conf, for the members below */
+    struct settings settings;      /* of all */
+    struct secret_salt salt;       /* of all digests */
+    struct prefixes prefixes;      /* SANDBOX_PREFIX */
+    const char *map_key;           /* SANDBOX_ROUTE_BY */
+    char *map_entries;             /* map.conf, or what it is without one */
+    struct cors_origins cors;      /* SANDBOX_CORS_ORIGINS of all */
+    struct listen_address metrics; /* SANDBOX_METRICS_LISTEN */
 };
 
 /*
@@ -62,9 +64,8 @@ struct installation {
 int installation_lock(int directory, const char *etc);
 
 /*
- * Reads `etc`; the run directories lie in `state`, an absolute path. It empties the environment,
- * and leaves what it read last in there. 0, or -1 after one line to standard error. Free with
- * installation_free() either way. Not thread-safe.
+ * Reads `etc`; the run directories lie in `state`, an absolute path. 0, or -1 after one line to
+ * standard error. Free with installation_free() either way. Not thread-safe.
  */
 int installation_read(struct installation *installation, const char *etc, const char *state);
 

@@ -99,7 +99,7 @@ static int fill(int stage, const struct installation *installation, const char *
                                         .map_key = installation->map_key,
                                         .map_entries = installation->map_entries,
                                         .cors = &installation->cors,
-                                        .metrics = installation->metrics,
+                                        .metrics = &installation->metrics,
                                         .may_have_tls = true};
     int result = -1;
     if (layout_find_tree(&layout) == 0 &&

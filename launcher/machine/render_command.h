@@ -7,8 +7,7 @@
 
 /*
  * Writes ETC/nginx. The caller holds installation_lock() of `etc`, of which `directory` is a
- * descriptor. 0, or -1 after one line to standard error; then the files stay as they were. It
- * empties the environment.
+ * descriptor. 0, or -1 after one line to standard error; then the files stay as they were.
  */
 int render_installation(int directory, const char *etc, const char *state);
 

@@ -13,19 +13,12 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
+#include "launcher/base/subcommand.h"
 #include "launcher/base/trim.h"
 
 #define FILE_MOST (1 << 20) /* bytes */
 
-static bool is_known(const struct installation *installation, const char *name)
-{
-    for (size_t i = 0; i < installation->count; i++) {
-        if (strcmp(installation->sandboxes[i].name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
+typedef bool has_function(const struct installation *installation, const char *name);
 
 /* One word to nginx: in double quotes without one inside, or without what means something to it. */
 static bool is_one_word(const char *key)
@@ -61,7 +54,7 @@ static bool split(char *line, char **name)
 /* Appends the entry that the line is, if it is one. 1 if it is, 0 if it says nothing, -1 after a
  * line of error. */
 static int read_line(FILE *out, const char *path, char *line,
-                     const struct installation *installation)
+                     const struct installation *installation, has_function *has)
 {
     char *name = NULL;
     line = trim(line);
@@ -76,7 +69,7 @@ static int read_line(FILE *out, const char *path, char *line,
         log_line("%s: lines must be such as `host.example.org NAME;`", path);
         return -1;
     }
-    if (!is_known(installation, name)) {
+    if (!has(installation, name)) {
         log_line("%s: there is no sandbox named %s", path, name);
         return -1;
     }
@@ -84,7 +77,7 @@ static int read_line(FILE *out, const char *path, char *line,
     return 1;
 }
 
-char *sandbox_map_read(const char *path, const struct installation *installation)
+char *sandbox_map_read(const char *path, const struct installation *installation, has_function *has)
 {
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno != ENOENT) {
@@ -100,13 +93,13 @@ char *sandbox_map_read(const char *path, const struct installation *installation
     }
     int found = 0;
     int result = 0;
-    char *rest = text;
+    char *rest = text == NULL ? NULL : text + (file_skip_mark(text) - text);
     for (char *line; result >= 0 && (line = strsep(&rest, "\n")) != NULL; found |= result) {
-        result = read_line(out, path, line, installation);
+        result = read_line(out, path, line, installation, has);
     }
     if (result >= 0 && found == 0) {
         (void)fputs("default " DEFAULT_SANDBOX ";\n", out);
-        if (!is_known(installation, DEFAULT_SANDBOX)) {
+        if (!has(installation, DEFAULT_SANDBOX)) {
             log_line("%s has no entry, so that all requests are for %s, which is not there", path,
                      DEFAULT_SANDBOX);
             result = -1;

@@ -8,11 +8,14 @@
 #ifndef LAUNCHER_MACHINE_SANDBOX_MAP_H
 #define LAUNCHER_MACHINE_SANDBOX_MAP_H
 
-#include "launcher/machine/installation.h"
+#include <stdbool.h>
 
-/* The entries as nginx takes them: only such as name one of the sandboxes. Without a file, or
- * without an entry in it, all requests are for `default`. NULL after one line to standard error;
- * the caller frees. */
-char *sandbox_map_read(const char *path, const struct installation *installation);
+struct installation;
+
+/* The entries as nginx takes them: only such as name a sandbox that the installation `has`. Without
+ * a file, or without an entry in it, all requests are for `default`. NULL after one line to
+ * standard error; the caller frees. */
+char *sandbox_map_read(const char *path, const struct installation *installation,
+                       bool (*has)(const struct installation *installation, const char *name));
 
 #endif

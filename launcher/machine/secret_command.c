@@ -97,13 +97,6 @@ static char *with_current_alone(const struct secret_file *file)
 
 /* ---- nginx ---- */
 
-/* It empties the environment. */
-static int render(const void *argument)
-{
-    const struct secret_file *file = argument;
-    return render_installation(file->directory, file->etc, file->state) == 0 ? 0 : 1;
-}
-
 /* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
 static int reload(void)
 {
@@ -132,11 +125,7 @@ static int change(struct secret_file *file, const char *content)
     if (replace(file, content) < 0) {
         return -1;
     }
-    int rendered = program_call(render, file);
-    if (rendered < 0) {
-        log_line("cannot render: %m");
-    }
-    if (rendered != 0) {
+    if (render_installation(file->directory, file->etc, file->state) < 0) {
         if (file->content != NULL) {
             (void)replace(file, file->content);
         } else {

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/variables.h"
 #include "launcher/base/file.h"
 
 #define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -151,43 +151,37 @@ static int try_draft(const char *path)
 /* In pool mode there is no other secret. (An empty file counts as none, as it does otherwise.) */
 static int refuse_secret(void)
 {
-    const char *secret = getenv("SANDBOX_SECRET");
-    const char *file = getenv("SANDBOX_SECRET_FILE");
+    const char *secret = variables_get(NULL, "SANDBOX_SECRET");
+    const char *file = variables_get(NULL, "SANDBOX_SECRET_FILE");
     struct stat status;
-    if ((secret != NULL && *secret != '\0') ||
-        (file != NULL && *file != '\0' && (stat(file, &status) < 0 || status.st_size > 0))) {
-        log_line("set only one of %s and " AUTH_MODE_VARIABLE
-                 "=pool, where the first token is the secret",
-                 secret != NULL && *secret != '\0' ? "SANDBOX_SECRET" : "SANDBOX_SECRET_FILE");
-        return -1;
+    if (secret == NULL && (file == NULL || (stat(file, &status) == 0 && status.st_size == 0))) {
+        return 0;
     }
-    return 0;
+    log_line("set only one of %s and " AUTH_MODE_VARIABLE
+             "=pool, where the first token is the secret",
+             secret != NULL ? "SANDBOX_SECRET" : "SANDBOX_SECRET_FILE");
+    return -1;
 }
 
-/* The default path, in a directory that is made if it is not there. */
-static int choose_default(void)
+/* The directory of the default path is made if it is not there. */
+static int make_default_directory(void)
 {
-    if (mkdir(CLAIM_DIRECTORY, 0700) == 0 ? chmod(CLAIM_DIRECTORY, 0755) < 0 : errno != EEXIST) {
-        return fail(CLAIM_PATH, strerror(errno));
-    }
-    if (setenv(CLAIM_PATH_VARIABLE, CLAIM_PATH, 1) < 0) {
-        return fail(CLAIM_PATH, strerror(errno));
-    }
-    return 0;
+    bool is_made = mkdir(CLAIM_DIRECTORY, 0700) == 0;
+    return is_made ? chmod(CLAIM_DIRECTORY, 0755) : errno == EEXIST ? 0 : -1;
 }
 
 bool claim_is_secret_mode(const char *mode)
 {
-    return mode == NULL || *mode == '\0' || strcmp(mode, "secret") == 0 ||
-           strcmp(mode, "static") == 0;
+    return mode == NULL || strcmp(mode, "secret") == 0 || strcmp(mode, "static") == 0;
 }
 
-int claim_take(struct secret_salt *salt, struct secrets *secrets)
+int claim_take(struct secret_salt *salt, struct secrets *secrets, char path[PATH_MAX])
 {
-    const char *mode = getenv(AUTH_MODE_VARIABLE);
-    const char *path = getenv(CLAIM_PATH_VARIABLE);
+    const char *mode = variables_get(NULL, AUTH_MODE_VARIABLE);
+    const char *setting = variables_get(NULL, CLAIM_PATH_VARIABLE);
     char directory[PATH_MAX];
     struct claim claim;
+    path[0] = '\0';
     if (claim_is_secret_mode(mode)) {
         return 0;
     }
@@ -198,15 +192,13 @@ int claim_take(struct secret_salt *salt, struct secrets *secrets)
     if (refuse_secret() < 0) {
         return -1;
     }
-    if (path == NULL || *path == '\0') {
-        path = CLAIM_PATH;
-        if (choose_default() < 0) {
-            return -1;
-        }
+    if (setting == NULL && make_default_directory() < 0) {
+        return fail(CLAIM_PATH, strerror(errno));
     }
-    if (directory_of(path, directory) < 0) {
+    if (directory_of(setting == NULL ? CLAIM_PATH : setting, directory) < 0) {
         return -1;
     }
+    (void)snprintf(path, PATH_MAX, "%s", setting == NULL ? CLAIM_PATH : setting);
     int found = claim_read(path, &claim);
     if (found == 0 && try_draft(path) < 0) {
         return -1;

@@ -8,6 +8,7 @@
 #ifndef LAUNCHER_POOL_CLAIM_H
 #define LAUNCHER_POOL_CLAIM_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "launcher/secrets/secret.h"
@@ -25,17 +26,17 @@ struct claim {
     struct secret_digest digest;
 };
 
-/* Whether AUTH_MODE_VARIABLE, whose value this is (NULL: unset), asks for a server with secrets:
- * "secret", or "static" as other servers of this API call it. Thread-safe. */
+/* Whether AUTH_MODE_VARIABLE, whose value this is (NULL: unset or empty), asks for a server with
+ * secrets: "secret", or "static" as other servers of this API call it. Thread-safe. */
 bool claim_is_secret_mode(const char *mode);
 
 /*
- * Reads the settings, and sets CLAIM_PATH_VARIABLE to its default in pool mode. 0: no pool mode,
- * and nothing is filled in. 1: pool mode, where `secrets` has the one of the claim with its salt,
- * or none as long as nothing is claimed. -1 after one line to standard error: also for a secret
- * beside it, and for a file that is no claim.
+ * Reads the settings of the environment. 0: no pool mode; then `path` is "", and nothing else is
+ * filled in. 1: pool mode; `path` is the file, and `secrets` has the one of the claim with its
+ * salt, or none as long as nothing is claimed. -1 after one line to standard error: also for a
+ * secret beside it, and for a file that is no claim.
  */
-int claim_take(struct secret_salt *salt, struct secrets *secrets);
+int claim_take(struct secret_salt *salt, struct secrets *secrets, char path[PATH_MAX]);
 
 /* The file must outlive the server's run directory: 0, or -1 after one line to standard error if it
  * is in there. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/variables.h"
 #include "launcher/base/trim.h"
 
 #define LOWER   "abcdefghijklmnopqrstuvwxyz"
@@ -138,13 +139,13 @@ static const char *add(struct cors_origins *origins, const char *text)
     return NULL;
 }
 
-int cors_origins_read(struct cors_origins *origins, const char *setting, char *error, size_t size)
+int cors_origins_read(struct cors_origins *origins, const struct variables *from)
 {
+    const char *setting = variables_get(from, CORS_VARIABLE);
     *origins = (struct cors_origins){0};
     cleanup_free char *text = strdup(setting == NULL ? "" : setting);
     if (text == NULL) {
-        (void)snprintf(error, size, CORS_VARIABLE ": %s", strerror(errno));
-        return -1;
+        return variables_fail(from, CORS_VARIABLE ": %s", strerror(errno));
     }
     unsigned number = 0;
     const char *fault = NULL;
@@ -160,12 +161,12 @@ int cors_origins_read(struct cors_origins *origins, const char *setting, char *e
         fault = "is not alone with *";
     }
     if (fault != NULL) {
-        (void)snprintf(error, size,
-                       CORS_VARIABLE " must be * or at most %d origins without a path, such as "
-                                     "https://app.example.org:8443, with commas between them: "
-                                     "number %u %s",
-                       CORS_ORIGINS_MOST, number, fault);
-        return -1;
+        return variables_fail(from,
+                              CORS_VARIABLE
+                              " must be * or at most %d origins without a path, such as "
+                              "https://app.example.org:8443, with commas between them: "
+                              "number %u %s",
+                              CORS_ORIGINS_MOST, number, fault);
     }
     return 0;
 }

@@ -19,11 +19,13 @@ struct cors_origins {
     char *origin[CORS_ORIGINS_MOST];
 };
 
+struct variables;
+
 /*
- * Reads "https://a.example, http://localhost:5173" or "*"; NULL or nothing is no origin. 0, or -1
- * with a line that names the variable in `error`. Free with cors_origins_free() either way.
+ * Reads the setting: "https://a.example, http://localhost:5173" or "*". 0, or -1 after one line to
+ * standard error. Free with cors_origins_free() either way.
  */
-int cors_origins_read(struct cors_origins *origins, const char *setting, char *error, size_t size);
+int cors_origins_read(struct cors_origins *origins, const struct variables *from);
 
 void cors_origins_free(struct cors_origins *origins);
 

@@ -6,9 +6,9 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/variables.h"
 #include "launcher/base/trim.h"
 #include "launcher/start/run_dir.h"
 
@@ -43,12 +43,8 @@ static bool parse_unix(const char *path, struct listen_address *address)
     return true;
 }
 
-/* Whether `text` is one address. IPv6 may be in brackets, as in a URL. */
-static bool parse(char *text, unsigned port, struct listen_address *address)
+bool listen_address_parse(char *text, unsigned port, struct listen_address *address)
 {
-    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
-        return parse_unix(text + strlen(UNIX_PREFIX), address);
-    }
     *address = ipv4_address(port);
     if (inet_pton(AF_INET, text, &address->ipv4.sin_addr) == 1) {
         return true;
@@ -60,6 +56,12 @@ static bool parse(char *text, unsigned port, struct listen_address *address)
     }
     *address = ipv6_address(port);
     return inet_pton(AF_INET6, text, &address->ipv6.sin6_addr) == 1;
+}
+
+unsigned listen_address_port(const struct listen_address *address)
+{
+    return ntohs(address->any.sa_family == AF_INET ? address->ipv4.sin_port
+                                                   : address->ipv6.sin6_port);
 }
 
 static bool is_known(const struct listen_addresses *addresses, const struct listen_address *one)
@@ -102,25 +104,20 @@ static const char *read_item(struct listen_addresses *addresses, char *item, uns
     if (strcmp(item, "*") == 0) {
         return append_all(addresses, port, ipv6);
     }
-    return parse(item, port, &address) ? append(addresses, &address) : "something else";
+    bool is_unix = strncmp(item, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
+    bool is_good = is_unix ? parse_unix(item + strlen(UNIX_PREFIX), &address)
+                           : listen_address_parse(item, port, &address);
+    return is_good ? append(addresses, &address) : "something else";
 }
 
-int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
-                          bool ipv6, char *error, size_t size)
+int listen_addresses_read(struct listen_addresses *addresses, const struct variables *from,
+                          const char *variable, unsigned port, bool ipv6)
 {
-    return listen_addresses_parse(addresses, variable, getenv(variable), port, ipv6, error, size);
-}
-
-int listen_addresses_parse(struct listen_addresses *addresses, const char *variable,
-                           const char *setting, unsigned port, bool ipv6, char *error, size_t size)
-{
+    const char *setting = variables_get(from, variable);
     char text[SETTING_MOST];
     *addresses = (struct listen_addresses){0};
-    if (setting == NULL || *setting == '\0') {
-        setting = "*";
-    }
     const char *wrong = NULL;
-    if (snprintf(text, sizeof(text), "%s", setting) >= (int)sizeof(text)) {
+    if (snprintf(text, sizeof(text), "%s", setting == NULL ? "*" : setting) >= (int)sizeof(text)) {
         wrong = "more than 8 addresses";
     }
     addresses->all = strcmp(trim(text), "*") == 0;
@@ -129,11 +126,11 @@ int listen_addresses_parse(struct listen_addresses *addresses, const char *varia
         wrong = read_item(addresses, trim(item), port, ipv6);
     }
     if (wrong != NULL) {
-        (void)snprintf(error, size,
-                       "%s must be numeric addresses without a port, unix:/absolute/path or *, "
-                       "with commas between them; it has %s",
-                       variable, wrong);
-        return -1;
+        return variables_fail(
+            from,
+            "%s must be numeric addresses without a port, unix:/absolute/path or *, "
+            "with commas between them; it has %s",
+            variable, wrong);
     }
     return 0;
 }
@@ -147,11 +144,11 @@ void listen_address_format(const struct listen_address *address, char text[LISTE
         break;
     case AF_INET:
         (void)inet_ntop(AF_INET, &address->ipv4.sin_addr, host, sizeof(host)); /* it fits */
-        (void)snprintf(text, LISTEN_TEXT_SIZE, "%s:%u", host, ntohs(address->ipv4.sin_port));
+        (void)snprintf(text, LISTEN_TEXT_SIZE, "%s:%u", host, listen_address_port(address));
         break;
     default:
         (void)inet_ntop(AF_INET6, &address->ipv6.sin6_addr, host, sizeof(host));
-        (void)snprintf(text, LISTEN_TEXT_SIZE, "[%s]:%u", host, ntohs(address->ipv6.sin6_port));
+        (void)snprintf(text, LISTEN_TEXT_SIZE, "[%s]:%u", host, listen_address_port(address));
         break;
     }
 }

@@ -37,17 +37,20 @@ struct listen_addresses {
     bool all;     /* the default: every address of the machine */
 };
 
-/*
- * Reads the variable from the environment: numeric addresses, "unix:/path" or "*", with commas
- * between them. `ipv6` says whether "*" is IPv6 as well. 0, or -1 with a line that names the
- * variable in `error`. Not thread-safe (getenv).
- */
-int listen_addresses_read(struct listen_addresses *addresses, const char *variable, unsigned port,
-                          bool ipv6, char *error, size_t size);
+struct variables;
 
-/* The same of a text that is not in the environment; NULL and "" are the default. */
-int listen_addresses_parse(struct listen_addresses *addresses, const char *variable,
-                           const char *setting, unsigned port, bool ipv6, char *error, size_t size);
+/*
+ * Reads the setting `variable`: numeric addresses, "unix:/path" or "*", with commas between them.
+ * `ipv6` says whether "*" is IPv6 as well. 0, or -1 after one line to standard error.
+ */
+int listen_addresses_read(struct listen_addresses *addresses, const struct variables *from,
+                          const char *variable, unsigned port, bool ipv6);
+
+/* Whether `text`, which is changed, is a numeric address: "127.0.0.1", "::1" or "[::1]". */
+bool listen_address_parse(char *text, unsigned port, struct listen_address *address);
+
+/* The port of a numeric address. */
+unsigned listen_address_port(const struct listen_address *address);
 
 /* As nginx takes it: "127.0.0.1:3030", "[::1]:3030" or "unix:/path". */
 void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE]);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/logger.h"
+#include "common/variables.h"
 #include "launcher/base/trim.h"
 
 /* Characters that mean the same to nginx in a path, in a regular expression and without quotes. */
@@ -26,7 +26,7 @@ static bool is_good(const char *path)
     return *path == '\0';
 }
 
-static int add(struct prefixes *prefixes, char *path)
+static int add(struct prefixes *prefixes, const struct variables *from, char *path)
 {
     size_t at = prefixes->count;
     for (size_t i = 0; i < prefixes->count; i++) {
@@ -35,8 +35,7 @@ static int add(struct prefixes *prefixes, char *path)
         }
     }
     if (prefixes->count == PREFIXES_MOST) {
-        log_line(PREFIX_VARIABLE " may name %d paths", PREFIXES_MOST);
-        return -1;
+        return variables_fail(from, PREFIX_VARIABLE " may name %d paths", PREFIXES_MOST);
     }
     for (; at > 0 && strlen(prefixes->path[at - 1]) < strlen(path); at--) {
         prefixes->path[at] = prefixes->path[at - 1];
@@ -47,7 +46,7 @@ static int add(struct prefixes *prefixes, char *path)
 }
 
 /* One of the list, with the spaces around it and a slash at its end. */
-static int read_one(struct prefixes *prefixes, char *path)
+static int read_one(struct prefixes *prefixes, const struct variables *from, char *path)
 {
     path = trim(path);
     size_t length = strlen(path);
@@ -57,29 +56,28 @@ static int read_one(struct prefixes *prefixes, char *path)
         return 0;
     }
     if (!is_good(path)) {
-        log_line(PREFIX_VARIABLE
-                 " must be paths such as /sandbox, of letters, digits, - and _, with "
-                 "commas between them");
-        return -1;
+        return variables_fail(from, PREFIX_VARIABLE
+                              " must be paths such as /sandbox, of letters, digits, - and _, with "
+                              "commas between them");
     }
-    return add(prefixes, path);
+    return add(prefixes, from, path);
 }
 
-int prefixes_read(struct prefixes *prefixes, const char *setting, bool with_root)
+int prefixes_read(struct prefixes *prefixes, const struct variables *from, bool with_root)
 {
+    const char *setting = variables_get(from, PREFIX_VARIABLE);
     *prefixes = (struct prefixes){.text = strdup(setting == NULL ? "" : setting)};
     if (prefixes->text == NULL) {
-        log_line(PREFIX_VARIABLE ": %m");
-        return -1;
+        return variables_fail(from, PREFIX_VARIABLE ": %s", strerror(errno));
     }
     char *end = prefixes->text + strlen(prefixes->text);
     int result = 0;
     char *rest = prefixes->text;
     for (char *path; result == 0 && (path = strsep(&rest, ",")) != NULL;) {
-        result = read_one(prefixes, path);
+        result = read_one(prefixes, from, path);
     }
     if (result == 0 && (with_root || prefixes->count == 0)) {
-        result = add(prefixes, end);
+        result = add(prefixes, from, end);
     }
     if (result < 0) {
         prefixes_free(prefixes);

@@ -17,11 +17,13 @@ struct prefixes {
     char *text;                /* what they are in */
 };
 
+struct variables;
+
 /*
- * Reads "/sandbox, /other"; NULL or nothing is the root alone, and so is "/". With `with_root` that
- * is among them in any case. 0, or -1 after one line to standard error; free with prefixes_free().
+ * Reads the setting: "/sandbox, /other". Nothing is the root alone, and so is "/"; `with_root` adds
+ * the root in any case. 0, or -1 after one line to standard error; free with prefixes_free().
  */
-int prefixes_read(struct prefixes *prefixes, const char *setting, bool with_root);
+int prefixes_read(struct prefixes *prefixes, const struct variables *from, bool with_root);
 
 void prefixes_free(struct prefixes *prefixes);
 

@@ -215,12 +215,14 @@ static int generate_metrics(const struct rendering *r)
 {
     static const char name[] = "generated/metrics.conf";
     struct generated file;
-    if (r->metrics[0] == '\0') {
+    if (r->metrics->size == 0) {
         return generated_text(r, "metrics.conf", 0644, "%s", "");
     }
+    char address[LISTEN_TEXT_SIZE];
+    listen_address_format(r->metrics, address);
     if (copy(r, "metrics.txt") < 0 ||
-        generated_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", r->metrics,
-                       r->metrics[0] == '[' ? " ipv6only=on" : "") < 0) {
+        generated_text(r, "metrics-listen.conf", 0644, "listen %s%s;\n", address,
+                       address[0] == '[' ? " ipv6only=on" : "") < 0) {
         return -1;
     }
     generated_begin(&file, name);
@@ -310,13 +312,13 @@ int render_snippets(const struct rendering *r)
     return render_claim(r) < 0 ? -1 : render_secrets(r);
 }
 
-static int generate_access_log(const struct rendering *r, const struct worker_user *worker)
+static int generate_access_log(const struct rendering *r, const struct worker_user *worker,
+                               const char *path)
 {
-    const char *path = getenv("SANDBOX_ACCESS_LOG");
     if (path != NULL && strcmp(path, "off") == 0) {
         return generated_text(r, "access-log.conf", 0644, "access_log off;\n");
     }
-    if (path == NULL || *path == '\0') {
+    if (path == NULL) {
         return generated_text(
             r, "access-log.conf", 0644,
             "access_log %s/access.log nginx_sandbox if=$nginx_sandbox_loggable;\n", r->path);
@@ -370,7 +372,7 @@ static int generate_main(const struct rendering *r, const struct worker_user *wo
 }
 
 int render_frame(const struct rendering *r, const struct listen_addresses *listen,
-                 const struct worker_user *worker)
+                 const struct worker_user *worker, const char *access_log)
 {
     struct capacity capacity;
     char lines[LINES_SIZE];
@@ -379,7 +381,7 @@ int render_frame(const struct rendering *r, const struct listen_addresses *liste
         (worker != NULL && generate_main(r, worker, capacity.descriptors) < 0) ||
         generated_text(r, "events.conf", 0644, "worker_connections %llu;\n", capacity.connections) <
             0 ||
-        generate_access_log(r, worker) < 0) {
+        generate_access_log(r, worker, access_log) < 0) {
         return -1;
     }
     return generated_text(r, "listen.conf", 0644, "%s\nkeepalive_timeout %llums;\n", lines,

@@ -17,6 +17,8 @@
 #include "launcher/start/layout.h"
 #include "launcher/start/worker_user.h"
 
+#define ACCESS_LOG_VARIABLE "SANDBOX_ACCESS_LOG"
+
 /* A sandbox as nginx is told of it. */
 struct rendered_sandbox {
     const char *name; /* lower-case letters, digits and - */
@@ -41,8 +43,8 @@ struct rendering {
     const char *map_entries; /* the lines of that map */
     const struct cors_origins *cors; /* of requests that are for no sandbox: a preflight has none of
                                         the headers that may choose one */
-    const char *metrics; /* the address of the listener for Prometheus; "": there is none */
-    bool may_have_tls;   /* somebody else's nginx reads this, and its servers may speak TLS */
+    const struct listen_address *metrics; /* of the listener for Prometheus; size 0: none */
+    bool may_have_tls; /* somebody else's nginx reads this, and its servers may speak TLS */
 };
 
 /* Is one secret taking the place of another, or none there yet? That takes nginx's njs module for
@@ -64,8 +66,9 @@ int render_claim(const struct rendering *rendering);
 int render_cors(const struct rendering *rendering);
 
 /* nginx.conf and what it needs besides; load_module and who the workers are, unless `worker` is
- * NULL, since another nginx runs. 0, or -1 after one line to standard error. */
+ * NULL, since another nginx runs. `access_log` is SANDBOX_ACCESS_LOG, or NULL. 0, or -1 after one
+ * line to standard error. */
 int render_frame(const struct rendering *rendering, const struct listen_addresses *listen,
-                 const struct worker_user *worker);
+                 const struct worker_user *worker, const char *access_log);
 
 #endif

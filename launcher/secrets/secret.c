@@ -25,9 +25,6 @@
 /* Before the token in the header Authorization. */
 #define SCHEME "Bearer "
 
-/* What editors put in front of a text in UTF-8. */
-#define BYTE_ORDER_MARK "\xef\xbb\xbf"
-
 /* As many secrets as may be, with their line ends and marks. */
 #define FILE_MOST ((size_t)SECRETS_MOST * (SECRET_MOST + 5))
 

@@ -103,9 +103,15 @@ bool listener_has_ipv6(void)
     return fd >= 0;
 }
 
-static int append(struct listeners *listeners, int fd)
+int listeners_add(struct listeners *listeners, const char *variable,
+                  const struct listen_address *address)
 {
+    int fd = address->any.sa_family == AF_UNIX ? open_unix(&address->local)
+                                               : open_tcp(&address->any, address->size);
     if (fd < 0) {
+        char text[LISTEN_TEXT_SIZE];
+        listen_address_format(address, text);
+        log_line("%s: cannot listen on %s: %m", variable, text);
         return -1;
     }
     assert(listeners->count < LISTENERS_MOST);
@@ -113,26 +119,14 @@ static int append(struct listeners *listeners, int fd)
     return 0;
 }
 
-int listeners_add(struct listeners *listeners, const struct sockaddr *address, socklen_t size)
-{
-    return append(listeners, open_tcp(address, size));
-}
-
 int listeners_add_all(struct listeners *listeners, const char *variable,
                       const struct listen_addresses *addresses)
 {
-    for (size_t i = 0; i < addresses->count; i++) {
-        const struct listen_address *address = &addresses->address[i];
-        bool is_unix = address->any.sa_family == AF_UNIX;
-        if (append(listeners, is_unix ? open_unix(&address->local)
-                                      : open_tcp(&address->any, address->size)) < 0) {
-            char text[LISTEN_TEXT_SIZE];
-            listen_address_format(address, text);
-            log_line("%s: cannot listen on %s: %m", variable, text);
-            return -1;
-        }
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < addresses->count; i++) {
+        result = listeners_add(listeners, variable, &addresses->address[i]);
     }
-    return 0;
+    return result;
 }
 
 /* Whether it is a unix socket, and where. */

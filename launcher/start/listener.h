@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+struct listen_address;
 struct listen_addresses;
 
 /* Of SANDBOX_LISTEN and SANDBOX_PROXY_LISTEN (LISTEN_ADDRESSES_MOST each), and the address for
@@ -25,15 +26,16 @@ struct listeners {
     size_t count;
 };
 
-/* Opens the socket that nginx opens for such a `listen` line, non-blocking, and appends it. 0, or
- * -1 with errno. */
-int listeners_add(struct listeners *listeners, const struct sockaddr *address, socklen_t size);
-
-/* The same for each of these addresses. The file of a unix socket has mode 0666: the directory
- * above it says who may connect. A socket that is left there, with nobody behind it, is replaced.
- * 0, or -1 after one line to standard error that names `variable`. */
+/* Opens the sockets that nginx opens for such `listen` lines, non-blocking, and appends them. The
+ * file of a unix socket has mode 0666: the directory above it says who may connect. A socket that
+ * is left there, with nobody behind it, is replaced. 0, or -1 after one line to standard error that
+ * names `variable`. */
 int listeners_add_all(struct listeners *listeners, const char *variable,
                       const struct listen_addresses *addresses);
+
+/* The same for one address. */
+int listeners_add(struct listeners *listeners, const char *variable,
+                  const struct listen_address *address);
 
 /* Removes the files of unix sockets, before anybody listens there or when nobody does any more. */
 void listeners_remove_files(const struct listeners *listeners);

@@ -113,11 +113,10 @@ static int watch(const struct settings *settings, const char *run_directory, pid
     struct listen_addresses listen;
     struct listen_addresses proxy_listen;
     bool ipv6 = listener_has_ipv6();
-    char error[256]; /* of what the launcher has read already */
-    (void)listen_addresses_read(&listen, LISTEN_VARIABLE, (unsigned)settings->port, ipv6, error,
-                                sizeof(error));
-    (void)listen_addresses_read(&proxy_listen, PROXY_LISTEN_VARIABLE,
-                                (unsigned)settings->proxy_port, ipv6, error, sizeof(error));
+    /* The launcher has read them already: they are right. */
+    (void)listen_addresses_read(&listen, NULL, LISTEN_VARIABLE, (unsigned)settings->port, ipv6);
+    (void)listen_addresses_read(&proxy_listen, NULL, PROXY_LISTEN_VARIABLE,
+                                (unsigned)settings->proxy_port, ipv6);
     const struct listen_address asked = listen_address_reachable(&listen.address[0]);
     int status = wait_for_health(&asked);
     if (status == 200) {

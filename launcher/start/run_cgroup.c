@@ -4,6 +4,7 @@
 #include "launcher/start/run_cgroup.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -46,17 +47,20 @@ static int enable_limits(const struct settings *settings)
 }
 
 /* An earlier server with this run directory, if it was killed, may have left something in there. */
-int run_cgroup_make(const struct settings *settings, const struct run_dir *run,
-                    const struct user *user)
+int run_cgroup_make(struct settings *settings, const struct run_dir *run, const struct user *user)
 {
+    static char base[PATH_MAX];                       /* the cgroup that the run's own is in */
     (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
     if (cgroup_open(run->path, settings->cgroup) < 0) {
-        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
+        log_line(CGROUP_VARIABLE ": cannot use %s: %m", settings->cgroup);
         return -1;
     }
-    if (user != NULL && cgroup_path() != NULL &&
-        sandbox_user_check_cgroup(user, cgroup_path()) < 0) {
-        return -1;
+    if (user != NULL && cgroup_path() != NULL) {
+        if (sandbox_user_check_cgroup(user, cgroup_path(), base) < 0) {
+            return -1;
+        }
+        *strrchr(base, '/') = '\0';
+        settings->cgroup = settings->cgroup[0] == '/' ? base : settings->cgroup;
     }
     return enable_limits(settings);
 }

@@ -21,8 +21,6 @@
 #include "launcher/base/program.h"
 #include "launcher/base/stop_signal.h"
 
-#define VARIABLE "SANDBOX_RUN_DIR"
-
 /* Marks a directory that we may empty. */
 #define MARKER ".nginx-sandbox"
 
@@ -39,7 +37,7 @@ bool run_dir_is_plain_path(const char *path)
 
 static int fail(const char *path, const char *reason)
 {
-    log_line(VARIABLE ": %s: %s", path, reason);
+    log_line(RUN_DIR_VARIABLE ": %s: %s", path, reason);
     return -1;
 }
 
@@ -189,12 +187,11 @@ static int lay_out(const struct run_dir *run)
     return 0;
 }
 
-int run_dir_open(struct run_dir *run)
+int run_dir_open(struct run_dir *run, const char *given)
 {
-    const char *given = getenv(VARIABLE);
     run->fresh = false;
     run->fd = -1;
-    if (given == NULL || *given == '\0' ? make_fresh(run) < 0 : make_given(run, given) < 0) {
+    if (given == NULL ? make_fresh(run) < 0 : make_given(run, given) < 0) {
         remove_made(run);
         return -1;
     }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#define RUN_DIR_VARIABLE "SANDBOX_RUN_DIR"
+
 struct user;
 
 /* A socket's path has at most 107 bytes (unix(7)); the longest of ours adds "/fcgi-app.sock". */
@@ -26,11 +28,11 @@ struct run_dir {
 };
 
 /*
- * Opens $SANDBOX_RUN_DIR, making it if it is not there, or makes a fresh private directory; locks
- * it, empties it and makes the directories of the daemons. 0, or -1 after one line to standard
- * error that names the variable.
+ * Opens the directory `given` (SANDBOX_RUN_DIR), making it if it is not there, or, for NULL, makes
+ * a fresh private directory; locks it, empties it and makes the directories of the daemons. 0, or
+ * -1 after one line to standard error that names the variable.
  */
-int run_dir_open(struct run_dir *run);
+int run_dir_open(struct run_dir *run, const char *given);
 
 /*
  * Until then only we come into the directory; from now on nginx's workers do. With SANDBOX_USER

@@ -119,21 +119,14 @@ static bool is_device(const char *path)
            strcmp(path, "/dev/null") == 0;
 }
 
-/* nginx's master opens the access log as root, and again whenever it is told to: by a name without
- * links, which the setting becomes. */
-static int secure_access_log(const struct user *user)
+int sandbox_user_check_access_log(const struct user *user, const char *path,
+                                  char resolved[PATH_MAX])
 {
-    char resolved[PATH_MAX];
-    const char *setting = getenv("SANDBOX_ACCESS_LOG");
-    if (setting == NULL || setting[0] != '/') {
-        return 0;
-    }
-    if (is_device(setting)) {
+    if (is_device(path)) {
+        (void)snprintf(resolved, PATH_MAX, "%s", path);
         return path_check(user, "/dev", NULL);
     }
-    return path_check_made_again(user, setting, resolved) < 0
-               ? -1
-               : setenv("SANDBOX_ACCESS_LOG", resolved, 1);
+    return path_check_made_again(user, path, resolved);
 }
 
 /* What root runs, loads or reads; "" is none. */
@@ -173,10 +166,7 @@ int sandbox_user_check(const struct user *user, const struct worker_user *worker
                  user->uid, worker->group);
         return -1;
     }
-    return check_names(user, run, layout) < 0 || check_search_path(user) < 0 ||
-                   secure_access_log(user) < 0
-               ? -1
-               : 0;
+    return check_names(user, run, layout) < 0 ? -1 : check_search_path(user);
 }
 
 static int check_cgroup_file(const struct user *user, const char *directory, const char *name)
@@ -194,30 +184,19 @@ static int check_cgroup_file(const struct user *user, const char *directory, con
     return -1;
 }
 
-/* The setting becomes a name without links, which procd goes by. */
-static int resolve_cgroup_setting(const char *run)
-{
-    char base[PATH_MAX];
-    const char *setting = getenv("SANDBOX_CGROUP");
-    if (setting == NULL || setting[0] != '/') {
-        return 0;
-    }
-    (void)snprintf(base, sizeof(base), "%.*s", (int)(strrchr(run, '/') - run), run);
-    return setenv("SANDBOX_CGROUP", base, 1);
-}
-
 /*
  * Who may write to the cgroup.procs of two cgroups and to that of the nearest one above both moves
  * processes between them, and who may change a directory makes a cgroup there (cgroups(7),
  * "Delegation").
  */
-int sandbox_user_check_cgroup(const struct user *user, const char *path)
+int sandbox_user_check_cgroup(const struct user *user, const char *path, char resolved[PATH_MAX])
 {
     char at[PATH_MAX];
-    if (realpath(path, at) == NULL || resolve_cgroup_setting(at) < 0) {
+    if (realpath(path, at) == NULL) {
         log_line(VARIABLE ": %s: %m", path);
         return -1;
     }
+    (void)snprintf(resolved, PATH_MAX, "%s", at);
     for (char *slash; (slash = strrchr(at, '/')) != NULL; *slash = '\0') {
         if (check_cgroup_file(user, at, "") < 0 ||
             check_cgroup_file(user, at, "/cgroup.procs") < 0) {

@@ -5,6 +5,7 @@
 #ifndef LAUNCHER_START_SANDBOX_USER_H
 #define LAUNCHER_START_SANDBOX_USER_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "common/user.h"
@@ -21,17 +22,24 @@ int sandbox_user_open(const char *setting, struct user *user, bool *can_enter_ho
 
 /*
  * Checks that the user cannot reach nginx's workers and what they reach, and cannot put anything in
- * the place of the run directory, of our programs or of the access log, whose name in
- * SANDBOX_ACCESS_LOG becomes one without links. 0, or -1 after one line to standard error.
+ * the place of the run directory or of our programs. 0, or -1 after one line to standard error.
  */
 int sandbox_user_check(const struct user *user, const struct worker_user *worker,
                        const struct run_dir *run, const struct layout *layout);
 
 /*
- * Checks that the user cannot move its commands out of the cgroup `path`, which has been made, by
- * rights to that or to one above it. The name in SANDBOX_CGROUP becomes one without links. 0, or -1
- * after one line to standard error.
+ * Checks that the user cannot put anything in the place of the access log, an absolute path.
+ * nginx's master opens it as root, and again on each order to do so: `resolved` is the path for it,
+ * without links. 0, or -1 after one line to standard error.
  */
-int sandbox_user_check_cgroup(const struct user *user, const char *path);
+int sandbox_user_check_access_log(const struct user *user, const char *path,
+                                  char resolved[PATH_MAX]);
+
+/*
+ * Checks that the user cannot move its commands out of the cgroup `path`, which has been made, by
+ * rights to that or to one above it. `resolved` is its path without links. 0, or -1 after one line
+ * to standard error.
+ */
+int sandbox_user_check_cgroup(const struct user *user, const char *path, char resolved[PATH_MAX]);
 
 #endif

@@ -355,8 +355,7 @@ static void remove_unix_sockets(void)
     static const char *const variables[] = {LISTEN_VARIABLE, PROXY_LISTEN_VARIABLE};
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
         struct listen_addresses addresses;
-        char error[256];
-        if (listen_addresses_read(&addresses, variables[i], 0, false, error, sizeof(error)) == 0) {
+        if (listen_addresses_read(&addresses, NULL, variables[i], 0, false) == 0) {
             listeners_remove_left(&addresses);
         }
     }

@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/variables.h"
 #include "launcher/base/setting_names.h"
+#include "launcher/base/subcommand.h"
 #include "launcher/machine/environment_file.h"
-#include "launcher/machine/installation.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
 #include "launcher/pool/scgi_request.h"
@@ -27,29 +28,36 @@
 #include "launcher/secrets/secret.h"
 #include "tests/fuzz/fuzz.h"
 
-/* For log_line() and setenv(). NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (ld
+/* For log_line(). NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (ld
  * --wrap) */
 void __wrap_log_line(const char *format, ...);
-int __wrap_setenv(const char *name, const char *value, int overwrite);
+
+static char line[4096]; /* the last that was logged */
 
 __attribute__((format(printf, 1, 2))) void __wrap_log_line(const char *format, ...)
 {
-    char line[4096];
     va_list arguments;
     va_start(arguments, format);
     assert(vsnprintf(line, sizeof(line), format, arguments) > 0);
     va_end(arguments);
 }
 
-/* glibc keeps every value that it was ever given. */
-int __wrap_setenv(const char *name, const char *value, int overwrite)
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+/* One setting that has the content. */
+static struct variables as_variables(const char *name, const char *value)
 {
-    assert(*name != '\0' && strpbrk(name, "= \n") == NULL);
-    assert(strpbrk(value, "\"'\\\n") == NULL && overwrite == 0);
-    return 0;
+    struct variables variables = {.where = strdup("file")};
+    assert(variables.where != NULL && variables_add(&variables, name, value) == 0);
+    return variables;
 }
 
-/* NOLINTEND(bugprone-reserved-identifier) */
+/* The last line is about this setting of the file. */
+static void check_line(const char *name)
+{
+    assert(strncmp(line, "file: ", 6) == 0 && strstr(line, name) == line + 6);
+    assert(strchr(line, '\n') == NULL);
+}
 
 /* The content as a file, by its path. */
 static const char *as_file(const struct input *input)
@@ -107,6 +115,19 @@ static void check_claim(const char *path)
     assert(claim_read(path, &again) == 1 && memcmp(&claim, &again, sizeof(claim)) == 0);
 }
 
+static void check_environment(const char *path)
+{
+    struct variables variables = {0};
+    (void)environment_file_read(&variables, path);
+    for (size_t i = 0; i < variables.count; i++) {
+        const char *value = strchr(variables.entries[i], '=');
+        assert(value != NULL && value > variables.entries[i]);
+        assert(strpbrk(value, "\"'\\\n") == NULL);
+        assert(strcspn(variables.entries[i], " \n") >= (size_t)(value - variables.entries[i]));
+    }
+    variables_free(&variables);
+}
+
 static void check_secrets(const char *path)
 {
     static const struct secret_salt salt = {"0123456789012345678901"};
@@ -116,27 +137,31 @@ static void check_secrets(const char *path)
     }
 }
 
+static bool has_sandbox(const struct installation *installation, const char *name)
+{
+    assert(installation == NULL);
+    return strcmp(name, "one") == 0 || strcmp(name, DEFAULT_SANDBOX) == 0;
+}
+
 /* As nginx reads it: "KEY NAME;" in each line, where nothing else ends or opens anything. */
-static void check_entry(const char *line, size_t length)
+static void check_entry(const char *entry, size_t length)
 {
     bool quoted = false;
     for (size_t i = 0; i < length; i++) {
-        quoted = quoted != (line[i] == '"');
-        assert(quoted || i == length - 1 || strchr(";{}#'\\", line[i]) == NULL);
+        quoted = quoted != (entry[i] == '"');
+        assert(quoted || i == length - 1 || strchr(";{}#'\\", entry[i]) == NULL);
     }
-    assert(!quoted && line[length - 1] == ';');
+    assert(!quoted && entry[length - 1] == ';');
 }
 
 static void check_map(const char *path)
 {
-    struct installed_sandbox sandboxes[] = {{.name = "one"}, {.name = DEFAULT_SANDBOX}};
-    const struct installation installation = {.sandboxes = sandboxes, .count = 2};
-    cleanup_free char *entries = sandbox_map_read(path, &installation);
+    cleanup_free char *entries = sandbox_map_read(path, NULL, has_sandbox);
     const char *end;
-    for (const char *line = entries; line != NULL && *line != '\0'; line = end + 1) {
-        end = strchr(line, '\n');
-        assert(end != NULL && end > line);
-        check_entry(line, (size_t)(end - line));
+    for (const char *entry = entries; entry != NULL && *entry != '\0'; entry = end + 1) {
+        end = strchr(entry, '\n');
+        assert(end != NULL && end > entry);
+        check_entry(entry, (size_t)(end - entry));
     }
 }
 
@@ -146,7 +171,11 @@ static void check_prefixes(const struct input *input)
     cleanup_free char *setting = strndup((const char *)input->data, input->left);
     struct prefixes prefixes;
     assert(setting != NULL);
-    if (prefixes_read(&prefixes, setting, true) < 0) {
+    struct variables variables = as_variables(PREFIX_VARIABLE, setting);
+    int result = prefixes_read(&prefixes, &variables, true);
+    variables_free(&variables);
+    if (result < 0) {
+        check_line(PREFIX_VARIABLE);
         return;
     }
     assert(prefixes.count >= 1 && prefixes.count <= PREFIXES_MOST);
@@ -167,16 +196,19 @@ static void check_origins(const struct input *input)
     cleanup_free char *setting = strndup((const char *)input->data, input->left);
     struct cors_origins origins;
     struct cors_origins again;
-    char error[256] = "";
     assert(setting != NULL);
-    if (cors_origins_read(&origins, setting, error, sizeof(error)) < 0) {
-        assert(strstr(error, CORS_VARIABLE) == error && strchr(error, '\n') == NULL);
+    struct variables variables = as_variables(CORS_VARIABLE, setting);
+    if (cors_origins_read(&origins, &variables) < 0) {
+        check_line(CORS_VARIABLE);
     }
+    variables_free(&variables);
     assert(origins.count <= CORS_ORIGINS_MOST);
     for (size_t i = 0; i < origins.count; i++) {
         const char *origin = origins.origin[i];
         assert(origin[strspn(origin, "abcdefghijklmnopqrstuvwxyz0123456789+-._:/[]")] == '\0');
-        assert(cors_origins_read(&again, origin, error, sizeof(error)) == 0);
+        variables = as_variables(CORS_VARIABLE, origin);
+        assert(cors_origins_read(&again, &variables) == 0);
+        variables_free(&variables);
         assert(again.count == 1 && strcmp(again.origin[0], origin) == 0);
         cors_origins_free(&again);
     }
@@ -189,11 +221,12 @@ static void check_addresses(const struct input *input)
     cleanup_free char *setting = strndup((const char *)input->data, input->left);
     struct listen_addresses addresses;
     struct listen_addresses again;
-    char error[256] = "";
     assert(setting != NULL);
-    if (listen_addresses_parse(&addresses, LISTEN_VARIABLE, setting, 3030, true, error,
-                               sizeof(error)) < 0) {
-        assert(strstr(error, LISTEN_VARIABLE) == error && strchr(error, '\n') == NULL);
+    struct variables variables = as_variables(LISTEN_VARIABLE, setting);
+    int result = listen_addresses_read(&addresses, &variables, LISTEN_VARIABLE, 3030, true);
+    variables_free(&variables);
+    if (result < 0) {
+        check_line(LISTEN_VARIABLE);
         return;
     }
     assert(addresses.count >= 1 && addresses.count <= LISTEN_ADDRESSES_MOST);
@@ -205,8 +238,9 @@ static void check_addresses(const struct input *input)
             assert(strcmp(strrchr(text, ':'), ":3030") == 0);
             *strrchr(text, ':') = '\0';
         }
-        assert(listen_addresses_parse(&again, LISTEN_VARIABLE, text, 3030, true, error,
-                                      sizeof(error)) == 0);
+        variables = as_variables(LISTEN_VARIABLE, text);
+        assert(listen_addresses_read(&again, &variables, LISTEN_VARIABLE, 3030, true) == 0);
+        variables_free(&variables);
         assert(again.count == 1 && again.address[0].size == addresses.address[i].size &&
                memcmp(&again.address[0].any, &addresses.address[i].any, again.address[0].size) ==
                    0);
@@ -235,7 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_made_request(&input);
         break;
     case 1:
-        (void)environment_file_read(as_file(&input));
+        check_environment(as_file(&input));
         break;
     case 2:
         check_claim(as_file(&input));

@@ -104,7 +104,7 @@ static void check_setting(const char *name, const char *value)
     assert(asprintf(&entry, "%s=%s", name, value) >= 0);
     /* Not setenv(3): glibc keeps every value that it was ever given. */
     assert(putenv(entry) == 0); /* NOLINT(concurrency-mt-unsafe): one thread */
-    if (settings_read(&settings, error, sizeof(error)) < 0) {
+    if (settings_read(&settings, NULL, error, sizeof(error)) < 0) {
         assert(strstr(error, name) != NULL && strchr(error, '\n') == NULL);
     } else {
         assert(settings.port >= 1 && settings.port <= 65535);

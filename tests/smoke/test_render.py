@@ -58,6 +58,7 @@ WRONG = {
     "a name that is too long": (write("x" * 33 + ".secret", "x\n", 0o600), "at most 32"),
     "a bad line": (write("nginx-sandbox.conf", "#\nexport A=b\n"), "line 2"),
     "a quote": (write("nginx-sandbox.conf", 'A="b\n'), "line 1"),
+    "a mark before the settings": (write("nginx-sandbox.conf", b"\xef\xbb\xbfA=b\n"), "nginx-sandbox.conf: begins with a byte order mark"),
     "an escape": (write("nginx-sandbox.conf", "A=b\\\n"), "line 1"),
     "a bad value": (write("nginx-sandbox.conf", "SANDBOX_MAX_BODY=x\n"), "SANDBOX_MAX_BODY"),
     "a bad value of one": (write("default.conf", "PROXY_PORT=0\n"), "default.conf: PROXY_PORT"),

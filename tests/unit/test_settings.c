@@ -57,7 +57,7 @@ static struct settings read_good(void)
 {
     struct settings settings;
     char error[200] = "";
-    assert_int_equal(settings_read(&settings, error, sizeof(error)), 0);
+    assert_int_equal(settings_read(&settings, NULL, error, sizeof(error)), 0);
     return settings;
 }
 
@@ -66,7 +66,7 @@ static void assert_refused(const char *name, const char *value)
     struct settings settings;
     char error[200] = "";
     setenv(name, value, 1);
-    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_int_equal(settings_read(&settings, NULL, error, sizeof(error)), -1);
     assert_ptr_equal(strstr(error, name), error); /* the line opens with the variable's name */
     assert_null(strchr(error, '\n'));
     assert_null(strstr(error, "at least 0"));
@@ -175,7 +175,7 @@ static void assert_longest(const char *name, const char *longest)
     char wanted[40];
     (void)snprintf(wanted, sizeof(wanted), "s to %s,", longest);
     setenv(name, "21d", 1);
-    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_int_equal(settings_read(&settings, NULL, error, sizeof(error)), -1);
     assert_non_null(strstr(error, wanted));
     unsetenv(name);
 }
@@ -240,7 +240,7 @@ static void assert_range(const char *name, const char *bad, const char *range)
     setenv(name, bad, 1);
     struct settings settings;
     char error[200] = "";
-    assert_int_equal(settings_read(&settings, error, sizeof(error)), -1);
+    assert_int_equal(settings_read(&settings, NULL, error, sizeof(error)), -1);
     assert_non_null(strstr(error, range));
     unsetenv(name);
 }
