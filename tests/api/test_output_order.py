@@ -154,7 +154,7 @@ def test_merging_goes_with_everything_else(sandbox):
     answer = sandbox.run("cat; pwd >&2; echo $A; echo $A >&2 #" + "x" * 200000, stdin="input\n", **fields)
     assert answer == {"stdout": "input\n/\nb\nb\n", "stderr": "", "code": 0}
     answer, facts = sandbox.run_with_facts("trap 'echo over >&2; exit' TERM; echo begun; sleep 86400 & wait",
-                                           merge_stderr=True, timeout_ms=300, kill_grace_ms=int(TIMEOUT * 1000))
+                                           merge_stderr=True, timeout_ms=2000, kill_grace_ms=int(TIMEOUT * 1000))
     assert answer["stdout"] == "begun\nover\n" and facts["reason"] == "timeout"
     job = sandbox.start("cat >&2; echo end", merge_stderr=True, stdin=True)["id"]
     assert sandbox.post("/write_stdin", id=job, data="typed\n", eof=True).status_code == 200
