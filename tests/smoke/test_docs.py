@@ -48,3 +48,13 @@ def test_every_endpoint_is_described(endpoint):
     document = "docs/metrics.md" if endpoint.trait == "METRICS" else "docs/api.md"
     text = without_code((REPOSITORY / document).read_text())
     assert re.search(rf"^#+ .*{endpoint.path}\b" if document == "docs/api.md" else rf"`GET {endpoint.path}`", text, re.M)
+
+
+def test_tests_that_documents_name_exist():
+    """A document that names a test, or a file of one, is right."""
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    sources = [path for path in (REPOSITORY / "tests").rglob("*") if path.suffix in (".py", ".c")]
+    names = set(re.findall(r"^(?:def |static void )(\w+)\(", "\n".join(path.read_text() for path in sources), re.M))
+    assert set(re.findall(r"`(test_\w+)`", text)) <= names
+    for path in re.findall(r"`((?:tests|api|common|fcgi-app|procd|guard|launcher|nginx|bench|deploy|tools|systemd)/[\w./-]+)`", text):
+        assert re.search("[A-Z]{3}", path) or (REPOSITORY / path).exists(), path
