@@ -59,7 +59,8 @@ static void dequeue(struct pipe_order *order)
 /* One pipe alone needs no order. */
 static bool is_watched(const struct pipe_order *order)
 {
-    return order->watch >= 0 && !order->finishing && order->fds[0] >= 0 && order->fds[1] >= 0;
+    return order->watch >= 0 && !order->finishing && order->fds[0] >= 0 && order->fds[1] >= 0 &&
+           order->states[0] != PIPE_ENDED && order->states[1] != PIPE_ENDED;
 }
 
 /* Queues what became readable since the last look. */
@@ -70,22 +71,33 @@ static void look(struct pipe_order *order)
     int count = is_watched(order) ? epoll_wait(order->watch, events, 2, 0) : 0;
     for (int i = 0; i < count; i++) {
         int stream = events[i].data.u32 == 0 ? 0 : 1;
-        order->hung_up[stream] = (events[i].events & EPOLLHUP) != 0;
+        if ((events[i].events & EPOLLHUP) != 0) {
+            order->states[stream] = PIPE_HUNG_UP;
+        }
         enqueue(order, stream);
     }
+    order->looked = true;
 }
 
 void pipe_order_wake(struct pipe_order *order, const struct pollfd polled[2])
 {
-    bool ready = polled[0].revents != 0 || polled[1].revents != 0;
-    look(order);
-    if (ready && order->queued == 0 && is_watched(order)) {
+    bool ready[2];
+    for (int stream = 0; stream < 2; stream++) {
+        if (order->fds[stream] >= 0 && polled[stream].revents == POLLHUP) {
+            order->states[stream] = PIPE_ENDED;
+        }
+        ready[stream] = polled[stream].revents != 0 && order->states[stream] != PIPE_ENDED;
+    }
+    if (ready[0] || ready[1] || !order->looked) {
+        look(order);
+    }
+    if ((ready[0] || ready[1]) && order->queued == 0 && is_watched(order)) {
         struct pollfd edge = {.fd = order->watch, .events = POLLIN};
         (void)io_poll(&edge, 1, EDGE_MS);
         look(order);
     }
     for (int stream = 0; stream < 2; stream++) {
-        if (polled[stream].revents != 0 && (order->queued == 0 || !is_watched(order))) {
+        if (ready[stream] && (order->queued == 0 || !is_watched(order))) {
             enqueue(order, stream);
         }
     }
@@ -104,7 +116,7 @@ void pipe_order_finish(struct pipe_order *order)
  * first gives what it held when the other was known to wait. */
 static size_t allowance(struct pipe_order *order, size_t size)
 {
-    bool bounded = order->finishing || order->queued == 2;
+    bool bounded = order->finishing || (order->queued == 2 && order->watch >= 0);
     if (bounded && !order->measured) {
         if (ioctl(order->fds[order->queue[0]], FIONREAD, &order->left) < 0) {
             order->left = 0;
@@ -121,24 +133,44 @@ static size_t allowance(struct pipe_order *order, size_t size)
 static void note_read(struct pipe_order *order, size_t count, size_t wanted)
 {
     int stream = order->queue[0];
+    bool hung_up = order->states[stream] == PIPE_HUNG_UP;
+    order->looked = false;
     order->left -= order->measured ? (int)count : 0;
-    if (count < wanted && !order->hung_up[stream]) {
+    if (order->measured && order->left <= 0) {
+        dequeue(order); /* what it holds now came after what the other held, and has its own edge */
+        if (hung_up && !order->finishing) {
+            enqueue(order, stream);
+        }
+    } else if (count < wanted && !hung_up) {
         dequeue(order); /* empty */
-    } else if (order->measured && order->left <= 0) {
-        dequeue(order);
-        if (!order->finishing) {
-            enqueue(order, stream); /* what it holds now came after what the other held */
+    } else if (order->queued == 2 && order->watch < 0) {
+        dequeue(order); /* by turns, where no order is kept */
+        enqueue(order, stream);
+    }
+}
+
+/* Gives up a pipe that poll(2) has found at its end. Its index, or -1 if there is none. */
+static int take_ended(struct pipe_order *order)
+{
+    for (int stream = 0; stream < 2; stream++) {
+        if (order->fds[stream] >= 0 && order->states[stream] == PIPE_ENDED) {
+            order->fds[stream] = -1;
+            return stream;
         }
     }
+    return -1;
 }
 
 ssize_t pipe_order_read(struct pipe_order *order, void *buffer, size_t size, int *stream)
 {
     for (;;) {
-        look(order);
+        if (!order->looked) {
+            look(order);
+        }
         if (order->queued == 0) {
+            *stream = take_ended(order);
             errno = EAGAIN;
-            return -1;
+            return *stream < 0 ? -1 : 0;
         }
         int first = order->queue[0];
         size_t wanted = allowance(order, size);

@@ -117,16 +117,15 @@ static int read_pipes(struct pump *pump)
 /* After the command's end: all that it has written. 0 or -1, as pass_on. */
 static int drain(struct pump *pump)
 {
+    int64_t left;
     int64_t deadline = clock_monotonic_ms() + LINGER_MS;
-    while (pump->polled[OUT].fd >= 0 || pump->polled[ERR].fd >= 0) {
-        int64_t left = deadline - clock_monotonic_ms();
-        if (left <= 0 || io_poll(pump->polled, LEASE, (int)left) == 0) {
-            break;
-        }
+    do {
         if (read_pipes(pump) < 0) {
             return -1;
         }
-    }
+        left = deadline - clock_monotonic_ms();
+    } while ((pump->polled[OUT].fd >= 0 || pump->polled[ERR].fd >= 0) && left > 0 &&
+             io_poll(pump->polled, LEASE, (int)left) > 0);
     /* A descendant keeps a pipe: what is in it now was written before the end, or soon after. */
     int result;
     pipe_order_finish(&pump->order);

@@ -24,27 +24,34 @@
 
 /* Of commands, unless the server's own is higher: the kernel adds a thousandth of the memory for
  * each (proc_pid_oom_score_adj(5)), so the daemons die last. */
-#define OOM_SCORE_ADJ 500
-#define OOM_FILE      "/proc/self/oom_score_adj"
+#define COMMAND_OOM_SCORE "500"
+#define OOM_FILE          "/proc/self/oom_score_adj"
 
 #define LIMITS_MAX (RESOURCE_LIMITS + 5)
 
 static struct {
     const struct user *user; /* or NULL */
-    char oom_score_adj[8];   /* what a command writes; empty: nothing */
-    char own_oom_score_adj[16];
+    int oom_file;            /* of this process; -1: commands have its score */
+    char own_oom_score[16];
     struct resource_limit limits[LIMITS_MAX];
     size_t limit_count;
     mode_t umask;
-} confinement;
+} confinement = {.oom_file = -1};
 
-/* The limits that commands have inherited, whatever this process has now. */
-static void keep_limits(const struct resource_limit *inherited)
+/* Keeps the limits that commands have and this process has not. A child is born with the others. */
+static int keep_limits(const struct resource_limit *inherited)
 {
-    if (inherited != NULL) {
-        memcpy(confinement.limits, inherited, RESOURCE_LIMITS * sizeof(*inherited));
-        confinement.limit_count = RESOURCE_LIMITS;
+    for (size_t i = 0; inherited != NULL && i < RESOURCE_LIMITS; i++) {
+        struct rlimit own;
+        if (getrlimit(inherited[i].resource, &own) < 0) {
+            return -1;
+        }
+        if (own.rlim_cur != inherited[i].value.rlim_cur ||
+            own.rlim_max != inherited[i].value.rlim_max) {
+            confinement.limits[confinement.limit_count++] = inherited[i];
+        }
     }
+    return 0;
 }
 
 /* 0 with what a command has before a limit of ours, or -1 with errno. */
@@ -94,22 +101,21 @@ bool confinement_can_rank(void)
     return access(OOM_FILE, W_OK) == 0;
 }
 
+/* Opens the file that raises the score, unless the server's own is as high already. */
 static int choose_oom_score(void)
 {
-    char *text = confinement.own_oom_score_adj;
+    char *text = confinement.own_oom_score;
     if (!confinement_can_rank()) {
         return 0; /* procd reports it, once */
     }
-    cleanup_fd int fd = open(OOM_FILE, O_RDONLY | O_CLOEXEC);
-    ssize_t length =
-        fd < 0 ? -1 : io_read_full(fd, text, sizeof(confinement.own_oom_score_adj) - 1);
+    cleanup_fd int fd = open(OOM_FILE, O_RDWR | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : io_read_full(fd, text, sizeof(confinement.own_oom_score) - 1);
     if (length < 0) {
         return -1;
     }
     text[length] = '\0';
-    if (strtol(text, NULL, 10) < OOM_SCORE_ADJ) {
-        (void)snprintf(confinement.oom_score_adj, sizeof(confinement.oom_score_adj), "%d",
-                       OOM_SCORE_ADJ);
+    if (strtol(text, NULL, 10) < strtol(COMMAND_OOM_SCORE, NULL, 10)) {
+        confinement.oom_file = steal_fd(&fd);
     }
     return 0;
 }
@@ -117,8 +123,10 @@ static int choose_oom_score(void)
 int confinement_prepare(const struct settings *settings, const struct user *user,
                         const struct resource_limit *inherited)
 {
-    keep_limits(inherited);
     confinement.user = user;
+    if (keep_limits(inherited) < 0) {
+        return -1;
+    }
     /* A job's files are for fcgi-app to read, which is not root then; a child puts it back. */
     confinement.umask = user == NULL ? 0 : umask(022);
     if (user != NULL) {
@@ -141,38 +149,26 @@ int confinement_give(int fd)
     return user == NULL ? 0 : fchown(fd, user->uid, user->gid);
 }
 
-/* Where /proc has been taken away since, the command runs all the same. */
-IN_CHILD static void write_oom_score(const char *text)
+/* If it fails the command runs all the same. */
+static void write_oom_score(const char *text)
 {
-    size_t length = 0;
-    while (text[length] != '\0') {
-        length++;
-    }
-    int fd = open(OOM_FILE, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)!write(fd, text, length);
-        (void)close(fd);
+    if (confinement.oom_file >= 0) {
+        (void)!write(confinement.oom_file, text, strlen(text));
     }
 }
 
-/* While it is still ours to write. */
-IN_CHILD static void give_way_to_daemons(void)
+void confinement_raise_oom_score(void)
 {
-    if (confinement.oom_score_adj[0] != '\0') {
-        write_oom_score(confinement.oom_score_adj);
-    }
+    write_oom_score(COMMAND_OOM_SCORE);
 }
 
-void confinement_leave(void)
+void confinement_restore_oom_score(void)
 {
-    if (confinement.oom_score_adj[0] != '\0') {
-        write_oom_score(confinement.own_oom_score_adj);
-    }
+    write_oom_score(confinement.own_oom_score);
 }
 
 IN_CHILD int confinement_enter(void)
 {
-    give_way_to_daemons();
     for (size_t i = 0; i < confinement.limit_count; i++) {
         if (setrlimit(confinement.limits[i].resource, &confinement.limits[i].value) < 0) {
             return -1;

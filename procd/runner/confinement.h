@@ -34,11 +34,13 @@ bool confinement_can_rank(void);
 int confinement_enter(void);
 
 /*
- * Takes back what a child's confinement_enter() has changed here: the kernel gives a new
- * oom_score_adj to all processes that share memory (__set_oom_adj()), so to the runner, too. To be
- * called when the child has executed. A child that hangs before that gets the runner's.
+ * A child is born with the out-of-memory score of its parent, so this process has that of commands
+ * from just before clone(2) until the child has executed. The child cannot do it: the kernel gives
+ * a new oom_score_adj to all processes that share memory (__set_oom_adj()), and looks for them
+ * among all that there are. A child that still hangs at the restoration gets this process's score.
  */
-void confinement_leave(void);
+void confinement_raise_oom_score(void);
+void confinement_restore_oom_score(void);
 
 /* Gives the pipe or file behind a descriptor to the user of commands, who could not open it again
  * as /dev/stdout or /dev/stdin otherwise. 0, or -1 with errno. */

@@ -7,7 +7,14 @@
  * vfork(2) would have us wait as long as the child does, which is for ever where its working
  * directory is on a file system that does not answer. So the wait is ours: the kernel clears
  * `launch.alive` when the child executes or ends (CLONE_CHILD_CLEARTID), and wakes us. While we go
- * on and the child still hangs, both set the same errno; so it takes its own at once.
+ * on and the child still hangs.
+ *
+ * The child has no errno of its own, because it has no thread-local storage of its own: it reads
+ * errno right after the call that failed. While we wait nobody else writes it: futex(2) does so
+ * when the child has gone or the time is over, and no signal interrupts it. After that time we go
+ * on, and the child writes errno once at most, when the call in which it hung fails. One side could
+ * read the other's value only if two calls fail within a few instructions of each other; the child
+ * would then give a wrong reason on the command's standard error.
  */
 #include "procd/runner/spawn.h"
 
@@ -16,6 +23,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -64,7 +72,7 @@ static int open_pipe(int *read_end, int *write_end)
     }
     *read_end = ends[0];
     *write_end = ends[1];
-    return io_set_nonblocking(*read_end, 1) < 0 ? -1 : confinement_give(*write_end);
+    return fcntl(*read_end, F_SETFL, O_NONBLOCK) < 0 ? -1 : confinement_give(*write_end);
 }
 
 static int open_pipes(const struct incoming *command, struct command_pipes *pipes)
@@ -112,6 +120,14 @@ void command_pipes_close(struct command_pipes *pipes)
     close_fd(&pipes->watch);
 }
 
+/* Each side leaves LAUNCH_AWAITED for a state of its own, so exactly one of them reports an error.
+ */
+enum launch_state {
+    LAUNCH_AWAITED,
+    LAUNCH_FAILED, /* by the child: we report it */
+    LAUNCH_LATE,   /* by us: the child reports it */
+};
+
 /* What the child needs, and what it leaves behind when it fails. */
 struct launch {
     const char *cwd; /* or NULL */
@@ -126,9 +142,16 @@ struct launch {
     const void *context;
     volatile enum spawn_stage stage;
     volatile int error;
-    volatile bool is_late; /* in: nobody waits for an error any more */
-    volatile pid_t alive;  /* 0 when it has executed or ended */
+    _Atomic enum launch_state state;
+    volatile pid_t alive; /* 0 when it has executed or ended */
 };
+
+/* Whether this side is the first to leave LAUNCH_AWAITED. */
+IN_CHILD static bool launch_settle(struct launch *launch, enum launch_state state)
+{
+    enum launch_state awaited = LAUNCH_AWAITED;
+    return atomic_compare_exchange_strong(&launch->state, &awaited, state);
+}
 
 /* One of each is enough: while a child hangs, its runner takes no other command. */
 static struct launch launched;
@@ -191,9 +214,9 @@ IN_CHILD static void say(const char *text)
 }
 
 /* To the command's own standard error, when it is too late for another answer. */
-IN_CHILD static void say_error(const struct launch *launch, int error)
+IN_CHILD static void say_error(const struct launch *launch)
 {
-    const char *reason = strerrordesc_np(error); /* a constant, for any context */
+    const char *reason = strerrordesc_np(launch->error); /* a constant, for any context */
     say(launch->stage == SPAWN_CHDIR ? "Invalid working directory: "
                                      : "Cannot start the command: ");
     say(reason == NULL ? "unknown error" : reason);
@@ -203,11 +226,10 @@ IN_CHILD static void say_error(const struct launch *launch, int error)
 IN_CHILD static int child_main(void *argument)
 {
     struct launch *launch = argument;
-    int error = execute(launch) < 0 ? errno : 0;
-    if (launch->is_late) {
-        say_error(launch, error);
+    launch->error = execute(launch) < 0 ? errno : 0;
+    if (!launch_settle(launch, LAUNCH_FAILED)) {
+        say_error(launch);
     }
-    launch->error = error;
     _exit(127);
 }
 
@@ -228,8 +250,7 @@ static bool await_execution(struct launch *launch, int64_t patience_ms)
     int64_t deadline = clock_monotonic_ms() + patience_ms;
     while (launch->alive != 0) {
         int64_t left = deadline - clock_monotonic_ms();
-        if (left <= 0 && launch->stage != SPAWN_PREPARE) {
-            launch->is_late = true;
+        if (left <= 0 && launch->stage != SPAWN_PREPARE && launch_settle(launch, LAUNCH_LATE)) {
             return false;
         }
         left = left > 0 ? left : LOOK_AGAIN_MS;
@@ -244,18 +265,20 @@ static bool await_execution(struct launch *launch, int64_t patience_ms)
 static int start(struct launch *launch, int64_t patience_ms, pid_t *pid, struct spawn_error *error)
 {
     launch->alive = 1;
+    confinement_raise_oom_score();
     *pid = clone(child_main, child_stack + sizeof(child_stack),
                  CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, launch, NULL, NULL, &launch->alive);
+    int clone_error = errno;
+    bool is_executed = *pid >= 0 && await_execution(launch, patience_ms);
+    confinement_restore_oom_score();
     if (*pid < 0) {
-        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
+        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = clone_error};
         return -1;
     }
-    bool is_executed = await_execution(launch, patience_ms);
-    confinement_leave();
     if (!is_executed) {
         return 1;
     }
-    if (launch->error != 0) {
+    if (launch->state == LAUNCH_FAILED) {
         *error = (struct spawn_error){.stage = launch->stage, .error = launch->error};
         (void)waitpid(*pid, NULL, 0); /* it has exited: that is how we came here */
         return -1;
