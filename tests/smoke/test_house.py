@@ -1,0 +1,90 @@
+"""The order of the sources: which files need which."""
+
+import functools
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import re
+import sys
+
+import pytest
+
+from sandbox import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+import sources  # noqa: E402
+
+
+def tool(name):
+    """A program of tools/, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(REPOSITORY / "tools" / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def objects(program):
+    return sources.objects(program)
+
+
+@pytest.fixture(autouse=True)
+def build(monkeypatch):
+    """Where the objects are."""
+    monkeypatch.setenv("BUILD", os.environ.get("SANDBOX_BUILD", str(REPOSITORY / "build")))
+
+
+@pytest.mark.parametrize("room", ["procd"])
+def test_no_circle(room):
+    circles = tool("circles")
+    assert not circles.circles(circles.all_arrows(room))
+
+
+def test_daemon_and_runner_stand_side_by_side():
+    arrows = tool("circles").include_arrows("procd")
+    for one, other in (("daemon", "runner"), ("runner", "daemon")):
+        crossing = [(node, target) for node, targets in arrows.items() for target in targets
+                    if node.startswith(f"procd/{one}/") and target.startswith(f"procd/{other}/")]
+        assert not crossing
+
+
+# What a program links of procd beside procd/wire.
+OF_PROCD = {"fcgi-app": r"log/(event_id|job_segment)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
+
+
+@pytest.mark.parametrize("program", OF_PROCD)
+def test_others_link_the_words_of_procd(program):
+    found = [path.relative_to("procd") for path in objects(program) if path.is_relative_to("procd")]
+    assert any(path.parts[0] == "wire" for path in found)
+    assert not [path for path in found if path.parts[0] != "wire" and not re.fullmatch(OF_PROCD[program], str(path))]
+
+
+def test_the_tools_see_functions(tmp_path, monkeypatch):
+    """A definition, whatever its head looks like, and nothing else."""
+    text = """
+static __attribute__((format(printf, 1, 2))) void one(const char *format, ...)
+{
+    if (format) { /* } */
+        two("}");
+    }
+}
+
+struct row {
+    int number;
+};
+
+int declared(void);
+
+CLEANUP(row)
+
+const struct row *three(
+    int (*callback)(void *, int), void *data)
+{
+    return NULL; // not four() {
+}
+"""
+    (tmp_path / "some.c").write_text(text)
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    assert sources.functions(pathlib.Path("some.c")) == [("one", 2, 7), ("three", 17, 21)]
+    assert sources.code_lines(text) == 16
