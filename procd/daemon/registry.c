@@ -442,11 +442,7 @@ void registry_describe_job(struct registered_job *job, bool left, struct message
         message_add_number(message, FIELD_STATUS, JOB_RUNNING);
     }
     if (find_position(job, &position)) {
-        message_add_number(message, FIELD_FIRST_OFFSET, (int64_t)position.first_offset);
-        message_add_number(message, FIELD_FIRST_LINE, (int64_t)position.first_line);
-        message_add_number(message, FIELD_NEXT_OFFSET, (int64_t)position.next_offset);
-        message_add_number(message, FIELD_NEXT_LINE, (int64_t)position.next_line);
-        message_add_number(message, FIELD_LINES_DROPPED, (int64_t)position.lines_dropped);
+        job_position_describe(&position, message);
     }
     if (left) {
         leftovers_describe(job, message);

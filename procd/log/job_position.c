@@ -21,11 +21,7 @@
 static void render(const struct job_position *position, struct message *message)
 {
     message_init(message, MESSAGE_POSITION);
-    message_add_number(message, FIELD_FIRST_OFFSET, (int64_t)position->first_offset);
-    message_add_number(message, FIELD_FIRST_LINE, (int64_t)position->first_line);
-    message_add_number(message, FIELD_NEXT_OFFSET, (int64_t)position->next_offset);
-    message_add_number(message, FIELD_NEXT_LINE, (int64_t)position->next_line);
-    message_add_number(message, FIELD_LINES_DROPPED, (int64_t)position->lines_dropped);
+    job_position_describe(position, message);
 }
 
 /* What is there is written over, not cut first: a full disk would not give the room back. */
@@ -77,11 +73,6 @@ static ssize_t read_settled(int fd, char *data)
     return -1;
 }
 
-static uint64_t number(const struct incoming *message, enum field_tag tag)
-{
-    return (uint64_t)message_number(message, tag, -1);
-}
-
 int job_position_read(int directory, struct job_position *position)
 {
     char data[ROOM];
@@ -91,13 +82,7 @@ int job_position_read(int directory, struct job_position *position)
     if (length < 0 || message_parse(data, (size_t)length, &message) < 0) {
         return -1;
     }
-    *position = (struct job_position){
-        .first_offset = number(&message, FIELD_FIRST_OFFSET),
-        .first_line = number(&message, FIELD_FIRST_LINE),
-        .next_offset = number(&message, FIELD_NEXT_OFFSET),
-        .next_line = number(&message, FIELD_NEXT_LINE),
-        .lines_dropped = number(&message, FIELD_LINES_DROPPED),
-    };
+    *position = job_position_of(&message);
     /* A number that is missing is larger than any. */
     if (message.type != MESSAGE_POSITION || position->first_offset > position->next_offset ||
         position->first_line > position->lines_dropped ||

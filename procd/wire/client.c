@@ -41,33 +41,26 @@ enum procd_result procd_can_start(bool *can_start, int timeout_ms)
     return PROCD_DONE;
 }
 
-static void read_daemon_number(struct daemon_status *daemon, const struct field *field)
+static struct daemon_status read_daemon(const struct incoming *fields)
 {
-    switch ((int)field->tag) {
-    case FIELD_STARTS:
-        daemon->restarts = field->number > 0 ? field->number - 1 : 0;
-        break;
-    case FIELD_PID:
-        daemon->pid = field->number;
-        break;
-    case FIELD_DESCRIPTORS:
-        daemon->descriptors = field->number;
-        break;
-    case FIELD_THREADS:
-        daemon->threads = field->number;
-        break;
-    case FIELD_RSS_KB:
-        daemon->rss_kb = field->number;
-        break;
-    default:
-        break;
-    }
+    int64_t starts = message_number(fields, FIELD_STARTS, -1);
+    struct daemon_status daemon = {
+        .restarts = starts > 0 ? starts - 1 : starts,
+        .pid = message_number(fields, FIELD_PID, -1),
+        .descriptors = message_number(fields, FIELD_DESCRIPTORS, -1),
+        .threads = message_number(fields, FIELD_THREADS, -1),
+        .rss_kb = message_number(fields, FIELD_RSS_KB, -1),
+    };
+    (void)snprintf(daemon.name, sizeof(daemon.name), "%s", message_text(fields, FIELD_ID));
+    return daemon;
 }
 
 static void read_status(const struct incoming *message, struct procd_status *status)
 {
+    struct field first = {0};
+    bool has_supervisor = message_next(message, &first) && first.tag == FIELD_PID;
     *status = (struct procd_status){
-        .supervisor = -1, /* a FIELD_PID that comes after a FIELD_ID is a daemon's */
+        .supervisor = has_supervisor ? (pid_t)first.number : -1, /* other pids are of daemons */
         .uptime_ms = message_number(message, FIELD_UPTIME_MS, -1),
         .running = message_number(message, FIELD_RUNNING, -1),
         .runners = message_number(message, FIELD_RUNNERS, -1),
@@ -76,22 +69,9 @@ static void read_status(const struct incoming *message, struct procd_status *sta
         .disk_free = message_number(message, FIELD_DISK_FREE, -1),
         .disk_total = message_number(message, FIELD_DISK_TOTAL, -1),
     };
-    struct daemon_status *daemon = NULL;
-    struct field field = {0};
-    while (message_next(message, &field)) {
-        if (field.tag == FIELD_ID && status->daemon_count == DAEMON_COUNT) {
-            return;
-        }
-        if (field.tag == FIELD_ID) {
-            daemon = &status->daemons[status->daemon_count++];
-            *daemon = (struct daemon_status){
-                .pid = -1, .restarts = -1, .descriptors = -1, .threads = -1, .rss_kb = -1};
-            (void)snprintf(daemon->name, sizeof(daemon->name), "%s", field.text);
-        } else if (daemon != NULL) {
-            read_daemon_number(daemon, &field);
-        } else if (field.tag == FIELD_PID) {
-            status->supervisor = (pid_t)field.number;
-        }
+    struct incoming daemon = {0};
+    while (status->daemon_count < DAEMON_COUNT && message_next_group(message, FIELD_ID, &daemon)) {
+        status->daemons[status->daemon_count++] = read_daemon(&daemon);
     }
 }
 

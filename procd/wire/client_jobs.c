@@ -17,9 +17,53 @@
 #define WAIT_OTHERS_MAX 4     /* descriptors that are polled besides procd's */
 #define WAIT_SLICE_MS   60000 /* poll(2) takes an int */
 
-static void copy_id(char id[JOB_ID_SIZE], const char *text)
+static uint64_t number_of(const struct incoming *fields, enum field_tag tag)
 {
-    (void)snprintf(id, JOB_ID_SIZE, "%s", text == NULL ? "" : text);
+    return (uint64_t)message_number(fields, tag, 0);
+}
+
+static const char *text_of(const struct incoming *fields, enum field_tag tag)
+{
+    const char *text = message_text(fields, tag);
+    return text == NULL ? "" : text;
+}
+
+static void read_leftovers(const struct incoming *fields, struct job *job)
+{
+    struct incoming left = {0};
+    while (job->left_count < LEFT_PROCESSES_MAX &&
+           message_next_group(fields, FIELD_LEFT_PID, &left)) {
+        job->left[job->left_count++] = (struct left_process){
+            (pid_t)number_of(&left, FIELD_LEFT_PID), text_of(&left, FIELD_LEFT_NAME)};
+    }
+}
+
+static void read_job(const struct incoming *fields, struct job *job)
+{
+    *job = (struct job){
+        .pid = (pid_t)number_of(fields, FIELD_PID),
+        .status = job_status_of(message_number(fields, FIELD_STATUS, JOB_RUNNING)),
+        .command = text_of(fields, FIELD_COMMAND),
+        .cwd = text_of(fields, FIELD_CWD),
+        .started_at = number_of(fields, FIELD_STARTED_AT),
+        .age_key = number_of(fields, FIELD_AGE_KEY),
+        .has_position = message_number(fields, FIELD_NEXT_LINE, -1) >= 0,
+        .ended_at = number_of(fields, FIELD_ENDED_AT),
+        .exit_code = (int)number_of(fields, FIELD_CODE),
+        .signal = (int)number_of(fields, FIELD_SIGNAL),
+        .reason = end_reason_of(message_number(fields, FIELD_REASON, END_LOST)),
+        .cpu_user_ms = number_of(fields, FIELD_CPU_USER_MS),
+        .cpu_system_ms = number_of(fields, FIELD_CPU_SYSTEM_MS),
+        .max_rss_kb = number_of(fields, FIELD_MAX_RSS_KB),
+    };
+    (void)snprintf(job->id, sizeof(job->id), "%s", text_of(fields, FIELD_ID));
+    if (job->status == JOB_RUNNING) {
+        job->reason = END_UNKNOWN;
+    }
+    if (job->has_position) {
+        job->position = job_position_of(fields);
+    }
+    read_leftovers(fields, job);
 }
 
 enum procd_result procd_start(const struct command *command, struct job *job,
@@ -43,122 +87,25 @@ enum procd_result procd_start(const struct command *command, struct job *job,
     if (answer.message.type != MESSAGE_STARTED) {
         return PROCD_LOST;
     }
-    *job =
-        (struct job){.pid = (pid_t)message_number(&answer.message, FIELD_PID, 0),
-                     .status = JOB_RUNNING,
-                     .command = "",
-                     .cwd = "",
-                     .started_at = (uint64_t)message_number(&answer.message, FIELD_STARTED_AT, 0)};
-    copy_id(job->id, message_text(&answer.message, FIELD_ID));
+    read_job(&answer.message, job);
+    job->command = job->cwd = ""; /* the answer is released */
     return PROCD_DONE;
-}
-
-static void read_job_number(struct job *job, enum field_tag tag, int64_t number)
-{
-    switch ((int)tag) {
-    case FIELD_PID:
-        job->pid = (pid_t)number;
-        break;
-    case FIELD_STATUS:
-        job->status = job_status_of(number);
-        break;
-    case FIELD_STARTED_AT:
-        job->started_at = (uint64_t)number;
-        break;
-    case FIELD_AGE_KEY:
-        job->age_key = (uint64_t)number;
-        break;
-    case FIELD_LEFT_PID:
-        if (job->left_count < LEFT_PROCESSES_MAX) {
-            job->left[job->left_count++] = (struct left_process){(pid_t)number, ""};
-        }
-        break;
-    case FIELD_ENDED_AT:
-        job->ended_at = (uint64_t)number;
-        break;
-    case FIELD_CODE:
-        job->exit_code = (int)number;
-        break;
-    case FIELD_SIGNAL:
-        job->signal = (int)number;
-        break;
-    case FIELD_REASON:
-        job->reason = end_reason_of(number);
-        break;
-    case FIELD_CPU_USER_MS:
-        job->cpu_user_ms = (uint64_t)number;
-        break;
-    case FIELD_CPU_SYSTEM_MS:
-        job->cpu_system_ms = (uint64_t)number;
-        break;
-    case FIELD_MAX_RSS_KB:
-        job->max_rss_kb = (uint64_t)number;
-        break;
-    case FIELD_FIRST_OFFSET:
-        job->position.first_offset = (uint64_t)number;
-        break;
-    case FIELD_FIRST_LINE:
-        job->position.first_line = (uint64_t)number;
-        break;
-    case FIELD_NEXT_OFFSET:
-        job->position.next_offset = (uint64_t)number;
-        break;
-    case FIELD_NEXT_LINE:
-        job->position.next_line = (uint64_t)number;
-        job->has_position = true;
-        break;
-    case FIELD_LINES_DROPPED:
-        job->position.lines_dropped = (uint64_t)number;
-        break;
-    default:
-        break;
-    }
-}
-
-static void read_job_field(struct job *job, const struct field *field)
-{
-    switch ((int)field->tag) {
-    case FIELD_ID:
-        copy_id(job->id, field->text);
-        break;
-    case FIELD_COMMAND:
-        job->command = field->text;
-        break;
-    case FIELD_CWD:
-        job->cwd = field->text;
-        break;
-    case FIELD_LEFT_NAME:
-        if (job->left_count > 0) {
-            job->left[job->left_count - 1].name = field->text;
-        }
-        break;
-    default:
-        read_job_number(job, field->tag, field->number);
-        break;
-    }
 }
 
 /* Hands out the jobs in a JOBS message. The key of the last of them, 0 if there is none. */
 static uint64_t read_jobs(const struct incoming *message, job_function *each, void *context)
 {
-    static const struct job none = {.command = "", .cwd = ""};
-    struct job job = none;
-    struct field field = {0};
-    while (message_next(message, &field)) {
-        if (field.tag == FIELD_ID && job.id[0] != '\0') {
-            each(context, &job);
-            job = none;
-        }
-        read_job_field(&job, &field);
-    }
-    if (job.id[0] != '\0') {
+    struct job job = {.age_key = 0};
+    struct incoming fields = {0};
+    while (message_next_group(message, FIELD_ID, &fields)) {
+        read_job(&fields, &job);
         each(context, &job);
     }
     return job.age_key;
 }
 
-/* What an answer says that is not the one that was hoped for. */
-static enum procd_result refusal(const struct incoming *message, enum job_status *status)
+/* The result of an answer that is not the one for success. */
+static enum procd_result refusal_of(const struct incoming *message, enum job_status *status)
 {
     switch ((int)message->type) {
     case MESSAGE_NOT_FOUND:
@@ -226,7 +173,7 @@ enum procd_result procd_get(const char *id, job_function *each, void *context)
     }
     enum procd_result result = client_ask_again(&request, &answer);
     if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
-        return refusal(&answer.message, &status);
+        return refusal_of(&answer.message, &status);
     }
     if (result == PROCD_DONE) {
         (void)read_jobs(&answer.message, each, context);
@@ -295,7 +242,7 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
         return procd_get(id, each, context); /* it still runs, or has ended just now */
     }
     if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
-        return refusal(&answer.message, &status);
+        return refusal_of(&answer.message, &status);
     }
     if (result == PROCD_DONE) {
         (void)read_jobs(&answer.message, each, context);
@@ -303,14 +250,16 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
     return result;
 }
 
-/* Asks once for what must not be carried out twice; `type` is the answer that is hoped for. */
-static enum procd_result order(struct message *request, struct procd_answer *answer,
-                               enum message_type type, int64_t patience_ms, enum job_status *status)
+/* Asks once for what must not be carried out twice; `type` is the answer for success. */
+static enum procd_result order_job(struct message *request, struct procd_answer *answer,
+                                   enum message_type type, int64_t patience_ms,
+                                   enum job_status *status)
 {
     enum procd_result result =
         client_ask(request, answer, clock_monotonic_ms() + CLIENT_RETRY_MS, patience_ms);
-    return result == PROCD_DONE && answer->message.type != type ? refusal(&answer->message, status)
-                                                                : result;
+    return result == PROCD_DONE && answer->message.type != type
+               ? refusal_of(&answer->message, status)
+               : result;
 }
 
 enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum job_status *status)
@@ -330,7 +279,7 @@ enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum
         message_add_number(&request, FIELD_GRACE_MS, (int64_t)kill->grace_ms);
         patience_ms += (int64_t)kill->grace_ms;
     }
-    return order(&request, &answer, MESSAGE_DONE, patience_ms, status);
+    return order_job(&request, &answer, MESSAGE_DONE, patience_ms, status);
 }
 
 enum procd_result procd_delete(const char *id, enum job_status *status)
@@ -339,7 +288,7 @@ enum procd_result procd_delete(const char *id, enum job_status *status)
     cleanup_procd_answer struct procd_answer answer = {.large = NULL};
     message_init(&request, MESSAGE_DELETE);
     message_add_text(&request, FIELD_ID, id);
-    return order(&request, &answer, MESSAGE_DONE, CLIENT_ANSWER_MS, status);
+    return order_job(&request, &answer, MESSAGE_DONE, CLIENT_ANSWER_MS, status);
 }
 
 enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
@@ -353,7 +302,8 @@ enum procd_result procd_write(const char *id, const void *data, size_t length, b
     if (eof) {
         message_add_number(&request, FIELD_EOF, 1);
     }
-    enum procd_result result = order(&request, &answer, MESSAGE_WROTE, CLIENT_ANSWER_MS, status);
+    enum procd_result result =
+        order_job(&request, &answer, MESSAGE_WROTE, CLIENT_ANSWER_MS, status);
     *written = result == PROCD_DONE ? (size_t)message_number(&answer.message, FIELD_WRITTEN, 0) : 0;
     return result;
 }

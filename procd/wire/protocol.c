@@ -1,7 +1,6 @@
 /*
  * The codec of procd's messages: fields are written one after the other into one buffer, and read
- * where they lie. What a peer sends is checked in message_receive and message_open, and nowhere
- * else.
+ * where they lie. message_receive() and message_open() check what a peer sends; nothing else does.
  */
 #include "procd/wire/protocol.h"
 
@@ -68,7 +67,7 @@ void message_clear(struct message *message)
     message->data = message->small;
 }
 
-static bool reserve(struct message *message, size_t more)
+static bool message_reserve(struct message *message, size_t more)
 {
     size_t needed = message->length + more;
     if (needed <= message->capacity) {
@@ -88,11 +87,12 @@ static bool reserve(struct message *message, size_t more)
     return true;
 }
 
-static void add(struct message *message, enum field_tag tag, const void *value, size_t length)
+static void message_add(struct message *message, enum field_tag tag, const void *value,
+                        size_t length)
 {
     struct field_header header = {.tag = (uint16_t)tag, .length = (uint32_t)length};
     size_t room = padded(length);
-    if (length > VALUE_MAX || !reserve(message, sizeof(header) + room)) {
+    if (length > VALUE_MAX || !message_reserve(message, sizeof(header) + room)) {
         message->failed = true;
         return;
     }
@@ -105,17 +105,17 @@ static void add(struct message *message, enum field_tag tag, const void *value, 
 
 void message_add_text(struct message *message, enum field_tag tag, const char *text)
 {
-    add(message, tag, text, strlen(text) + 1);
+    message_add(message, tag, text, strlen(text) + 1);
 }
 
 void message_add_number(struct message *message, enum field_tag tag, int64_t number)
 {
-    add(message, tag, &number, sizeof(number));
+    message_add(message, tag, &number, sizeof(number));
 }
 
 void message_add_bytes(struct message *message, enum field_tag tag, const void *data, size_t length)
 {
-    add(message, tag, data, length);
+    message_add(message, tag, data, length);
 }
 
 bool message_is_plain(const struct message *message)
@@ -124,7 +124,7 @@ bool message_is_plain(const struct message *message)
 }
 
 /* Puts place and length into the header, once all fields are there. 0, or -1 with errno. */
-static int finish(struct message *message, enum place place)
+static int message_finish(struct message *message, enum place place)
 {
     if (message->failed) {
         errno = ENOMEM;
@@ -157,14 +157,7 @@ static int send_packet(int socket, const void *packet, size_t length, const int 
         rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
         memcpy(CMSG_DATA(rights), descriptors, sizeof(int) * count);
     }
-    for (;;) {
-        if (sendmsg(socket, &header, MSG_NOSIGNAL) >= 0) {
-            return 0;
-        }
-        if (errno != EINTR) {
-            return -1;
-        }
-    }
+    return TEMP_FAILURE_RETRY(sendmsg(socket, &header, MSG_NOSIGNAL)) < 0 ? -1 : 0;
 }
 
 /* The fields in a memory file that nobody can change or cut any more. */
@@ -183,12 +176,11 @@ static int make_fields_file(const struct message *message)
 int message_send(int socket, struct message *message, const int *descriptors, size_t count)
 {
     if (message->length - sizeof(struct header) <= MESSAGE_INLINE_MAX) {
-        if (finish(message, PLACE_INLINE) < 0) {
-            return -1;
-        }
-        return send_packet(socket, message->data, message->length, descriptors, count);
+        return message_finish(message, PLACE_INLINE) < 0
+                   ? -1
+                   : send_packet(socket, message->data, message->length, descriptors, count);
     }
-    if (finish(message, PLACE_FILE) < 0) {
+    if (message_finish(message, PLACE_FILE) < 0) {
         return -1;
     }
     cleanup_fd int fields = make_fields_file(message);
@@ -196,8 +188,8 @@ int message_send(int socket, struct message *message, const int *descriptors, si
         return -1;
     }
     int all[MESSAGE_DESCRIPTORS_MAX] = {fields};
-    for (size_t i = 0; i < count; i++) {
-        all[i + 1] = descriptors[i];
+    if (count > 0) {
+        memcpy(all + 1, descriptors, count * sizeof(*descriptors));
     }
     return send_packet(socket, message->data, sizeof(struct header), all, count + 1);
 }
@@ -211,19 +203,17 @@ int message_send_plain(int socket, enum message_type type)
 
 int message_write_file(int fd, struct message *message)
 {
-    return finish(message, PLACE_INLINE) < 0 ? -1
-                                             : io_write_all(fd, message->data, message->length);
+    return message_finish(message, PLACE_INLINE) < 0
+               ? -1
+               : io_write_all(fd, message->data, message->length);
 }
 
 int message_overwrite_file(int fd, struct message *message)
 {
-    if (finish(message, PLACE_INLINE) < 0) {
+    if (message_finish(message, PLACE_INLINE) < 0) {
         return -1;
     }
-    ssize_t written;
-    do {
-        written = pwrite(fd, message->data, message->length, 0);
-    } while (written < 0 && errno == EINTR);
+    ssize_t written = TEMP_FAILURE_RETRY(pwrite(fd, message->data, message->length, 0));
     if (written >= 0 && written != (ssize_t)message->length) {
         errno = ENOSPC;
         return -1;
@@ -270,7 +260,7 @@ static int reject(struct incoming *incoming)
     return reject_with(incoming, EBADMSG);
 }
 
-/* What to say of data that are no message of ours. */
+/* Of data that are no message of this version. */
 static int reject_packet(struct incoming *incoming, const char *data, size_t length)
 {
     bool is_other_version = length > MAGIC_LENGTH && memcmp(data, MAGIC, MAGIC_LENGTH) == 0 &&
@@ -315,8 +305,8 @@ int message_receive(int socket, char *buffer, size_t size, struct incoming *inco
     bool was_reset = false;
     do {
         length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
-        /* A peer that closes with something unread is told once as an error (unix_release_sock() in
-         * the kernel's af_unix.c), before what it has sent: that comes after it. */
+        /* A peer that closes with something unread is reported once as an error, before what it has
+         * sent, which comes next (unix_release_sock() in the kernel's af_unix.c). */
     } while (length < 0 &&
              (errno == EINTR || (errno == ECONNRESET && !was_reset && (was_reset = true))));
     if (length < 0) {
@@ -444,36 +434,58 @@ bool message_next(const struct incoming *incoming, struct field *field)
     return true;
 }
 
-const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length)
+/* The first field of this tag, or one without a value. */
+static struct field find_field(const struct incoming *incoming, enum field_tag tag)
 {
     struct field field = {0};
     while (message_next(incoming, &field)) {
         if (field.tag == tag) {
-            *length = field.length;
-            return field.bytes;
+            return field;
         }
     }
-    return NULL;
+    return (struct field){0};
+}
+
+const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length)
+{
+    struct field field = find_field(incoming, tag);
+    *length = field.length;
+    return field.bytes;
 }
 
 const char *message_text(const struct incoming *incoming, enum field_tag tag)
 {
-    struct field field = {0};
-    while (message_next(incoming, &field)) {
-        if (field.tag == tag) {
-            return field.text;
-        }
-    }
-    return NULL;
+    return find_field(incoming, tag).text;
 }
 
 int64_t message_number(const struct incoming *incoming, enum field_tag tag, int64_t fallback)
 {
-    struct field field = {0};
-    while (message_next(incoming, &field)) {
-        if (field.tag == tag) {
-            return field.number;
+    struct field field = find_field(incoming, tag);
+    return field.tag == tag ? field.number : fallback;
+}
+
+bool message_next_group(const struct incoming *incoming, enum field_tag first,
+                        struct incoming *group)
+{
+    struct field field = {.next = group->fields == NULL
+                                      ? 0
+                                      : (size_t)(group->fields - incoming->fields) +
+                                            group->fields_length};
+    size_t begin = 0;
+    bool found = false;
+    *group = (struct incoming){.type = incoming->type};
+    for (size_t at = field.next; message_next(incoming, &field); at = field.next) {
+        if (field.tag == first && found) {
+            break;
+        }
+        if (field.tag == first) {
+            found = true;
+            begin = at;
+        }
+        if (found) {
+            group->fields = incoming->fields + begin;
+            group->fields_length = field.next - begin;
         }
     }
-    return fallback;
+    return found;
 }

@@ -1,8 +1,8 @@
 /*
- * The language of procd, its clients and its runners.
+ * The protocol of procd, its clients and its runners.
  *
- * Every conversation runs over a unix socket of type SOCK_SEQPACKET, one message a packet, in the
- * byte order of the machine (both ends are on it). A message is
+ * A conversation runs over a unix socket of type SOCK_SEQPACKET, one message a packet, in the byte
+ * order of the machine (both ends are on it). A message is
  *
  *   magic    4 bytes  "pcd1"; the last character is the version
  *   type     2 bytes  enum message_type
@@ -12,69 +12,81 @@
  *   fields   each     tag 2 bytes (enum field_tag), zero 2 bytes, length 4 bytes, value,
  *                     zeros up to a multiple of 8
  *
- * A number is 8 bytes; a text ends with a NUL that is counted and has no other. Fields of a tag
- * that the reader does not know are skipped. Fields above MESSAGE_INLINE_MAX bytes travel in a
- * sealed memory file (memfd_create(2)), so that no message is bounded by a socket's buffer. Other
- * descriptors follow in the order that is named here.
+ * A number is 8 bytes. A text ends with a NUL that is counted and has no other. A reader skips
+ * fields of a tag that it does not know. Fields above MESSAGE_INLINE_MAX bytes travel in a sealed
+ * memory file (memfd_create(2)), so that no socket's buffer bounds a message. Other descriptors
+ * follow in the order that is named here.
  *
- * client to procd, over the path procd listens on, with the answers. procd says DONE when it has
- * accepted a connection; what is sent before may wait for a procd that is yet to come.
- *   PING                        DONE [runner_failures]
- *   RUN cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
- *       [merge_stderr] [ordered] [hangup_grace_ms]
- *                               none: it comes over the lease, the message's first descriptor; a
- *                               second one is the command's standard input
- *   START cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
- *         [merge_stderr] [ordered] [stdin]
- *                               STARTED id pid started_at, or FAILED stage error, or TOO_MANY
- *   LIST [age_key] [left]       JOBS with the fields of each job that was started later, and `more`
- *                               when they do not all fit one message: id (the first) pid status
- *                               started_at age_key cwd command first_offset first_line next_offset
- *                               next_line lines_dropped, and of one that has ended
- *                               ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb,
- *                               and with `left` [left_pid left_name]..
- *   GET id                      JOBS with that one, or NOT_FOUND
- *   WAIT id                     the same, once it has ended
- *   KILL id [signal] [grace_ms] [left]
- *                               DONE, or NOT_FOUND, or NOT_RUNNING status
- *   DELETE id                   DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
- *   WRITE id data [eof]         WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
- *   OPEN id                     DONE with the descriptor of the directory, or NOT_FOUND
- *   STATUS                      STATUS pid (the supervisor's) uptime_ms running runners idle
- *                               disk_free disk_total runner_failures; then of each daemon id (its
- * name) starts [pid descriptors threads rss_kb], less what is not known
+ * Client to procd, over the path procd listens on, with the answers. procd says DONE when it has
+ * accepted a connection; until then no procd may be there. In brackets: what may be missing.
  *
- * runner to client, over the lease (a socket pair; closing it, or its sending side, before EXIT
- * ends the tree: by SIGKILL, or first by SIGTERM where the command has hangup_grace_ms):
- *   BEGIN                       the runner has the command; without it it has never run
- *   STARTED pid                 with the read end of stdout; if they are two, that of stderr; if
- *                               their order matters, what watches both (pipe_order.h);
- *                               or FAILED stage error
- *   EXIT code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb
- * client to runner, over the lease, before closing it:
- *   KILL grace_ms               send SIGTERM to the tree, and kill it when that time is over
+ *   PING      DONE [runner_failures]
+ *   RUN       (cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
+ *             [merge_stderr] [ordered] [hangup_grace_ms])
+ *             The answer comes over the lease, the message's first descriptor. A second one is the
+ *             command's standard input.
+ *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree])
+ *             STARTED id pid started_at, or FAILED stage error, or TOO_MANY
+ *   LIST      ([age_key] [left])
+ *             JOBS with the fields of each job that was started later, and `more` when they do not
+ *             all fit one message. Of each: id (the first) pid status started_at age_key cwd
+ *             command [first_offset first_line next_offset next_line lines_dropped]; of one that
+ *             has ended also ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb, and
+ *             with `left` (left_pid left_name)..
+ *   GET       (id) JOBS with that one, or NOT_FOUND
+ *   WAIT      (id) the same, once it has ended
+ *   KILL      (id [signal] [grace_ms] [left])
+ *             DONE, or NOT_FOUND, or NOT_RUNNING status
+ *   DELETE    (id) DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
+ *   WRITE     (id data [eof])
+ *             WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
+ *   OPEN      (id) DONE with the descriptor of the directory, or NOT_FOUND
+ *   STATUS    STATUS pid (the supervisor's, first) uptime_ms running runners idle runner_failures
+ *             disk_free disk_total, and of each daemon id (its name) starts [pid descriptors
+ *             threads rss_kb]; less what is unknown
+ *
+ * Runner to client, over the lease. This is a socket pair; the client ends the tree by closing it,
+ * or its sending side, before EXIT: by SIGKILL, or first by SIGTERM where there is hangup_grace_ms.
+ *
+ *   BEGIN     The runner has the command; without this message the command has never run.
+ *   STARTED   (pid) with the read end of stdout; if there are two, that of stderr; if their order
+ *             matters, what watches both (pipe_order.h). Or FAILED stage error.
+ *   EXIT      (code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb)
+ *
+ * Client to runner, over the lease, before closing it:
+ *
+ *   KILL      (grace_ms) Send SIGTERM to the tree, and kill it when that time is over.
  *
  * procd to runner, over the runner's control socket:
- *   RUN                         as the client sent it
- *   JOB id started_at age_key         with the locked directory of a background job; the client's
- * START, as the client sent it, comes next runner to procd, over the same: IDLE ready for the next
- * command STARTED pid                 the answer to JOB; or FAILED stage error A runner that is
- * left with a job or with children closes the socket.
+ *
+ *   RUN       as the client sent it
+ *   JOB       (id started_at age_key) with the locked directory of a background job. The client's
+ *             START comes next, as the client sent it.
+ *
+ * and back:
+ *
+ *   IDLE      ready for the next command
+ *   STARTED   (pid) the answer to JOB; or FAILED stage error
+ *
+ * A runner that is left with a job or with children closes the socket.
  *
  * procd to the runner of a background job, over runner.sock in the job's directory:
- *   KILL [signal] [grace_ms]    without a signal: kill the tree; with one: send it to the process
- *                               group, and with grace_ms kill the tree when that time is over
- *   WRITE data [eof] serial     the client's, with procd's number
+ *
+ *   KILL      ([signal] [grace_ms]) Without a signal: kill the tree. With one: send it to the
+ *             process group, and with grace_ms kill the tree when that time is over.
+ *   WRITE     (data [eof] serial) the client's, with procd's number
+ *
  * and back:
- *   WROTE serial written, or NO_STDIN serial
- *                               the answer to that WRITE
- *   ENDED status code signal reason ended_at ended_boot_ns cpu_user_ms cpu_system_ms
- *         max_rss_kb [runner_pid runner_started]
- *                               once, when the job has ended and its log is whole
+ *
+ *   WROTE     (serial written) or NO_STDIN serial: the answer to that WRITE
+ *   ENDED     (status code signal reason ended_at ended_boot_ns cpu_user_ms cpu_system_ms
+ *             max_rss_kb [runner_pid runner_started])
+ *             once, when the job has ended and its log is whole
  *
  * The files of a background job are messages in this form, too (and so carry the version):
+ *
  *   record    RECORD id pid started_at age_key cwd command [request_id]
- *   exit      EXITED, the fields of ENDED (`lost` instead of a reason in old ones)
+ *   exit      EXITED, the fields of ENDED
  *   position  POSITION first_offset first_line next_offset next_line lines_dropped
  */
 #ifndef PROCD_WIRE_PROTOCOL_H
@@ -120,7 +132,7 @@ enum message_type {
 };
 
 /*
- * Tags are for ever: what a record of an older version or a runner from before an upgrade says
+ * Tags are for ever: what the record of an older version or a runner from before an upgrade says
  * keeps its meaning. New ones go to the end of their kind.
  */
 enum field_tag {
@@ -218,7 +230,7 @@ void message_add_number(struct message *message, enum field_tag tag, int64_t num
 void message_add_bytes(struct message *message, enum field_tag tag, const void *data,
                        size_t length);
 
-/* Whether it has no fields. */
+/* Whether the message has no fields. */
 bool message_is_plain(const struct message *message);
 
 /*
@@ -254,7 +266,7 @@ struct incoming {
     size_t descriptor_count;
 };
 
-/* What any packet, and what one with a few numbers and an id, can need. */
+/* The room for any packet, and for one with an id and a few numbers. */
 #define MESSAGE_PACKET_MAX   (MESSAGE_INLINE_MAX + 16)
 #define MESSAGE_PACKET_SMALL ((size_t)512)
 
@@ -300,6 +312,14 @@ bool message_next(const struct incoming *incoming, struct field *field);
 /* The first field of this tag: its text or NULL; its number or `fallback`. */
 const char *message_text(const struct incoming *incoming, enum field_tag tag);
 int64_t message_number(const struct incoming *incoming, enum field_tag tag, int64_t fallback);
+
+/*
+ * Steps through the groups of fields of an opened message that begin with a field of this tag, such
+ * as one job's: start with a zeroed *group, which is then read like an opened message (and borrows
+ * from this one); false at the end.
+ */
+bool message_next_group(const struct incoming *incoming, enum field_tag first,
+                        struct incoming *group);
 
 /* The bytes of the first field of this tag and their number, or NULL. */
 const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length);

@@ -51,3 +51,23 @@ enum end_reason end_reason_of(int64_t number)
 {
     return number > END_UNKNOWN && number <= END_LOST ? (enum end_reason)number : END_LOST;
 }
+
+void job_position_describe(const struct job_position *position, struct message *message)
+{
+    message_add_number(message, FIELD_FIRST_OFFSET, (int64_t)position->first_offset);
+    message_add_number(message, FIELD_FIRST_LINE, (int64_t)position->first_line);
+    message_add_number(message, FIELD_NEXT_OFFSET, (int64_t)position->next_offset);
+    message_add_number(message, FIELD_NEXT_LINE, (int64_t)position->next_line);
+    message_add_number(message, FIELD_LINES_DROPPED, (int64_t)position->lines_dropped);
+}
+
+struct job_position job_position_of(const struct incoming *message)
+{
+    return (struct job_position){
+        .first_offset = (uint64_t)message_number(message, FIELD_FIRST_OFFSET, -1),
+        .first_line = (uint64_t)message_number(message, FIELD_FIRST_LINE, -1),
+        .next_offset = (uint64_t)message_number(message, FIELD_NEXT_OFFSET, -1),
+        .next_line = (uint64_t)message_number(message, FIELD_NEXT_LINE, -1),
+        .lines_dropped = (uint64_t)message_number(message, FIELD_LINES_DROPPED, -1),
+    };
+}

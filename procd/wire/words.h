@@ -15,6 +15,7 @@
 #include "procd/wire/limits.h"
 
 struct incoming;
+struct message;
 
 #define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
 
@@ -109,5 +110,9 @@ struct job_position {
     uint64_t next_line;     /* and its number: so many lines there were in all */
     uint64_t lines_dropped; /* of these, not in the log: by retention and by full disks */
 };
+
+/* Appends its five fields, and reads them: a number that is missing is larger than any. */
+void job_position_describe(const struct job_position *position, struct message *message);
+struct job_position job_position_of(const struct incoming *message);
 
 #endif
