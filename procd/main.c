@@ -58,47 +58,36 @@ static bool parse_options(int count, char **arguments, struct options *options)
         {"directory", required_argument, NULL, 'D'},
         {NULL, 0, NULL, 0},
     };
-    int option;
     *options = (struct options){.mode = MODE_DAEMON, .runner.descriptor_limit = -1};
+    const char *descriptors = NULL;
+    const char **const texts[] = {
+        ['r'] = &options->run_directory,
+        ['R'] = &options->run_directory,
+        ['d'] = &descriptors,
+        ['c'] = &options->runner.cgroup,
+        ['u'] = &options->runner.user,
+        ['l'] = &options->runner.limits,
+        ['D'] = &options->runner.directory,
+    };
+    int option;
     while ((option = getopt_long(count, arguments, "r:", known, NULL)) != -1) {
-        switch (option) {
-        case 'r':
-            options->run_directory = optarg;
-            break;
-        case 's':
-            options->mode = MODE_STOP;
-            break;
-        case 'R':
-            options->mode = MODE_RUNNER;
-            options->run_directory = optarg;
-            break;
-        case 'd':
-            options->runner.descriptor_limit = strtol(optarg, NULL, 10);
-            break;
-        case 'c':
-            options->runner.cgroup = optarg;
-            break;
-        case 'f':
-            options->runner.cgroup_first = true;
-            break;
-        case 'u':
-            options->runner.user = optarg;
-            break;
-        case 'l':
-            options->runner.limits = optarg;
-            break;
-        case 'D':
-            options->runner.directory = optarg;
-            break;
-        default:
+        if (option == '?') {
             return false;
         }
+        if (optarg != NULL) {
+            *texts[option] = optarg;
+        }
+        options->mode = option == 's' ? MODE_STOP : option == 'R' ? MODE_RUNNER : options->mode;
+        options->runner.cgroup_first = options->runner.cgroup_first || option == 'f';
+    }
+    if (descriptors != NULL) {
+        options->runner.descriptor_limit = strtol(descriptors, NULL, 10);
     }
     return optind == count && options->run_directory != NULL;
 }
 
-/* Many clients' descriptors pass through here. Returns the soft limit as it was, for commands; or
- * -1. */
+/* The descriptors of many clients pass through procd. Returns the soft limit as it was, for
+ * commands; or -1. */
 static long raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -126,7 +115,7 @@ static void hear_signal(struct watch *watch)
     }
 }
 
-/* SIGTERM and SIGINT end the daemon and not its jobs; SIGCHLD tells of runners and of what dead
+/* SIGTERM and SIGINT end the daemon and not its jobs; SIGCHLD comes of runners and of what dead
  * ones have left. */
 static int watch_signals(void)
 {
@@ -136,7 +125,7 @@ static int watch_signals(void)
     sigaddset(&heard, SIGTERM);
     sigaddset(&heard, SIGINT);
     sigaddset(&heard, SIGCHLD);
-    /* Whoever starts us may have had SIGCHLD ignored; then there would be nothing to reap. */
+    /* procd may have been started with SIGCHLD ignored; then there would be nothing to reap. */
     if (sigprocmask(SIG_SETMASK, &heard, NULL) < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ||
         signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         return -1;
@@ -145,8 +134,8 @@ static int watch_signals(void)
     return watch.fd < 0 ? -1 : loop_add(&watch);
 }
 
-/* Whom commands run as; 0 with *numbers (NULL: as we do), or -1 when that was logged. */
-static int find_user(const struct settings *settings, char **numbers)
+/* Finds the user of commands: 0 with *numbers (NULL: our own), or -1 after one line in the log. */
+static int find_command_user(const struct settings *settings, char **numbers)
 {
     cleanup_user struct user user;
     char error[256];
@@ -167,7 +156,7 @@ static int find_user(const struct settings *settings, char **numbers)
     return 0;
 }
 
-static void open_log_drops(const char *run_directory)
+static void count_log_drops(const char *run_directory)
 {
     if (log_drops_open(run_directory) < 0) {
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run_directory);
@@ -179,17 +168,18 @@ static int daemon_main(const char *run_directory)
     struct settings settings;
     cleanup_free char *user = NULL;
     (void)descriptor_close_inherited();
-    /* The launcher has taken them out already; no command may ever see them. */
+    /* The launcher has removed them already, but no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
     notify_open();
-    open_log_drops(run_directory);
-    if (settings_take(&settings) < 0 || find_user(&settings, &user) < 0) {
+    count_log_drops(run_directory);
+    if (settings_take(&settings) < 0 || find_command_user(&settings, &user) < 0) {
         return EXIT_USAGE;
     }
     cleanup_free char *directory = start_directory_name(run_directory);
-    if (directory == NULL || chdir("/") < 0) { /* of its name: whatever is there at the moment */
-        log_line("the working directory: %m");
+    /* Commands start in the directory of this name, not in the one that has it now. */
+    if (directory == NULL || chdir("/") < 0) {
+        log_line("cannot find the working directory: %m");
         return 1;
     }
     int listener = descriptor_take_stdin();
@@ -248,10 +238,10 @@ int main(int argc, char **argv)
     }
     switch (options.mode) {
     case MODE_RUNNER:
-        open_log_drops(options.run_directory);
+        count_log_drops(options.run_directory);
         return runner_main(&options.runner);
     case MODE_STOP:
-        /* Nobody is to wait for nginx any more. The lock of the run directory stays. */
+        /* No client is to wait for nginx any more. The lock of the run directory stays. */
         (void)descriptor_close_from(RUN_FD_NGINX);
         return stop_main(options.run_directory);
     case MODE_DAEMON:

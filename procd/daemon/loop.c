@@ -1,5 +1,5 @@
 /*
- * Level-triggered epoll: who has more to say says it in the next turn.
+ * Level-triggered epoll: a descriptor with more to read is reported again in the next turn.
  */
 #include "procd/daemon/loop.h"
 
@@ -90,7 +90,7 @@ static void serve_timers(void)
     }
 }
 
-static void serve(bool urgent)
+static void serve_watches(bool urgent)
 {
     for (int i = 0; i < loop.count; i++) {
         struct watch *watch = loop.events[i].data.ptr;
@@ -109,8 +109,8 @@ int loop_run(void)
             return -1;
         }
         loop.count = count > 0 ? count : 0;
-        serve(true);
-        serve(false);
+        serve_watches(true);
+        serve_watches(false);
         loop.count = 0;
         serve_timers();
     }

@@ -9,14 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A descriptor that somebody wants to hear of when it is readable, or closed at the other end. */
+/* Calls `ready` when its descriptor is readable, or closed at the other end. */
 struct watch {
     int fd; /* owned by the object around; -1 when the watch is not in the loop */
     bool urgent;
     void (*ready)(struct watch *watch);
 };
 
-/* Something to be done once at a time (clock_monotonic_ms), or not at all when it is 0. */
+/* Calls `due` once, when clock_monotonic_ms() is `at`, which is 0 from then on. 0: never. */
 struct timer {
     int64_t at;
     void (*due)(struct timer *timer);
@@ -27,8 +27,8 @@ struct timer {
 int loop_open(void);
 
 /*
- * Urgent watches are served before all others that became ready with them: what a runner has said
- * comes before the question of a client who may know it already. 0, or -1 with errno.
+ * Urgent watches are served before all others that became ready with them: a runner's message comes
+ * before the request of a client that may know its content already. 0, or -1 with errno.
  */
 int loop_add(struct watch *watch);
 

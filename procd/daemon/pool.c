@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,26 +25,27 @@
 #include "procd/process/runners.h"
 
 #define IDLE_KEPT      4     /* ready at any time */
-#define FAILURES_BORNE 3     /* runners that die one after the other before a start is put off */
-#define REFILL_MOST_MS 10000 /* how long it is put off at most */
-#define IDLE_MAX       256   /* more are let go at once */
-#define REFILL_MS      20    /* after the last one was taken: not in the middle of a burst */
-#define SHRINK_MS      3000  /* what was idle all this time is too many */
+#define FAILURES_BORNE 3     /* in a row, before the next start is put off */
+#define REFILL_MOST_MS 10000 /* how long a start is put off at most */
+#define IDLE_MAX       256   /* more are let go when they become idle */
+#define REFILL_MS      20    /* after one was taken: not in the middle of a burst */
+#define SHRINK_MS      3000  /* those that were idle all this time are too many */
 #define RETRY_SPAWN_MS 1000
+
+#define RUNNER_ARGUMENTS_MAX 14
 
 struct runner {
     struct watch control; /* first: a watch is its runner */
-    struct runner *next;  /* of all */
-    struct runner **link; /* what points here */
-    struct runner *below; /* on the stack of idle ones */
+    LIST_ENTRY(runner) entry;
+    SLIST_ENTRY(runner) below; /* on the stack of idle ones */
     job_answer_function *answer;
     void *context; /* both of the job that it is starting */
 };
 
 static struct {
     struct pool_options options;
-    struct runner *all;
-    struct runner *idle;
+    LIST_HEAD(, runner) all;
+    SLIST_HEAD(, runner) idle;
     size_t idle_count;
     size_t idle_least; /* since the last look at the number of idle ones */
     unsigned failures; /* runners in a row that died before they took a command */
@@ -63,42 +66,44 @@ static void set_timer(struct timer *timer, int64_t in_ms)
 
 static void push_idle(struct runner *runner)
 {
-    runner->below = pool.idle;
-    pool.idle = runner;
+    SLIST_INSERT_HEAD(&pool.idle, runner, below);
     pool.idle_count++;
     if (pool.idle_count > IDLE_KEPT) {
         set_timer(&shrink_timer, SHRINK_MS);
     }
 }
 
-/* Takes the runner that `link`, on the stack, points at. */
-static struct runner *take_idle(struct runner **link)
+static void remove_idle(struct runner *runner)
 {
-    struct runner *runner = *link;
-    *link = runner->below;
+    SLIST_REMOVE(&pool.idle, runner, runner, below);
     pool.idle_count--;
     if (pool.idle_count < pool.idle_least) {
         pool.idle_least = pool.idle_count;
     }
-    return runner;
 }
 
 static struct runner *pop_idle(void)
 {
-    return pool.idle == NULL ? NULL : take_idle(&pool.idle);
+    struct runner *runner = SLIST_FIRST(&pool.idle);
+    if (runner != NULL) {
+        remove_idle(runner);
+    }
+    return runner;
 }
 
-static void remove_idle(const struct runner *runner)
+static bool is_idle(const struct runner *runner)
 {
-    for (struct runner **link = &pool.idle; *link != NULL; link = &(*link)->below) {
-        if (*link == runner) {
-            (void)take_idle(link);
-            return;
+    const struct runner *idle;
+    SLIST_FOREACH(idle, &pool.idle, below)
+    {
+        if (idle == runner) {
+            return true;
         }
     }
+    return false;
 }
 
-/* A runner says by its exit that it could not start: most likely the next cannot, either. */
+/* A runner has ended because it could not start: most likely the next cannot, either. */
 static void note_failure(void)
 {
     pool.failures++;
@@ -109,7 +114,7 @@ static void note_failure(void)
     int64_t delay_ms = doublings > 9 ? REFILL_MOST_MS : (int64_t)REFILL_MS << doublings;
     delay_ms = delay_ms > REFILL_MOST_MS ? REFILL_MOST_MS : delay_ms;
     if (pool.failures == FAILURES_BORNE) {
-        log_line("runners die as they start; they are tried again, ever more seldom");
+        log_line("runners die as they start; procd starts others, less and less often");
     }
     pool.start_at = clock_monotonic_ms() + delay_ms;
 }
@@ -128,17 +133,14 @@ static bool may_start(void)
     return pool.start_at == 0 || clock_monotonic_ms() >= pool.start_at;
 }
 
-/* Lets a runner go: it ends when its control socket does, and what it has to do is done. */
+/* Lets a runner go: it ends when its control socket is closed and its work is done. */
 static void dismiss(struct runner *runner)
 {
     loop_close(&runner->control);
     if (runner->answer != NULL) {
         runner->answer(runner->context, NULL);
     }
-    *runner->link = runner->next;
-    if (runner->next != NULL) {
-        runner->next->link = runner->link;
-    }
+    LIST_REMOVE(runner, entry);
     free(runner);
     if (pool.idle_count < IDLE_KEPT) {
         set_timer(&refill_timer, REFILL_MS);
@@ -146,7 +148,7 @@ static void dismiss(struct runner *runner)
 }
 
 /* A message of a runner, or its end. */
-static void hear(struct watch *watch)
+static void hear_runner_control(struct watch *watch)
 {
     struct runner *runner = (struct runner *)watch;
     char packet[MESSAGE_PACKET_SMALL];
@@ -156,7 +158,9 @@ static void hear(struct watch *watch)
         return;
     }
     if (received != 1 || message_open(&message) < 0) {
-        remove_idle(runner);
+        if (is_idle(runner)) {
+            remove_idle(runner);
+        }
         dismiss(runner);
         return;
     }
@@ -175,50 +179,37 @@ static void hear(struct watch *watch)
     }
 }
 
-/* The command line of a runner: runner.h, and the options of main.c. */
-static void describe_runner(char *arguments[], char limit[32])
+/* The command line of a runner: runners.h, and the options of main.c. */
+static void describe_runner(const char *arguments[RUNNER_ARGUMENTS_MAX + 1], char limit[32])
 {
-    static char name[] = RUNNER_NAME;
-    static char runner[] = RUNNER_OPTION;
-    static char descriptors[] = "--descriptors";
-    static char in_cgroup[] = "--cgroup";
-    static char first[] = "--cgroup-first";
-    static char as_user[] = "--user";
-    static char in_directory[] = "--directory";
-    static char limits[] = "--limits";
+    const struct pool_options *options = &pool.options;
     const char *cgroup = cgroup_path();
-    (void)snprintf(limit, 32, "%ld", pool.options.descriptor_limit);
-    *arguments++ = name;
-    *arguments++ = runner;
-    *arguments++ =
-        (char *)(uintptr_t)pool.options.run_directory; /* execve(2) does not write to it */
-    *arguments++ = descriptors;
-    *arguments++ = limit;
+    (void)snprintf(limit, 32, "%ld", options->descriptor_limit);
+    const char *const always[] = {RUNNER_NAME,        RUNNER_OPTION, options->run_directory,
+                                  "--descriptors",    limit,         "--directory",
+                                  options->directory, "--limits",    options->limits};
+    memcpy(arguments, always, sizeof(always));
+    arguments += sizeof(always) / sizeof(always[0]);
     if (cgroup != NULL) {
-        *arguments++ = in_cgroup;
-        *arguments++ = (char *)(uintptr_t)cgroup;
+        *arguments++ = "--cgroup";
+        *arguments++ = cgroup;
         if (!sweep_has_supervisor()) {
-            *arguments++ = first;
+            *arguments++ = "--cgroup-first";
         }
     }
-    *arguments++ = in_directory;
-    *arguments++ = (char *)(uintptr_t)pool.options.directory;
-    *arguments++ = limits;
-    *arguments++ = (char *)(uintptr_t)pool.options.limits;
-    if (pool.options.user != NULL) {
-        *arguments++ = as_user;
-        *arguments++ = (char *)(uintptr_t)pool.options.user;
+    if (options->user != NULL) {
+        *arguments++ = "--user";
+        *arguments++ = options->user;
     }
     *arguments = NULL;
 }
 
 /* Executes another runner, with `control` as its descriptor 0 and nothing else of ours. 0 with
  * *pid, or the error. */
-static int execute(int control, pid_t *pid)
+static int execute_runner(int control, pid_t *pid)
 {
-    static char executable[] = "/proc/self/exe";
     char limit[32];
-    char *arguments[15];
+    const char *arguments[RUNNER_ARGUMENTS_MAX + 1];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
@@ -235,7 +226,8 @@ static int execute(int control, pid_t *pid)
         /* Not in our session: what a terminal sends to the server is not for its commands. */
         (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
         (void)posix_spawnattr_setsigmask(&attributes, &none);
-        error = posix_spawn(pid, executable, &actions, &attributes, arguments, environ);
+        error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, (char *const *)arguments,
+                            environ); /* writes to none */
     }
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attributes);
@@ -255,7 +247,7 @@ static struct runner *start_runner(void)
         return NULL;
     }
     pid_t pid;
-    int error = execute(theirs, &pid);
+    int error = execute_runner(theirs, &pid);
     if (error != 0) {
         errno = error;
         return NULL;
@@ -263,17 +255,12 @@ static struct runner *start_runner(void)
     if (sweep_add_runner(pid) < 0) {
         return NULL; /* it ends when its socket does, which is now */
     }
-    runner->control = (struct watch){.fd = ours, .urgent = true, .ready = hear};
+    runner->control = (struct watch){.fd = ours, .urgent = true, .ready = hear_runner_control};
     if (loop_add(&runner->control) < 0) {
         return NULL;
     }
     (void)steal_fd(&ours);
-    runner->next = pool.all;
-    runner->link = &pool.all;
-    if (pool.all != NULL) {
-        pool.all->link = &runner->next;
-    }
-    pool.all = runner;
+    LIST_INSERT_HEAD(&pool.all, runner, entry);
     log_at(LOG_DEBUG, "runner %d started", (int)pid);
     return steal_pointer(runner);
 }
@@ -311,7 +298,7 @@ static void shrink(struct timer *timer)
 int pool_open(const struct pool_options *options)
 {
     pool.options = *options;
-    sweep_tell_failures(note_failure);
+    sweep_report_failures(note_failure);
     loop_add_timer(&refill_timer);
     loop_add_timer(&shrink_timer);
     while (pool.idle_count < IDLE_KEPT) {
@@ -338,61 +325,48 @@ static struct runner *take_runner(void)
     return runner != NULL ? runner : start_runner();
 }
 
-/* Whether a failed send means that this runner is dead, so that another may have the message. */
-static bool runner_is_dead(void)
+/* A send to the runner has failed. Whether another runner may have the message, because this one is
+ * dead; it is let go then, and also when it has `begun` to take the message. errno stays. */
+static bool may_pass_on(struct runner *runner, bool begun)
 {
-    return errno == EPIPE || errno == ECONNRESET || errno == EAGAIN;
+    int error = errno;
+    bool is_dead = error == EPIPE || error == ECONNRESET || error == EAGAIN;
+    if (is_dead || begun) {
+        dismiss(runner);
+    } else {
+        push_idle(runner);
+    }
+    errno = error;
+    return is_dead;
 }
 
 int pool_run(const struct incoming *run)
 {
-    for (;;) {
-        struct runner *runner = take_runner();
-        if (runner == NULL) {
-            return -1;
-        }
-        if (message_forward(runner->control.fd, run) == 0) {
+    struct runner *runner;
+    do {
+        runner = take_runner();
+        if (runner != NULL && message_forward(runner->control.fd, run) == 0) {
             return 0;
         }
-        if (!runner_is_dead()) {
-            int saved = errno;
-            push_idle(runner);
-            errno = saved;
-            return -1;
-        }
-        dismiss(runner);
-    }
+    } while (runner != NULL && may_pass_on(runner, false));
+    return -1;
 }
 
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context)
 {
-    for (;;) {
-        struct runner *runner = take_runner();
-        if (runner == NULL) {
-            return -1;
+    struct runner *runner;
+    bool begun = false; /* a runner with half of an order waits for the rest */
+    do {
+        runner = take_runner();
+        begun = runner != NULL && message_send(runner->control.fd, job, &directory, 1) == 0;
+        if (begun && message_forward(runner->control.fd, start) == 0) {
+            runner->answer = answer;
+            runner->context = context;
+            return 0;
         }
-        if (message_send(runner->control.fd, job, &directory, 1) == 0) {
-            if (message_forward(runner->control.fd, start) == 0) {
-                runner->answer = answer;
-                runner->context = context;
-                return 0;
-            }
-            /* Half an order: this runner waits for the other half, and ends when we hang up. */
-        } else if (!runner_is_dead()) {
-            int saved = errno;
-            push_idle(runner);
-            errno = saved;
-            return -1;
-        }
-        bool dead = runner_is_dead();
-        int saved = errno;
-        dismiss(runner);
-        if (!dead) {
-            errno = saved;
-            return -1;
-        }
-    }
+    } while (runner != NULL && may_pass_on(runner, begun));
+    return -1;
 }
 
 unsigned pool_failures(void)
@@ -407,17 +381,17 @@ size_t pool_idle_count(void)
 
 void pool_close(void)
 {
-    ANALYZER_OFF(
-        "-Wanalyzer-use-after-free") /* dismiss() moves pool.all on, by the runner's link */
-    while (pool.all != NULL) {
+    ANALYZER_OFF("-Wanalyzer-use-after-free") /* dismiss() takes the runner out of the list */
+    while (!LIST_EMPTY(&pool.all)) {
+        struct runner *runner = LIST_FIRST(&pool.all);
         /* A job that is just being started is not answered for: the next procd will find it. */
-        if (pool.all->answer != NULL) {
-            pool.all->answer = NULL;
-            free(pool.all->context);
+        if (runner->answer != NULL) {
+            runner->answer = NULL;
+            free(runner->context);
         }
-        dismiss(pool.all);
+        dismiss(runner);
     }
     ANALYZER_ON
-    pool.idle = NULL;
+    SLIST_INIT(&pool.idle);
     pool.idle_count = 0;
 }

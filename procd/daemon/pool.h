@@ -1,9 +1,9 @@
 /*
- * The runners that wait for a command, and those whose next word procd waits for.
+ * The runners that wait for a command, and those whose next message procd waits for.
  *
  * A few idle ones are kept ready. When there is none, another is started at once and given the
- * command before it has woken up: its socket holds it. What a burst has left too many of is let go
- * a few seconds later.
+ * command before it has woken up: its socket holds the command. Those that are too many after a
+ * burst are let go a few seconds later.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -20,13 +20,13 @@
  */
 typedef void job_answer_function(void *context, const struct incoming *answer);
 
-/* What each runner is started with (runner.h). The texts must live as long as the process. */
+/* What each runner is started with (runners.h). The texts must live as long as the process. */
 struct pool_options {
     const char *run_directory;
-    const char *directory; /* in which commands start */
+    const char *directory; /* commands start in it */
     long descriptor_limit; /* the soft limit of open files that commands get */
-    const char *limits;    /* their other limits: resource_limits_format() */
-    const char *user;      /* the numbers of theirs (user_format()), or NULL: ours */
+    const char *limits;    /* the other limits of commands: resource_limits_format() */
+    const char *user;      /* the numbers of their user: user_format(); NULL: ours */
 };
 
 /* Starts the first runners. 0, or -1 with errno. */
@@ -43,9 +43,9 @@ int pool_run(const struct incoming *run);
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context);
 
-/* How many runners in a row have died before they could take a command, while that is so; 0
- * otherwise. Meanwhile they are started ever more seldom, and without one a command is refused with
- * ECHILD. */
+/* How many runners in a row have died before they could take a command; 0 while they start.
+ * Meanwhile procd starts them less and less often, and refuses a command for which there is none
+ * with ECHILD. */
 unsigned pool_failures(void);
 
 /* How many runners wait for a command. */

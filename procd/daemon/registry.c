@@ -74,7 +74,7 @@ static void settle(struct registered_job *job, int directory)
     }
 }
 
-/* Now; but no job ends before it was started, whatever the clock says. */
+/* Now, but not before the job was started, whatever the clock says. */
 static uint64_t date_of_end(const struct registered_job *job)
 {
     uint64_t now = clock_date_ns();
@@ -130,7 +130,7 @@ static void decide_one(struct registered_job *job)
     cleanup_fd int directory = job_directory_open(job->record.id);
     bool is_free = directory >= 0 && job_directory_is_free(directory);
     if (directory < 0 && errno != ENOENT && errno != ENOTDIR) {
-        look_again_soon(); /* no descriptor, no memory: the job does not care */
+        look_again_soon(); /* procd lacks descriptors or memory; the job is not affected */
     } else if (directory < 0) {
         job->ending = lost_exit(job);
         settle(job, directory);
@@ -201,7 +201,8 @@ static int take_job(const char *id)
     return 0;
 }
 
-/* Whether what take_job() failed with says that the job is none, and not that we are in trouble. */
+/* Whether the errno of take_job() says that there is no such job; otherwise procd lacks something.
+ */
 static bool is_no_job(int error)
 {
     return error == ENOENT || error == ENOTDIR || error == EBADMSG;
@@ -270,8 +271,8 @@ int registry_adopt_silent(struct expected_job *job, pid_t *pid)
 }
 
 /*
- * Takes a job that is found on the disk. False when there is more to come: somebody has it, a
- * runner that has not got so far; or it could not be looked at.
+ * Takes a job that is found on the disk. False when it is to be looked at again: a runner has it
+ * and has not begun it yet, or procd lacked something.
  */
 static bool find_job(const char *id)
 {
@@ -280,9 +281,10 @@ static bool find_job(const char *id)
     }
     if (errno == EPROTONOSUPPORT) {
         if (!registry.opened) {
-            log_at(LOG_WARNING,
-                   "job %s: its record is of another version than this procd; it is left alone",
-                   id);
+            log_at(
+                LOG_WARNING,
+                "job %s: its record is of another version than this procd, which leaves it alone",
+                id);
         }
         return true;
     }
@@ -290,7 +292,7 @@ static bool find_job(const char *id)
     if (directory < 0 || !job_directory_is_free(directory)) {
         return false;
     }
-    /* Nobody has it, so nothing more comes; unless it came between the two looks. */
+    /* No runner has it, so no record will come, unless one came between the two looks. */
     if (take_job(id) < 0 && is_no_job(errno)) {
         job_directory_remove(id);
     }
@@ -352,13 +354,13 @@ static void look_again(struct timer *timer)
             look_again_soon();
         }
     }
-    static bool failed; /* the last time, which has been logged */
+    static bool failed; /* the last look, which has been logged */
     if (registry.unborn > 0 && find_jobs() < 0) {
         if (!failed) {
             log_line("cannot read the jobs' directory: %m");
         }
         failed = true;
-        look_again_soon(); /* no descriptor, no memory: a job is still to be found */
+        look_again_soon(); /* procd lacks descriptors or memory: a job is still to be found */
     } else {
         failed = false;
     }
@@ -416,8 +418,8 @@ struct registered_job *registry_find(const char *id)
     return job;
 }
 
-/* Where the job's log begins and ends; of a running one as its runner last wrote it down. */
-static bool find_position(const struct registered_job *job, struct job_position *position)
+/* Where the job's log begins and ends; for a running job what its runner last wrote to the disk. */
+static bool find_log_position(const struct registered_job *job, struct job_position *position)
 {
     if (job->state == REGISTERED_ENDED) {
         *position = job->position;
@@ -441,7 +443,7 @@ void registry_describe_job(struct registered_job *job, bool left, struct message
     } else {
         message_add_number(message, FIELD_STATUS, JOB_RUNNING);
     }
-    if (find_position(job, &position)) {
+    if (find_log_position(job, &position)) {
         job_position_describe(&position, message);
     }
     if (left) {

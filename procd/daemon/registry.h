@@ -32,24 +32,24 @@ struct expected_job {
 int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep_finished_ms);
 
 /*
- * How many jobs run, those included that are being started: by us, from registry_expect() on, and
- * by runners that an earlier procd has given one.
+ * How many jobs run, those included that are being started: by this procd, from registry_expect()
+ * on, and by runners to which an earlier procd has given one.
  */
 size_t registry_running(void);
 
-/* A job is being started, and who starts it tells what comes of it: by one of the next two. */
+/* A job is being started; what comes of it is reported by one of the next three. */
 void registry_expect(struct expected_job *job, const char *id);
 
-/* Takes a job that runs on from its directory, at once or as soon as that can be read. */
+/* The job has begun: takes it from its directory, at once or as soon as that can be read. */
 void registry_adopt(struct expected_job *job);
 
 /*
- * The same of a job whose runner has said nothing: it has begun if there is a record. 1 with its
- * *pid; 0 when it has not, and it is still to be given up; -1 when that can only be seen later.
+ * The runner has died without an answer: the job has begun if there is a record. 1 with its *pid; 0
+ * when it has not begun, and is still to be given up; -1 when that can only be seen later.
  */
 int registry_adopt_silent(struct expected_job *job, pid_t *pid);
 
-/* There will be no such job: removes its files. */
+/* The job has not begun: removes its files. */
 void registry_give_up(struct expected_job *job);
 
 /* NULL when there is none. A client may have seen the job's exit record before it asks: what it is
@@ -60,7 +60,7 @@ struct registered_job *registry_find(const char *id);
  * an ORDER_LEFT, has left nothing running), and the order is not taken. */
 bool registry_order(struct registered_job *job, struct order *order);
 
-/* Forgets all jobs, which go on. */
+/* Forgets all jobs, which go on running. */
 void registry_close(void);
 
 /* Appends all fields of a job, those of what it has left running with `left`. */

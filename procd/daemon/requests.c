@@ -87,7 +87,7 @@ static bool answer_started(struct client *client, const struct starting *startin
     return client_answer(client, &message);
 }
 
-/* The runner is gone, or was not understood. What it has begun has a record (job_record.h). */
+/* The runner has died. What it has begun has a record (job_record.h). */
 static bool finish_silent_start(struct client *client, struct starting *starting)
 {
     pid_t pid = 0;
@@ -99,8 +99,8 @@ static bool finish_silent_start(struct client *client, struct starting *starting
     return begun > 0 && (client == NULL || answer_started(client, starting, pid));
 }
 
-/* Tells the client what its START has come to: the runner's word is enough, the job may be over.
- * False when the client is to be dropped, if there is one. */
+/* Answers START as the runner's reply says, though the job may be over by now. False when the
+ * client is to be dropped, if there is one. */
 static bool finish_start(struct client *client, struct starting *starting,
                          const struct incoming *reply)
 {
@@ -212,14 +212,15 @@ static void order_done(struct order *order, enum order_result result, struct reg
         alive = client_answer_plain(client, MESSAGE_NO_STDIN);
         break;
     case ORDER_UNKNOWN:
-        break; /* the client learns it by the end of its connection */
+        break; /* the end of its connection says so to the client */
     }
     if (!alive) {
         client_drop(client);
     }
 }
 
-/* Gives the client's order, whose message is ready. It may be dropped when this returns true. */
+/* Gives the client's order, whose message is ready. When this returns true the client may have been
+ * dropped. */
 static bool give_order(struct client *client, struct registered_job *job, enum order_kind kind)
 {
     client->order.kind = kind;

@@ -51,7 +51,7 @@ static void accept_again(struct timer *timer)
     }
 }
 
-/* Without descriptors the listener would be ready for ever: it is left alone for a while. */
+/* Without a free descriptor the listener would stay ready: it is left alone for a while. */
 static void pause_accepting(void)
 {
     if (!refused) {
@@ -70,7 +70,7 @@ static void accept_client(struct watch *watch)
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             pause_accepting();
         }
-        return; /* anything else is a client that did not stay */
+        return; /* with any other error the client has gone */
     }
     refused = false;
     if (client_add(fd, hear_client) == 0) {

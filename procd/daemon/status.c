@@ -1,5 +1,6 @@
 /*
- * The daemons by what their run scripts leave and /proc says; the rest is counted by its owners.
+ * What the run scripts leave and /proc says of the daemons; the other files of procd count the
+ * rest.
  */
 #include "procd/daemon/status.h"
 
@@ -23,7 +24,7 @@
 #include "procd/process/process_table.h"
 #include "procd/process/supervisor.h"
 
-/* What one or more processes use. -1: it cannot be found out of each of them. */
+/* What one or more processes use. -1: unknown for at least one of them. */
 struct usage {
     int64_t descriptors;
     int64_t threads;
@@ -43,8 +44,8 @@ static int64_t number_after(const char *status, const char *name)
 }
 
 /*
- * Open descriptors, -1 if that may not be known: another user's list is not for a procd without
- * CAP_SYS_PTRACE. Its length is for everybody from Linux 6.2 on (proc_pid_fd(5)).
+ * Open descriptors, -1 if that is unknown: a procd without CAP_SYS_PTRACE cannot read another
+ * user's list. Its length is readable from Linux 6.2 on (proc_pid_fd(5)).
  */
 static int64_t count_descriptors(pid_t pid)
 {
@@ -96,7 +97,7 @@ static void describe_daemon(const char *run_directory, const struct daemon_entry
     struct stat starts;
     (void)snprintf(path, sizeof(path), "%s/service/%s", run_directory, daemon->name);
     if (access(path, F_OK) < 0) {
-        return; /* nginx is somebody else's */
+        return; /* nginx is the operator's own */
     }
     message_add_text(message, FIELD_ID, daemon->name);
     (void)snprintf(path, sizeof(path), RUN_STARTS_FORMAT, run_directory, daemon->name);

@@ -1,5 +1,5 @@
 /*
- * What the server is like now, for an operator: procd answers because it is who may look at all the
+ * The state of the server, for an operator. procd answers because it has the right to look at all
  * daemons.
  *
  * Not thread-safe, as all of procd and its runners.
@@ -9,7 +9,7 @@
 
 #include "procd/wire/protocol.h"
 
-/* Appends the fields of STATUS, less what cannot be found out. */
+/* Appends the fields of STATUS, less what is unknown. */
 void status_describe(const char *run_directory, struct message *message);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Everything below us ends. A service's supervisor is known by our session: every service and every
- * command has one of its own, so they are what is left when no child of our session is.
+ * Ends everything below this process. A service's supervisor has the session of this process, while
+ * every service and every command has a session of its own.
  */
 #include "procd/daemon/stop.h"
 
@@ -48,8 +48,8 @@ static bool supervisors_are_left(void)
     return false;
 }
 
-/* SIGINT to the whole process group ends the supervisors at once, and the services are told to end
- * but not awaited. */
+/* SIGINT to the whole process group ends the supervisors at once; they ask the services to end and
+ * do not wait for them. */
 static bool services_are_left(const char *run_directory)
 {
     for (size_t i = 0; i < DAEMON_COUNT; i++) {
@@ -70,7 +70,7 @@ struct stop {
     int64_t kill_at; /* of commands */
 };
 
-/* Runners end when their commands have and procd has gone, so those that live have one. */
+/* procd has gone, so a runner ends with its command: those that live have one. */
 static bool commands_are_left(struct stop *stop)
 {
     stop->runners.living = 0;
@@ -79,8 +79,8 @@ static bool commands_are_left(struct stop *stop)
     return stop->runners.living > 0;
 }
 
-/* Services and commands end at the same time: who is told last has no less time. */
-static void await_all(struct stop *stop, const sigset_t *child_signal)
+/* Services and commands end at the same time, each within its own limit. */
+static void await_end(struct stop *stop, const sigset_t *child_signal)
 {
     int64_t services_until = clock_monotonic_ms() + SERVICES_MS;
     const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
@@ -91,11 +91,11 @@ static void await_all(struct stop *stop, const sigset_t *child_signal)
         if ((!commands || now >= stop->kill_at) && (!services || now >= services_until)) {
             return;
         }
-        (void)sigtimedwait(child_signal, NULL, &pause); /* woken or not, it is looked at again */
+        (void)sigtimedwait(child_signal, NULL, &pause);
     }
 }
 
-/* Where the beginning of the stop was another's, commands have had their signal. */
+/* If another process has begun the stop, commands have had their signal. */
 static void end_gently(const char *run_directory, const struct settings *settings,
                        const sigset_t *child_signal)
 {
@@ -107,7 +107,7 @@ static void end_gently(const char *run_directory, const struct settings *setting
         .runners = {.run_directory = run_directory, .order = begun == 0 && grace > 0},
         .kill_at = begun != 0 ? begun : clock_monotonic_ms() + grace,
     };
-    await_all(&stop, child_signal);
+    await_end(&stop, child_signal);
     runners_clear(&stop.runners);
 }
 
@@ -127,7 +127,7 @@ static bool has_file(const char *directory, const char *name)
     return fd >= 0 && directory_has(fd, name);
 }
 
-/* Before the walk: what forks faster than that can follow ends here, where there are cgroups. */
+/* Before the walk, which cannot follow what forks faster; cgroups end it, where there are any. */
 static int remove_cgroups(const char *run_directory, const char *setting)
 {
     if (cgroup_remove(run_directory, setting) < 0) {
@@ -144,7 +144,7 @@ int stop_main(const char *run_directory)
     sigfillset(&all);
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
-    /* Nothing interrupts this: who asked to stop is being served. */
+    /* Nothing interrupts this: a signal to stop would ask for what is being done. */
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ||
         prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_line("stop: %m");

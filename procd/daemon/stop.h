@@ -8,10 +8,10 @@
 #define PROCD_DAEMON_STOP_H
 
 /*
- * Sends SIGTERM to all commands, unless another has (stop_deadline.h), waits for them to end, as
- * long as SANDBOX_STOP_GRACE, and a little for the supervised services; kills whatever is left
- * below this process and in the run's cgroups, and removes the run directory if the file
- * `remove-on-exit` in it says so. Returns the exit status: 0; 1 if the file `failed` is in it, or
+ * Sends SIGTERM to all commands, unless another process has (stop_deadline.h); waits for them to
+ * end, at most SANDBOX_STOP_GRACE, and a little for the supervised services; kills what is left
+ * below this process and in the run's cgroups; and removes the run directory if the file
+ * `remove-on-exit` is in it. Returns the exit status: 0; 1 if the file `failed` is in it, or
  * something could not be done.
  */
 int stop_main(const char *run_directory);

@@ -1,8 +1,8 @@
 /*
- * Rounds in the loop's timer until one meets nothing to kill. Nothing waits here: what has been
- * killed is reaped when SIGCHLD says so, and each orphan that ends calls for another round, because
- * its own children are our orphans now. So a tree that forks faster than one round looks is met
- * again as long as there is any of it.
+ * A timer of the loop calls for rounds until one finds nothing to kill. Nothing waits here: SIGCHLD
+ * makes procd reap what has been killed, and each orphan that ends calls for another round, because
+ * its own children are our orphans now. So a tree that forks faster than one round looks is found
+ * again as long as any of it is left.
  */
 #include "procd/daemon/sweep.h"
 
@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,25 +28,25 @@
 
 #define PAUSE_FIRST_MS 2
 #define PAUSE_MAX_MS   200
-#define LOOK_MS        1000  /* at runners whose end nothing tells */
-#define GIVE_UP_MS     10000 /* then it hangs in the kernel, or is another user's */
+#define LOOK_MS        1000  /* at runners whose end nothing reports */
+#define GIVE_UP_MS     10000 /* what is left then hangs in the kernel, or is another user's */
 
-/* A runner that an earlier procd has started: not our child, so its end is told by the pidfd that
- * holds it, or found out. */
+/* A runner that an earlier procd has started. It is not our child, so the pidfd that holds it
+ * reports its end, or a look at it finds out. */
 struct elder {
     struct watch watch; /* first: a watch is its elder */
-    bool is_looked_at;  /* from time to time: what holds it tells nothing */
-    struct elder *next;
+    bool is_looked_at;  /* from time to time: its pidfd does not report the end */
+    LIST_ENTRY(elder) entry;
     pid_t pid;
 };
 
 static struct {
     const char *run_directory;
     struct pid_list runners; /* our children */
-    struct elder *elders;
+    LIST_HEAD(, elder) elders;
     bool has_supervisor;
     pid_t supervisor; /* in a round */
-    bool again;       /* a runner was met that is about to end */
+    bool again;       /* the round found a runner that is about to end */
     int64_t pause_ms;
     int64_t give_up;
     void (*failed)(void);
@@ -66,13 +67,16 @@ static void order_sweep(void)
 
 /* ---- the runners of earlier procds ---- */
 
-static bool is_watched(pid_t runner)
+static bool is_elder(pid_t runner)
 {
-    struct elder *elder = sweep.elders;
-    while (elder != NULL && elder->pid != runner) {
-        elder = elder->next;
+    const struct elder *elder;
+    LIST_FOREACH(elder, &sweep.elders, entry)
+    {
+        if (elder->pid == runner) {
+            return true;
+        }
     }
-    return elder != NULL;
+    return false;
 }
 
 static void look_at_elders(struct timer *timer);
@@ -81,13 +85,9 @@ static struct timer elders_timer = {.due = look_at_elders};
 static void elder_ended(struct watch *watch)
 {
     struct elder *ended = (struct elder *)watch;
-    struct elder **link = &sweep.elders;
-    while (*link != ended) {
-        link = &(*link)->next;
-    }
-    *link = ended->next;
+    LIST_REMOVE(ended, entry);
     loop_close(watch);
-    /* How it ended only its parent is told. */
+    /* Only its parent learns how it ended. */
     if (!cgroup_remove_runner(ended->pid)) {
         order_sweep();
     }
@@ -96,8 +96,8 @@ static void elder_ended(struct watch *watch)
 
 static void look_at_elders(struct timer *timer)
 {
-    for (struct elder *elder = sweep.elders, *next; elder != NULL; elder = next) {
-        next = elder->next;
+    for (struct elder *elder = LIST_FIRST(&sweep.elders), *next; elder != NULL; elder = next) {
+        next = LIST_NEXT(elder, entry);
         if (elder->is_looked_at && process_held_signal(elder->watch.fd, elder->pid, 0) < 0) {
             elder_ended(&elder->watch);
         } else if (elder->is_looked_at) {
@@ -109,7 +109,7 @@ static void look_at_elders(struct timer *timer)
 /* False when it is about to end, or cannot be watched. */
 static bool watch_runner(pid_t runner)
 {
-    if (pid_list_has(&sweep.runners, runner) || is_watched(runner)) {
+    if (pid_list_has(&sweep.runners, runner) || is_elder(runner)) {
         return true;
     }
     cleanup_free struct elder *elder = calloc(1, sizeof(*elder));
@@ -127,8 +127,8 @@ static bool watch_runner(pid_t runner)
         elders_timer.at = clock_monotonic_ms() + LOOK_MS;
     }
     (void)steal_fd(&held);
-    elder->next = sweep.elders;
-    sweep.elders = steal_pointer(elder);
+    LIST_INSERT_HEAD(&sweep.elders, elder, entry);
+    (void)steal_pointer(elder);
     return true;
 }
 
@@ -141,12 +141,12 @@ static bool spare_runner(pid_t pid)
 
 static bool spare_of_supervisor(pid_t pid)
 {
-    /* Whom we cannot tell from a runner is looked at again. */
+    /* A process that may be a runner is looked at again. */
     if (runner_is(pid, sweep.run_directory) != 0) {
         sweep.again = sweep.again || !watch_runner(pid);
         return true;
     }
-    return !mark_is_on(pid, sweep.supervisor); /* a service, or somebody else's */
+    return !mark_is_on(pid, sweep.supervisor); /* a service, or not of this server */
 }
 
 static bool sweep_supervisor(void)
@@ -199,12 +199,12 @@ int sweep_add_runner(pid_t runner)
     return pid_list_add(&sweep.runners, runner);
 }
 
-void sweep_tell_failures(void (*failed)(void))
+void sweep_report_failures(void (*failed)(void))
 {
     sweep.failed = failed;
 }
 
-/* A runner that is killed has not failed. */
+/* A runner that was killed has not failed. */
 static bool is_failure(int status)
 {
     return WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL : WEXITSTATUS(status) != 0;
@@ -213,7 +213,9 @@ static bool is_failure(int status)
 size_t sweep_runner_count(void)
 {
     size_t count = sweep.runners.count;
-    for (const struct elder *elder = sweep.elders; elder != NULL; elder = elder->next) {
+    const struct elder *elder;
+    LIST_FOREACH(elder, &sweep.elders, entry)
+    {
         count++;
     }
     return count;

@@ -20,19 +20,19 @@
 struct pollfd;
 
 /*
- * Remembers where procd listens, by a descriptor that stays open: whoever may not reach the path
- * any more may still connect, if the socket is its own. (And a path may be longer than sun_path.)
- * 0, or -1 with errno. Call once, before threads.
+ * Remembers where procd listens, by a descriptor that stays open: a process that may not reach the
+ * path any more may still connect if the socket is its own. (And a path may be longer than
+ * sun_path.) 0, or -1 with errno. Call once, before threads.
  */
 int procd_client_init(const char *socket_path);
 
 /* Asks procd whether it is alive, waiting at most `timeout_ms`. */
 enum procd_result procd_ping(int timeout_ms);
 
-/* The same, and whether commands can be started: not where runners die as they start. */
+/* The same. *can_start is false while runners die as they start. */
 enum procd_result procd_can_start(bool *can_start, int timeout_ms);
 
-/* A daemon, for nginx the master with its workers. -1: not known, or it is not there. */
+/* A daemon, for nginx the master with its workers. -1: unknown, or it does not run. */
 struct daemon_status {
     char name[16];
     int64_t restarts;
@@ -42,7 +42,7 @@ struct daemon_status {
     int64_t rss_kb;
 };
 
-/* The state of the whole server as procd sees it. -1: not known. */
+/* The state of the whole server as procd sees it. -1: unknown. */
 struct procd_status {
     pid_t supervisor;
     int64_t uptime_ms; /* of the supervisor, so of the server */
@@ -79,15 +79,15 @@ struct foreground {
     }
 
 /*
- * Starts a foreground command and returns when it runs, or when it is known that it does not. On
- * PROCD_DONE the caller owns the descriptors. A procd that dies before a runner has the job
- * is waited for and asked again (the command has certainly not started then), for at most 5 s.
+ * Starts a foreground command and returns when it runs, or certainly does not. On PROCD_DONE the
+ * caller owns the descriptors. When procd dies before a runner has the command, which then has not
+ * started, the next procd is waited for and asked, for at most 5 s.
  */
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,
                             struct spawn_error *spawn_error);
 
 struct ending {
-    bool lost;  /* the runner died: nothing else here is known */
+    bool lost;  /* the runner died, and nothing else here is known */
     int code;   /* exit code, -1 after a signal */
     int signal; /* number of the signal that ended it, 0 otherwise */
     enum end_reason reason;
@@ -104,8 +104,8 @@ struct ending {
  */
 int foreground_ending(int lease, struct ending *ending);
 
-/* Before the lease is closed: the tree gets SIGTERM, and is killed only when `grace_ms` are over.
- * What cannot be sent leaves the close, which kills at once. */
+/* To call before the lease is closed: the tree gets SIGTERM, and is killed only when `grace_ms` are
+ * over. If the order cannot be sent, the close kills at once. */
 void foreground_leave(int lease, uint64_t grace_ms);
 
 /* ---- background ---- */
@@ -137,7 +137,7 @@ struct job {
     uint64_t cpu_user_ms;
     uint64_t cpu_system_ms;
     uint64_t max_rss_kb;
-    struct left_process left[LEFT_PROCESSES_MAX]; /* with what procd_get() and a full list tell */
+    struct left_process left[LEFT_PROCESSES_MAX]; /* by procd_get() and a list with `left` */
     size_t left_count;
 };
 
@@ -147,8 +147,8 @@ typedef void job_function(void *context, const struct job *job);
 enum procd_result procd_start(const struct command *command, struct job *job,
                               struct spawn_error *spawn_error);
 
-/* Calls `each` for every job, oldest first; with what it has left running if `left`. When procd
- * cannot be asked it may have been called for some. */
+/* Calls `each` for every job, oldest first; with what each has left running if `left`. When that
+ * fails `each` may have been called for some. */
 enum procd_result procd_list(bool left, job_function *each, void *context);
 
 /* Calls `each` for this job. */
@@ -157,12 +157,12 @@ enum procd_result procd_get(const char *id, job_function *each, void *context);
 /*
  * Waits for the end of a job, at most `timeout_ms` (-1: for ever), and calls `each` for the job as
  * it is then. PROCD_INTERRUPTED when one of `others`, which are polled meanwhile, was ready first.
- * A procd that dies is asked again.
+ * When procd dies the next one is asked.
  */
 enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct pollfd *others,
                              size_t count, job_function *each, void *context);
 
-/* How a job is to be ended. */
+/* How to end a job. */
 struct kill_order {
     int signal;        /* SIGKILL: the whole tree, at once. Any other goes to the process group */
     bool has_grace;    /* and then, the whole tree gets SIGKILL */
@@ -173,12 +173,13 @@ struct kill_order {
 /*
  * Ends a job's whole tree and returns when it is dead, or, without SIGKILL and grace, sends the
  * signal and returns. PROCD_DONE for the one caller that ended it, and for signals;
- * PROCD_NOT_RUNNING, with *status, when it had ended or another caller was first.
+ * PROCD_NOT_RUNNING, with *status, when the job had ended or another caller was first.
  */
 enum procd_result procd_kill(const char *id, const struct kill_order *order,
                              enum job_status *status);
 
-/* Forgets an ended job and removes its files. PROCD_NOT_RUNNING with JOB_RUNNING when it runs. */
+/* Forgets a job that has ended, and removes its files. PROCD_NOT_RUNNING with JOB_RUNNING when it
+ * runs. */
 enum procd_result procd_delete(const char *id, enum job_status *status);
 
 /*
@@ -187,7 +188,7 @@ enum procd_result procd_delete(const char *id, enum job_status *status);
  */
 enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
                               size_t *written, enum job_status *status);
-#define PROCD_WRITE_MAX ((size_t)1 << 20) /* more is not taken at once */
+#define PROCD_WRITE_MAX ((size_t)1 << 20) /* the most of one call */
 
 /*
  * Opens a job's directory: *directory_fd (owned by the caller, CLOEXEC) holds the log segments and,

@@ -120,6 +120,18 @@ static enum procd_result refusal_of(const struct incoming *message, enum job_sta
     }
 }
 
+/* Hands out the job of an answer to GET or WAIT. */
+static enum procd_result hand_out(const struct procd_answer *answer, job_function *each,
+                                  void *context)
+{
+    enum job_status status;
+    if (answer->message.type != MESSAGE_JOBS) {
+        return refusal_of(&answer->message, &status);
+    }
+    (void)read_jobs(&answer->message, each, context);
+    return PROCD_DONE;
+}
+
 /* The jobs that were started after *after, as many as one answer holds; *more when that is not all.
  */
 static enum procd_result list_page(uint64_t *after, bool left, bool *more, job_function *each,
@@ -153,9 +165,9 @@ enum procd_result procd_list(bool left, job_function *each, void *context)
     return result;
 }
 
-/* A question about one job, whose fields may take more than a small buffer. */
-static int ask_about(struct message *request, enum message_type type, const char *id,
-                     struct procd_answer *answer)
+/* Prepares a request about one job, whose fields may take more than a small buffer. */
+static int prepare_request(struct message *request, enum message_type type, const char *id,
+                           struct procd_answer *answer)
 {
     message_init(request, type);
     message_add_text(request, FIELD_ID, id);
@@ -167,21 +179,14 @@ enum procd_result procd_get(const char *id, job_function *each, void *context)
 {
     cleanup_message struct message request;
     cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    enum job_status status;
-    if (ask_about(&request, MESSAGE_GET, id, &answer) < 0) {
+    if (prepare_request(&request, MESSAGE_GET, id, &answer) < 0) {
         return PROCD_UNREACHABLE;
     }
     enum procd_result result = client_ask_again(&request, &answer);
-    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
-        return refusal_of(&answer.message, &status);
-    }
-    if (result == PROCD_DONE) {
-        (void)read_jobs(&answer.message, each, context);
-    }
-    return result;
+    return result == PROCD_DONE ? hand_out(&answer, each, context) : result;
 }
 
-/* Waits for the first of them. 1 when it is `fd`, 0 when it is one of the others, -1 at `deadline`.
+/* Waits until one of them is readable: 1 when it is `fd`, 0 when it is another, -1 at `deadline`.
  */
 static int await_first(int fd, const struct pollfd *others, size_t count, int64_t deadline)
 {
@@ -225,9 +230,8 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : clock_monotonic_ms() + timeout_ms;
     cleanup_message struct message request;
     cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    enum job_status status;
     enum procd_result result;
-    if (ask_about(&request, MESSAGE_WAIT, id, &answer) < 0) {
+    if (prepare_request(&request, MESSAGE_WAIT, id, &answer) < 0) {
         return PROCD_UNREACHABLE;
     }
     while ((result = attempt_wait(&request, &answer, deadline, others, count)) == PROCD_LOST) {
@@ -239,15 +243,9 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
         }
     }
     if (result == PROCD_NOT_RUNNING) {
-        return procd_get(id, each, context); /* it still runs, or has ended just now */
+        return procd_get(id, each, context); /* the job still runs, or has ended just now */
     }
-    if (result == PROCD_DONE && answer.message.type != MESSAGE_JOBS) {
-        return refusal_of(&answer.message, &status);
-    }
-    if (result == PROCD_DONE) {
-        (void)read_jobs(&answer.message, each, context);
-    }
-    return result;
+    return result == PROCD_DONE ? hand_out(&answer, each, context) : result;
 }
 
 /* Asks once for what must not be carried out twice; `type` is the answer for success. */

@@ -15,7 +15,7 @@
 /* What came of one attempt to start a foreground command. */
 enum attempt { ATTEMPT_DECIDED, ATTEMPT_NOT_BEGUN };
 
-/* Our own trouble before anything was sent is the same to the caller as the runner's. */
+/* To the caller a failure of our own, before anything was sent, is like one of the runner. */
 static enum procd_result not_started(struct spawn_error *error, int reason)
 {
     *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = reason};
@@ -47,10 +47,10 @@ static enum procd_result take_started(struct incoming *message, const struct com
 }
 
 /*
- * Nothing has come over the lease for too long. It is shut, so that the runner can begin no more,
- * and then it is looked whether it has begun.
+ * Nothing has come over the lease for too long. It is shut first, so that the runner cannot begin
+ * any more; whether it has begun is certain after that.
  */
-static enum procd_result give_up(int lease)
+static enum procd_result give_up_start(int lease)
 {
     char packet[MESSAGE_PACKET_SMALL];
     cleanup_incoming struct incoming message = {0};
@@ -70,7 +70,7 @@ static enum attempt await_start(const struct command *command, int *lease,
         cleanup_incoming struct incoming message = {0};
         if (attempt == ATTEMPT_NOT_BEGUN &&
             !client_await_readable(*lease, clock_monotonic_ms() + CLIENT_ANSWER_MS)) {
-            *result = give_up(*lease);
+            *result = give_up_start(*lease);
             return ATTEMPT_DECIDED;
         }
         int received = message_receive(*lease, packet, sizeof(packet), &message, 0);

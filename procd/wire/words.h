@@ -39,22 +39,22 @@ struct command {
 };
 
 enum procd_result {
-    PROCD_DONE,        /* it was carried out */
+    PROCD_DONE,        /* the request was carried out */
     PROCD_NOT_FOUND,   /* no job has this id */
-    PROCD_NOT_RUNNING, /* the job has ended already; its status is told */
+    PROCD_NOT_RUNNING, /* the job has ended already, with the status that is returned */
     PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
-    PROCD_UNREACHABLE, /* nothing was delivered: procd is not there */
-    PROCD_LOST,        /* procd died with the request: it may have been done */
-    PROCD_RUNNER_LOST, /* the command's runner did: it may have begun, and its tree is ended */
-    PROCD_NO_STDIN,    /* the job has no standard input that is open */
-    PROCD_TOO_MANY,    /* as many jobs run as may */
+    PROCD_UNREACHABLE, /* nothing was delivered: there is no procd */
+    PROCD_LOST,        /* procd died with the request, which may have been carried out */
+    PROCD_RUNNER_LOST, /* the command's runner died: it may have begun; its tree is ended */
+    PROCD_NO_STDIN,    /* the job's standard input is not open */
+    PROCD_TOO_MANY,    /* as many jobs run as the settings allow */
     PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
 };
 
 /* Where starting a command failed, and the errno it failed with. */
 enum spawn_stage {
-    SPAWN_PREPARE, /* pipes, memory, processes: the server's trouble */
-    SPAWN_CHDIR,   /* cwd is no directory that the command may enter */
+    SPAWN_PREPARE, /* the server lacks pipes, memory or processes */
+    SPAWN_CHDIR,   /* cwd is not a directory that the command may enter */
     SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long */
     SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
     SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
@@ -89,7 +89,7 @@ enum end_reason {
     END_KILLED,  /* kill_process */
     END_TIMEOUT, /* its timeout */
     END_OOM,     /* the kernel, because its cgroup was out of memory */
-    END_LOST,    /* its runner died: nothing else is known of its end */
+    END_LOST,    /* its runner died; the rest of its end is unknown */
 };
 
 /* The same of a number in a message; END_LOST if it is no reason, or END_UNKNOWN. */
