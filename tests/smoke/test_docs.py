@@ -58,3 +58,10 @@ def test_tests_that_documents_name_exist():
     assert set(re.findall(r"`(test_\w+)`", text)) <= names
     for path in re.findall(r"`((?:tests|api|common|fcgi-app|procd|guard|launcher|nginx|bench|deploy|tools|systemd)/[\w./-]+)`", text):
         assert re.search("[A-Z]{3}", path) or (REPOSITORY / path).exists(), path
+
+
+def test_words():
+    """Those that readers had to translate: subject, verb, object instead."""
+    for path in [*DOCUMENTS, *(REPOSITORY / "docs/man").iterdir()]:
+        found = re.search(r"\b(tells|told|whoever|he|his)\b", path.read_text(), re.I)
+        assert not found, (path.name, found[0])
