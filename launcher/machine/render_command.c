@@ -20,6 +20,7 @@
 #include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/render/render.h"
+#include "launcher/render/render_secrets.h"
 #include "launcher/start/layout.h"
 #include "launcher/start/run_dir.h"
 

@@ -1,6 +1,3 @@
-/*
- * Putting a file of the configuration together.
- */
 #include "launcher/render/generated.h"
 
 #include <limits.h>
@@ -20,11 +17,11 @@ void generated_begin(struct generated *file, const char *name)
 }
 
 void generated_append(const struct rendering *r, struct generated *file, const char *template,
-                      const struct template_word *words, size_t count)
+                      const struct words *words)
 {
     char path[PATH_MAX + 300];
     (void)snprintf(path, sizeof(path), "%s/%s", r->layout->tree, template);
-    if (file->stream != NULL && template_write(file->stream, path, words, count) < 0) {
+    if (file->stream != NULL && words_write(words, file->stream, path) < 0) {
         log_line("%s: %m", path);
         (void)fclose(file->stream);
         file->stream = NULL;

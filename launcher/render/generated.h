@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "launcher/render/render.h"
-#include "launcher/render/template.h"
+#include "launcher/render/rendering.h"
+#include "launcher/render/words.h"
 
 /* What stands in the files of nginx/ for the directory of the configuration, and for that of a
  * sandbox. */
@@ -18,7 +18,7 @@
 #define DEFAULT_CONF_DIR DEFAULT_RUN_DIR "/nginx"
 
 struct generated {
-    FILE *stream; /* to write to; NULL: something went wrong, and was told */
+    FILE *stream; /* to write to; NULL: something went wrong, and a line says so */
     char *text;
     size_t length;
 };
@@ -28,7 +28,7 @@ void generated_begin(struct generated *file, const char *name);
 
 /* Appends the file `template` of the layout's tree, with these words replaced. */
 void generated_append(const struct rendering *r, struct generated *file, const char *template,
-                      const struct template_word *words, size_t count);
+                      const struct words *words);
 
 /* Writes the file by its name in the directory of the configuration, and releases it. 0 or -1. */
 int generated_write(const struct rendering *r, struct generated *file, const char *name,

@@ -1,6 +1,8 @@
 /*
  * Which page of which sandbox may read the answers: nginx's maps of the header Origin.
  */
+#include "launcher/render/render_cors.h"
+
 #include <string.h>
 
 #include "launcher/render/generated.h"

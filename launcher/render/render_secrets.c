@@ -1,7 +1,5 @@
-/*
- * What nginx knows of tokens: the digests that it compares with, and what it does with who has none
- * of them.
- */
+#include "launcher/render/render_secrets.h"
+
 #include "common/run_files.h"
 #include "launcher/render/generated.h"
 
@@ -15,44 +13,37 @@ bool render_needs_http_js(const struct rendering *r)
     return false;
 }
 
-/* For a request without a token of the sandbox; in a location, after token.conf. */
-static int generate_refusal(const struct rendering *r)
+/* A sandbox of a pool that is nobody's yet. */
+static bool is_unclaimed(const struct rendering *r)
 {
-    return generated_text(r, "refuse.conf", 0644, "%s",
-                          "if ($nginx_sandbox_known = \"\") { return 401; }\n");
+    return r->sandboxes[0].secrets->count == 0;
 }
 
-/* By njs, with the digest that the service of the claim puts into a file. Until it does, a request
- * with a token goes to that service, by a status that is for nothing else. */
+void render_secret_words(const struct rendering *r, struct words *words)
+{
+    if (!is_unclaimed(r)) {
+        words_add(words, "@REFUSE@", "if ($nginx_sandbox_known = \"\") { return 401; }");
+        words_add(words, "@CLAIM@", "%s", "");
+        return;
+    }
+    /* Until somebody has claimed it a request with a token goes to the service of the claim, by a
+     * status that is for nothing else. */
+    words_add(words, "@REFUSE@",
+              "if ($nginx_sandbox_claim = ask) { return 461; }\n"
+              "if ($nginx_sandbox_claim != 1) { return 401; }\n"
+              "error_page 461 = @nginx_sandbox_unclaimed;");
+    words_add(words, "@CLAIM@", "include %s/snippets/claim.conf;", r->path);
+}
+
+/* By njs, with the digest that the service of the claim puts into a file. */
 static int generate_unclaimed(const struct rendering *r)
 {
-    if (generated_text(r, "secrets.conf", 0600,
-                       "js_import nginx_sandbox_token from %s/token.js;\n"
-                       "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
-                       "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
-                       "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
-                       r->path, r->sandboxes[0].run) < 0 ||
-        generated_text(r, "token.conf", 0600, "%s", "") < 0) {
-        return -1;
-    }
-    return generated_text(r, "refuse.conf", 0644, "%s",
-                          "if ($nginx_sandbox_claim = ask) { return 461; }\n"
-                          "if ($nginx_sandbox_claim != 1) { return 401; }\n"
-                          "error_page 461 = @nginx_sandbox_unclaimed;\n");
-}
-
-/* The locations that such a request goes through. */
-int render_claim(const struct rendering *r)
-{
-    static const char name[] = "generated/claim.conf";
-    const struct template_word words[] = {{DEFAULT_CONF_DIR, r->path},
-                                          {DEFAULT_RUN_DIR, r->sandboxes[0].run}};
-    struct generated file;
-    generated_begin(&file, name);
-    if (r->sandboxes[0].secrets->count == 0) {
-        generated_append(r, &file, "templates/claim.conf", words, 2);
-    }
-    return generated_write(r, &file, name, 0644);
+    return generated_text(r, "secrets.conf", 0600,
+                          "js_import nginx_sandbox_token from %s/token.js;\n"
+                          "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
+                          "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
+                          "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
+                          r->path, r->sandboxes[0].run);
 }
 
 /*
@@ -73,7 +64,7 @@ static int generate_secure_link(const struct rendering *r)
         }
         (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
     }
-    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
+    if (generated_write(r, &file, name, 0600) < 0) {
         return -1;
     }
     return generated_text(r, "token.conf", 0600,
@@ -104,16 +95,16 @@ static int generate_digests(const struct rendering *r)
         }
         (void)fputs("}\n", file.stream);
     }
-    if (generated_write(r, &file, name, 0600) < 0 || generate_refusal(r) < 0) {
-        return -1;
-    }
-    return generated_text(r, "token.conf", 0600, "%s", "");
+    return generated_write(r, &file, name, 0600);
 }
 
 int render_secrets(const struct rendering *r)
 {
-    if (r->sandboxes[0].secrets->count == 0) {
-        return generate_unclaimed(r);
+    if (!render_needs_http_js(r)) {
+        return generate_secure_link(r);
     }
-    return render_needs_http_js(r) ? generate_digests(r) : generate_secure_link(r);
+    if (generated_text(r, "token.conf", 0600, "%s", "") < 0) {
+        return -1;
+    }
+    return is_unclaimed(r) ? generate_unclaimed(r) : generate_digests(r);
 }

@@ -614,7 +614,7 @@ def test_a_link_as_access_log(make_server, tmp_path):
         root_only = tmp_path / "access.log"
         (tmp_path / "link").symlink_to(root_only)  # to what is not there yet
         server = make_server({"SANDBOX_USER": USER, "SANDBOX_ACCESS_LOG": f"{tmp_path}/link"})
-        conf = (server.run_dir / "nginx/generated/access-log.conf").read_text()
+        conf = (server.run_dir / "nginx/nginx.conf").read_text()
         assert f"access_log {root_only} " in conf and root_only.exists()
         os.symlink(root_only, f"{place}/log")
         (tmp_path / "by").symlink_to(f"{place}/log")

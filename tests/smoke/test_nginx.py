@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import subprocess
 import requests
 
 from foreground import LAUNCHER, Foreground
-from sandbox import REPOSITORY, EventStream, Port, RawConnection, Sandbox, http_request, proc_file, proc_stat, wait_until
+from sandbox import EventStream, Port, RawConnection, Sandbox, http_request, proc_file, proc_stat, wait_until
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/sbin/nginx"
 
@@ -168,13 +167,3 @@ def test_health_does_not_wait_for_ever():
         os.kill(hanging, signal.SIGCONT)
         wait_until(lambda: sandbox.get("/health", token=False, timeout=30).status_code == 200, "health")
         server.end()
-
-
-def test_the_snippets_know_every_endpoint():
-    """The locations list paths; fcgi-app's table has the same."""
-    conf = (REPOSITORY / "nginx/templates/locations.conf").read_text()
-    exact = set(re.findall(r"location = @PREFIX@(/\w+)", conf))
-    exact |= set(re.findall(r"SCRIPT_NAME (/\w+)", (REPOSITORY / "nginx/snippets/metrics.conf").read_text()))
-    listed = "|".join(re.findall(r'location ~ "\^@PREFIX@/\(([\w|]+)\)\$"', conf)).split("|")
-    sources = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").rglob("*.c"))
-    assert exact | {f"/{name}" for name in listed} == set(re.findall(r'struct endpoint \w+ = \{\s*"(/\w+)"', sources))

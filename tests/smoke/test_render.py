@@ -114,7 +114,7 @@ def test_what_is_taken(platform):
     platform.map("hostnames;", "", ".example.org two;", '"~^x{2} y" two;', "default default;")
     platform.rendered()
     generated = platform.etc / "nginx/generated"
-    assert "client_max_body_size 1024;" in (generated / "limits.conf").read_text()
+    assert "client_max_body_size 1024;" in (platform.etc / "nginx/snippets/token.conf").read_text()
     proxies = (generated / "proxies.conf").read_text()
     assert "listen 0.0.0.0:4001 " in proxies and "listen 0.0.0.0:4002 " in proxies
     sandboxes = (generated / "sandboxes.conf").read_text()
@@ -138,7 +138,7 @@ def test_the_settings_of_the_tour(platform):
         platform.rendered()
 
 
-@pytest.mark.parametrize("written, listen", [("127.0.0.1:3030", "listen 127.0.0.1:3030;\n"), ("[0:0::1]:4000", "listen [::1]:4000 ipv6only=on;\n"),
+@pytest.mark.parametrize("written, listen", [("127.0.0.1:3030", "    listen 127.0.0.1:3030;\n"), ("[0:0::1]:4000", "    listen [::1]:4000 ipv6only=on;\n"),
                                              ("off", None), ("", None)])
 def test_the_listener_for_metrics(platform, written, listen):
     """PORT is not that nginx's, and nobody has 3031 here: so they may be its port."""
@@ -148,8 +148,30 @@ def test_the_listener_for_metrics(platform, written, listen):
     if listen is None:
         assert not (generated / "metrics.conf").read_text()
     else:
-        assert (generated / "metrics-listen.conf").read_text() == listen
+        assert listen in (platform.etc / "nginx/snippets/metrics.conf").read_text()
         assert "/metrics default;\n/metrics/default default;\n" in (generated / "metrics.conf").read_text()
+
+
+def test_a_location_for_each_endpoint(platform):
+    """All but the one of the listener for metrics; each in the way that the list says."""
+    snippets = {"OPEN": {"api-open"}, "SHORT": {"api-short"}, "LARGE": {"api-lasts"}, "LASTS": {"api-lasts"}, "STREAMS": {"api-log-stream", "api-run-stream"}}
+    listed = dict(re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", \w+, (\w+), ', (REPOSITORY / "api/endpoints.h").read_text(), re.M))
+    assert listed.pop("/metrics") == "METRICS" and len(listed) > 20
+    platform.rendered()
+    generated = (platform.etc / "nginx/generated/locations.conf").read_text()
+    locations = dict(re.findall(r"^ *location = (/\w+) \{ include \S*/snippets/([\w-]+)\.conf; \}$", generated, re.M))
+    assert locations.keys() == listed.keys() and len(generated.splitlines()) == len(locations)
+    assert all(locations[path] in snippets[trait] for path, trait in listed.items())
+    http = (platform.etc / "nginx/snippets/http.conf").read_text()
+    logged = re.search(r'map \$nginx_sandbox_path \$nginx_sandbox_log_endpoint \{.*?"~\^/\(\?:(.*?)\)\\z"', http, re.S)[1]
+    assert {f"/{name}" for name in logged.split("|")} == listed.keys()
+
+
+def test_no_word_is_left(platform):
+    """Each word of the files of nginx/ has something to stand for."""
+    platform.rendered()
+    for path in (platform.etc / "nginx").rglob("*.conf"):
+        assert not re.search("@[A-Z_]+@", path.read_text()), path
 
 
 @pytest.mark.parametrize("arguments", [["--nothing"], ["word"], ["--etc", "relative"], ["--etc", "/nowhere"], ["--state", "/a b"]])
@@ -166,7 +188,7 @@ def test_its_help():
 def test_the_environment_is_not_asked(platform):
     environment = {**os.environ, "SANDBOX_MAX_BODY": "1", "SANDBOX_SECRET": "other"}
     subprocess.run([*LAUNCHER, "render", "--etc", platform.etc, "--state", platform.state], check=True, env=environment)
-    assert "client_max_body_size 268435456;" in (platform.etc / "nginx/generated/limits.conf").read_text()
+    assert "client_max_body_size 268435456;" in (platform.etc / "nginx/snippets/token.conf").read_text()
 
 
 def test_several_at_once_and_one_that_was_killed(platform):

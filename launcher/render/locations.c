@@ -1,0 +1,79 @@
+#include "launcher/render/locations.h"
+
+#include <string.h>
+
+#include "api/endpoints.h"
+#include "launcher/render/generated.h"
+
+/* Of nginx/snippets/; NULL for an endpoint that is no part of the API. */
+static const char *snippet_of(const struct api_endpoint *endpoint)
+{
+    switch (endpoint->trait) {
+    case OPEN:
+        return "api-open";
+    case METRICS:
+        return NULL;
+    case SHORT:
+        return "api-short";
+    case STREAMS:
+        return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
+    case LARGE:
+    case LASTS:
+    case RAW:
+        break;
+    }
+    return "api-lasts";
+}
+
+static void write_locations(const struct rendering *r, const char *prefix, FILE *out)
+{
+    const char *indent = *prefix == '\0' ? "" : "    ";
+    for (size_t i = 0; i < API_COUNT; i++) {
+        const char *snippet = snippet_of(&api_endpoints[i]);
+        if (snippet != NULL) {
+            (void)fprintf(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
+                          prefix, api_endpoints[i].path, r->path, snippet);
+        }
+    }
+}
+
+/* All that is below a prefix is the API's, whatever regular expressions the server has: other paths
+ * want the token as well, and then get fcgi-app's 404. (A fastcgi_pass of the prefix itself would
+ * take /prefix without the slash, too.) */
+static void write_prefix(const struct rendering *r, const char *prefix, FILE *out)
+{
+    (void)fprintf(out, "location ^~ %s/ {\n", prefix);
+    write_locations(r, prefix, out);
+    (void)fprintf(out, "    location ~ \"^/\" { include %s/snippets/api-short.conf; }\n}\n",
+                  r->path);
+}
+
+int locations_generate(const struct rendering *r)
+{
+    static const char name[] = "generated/locations.conf";
+    struct generated file;
+    generated_begin(&file, name);
+    for (size_t i = 0; file.stream != NULL && i < r->prefixes->count; i++) {
+        const char *prefix = r->prefixes->path[i];
+        (*prefix == '\0' ? write_locations : write_prefix)(r, prefix, file.stream);
+    }
+    return generated_write(r, &file, name, 0644);
+}
+
+void locations_add_words(struct words *words)
+{
+    char all[WORDS_TEXT_MAX] = "";
+    char reads[WORDS_TEXT_MAX] = "";
+    for (size_t i = 0; i < API_COUNT; i++) {
+        const char *name = api_endpoints[i].path + 1;
+        if (snippet_of(&api_endpoints[i]) == NULL) {
+            continue;
+        }
+        (void)snprintf(all + strlen(all), sizeof(all) - strlen(all), "|%s", name);
+        if (api_endpoints[i].effect == READS) {
+            (void)snprintf(reads + strlen(reads), sizeof(reads) - strlen(reads), "|%s", name);
+        }
+    }
+    words_add(words, "@ENDPOINTS@", "%s", all + 1);
+    words_add(words, "@READS@", "%s", reads + 1);
+}

@@ -1,0 +1,9 @@
+#ifndef LAUNCHER_RENDER_RENDER_CORS_H
+#define LAUNCHER_RENDER_RENDER_CORS_H
+
+#include "launcher/render/rendering.h"
+
+/* Writes the maps of the header Origin, generated/cors.conf. 0, or -1 after one line. */
+int render_cors(const struct rendering *rendering);
+
+#endif

@@ -1,0 +1,44 @@
+#include "launcher/render/words.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "launcher/base/file.h"
+
+#define TEMPLATE_MOST (1 << 20) /* bytes */
+
+void words_add(struct words *words, const char *word, const char *format, ...)
+{
+    assert(words->count < WORDS_MOST);
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(words->list[words->count].text, WORDS_TEXT_MAX, format, arguments);
+    va_end(arguments);
+    assert(length >= 0 && length < WORDS_TEXT_MAX);
+    words->list[words->count++].word = word;
+}
+
+int words_write(const struct words *words, FILE *out, const char *path)
+{
+    cleanup_free char *text = file_read(AT_FDCWD, path, TEMPLATE_MOST);
+    if (text == NULL) {
+        return -1;
+    }
+    for (const char *at = text; *at != '\0';) {
+        size_t i = 0;
+        while (i < words->count &&
+               strncmp(at, words->list[i].word, strlen(words->list[i].word)) != 0) {
+            i++;
+        }
+        if (i < words->count) {
+            (void)fputs(words->list[i].text, out);
+            at += strlen(words->list[i].word);
+        } else {
+            (void)fputc(*at++, out);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,33 @@
+/*
+ * The words in the files of nginx/ that a rendering replaces: directories, names, and settings such
+ * as @MAX_BODY@.
+ */
+#ifndef LAUNCHER_RENDER_WORDS_H
+#define LAUNCHER_RENDER_WORDS_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define WORDS_MOST     20
+#define WORDS_TEXT_MAX (PATH_MAX + 256) /* of what one stands for, with its NUL */
+
+/* {0} is empty. */
+struct words {
+    size_t count;
+    struct {
+        const char *word; /* borrowed, not empty */
+        char text[WORDS_TEXT_MAX];
+    } list[WORDS_MOST];
+};
+
+/* Adds a word, and what it stands for: both must fit. */
+__attribute__((format(printf, 3, 4))) void words_add(struct words *words, const char *word,
+                                                     const char *format, ...);
+
+/* Writes the file `path` to `out` with each word replaced; where several begin, the first that was
+ * added counts. 0, or -1 with errno: the file cannot be read. (fclose(3) reports whether `out` took
+ * everything.) */
+int words_write(const struct words *words, FILE *out, const char *path);
+
+#endif
