@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 
 #define ROW(name, path, methods, trait, effect) &name##_endpoint,
@@ -53,30 +52,24 @@ static unsigned method_bit(const char *method)
                                                                        : 0;
 }
 
-static void answer_method_not_allowed(struct request *request, const struct endpoint *endpoint)
-{
-    cJSON *json = cJSON_CreateObject();
-    if (json != NULL && cJSON_AddStringToObject(json, "error", "Method not allowed") == NULL) {
-        cJSON_Delete(json);
-        json = NULL;
-    }
-    answer_json_with(request, 405, allow_header(endpoint), json);
-}
-
 void endpoint_dispatch(struct request *request)
 {
     unsigned number = endpoint_number(request_path(request));
     const char *method = request_method(request);
     if (number == API_COUNT) {
-        answer_error(request, 404, "Not found: %s", request_path(request));
+        answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
         return;
     }
     const struct endpoint *endpoint = endpoints[number];
     if ((endpoint->api->methods & method_bit(method)) != 0) {
-        endpoint->handle(request);
+        if ((endpoint->api->trait != LASTS && endpoint->api->trait != STREAMS) ||
+            request_may_last(request)) {
+            endpoint_handle(endpoint, request);
+        }
     } else if (strcmp(method, "OPTIONS") == 0) {
         (void)request_begin(request, 204, NULL, allow_header(endpoint));
     } else {
-        answer_method_not_allowed(request, endpoint);
+        answer_error_with(request, 405, ERROR_method_not_allowed, allow_header(endpoint), 0,
+                          "Method not allowed");
     }
 }

@@ -5,17 +5,7 @@
 #ifndef FCGI_APP_ENDPOINTS_H
 #define FCGI_APP_ENDPOINTS_H
 
-#include "api/endpoints.h"
-
-struct request;
-
-struct endpoint {
-    const struct api_endpoint *api;
-    void (*handle)(struct request *request);
-};
-
-/* The first member of the row of an endpoint, by its name in the list. */
-#define API_ROW(name) .api = &api_endpoints[API_##name]
+#include "fcgi-app/http/endpoint.h"
 
 #define ENDPOINT_ROW(name, path, methods, trait, effect)                                           \
     extern const struct endpoint name##_endpoint;

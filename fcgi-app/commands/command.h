@@ -1,7 +1,5 @@
 /*
- * The command in a request's body, {"cmd", "cwd"?, "env"?, "timeout_ms"?, "kill_grace_ms"?,
- * "memory_max"?, "pids_max"?, "cpu_max"?, "merge_stderr"?, "stdin"?}, and what to tell when it does
- * not run.
+ * The command in a request's body, and what a client reads when it does not run.
  */
 #ifndef FCGI_APP_COMMANDS_COMMAND_H
 #define FCGI_APP_COMMANDS_COMMAND_H
@@ -9,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fcgi-app/commands/pump.h"
 #include "fcgi-app/http/json.h"
 #include "procd/wire/client.h"
 
@@ -22,34 +19,55 @@ void command_init(const struct settings *settings);
 /* The longest time of grace, which comes on top of SANDBOX_MAX_TIMEOUT. */
 #define GRACE_MAX_MS 600000
 
-enum command_use {
-    COMMAND_FOREGROUND, /* stdin is a text */
-    COMMAND_BACKGROUND, /* stdin is a flag */
-};
+/* The members that all commands have. */
+#define COMMAND_MEMBERS(cmd_may_be_empty)                                                          \
+    {.name = "cmd",                                                                                \
+     .kind = JSON_TEXT,                                                                            \
+     .required = true,                                                                             \
+     .may_be_empty = (cmd_may_be_empty),                                                           \
+     .missing = "Command is required",                                                             \
+     .about = "The command, for sh -c."},                                                          \
+        {.name = "cwd", .kind = JSON_TEXT, .about = "The directory that it begins in."},           \
+        {.name = "env", .kind = JSON_ENVIRONMENT, .about = "Variables on top of the server's."},   \
+        {.name = "timeout_ms", .kind = JSON_COUNT, .about = "When it is ended at the latest."},    \
+        {.name = "kill_grace_ms",                                                                  \
+         .kind = JSON_COUNT,                                                                       \
+         .about = "The time between SIGTERM and SIGKILL when it is ended."},                       \
+        {.name = "merge_stderr",                                                                   \
+         .kind = JSON_FLAG,                                                                        \
+         .about = "Standard error is the same pipe as standard output."},                          \
+        {.name = "memory_max",                                                                     \
+         .kind = JSON_COUNT,                                                                       \
+         .about = "Bytes of memory, with all it starts."},                                         \
+        {.name = "pids_max", .kind = JSON_COUNT, .about = "Processes and threads at once."},       \
+    {                                                                                              \
+        .name = "cpu_max", .kind = JSON_COUNT, .about = "Per cent of one processor."               \
+    }
 
 /*
- * Reads the command of a request into *command, which borrows from the result and owns its `input`
- * (close it). NULL when the request has been answered, or its client has left.
+ * Reads the command of a request into *command, which borrows from the body. False when the request
+ * has been answered.
  */
-struct json_body *command_read(struct request *request, enum command_use use,
-                               struct command *command);
+bool command_read(struct request *request, const struct json_body *body, struct command *command);
+
+/* Whether an errno says that there is too little of something at the moment: memory, descriptors,
+ * or processes (clone(2) and execve(2) with RLIMIT_NPROC, pids.max, the machine's own limit). */
+bool command_is_shortage(int error);
 
 /*
  * Answers for a result other than PROCD_DONE, whatever it is. `streams`: a command that was not
- * started is told by an error event; a procd that cannot be asked, and too many processes, by a
+ * started is reported by an error event; a procd that cannot be asked, and too many processes, by a
  * status all the same.
  */
 void answer_command_failure(struct request *request, const struct command *command,
                             enum procd_result result, const struct spawn_error *error,
                             bool streams);
 
-/* Logs that a command of /run or /run_streaming is over: what pump_run() returned, and the ending
- * after PUMP_ENDED. */
-void command_log_end(const struct request *request, enum pump_result result,
-                     const struct ending *ending);
-
 /* Answers for a procd that is away: 503 when nothing was delivered, otherwise what answer_lost()
  * says. */
 void answer_procd_failure(struct request *request, enum procd_result result);
+
+/* What a client reads of a command whose runner died. */
+#define COMMAND_LOST "The command's runner died: the command may have run"
 
 #endif

@@ -10,14 +10,13 @@
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
-#include "common/logger.h"
 #include "common/signal_name.h"
 #include "common/spool.h"
 #include "fcgi-app/commands/command.h"
-#include "fcgi-app/commands/pump.h"
+#include "fcgi-app/commands/foreground.h"
 #include "fcgi-app/commands/run.h"
-#include "fcgi-app/endpoints.h"
-#include "fcgi-app/http/admission.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/writer.h"
@@ -83,11 +82,9 @@ static int take_output(void *context, enum pump_stream stream, const char *data,
     return 0;
 }
 
-/* Ends the answer with an error if it has not begun, otherwise by cutting it. */
-static void fail(struct run *run, const char *message)
+static void run_fail(void *context, const char *message)
 {
-    log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(run->request), "/run: %s",
-                message);
+    const struct run *run = context;
     if (run->writer.begun) {
         request_abort(run->request);
     } else {
@@ -157,73 +154,43 @@ static void tell_ending(struct writer *writer, const struct ending *ending)
                    end_reason_name(ending->reason), (unsigned long long)ending->max_rss_kb);
 }
 
-static void finish(struct run *run, const struct ending *ending)
+static const char *run_finish(void *context, const struct ending *ending)
 {
+    struct run *run = context;
     if (ending->lost) {
-        fail(run, RUN_LOST);
-        return;
+        return COMMAND_LOST;
     }
     if (end_text(run, PUMP_STDOUT) < 0 || writer_string(&run->writer, "\",\"stderr\":\"") < 0 ||
         write_errors(run) < 0) {
-        if (run->error != 0) {
-            fail(run, error_text(run->error));
-        }
-        return;
+        return run->error == 0 ? NULL : error_text(run->error);
     }
     bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
     tell_ending(&run->writer, ending);
     if (write_ending(&run->writer, ending, truncated) == 0) {
         (void)writer_finish(&run->writer);
     }
+    return NULL;
 }
 
-static void run_foreground(struct run *run, struct foreground *foreground)
+static void run_command(struct request *request, const struct json_body *body)
 {
-    static const struct pump_sink sink = {.data = take_output};
-    struct ending ending = {.lost = true};
-    enum pump_result result = pump_run(foreground, run->request, &sink, run, &ending);
-    const char *failure = pump_failure(result, run->error);
-    command_log_end(run->request, result, &ending);
-    if (result == PUMP_ENDED) {
-        finish(run, &ending);
-    } else if (failure != NULL) {
-        fail(run, failure);
-    }
-}
-
-static void run_command(struct request *request)
-{
-    struct command command;
-    if (!request_may_last(request)) {
-        return;
-    }
-    cleanup_(json_freep) struct json_body *body =
-        command_read(request, COMMAND_FOREGROUND, &command);
-    if (body == NULL) {
-        return;
-    }
-    cleanup_fd int input = command.input;
-    cleanup_(admission_leave) struct admission admission = {0};
-    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
-        return;
-    }
+    static const struct foreground_answer answer = {
+        .sink = {.data = take_output}, .finish = run_finish, .fail = run_fail};
     cleanup_run struct run run = {.request = request,
-                                  .merged = command.merges_stderr,
+                                  .merged = json_flag(body, "merge_stderr"),
                                   .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
-        answer_error(request, 500, "Out of memory");
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
     (void)writer_string(&run.writer, "{\"stdout\":\"");
-    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
-    struct spawn_error error;
-    enum procd_result result = procd_run(&command, &foreground, &error);
-    close_fd(&input);
-    if (result != PROCD_DONE) {
-        answer_command_failure(request, &command, result, &error, false);
-        return;
-    }
-    run_foreground(&run, &foreground);
+    foreground_run(request, body, &answer, &run, &run.error);
 }
 
-const struct endpoint run_endpoint = {API_ROW(run), .handle = run_command};
+static const struct json_member run_members[] = {FOREGROUND_MEMBERS};
+const struct endpoint run_endpoint = {
+    API_ROW(run),
+    .about = "Runs a command and answers with its output and how it ended.",
+    MEMBERS(run_members),
+    .handle = run_command,
+};

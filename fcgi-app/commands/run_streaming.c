@@ -8,18 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "common/cleanup.h"
 #include "common/error_text.h"
 #include "common/line_reader.h"
-#include "common/logger.h"
 #include "common/signal_name.h"
 #include "fcgi-app/commands/command.h"
-#include "fcgi-app/commands/pump.h"
-#include "fcgi-app/commands/run.h"
-#include "fcgi-app/endpoints.h"
-#include "fcgi-app/http/admission.h"
+#include "fcgi-app/commands/foreground.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
@@ -109,95 +105,63 @@ static int end_lines(struct streaming *streaming)
 static void send_complete(struct streaming *streaming, const struct ending *ending)
 {
     char name[SIGNAL_NAME_SIZE];
-    cJSON *data = cJSON_CreateObject();
-    if (cJSON_AddNumberToObject(data, "code", ending->code) == NULL ||
-        cJSON_AddBoolToObject(data, "error", ending->code != 0) == NULL ||
-        (ending->signal != 0 &&
-         cJSON_AddStringToObject(data, "signal", signal_name(ending->signal, name)) == NULL) ||
-        cJSON_AddStringToObject(data, "reason", end_reason_name(ending->reason)) == NULL ||
-        cJSON_AddNumberToObject(data, "duration_ms", (double)ending->duration_ms) == NULL ||
-        cJSON_AddNumberToObject(data, "max_rss_kb", (double)ending->max_rss_kb) == NULL) {
-        cJSON_Delete(data);
-        data = NULL;
-    }
-    (void)sse_event(streaming->request, streaming->next_id, "complete", data);
+    const char *signal = ending->signal == 0 ? NULL : signal_name(ending->signal, name);
+    (void)sse_event(
+        streaming->request, streaming->next_id, "complete",
+        fields_object(FIELDS(NUMBER_FIELD("code", ending->code),
+                             FLAG_FIELD("error", ending->code != 0), TEXT_FIELD("signal", signal),
+                             TEXT_FIELD("reason", end_reason_name(ending->reason)),
+                             NUMBER_FIELD("duration_ms", ending->duration_ms),
+                             NUMBER_FIELD("max_rss_kb", ending->max_rss_kb))));
 }
 
 /* The trouble is ours. After half an event the stream can only be cut. */
-static void fail(struct streaming *streaming, const char *message)
+static void streaming_fail(void *context, const char *message)
 {
-    log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(streaming->request),
-                "/run_streaming: %s", message);
+    struct streaming *streaming = context;
     if (streaming->torn) {
         request_abort(streaming->request);
     } else if (flush(streaming) >= 0) {
-        (void)sse_error(streaming->request, streaming->next_id, "%s", message);
+        (void)sse_error(streaming->request, streaming->next_id,
+                        request_stopping() ? ERROR_stopping : ERROR_may_have_run, "%s", message);
     }
 }
 
-static void finish(struct streaming *streaming, const struct ending *ending)
+static const char *streaming_finish(void *context, const struct ending *ending)
 {
+    struct streaming *streaming = context;
     if (end_lines(streaming) < 0) {
-        if (streaming->error != 0) {
-            fail(streaming, error_text(streaming->error));
-        }
-    } else if (ending->lost) {
-        fail(streaming, RUN_LOST);
-    } else {
-        send_complete(streaming, ending);
+        return streaming->error == 0 ? NULL : error_text(streaming->error);
     }
+    if (ending->lost) {
+        return COMMAND_LOST;
+    }
+    send_complete(streaming, ending);
+    return NULL;
 }
 
-static void stream_foreground(struct streaming *streaming, struct foreground *foreground)
+static void run_streaming(struct request *request, const struct json_body *body)
 {
-    static const struct pump_sink sink = {
-        .data = take_output, .rest = flush, .silence = keep_alive};
-    struct ending ending = {.lost = true};
-    enum pump_result result = pump_run(foreground, streaming->request, &sink, streaming, &ending);
-    const char *failure = pump_failure(result, streaming->error);
-    command_log_end(streaming->request, result, &ending);
-    if (result == PUMP_ENDED) {
-        finish(streaming, &ending);
-    } else if (failure != NULL) {
-        fail(streaming, failure);
-    }
-}
-
-static void run_streaming(struct request *request)
-{
-    struct command command;
-    if (!request_may_last(request)) {
-        return;
-    }
-    cleanup_(json_freep) struct json_body *body =
-        command_read(request, COMMAND_FOREGROUND, &command);
-    if (body == NULL) {
-        return;
-    }
-    cleanup_fd int input = command.input;
-    cleanup_(admission_leave) struct admission admission = {0};
-    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
-        return;
-    }
-    command.ordered = true;
+    static const struct foreground_answer answer = {
+        .streams = true,
+        .sink = {.data = take_output, .rest = flush, .silence = keep_alive},
+        .finish = streaming_finish,
+        .fail = streaming_fail,
+    };
     cleanup_streaming struct streaming streaming = {.request = request};
     line_reader_init(&streaming.lines[PUMP_STDOUT], spools_directory(), LINE_MEMORY);
     line_reader_init(&streaming.lines[PUMP_STDERR], spools_directory(), LINE_MEMORY);
     if (writer_init(&streaming.writer, request, EVENT_BUFFER, true) < 0) {
-        answer_error(request, 500, "Out of memory");
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
-    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
-    struct spawn_error error;
-    enum procd_result result = procd_run(&command, &foreground, &error);
-    close_fd(&input);
-    if (result != PROCD_DONE) {
-        answer_command_failure(request, &command, result, &error, true);
-        return;
-    }
-    if (sse_begin(request) == 0) {
-        stream_foreground(&streaming, &foreground);
-    }
+    foreground_run(request, body, &answer, &streaming, &streaming.error);
 }
 
-const struct endpoint run_streaming_endpoint = {API_ROW(run_streaming), .handle = run_streaming};
+static const struct json_member streaming_members[] = {FOREGROUND_MEMBERS};
+const struct endpoint run_streaming_endpoint = {
+    API_ROW(run_streaming),
+    .about = "Runs a command and streams its output, line by line.",
+    MEMBERS(streaming_members),
+    .handle = run_streaming,
+};

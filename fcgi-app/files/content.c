@@ -12,11 +12,11 @@
 #include "common/io.h"
 #include "common/json_text.h"
 #include "common/utf8.h"
-#include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/base64.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/requested_path.h"
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 
 #define PIECE_SIZE  (64 << 10) /* of a file being read */
@@ -31,9 +31,9 @@ enum coding {
 };
 
 #define CODING_MEMBERS                                                                             \
-    {.name = "encoding", .kind = JSON_TEXT},                                                       \
+    {.name = "encoding", .kind = JSON_TEXT, .about = "How content is written: utf-8 or base64."},  \
     {                                                                                              \
-        .name = "is_base64", .kind = JSON_FLAG                                                     \
+        .name = "is_base64", .kind = JSON_FLAG, .about = "The same as encoding base64."            \
     }
 
 /* What the client says of it. 0, or -1 when *fault is what is wrong. */
@@ -96,12 +96,14 @@ static bool check_base64(struct request *request, const struct json_body *body)
 {
     struct writing checking = {.writer = NULL};
     if (json_content(body, "content", write_base64_piece, &checking) != 0) {
-        answer_failure(request, 400, "content is not base64: character %llu has no place there",
+        answer_failure(request, 400, ERROR_invalid_request,
+                       "content is not base64: character %llu has no place there",
                        (unsigned long long)checking.decoder.taken + 1);
         return false;
     }
     if (base64_decode_end(&checking.decoder) != 0) {
-        answer_failure(request, 400, "content is not base64: it ends within a group of four");
+        answer_failure(request, 400, ERROR_invalid_request,
+                       "content is not base64: it ends within a group of four");
         return false;
     }
     return true;
@@ -112,38 +114,28 @@ static void write_content(struct request *request, const struct json_body *body,
     struct writing writing = {.writer = NULL};
     writing.writer = fs_write_begin(requested_path(body), &writing.error);
     if (writing.writer == NULL) {
-        answer_failure(request, 200, "%s", writing.error.message);
+        answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
         return;
     }
     if (json_content(body, "content", is_base64 ? write_base64_piece : write_piece, &writing) !=
         0) {
         fs_write_cancel(writing.writer);
-        answer_failure(request, 200, "%s", writing.error.message);
+        answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
         return;
     }
     if (fs_write_commit(writing.writer, &writing.error) != 0) {
-        answer_failure(request, 200, "%s", writing.error.message);
+        answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
         return;
     }
     answer_success(request);
 }
 
-static void handle_write_file(struct request *request)
+static void handle_write_file(struct request *request, const struct json_body *body)
 {
-    static const struct json_member members[] = {
-        {.name = "path", .kind = JSON_TEXT, .required = true},
-        {.name = "content", .kind = JSON_CONTENT}, /* without it the file is empty */
-        CODING_MEMBERS,
-    };
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, members, sizeof(members) / sizeof(members[0]), JSON_ANSWER_FAILURE);
-    if (body == NULL) {
-        return;
-    }
     enum coding coding;
     const char *fault;
     if (read_coding(body, &coding, &fault) != 0) {
-        answer_failure(request, 400, "%s", fault);
+        answer_failure(request, 400, ERROR_invalid_request, "%s", fault);
         return;
     }
     bool is_base64 = coding == CODING_BASE64;
@@ -152,7 +144,18 @@ static void handle_write_file(struct request *request)
     }
 }
 
-const struct endpoint write_file_endpoint = {API_ROW(write_file), .handle = handle_write_file};
+static const struct json_member write_members[] = {
+    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file to write."},
+    {.name = "content",
+     .kind = JSON_CONTENT,
+     .about = "Its content; without it the file is empty."},
+    CODING_MEMBERS,
+};
+const struct endpoint write_file_endpoint = {
+    API_ROW(write_file),         .about = "Writes a file, whole or not at all.",
+    MEMBERS(write_members),      .flags = JSON_ANSWER_FAILURE,
+    .handle = handle_write_file,
+};
 
 /* ---- read_file ---- */
 
@@ -312,21 +315,12 @@ static int begin_reading(struct request *request, struct reading *reading, int f
     return text < 0 ? -1 : more;
 }
 
-static void handle_read_file(struct request *request)
+static void handle_read_file(struct request *request, const struct json_body *body)
 {
-    static const struct json_member members[] = {
-        {.name = "path", .kind = JSON_TEXT, .required = true},
-        CODING_MEMBERS,
-    };
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, members, sizeof(members) / sizeof(members[0]), 0);
-    if (body == NULL) {
-        return;
-    }
     enum coding coding;
     const char *fault;
     if (read_coding(body, &coding, &fault) != 0) {
-        answer_error(request, 400, "%s", fault);
+        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
         return;
     }
     const char *path = requested_path(body);
@@ -334,21 +328,30 @@ static void handle_read_file(struct request *request)
     uint64_t size;
     cleanup_fd int fd = fs_open(path, &size, &error);
     if (fd < 0) {
-        answer_error(request, 200, "%s", error.message);
+        answer_error(request, 200, error.code, "%s", error.message);
         return;
     }
     cleanup_(reading_clear) struct reading reading;
     int more = begin_reading(request, &reading, fd, size, &coding);
     if (more < 0 && errno == ECANCELED) {
-        answer_unavailable(request, "The server is stopping"); /* or nobody waits for it */
+        answer_stopping(request); /* or the client has left */
         return;
     }
     if (more < 0) {
         (void)fs_fail(&error, errno, "read", path);
-        answer_error(request, 200, "%s", error.message);
+        answer_error(request, 200, error.code, "%s", error.message);
         return;
     }
     answer_content(request, &reading, coding == CODING_BASE64, more);
 }
 
-const struct endpoint read_file_endpoint = {API_ROW(read_file), .handle = handle_read_file};
+static const struct json_member read_members[] = {
+    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file to read."},
+    CODING_MEMBERS,
+};
+const struct endpoint read_file_endpoint = {
+    API_ROW(read_file),
+    .about = "Reads a file: as text if it is UTF-8, otherwise as base64.",
+    MEMBERS(read_members),
+    .handle = handle_read_file,
+};

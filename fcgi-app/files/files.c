@@ -16,10 +16,10 @@
 #include "common/name_list.h"
 #include "common/rfc3339.h"
 #include "common/spool.h"
-#include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/requested_path.h"
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/writer.h"
@@ -32,20 +32,8 @@
 #define LISTING_PATIENCE 10
 
 static const struct json_member path_member[] = {
-    {.name = "path", .kind = JSON_TEXT, .required = true},
+    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file or directory."},
 };
-
-/* {"success": false, "error": ...} */
-static void answer_fs_failure(struct request *request, const struct fs_error *error)
-{
-    answer_failure(request, 200, "%s", error->message);
-}
-
-/* {"error": ...}, of the endpoints that have no "success". */
-static void answer_fs_error(struct request *request, const struct fs_error *error)
-{
-    answer_error(request, 200, "%s", error->message);
-}
 
 static int write_text(struct request *request, const char *text)
 {
@@ -126,7 +114,8 @@ static void write_entries(struct request *request, struct spool *spool)
 {
     const char *names = spool_view(spool);
     if (names == NULL) {
-        answer_error(request, 500, "The names cannot be read: %s", error_text(errno));
+        answer_error(request, 500, ERROR_internal, "The names cannot be read: %s",
+                     error_text(errno));
         return;
     }
     if (request_begin(request, 200, "application/json", NULL) != 0 ||
@@ -152,25 +141,21 @@ static struct spool *list_names(struct request *request, const char *path)
     struct fs_error error;
     cleanup_(name_list_clear) struct name_list names = {.text = NULL};
     if (fs_list(path, &names, &error) != 0) {
-        answer_fs_error(request, &error);
+        answer_error(request, 200, error.code, "%s", error.message);
         return NULL;
     }
     struct spool *spool = keep_names(&names);
     if (spool == NULL) {
-        answer_error(request, 500, "The names cannot be kept until they are sent: %s",
-                     error_text(errno));
+        answer_error(request, 500, api_error_of_errno(errno),
+                     "The names cannot be kept until they are sent: %s", error_text(errno));
     }
     return spool;
 }
 
-static void handle_list_dir(struct request *request)
+static void handle_list_dir(struct request *request, const struct json_body *body)
 {
-    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
-    if (body == NULL) {
-        return;
-    }
     if (!enter_listing()) {
-        answer_unavailable(request, "Too many directories are being listed");
+        answer_error(request, 503, ERROR_too_many, "Too many directories are being listed");
         return;
     }
     cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));
@@ -180,7 +165,12 @@ static void handle_list_dir(struct request *request)
     }
 }
 
-const struct endpoint list_dir_endpoint = {API_ROW(list_dir), .handle = handle_list_dir};
+const struct endpoint list_dir_endpoint = {
+    API_ROW(list_dir),
+    .about = "Lists the names in a directory, sorted.",
+    MEMBERS(path_member),
+    .handle = handle_list_dir,
+};
 
 /* ---- stat_file ---- */
 
@@ -204,61 +194,68 @@ static int write_entry(struct writer *writer, const char *path, const struct sta
     return writer_finish(writer);
 }
 
-static void handle_stat_file(struct request *request)
+static void handle_stat_file(struct request *request, const struct json_body *body)
 {
-    cleanup_(json_freep) struct json_body *body = json_read(request, path_member, 1, 0);
-    if (body == NULL) {
-        return;
-    }
     struct fs_error error;
     struct stat status;
     if (fs_stat(requested_path(body), &status, &error) != 0) {
-        answer_fs_error(request, &error);
+        answer_error(request, 200, error.code, "%s", error.message);
         return;
     }
     cleanup_(writer_clear) struct writer writer = {.data = NULL};
     if (writer_init(&writer, request, STAT_BUFFER, false) < 0) {
-        answer_error(request, 500, "Out of memory");
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
     (void)write_entry(&writer, requested_path(body), &status); /* or the client has left */
 }
 
-const struct endpoint stat_file_endpoint = {API_ROW(stat_file), .handle = handle_stat_file};
+const struct endpoint stat_file_endpoint = {
+    API_ROW(stat_file),
+    .about = "Describes a file or directory.",
+    MEMBERS(path_member),
+    .handle = handle_stat_file,
+};
 
 /* ---- delete_file, delete_dir, make_dir: a path, and a call that does it or fails ---- */
 
-static void handle_change(struct request *request,
+static void handle_change(struct request *request, const struct json_body *body,
                           int (*change)(const char *path, struct fs_error *error))
 {
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, path_member, 1, JSON_ANSWER_FAILURE);
-    if (body == NULL) {
-        return;
-    }
     struct fs_error error;
     if (change(requested_path(body), &error) == 0) {
         answer_success(request);
     } else {
-        answer_fs_failure(request, &error);
+        answer_failure(request, 200, error.code, "%s", error.message);
     }
 }
 
-static void handle_delete_file(struct request *request)
+static void handle_delete_file(struct request *request, const struct json_body *body)
 {
-    handle_change(request, fs_delete_file);
+    handle_change(request, body, fs_delete_file);
 }
 
-static void handle_delete_dir(struct request *request)
+static void handle_delete_dir(struct request *request, const struct json_body *body)
 {
-    handle_change(request, fs_delete_tree);
+    handle_change(request, body, fs_delete_tree);
 }
 
-static void handle_make_dir(struct request *request)
+static void handle_make_dir(struct request *request, const struct json_body *body)
 {
-    handle_change(request, fs_make_directory);
+    handle_change(request, body, fs_make_directory);
 }
 
-const struct endpoint delete_file_endpoint = {API_ROW(delete_file), .handle = handle_delete_file};
-const struct endpoint delete_dir_endpoint = {API_ROW(delete_dir), .handle = handle_delete_dir};
-const struct endpoint make_dir_endpoint = {API_ROW(make_dir), .handle = handle_make_dir};
+const struct endpoint delete_file_endpoint = {
+    API_ROW(delete_file),         .about = "Deletes a file.",   MEMBERS(path_member),
+    .flags = JSON_ANSWER_FAILURE, .handle = handle_delete_file,
+};
+const struct endpoint delete_dir_endpoint = {
+    API_ROW(delete_dir),         .about = "Deletes a directory with everything in it.",
+    MEMBERS(path_member),        .flags = JSON_ANSWER_FAILURE,
+    .handle = handle_delete_dir,
+};
+const struct endpoint make_dir_endpoint = {
+    API_ROW(make_dir),         .about = "Makes a directory and those above it.",
+    MEMBERS(path_member),      .flags = JSON_ANSWER_FAILURE,
+    .handle = handle_make_dir,
+};

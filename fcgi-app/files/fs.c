@@ -24,11 +24,12 @@
 
 #define SHOWN_MAX 4400 /* bytes of a path in an error; the reason is never cut */
 
-__attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *error,
-                                                              const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int
+fail_because(struct fs_error *error, enum api_error code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
+    error->code = code;
     (void)vsnprintf(error->message, sizeof(error->message), format, arguments);
     va_end(arguments);
     return -1;
@@ -36,7 +37,8 @@ __attribute__((format(printf, 2, 3))) static int fail_because(struct fs_error *e
 
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path)
 {
-    return fail_because(error, "%s %.*s: %s", operation, SHOWN_MAX, path, error_text(number));
+    return fail_because(error, api_error_of_errno(number), "%s %.*s: %s", operation, SHOWN_MAX,
+                        path, error_text(number));
 }
 
 /* 0 when `path` may be opened for reading without waiting and without side effects. */
@@ -48,7 +50,7 @@ static int check_readable_kind(const char *path, mode_t mode, struct fs_error *e
     if (S_ISDIR(mode)) {
         return fs_fail(error, EISDIR, "read", path);
     }
-    return fail_because(error, "read %.*s: Not a regular file", SHOWN_MAX, path);
+    return fail_because(error, ERROR_unsupported, "read %.*s: Not a regular file", SHOWN_MAX, path);
 }
 
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)
@@ -189,12 +191,13 @@ static int fail_at(struct fs_error *error, int number, const char *path, const c
     int directory = slash == NULL ? 0 : (int)(slash - path) + 1;
     size_t depth = strlen(refused);
     if ((size_t)directory + depth <= SHOWN_MAX) {
-        return fail_because(error, "remove %.*s%s: %s", directory, path, refused,
-                            error_text(number));
+        return fail_because(error, api_error_of_errno(number), "remove %.*s%s: %s", directory, path,
+                            refused, error_text(number));
     }
     /* deep down: the end names the entry */
     depth = depth > SHOWN_MAX ? depth - SHOWN_MAX : 0;
-    return fail_because(error, "remove ...%s: %s", refused + depth, error_text(number));
+    return fail_because(error, api_error_of_errno(number), "remove ...%s: %s", refused + depth,
+                        error_text(number));
 }
 
 static int delete_tree(struct fs_place *place, const char *path, char **refused)

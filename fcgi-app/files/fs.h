@@ -11,11 +11,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "api/errors.h"
 #include "common/name_list.h"
 
 struct stat;
 
 struct fs_error {
+    enum api_error code;
     /* Room for PATH_MAX and the rest; a longer path is cut (perhaps not valid UTF-8). */
     char message[4608];
 };

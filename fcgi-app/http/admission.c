@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 
-#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/answer.h"
 
 static struct {
     const char *what;
@@ -34,8 +34,8 @@ bool admission_enter(struct admission *admission, enum admission_kind kind, stru
     unsigned count = atomic_load(&kinds[kind].count);
     do {
         if (count >= kinds[kind].most) {
-            answer_too_many(request, "As many %s as may at once (%s)", kinds[kind].what,
-                            kinds[kind].variable);
+            answer_error(request, 429, ERROR_too_many, "As many %s as may at once (%s)",
+                         kinds[kind].what, kinds[kind].variable);
             return false;
         }
     } while (!atomic_compare_exchange_weak(&kinds[kind].count, &count, count + 1));

@@ -1,67 +1,104 @@
-/*
- * Whole answers: a JSON object with its length.
- */
-#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/answer.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
+#include "api/endpoints.h"
+#include "api/statuses.h"
 #include "common/cleanup.h"
 #include "common/utf8.h"
-#include "fcgi-app/http/query.h"
+#include "fcgi-app/http/request.h"
 
 /* Sent instead of an answer, whatever that would have said. */
-#define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer\"}"
+#define OUT_OF_MEMORY "{\"error\":\"Out of memory for the answer\",\"error_code\":\"unavailable\"}"
 #define OUT_OF_MEMORY_AFTER_ALL                                                                    \
     "{\"error\":\"Out of memory for the answer: the request may have been done\","                 \
-    "\"may_have_run\":true}"
+    "\"error_code\":\"may_have_run\",\"may_have_run\":true}"
+
+static bool may_change(const struct request *request)
+{
+    const struct api_endpoint *endpoint = request_endpoint(request);
+    return endpoint != NULL && endpoint->effect == CHANGES;
+}
 
 static void send_text(struct request *request, int status, const char *headers, const char *text)
 {
     char all[256];
     size_t length = strlen(text);
+    int used = snprintf(all, sizeof(all), "%s%s", headers == NULL ? "" : headers,
+                        API_STATUS_REPEATS(status) ? "Retry-After: 1\r\n" : "");
     if (length <= ANSWER_AT_ONCE) {
-        (void)snprintf(all, sizeof(all), "%sContent-Length: %zu\r\n",
-                       headers == NULL ? "" : headers, length);
-        headers = all;
+        (void)snprintf(all + used, sizeof(all) - (size_t)used, "Content-Length: %zu\r\n", length);
     }
-    if (request_begin(request, status, "application/json", headers) == 0) {
+    if (request_begin(request, status, "application/json", all) == 0) {
         (void)request_write(request, text, length);
     }
 }
 
-static void answer_out_of_memory(struct request *request)
-{
-    if (request_may_change(request)) {
-        send_text(request, 409, NULL, OUT_OF_MEMORY_AFTER_ALL);
-    } else {
-        send_text(request, 503, RETRY_AFTER, OUT_OF_MEMORY);
-    }
-}
-
-void answer_json_with(struct request *request, int status, const char *headers, cJSON *json)
+static void send_json(struct request *request, int status, const char *headers, cJSON *json)
 {
     char *text = json == NULL ? NULL : cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
-    if (text == NULL) {
-        answer_out_of_memory(request);
-        return;
+    if (text != NULL) {
+        send_text(request, status, headers, text);
+        cJSON_free(text);
+    } else if (may_change(request)) {
+        send_text(request, 409, NULL, OUT_OF_MEMORY_AFTER_ALL);
+    } else {
+        send_text(request, 503, NULL, OUT_OF_MEMORY);
     }
-    send_text(request, status, headers, text);
-    cJSON_free(text);
 }
 
 void answer_json(struct request *request, int status, cJSON *json)
 {
-    answer_json_with(request, status, NULL, json);
+    send_json(request, status, NULL, json);
 }
 
-/* What became of a message: bytes that are no UTF-8 replaced. NULL when memory is out. */
-__attribute__((format(printf, 1, 0))) static char *message_text(const char *format,
-                                                                va_list arguments)
+static bool add_field(cJSON *json, const struct answer_field *field)
+{
+    switch (field->kind) {
+    case FIELD_NUMBER:
+        return cJSON_AddNumberToObject(json, field->name, field->number) != NULL;
+    case FIELD_FLAG:
+        return cJSON_AddBoolToObject(json, field->name, field->number != 0) != NULL;
+    case FIELD_TEXT:
+        break;
+    }
+    return field->text == NULL || cJSON_AddStringToObject(json, field->name, field->text) != NULL;
+}
+
+cJSON *fields_object(const struct answer_field *fields)
+{
+    cJSON *json = cJSON_CreateObject();
+    for (; json != NULL && fields->name != NULL; fields++) {
+        if (!add_field(json, fields)) {
+            cJSON_Delete(json);
+            json = NULL;
+        }
+    }
+    return json;
+}
+
+void answer_fields(struct request *request, int status, const struct answer_field *fields)
+{
+    send_json(request, status, NULL, fields_object(fields));
+}
+
+void answer_success(struct request *request)
+{
+    answer_fields(request, 200, FIELDS(FLAG_FIELD("success", true)));
+}
+
+/* ---- errors ---- */
+
+/* The message that the format makes; bytes that are no UTF-8 are replaced. NULL when memory is out.
+ */
+__attribute__((format(printf, 1, 0))) static char *error_message(const char *format,
+                                                                 va_list arguments)
 {
     cleanup_free char *raw = NULL;
     if (vasprintf(&raw, format, arguments) < 0) {
@@ -71,105 +108,61 @@ __attribute__((format(printf, 1, 0))) static char *message_text(const char *form
     return utf8_copy(raw);
 }
 
-/* {"error": message}, after "success": false if `failure`. NULL when memory is out. */
-static cJSON *error_object(const char *message, bool failure)
+cJSON *error_object(unsigned extras, enum api_error error, const char *format, va_list arguments)
 {
-    cJSON *json = cJSON_CreateObject();
-    if (json == NULL || message == NULL ||
-        (failure && cJSON_AddFalseToObject(json, "success") == NULL) ||
-        cJSON_AddStringToObject(json, "error", message) == NULL) {
-        cJSON_Delete(json);
-        return NULL;
+    cleanup_free char *message = error_message(format, arguments);
+    struct answer_field fields[] = {FLAG_FIELD("success", false),
+                                    TEXT_FIELD("error", message),
+                                    TEXT_FIELD("error_code", api_error_code(error)),
+                                    FLAG_FIELD("may_have_run", true),
+                                    {.name = NULL}};
+    if ((extras & ERROR_MAY_HAVE_RUN) == 0) {
+        fields[3].name = NULL;
     }
-    return json;
+    return message == NULL ? NULL : fields_object(&fields[(extras & ERROR_FAILURE) == 0]);
 }
 
-/* The error that the format and its arguments make; further header lines, or NULL. */
-__attribute__((format(printf, 5, 0))) static void answer_message(struct request *request,
-                                                                 int status, const char *headers,
-                                                                 bool failure, const char *format,
-                                                                 va_list arguments)
-{
-    cleanup_free char *message = message_text(format, arguments);
-    answer_json_with(request, status, headers, error_object(message, failure));
-}
-
-bool answer_flag(struct request *request, const char *name, bool fallback, bool *flag)
-{
-    int read = query_flag(request_query(request), name, fallback, flag);
-    if (read < 0) {
-        answer_error(request, 500, "Out of memory");
-    } else if (read > 0) {
-        answer_error(request, 400, "Invalid %s: it must be true, false, 1 or 0", name);
-    }
-    return read == 0;
-}
-
-void answer_error(struct request *request, int status, const char *format, ...)
+void answer_error(struct request *request, int status, enum api_error error, const char *format,
+                  ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    answer_message(request, status, NULL, false, format, arguments);
+    send_json(request, status, NULL, error_object(0, error, format, arguments));
     va_end(arguments);
 }
 
-void answer_failure(struct request *request, int status, const char *format, ...)
+void answer_failure(struct request *request, int status, enum api_error error, const char *format,
+                    ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    answer_message(request, status, NULL, true, format, arguments);
+    send_json(request, status, NULL, error_object(ERROR_FAILURE, error, format, arguments));
     va_end(arguments);
 }
 
-void answer_error_with(struct request *request, int status, const char *headers, bool failure,
-                       const char *format, ...)
+void answer_error_with(struct request *request, int status, enum api_error error,
+                       const char *headers, unsigned extras, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    answer_message(request, status, headers, failure, format, arguments);
+    send_json(request, status, headers, error_object(extras, error, format, arguments));
     va_end(arguments);
 }
 
-void answer_unavailable(struct request *request, const char *format, ...)
+void answer_stopping(struct request *request)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    answer_message(request, 503, RETRY_AFTER, false, format, arguments);
-    va_end(arguments);
+    answer_error(request, 503, ERROR_stopping, "The server is stopping");
 }
 
 void answer_lost(struct request *request, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (request_may_change(request)) {
-        cleanup_free char *message = message_text(format, arguments);
-        cJSON *json = error_object(message, false);
-        if (json != NULL && cJSON_AddTrueToObject(json, "may_have_run") == NULL) {
-            cJSON_Delete(json);
-            json = NULL;
-        }
-        answer_json(request, 409, json);
+    if (may_change(request)) {
+        send_json(request, 409, NULL,
+                  error_object(ERROR_MAY_HAVE_RUN, ERROR_may_have_run, format, arguments));
     } else {
-        answer_message(request, 503, RETRY_AFTER, false, format, arguments);
+        send_json(request, 503, NULL, error_object(0, ERROR_unavailable, format, arguments));
     }
     va_end(arguments);
-}
-
-void answer_too_many(struct request *request, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    answer_message(request, 429, RETRY_AFTER, false, format, arguments);
-    va_end(arguments);
-}
-
-void answer_success(struct request *request)
-{
-    cJSON *json = cJSON_CreateObject();
-    if (json != NULL && cJSON_AddTrueToObject(json, "success") == NULL) {
-        cJSON_Delete(json);
-        json = NULL;
-    }
-    answer_json(request, 200, json);
 }

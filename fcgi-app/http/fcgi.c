@@ -32,11 +32,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/statuses.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/backlog.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/metrics.h"
@@ -131,9 +133,10 @@ const char *request_query(const struct request *request)
     return param(request, "QUERY_STRING");
 }
 
-bool request_may_change(const struct request *request)
+const struct api_endpoint *request_endpoint(const struct request *request)
 {
-    return endpoint_effect(request_path(request)) == CHANGES;
+    unsigned number = endpoint_number(request_path(request));
+    return number == API_COUNT ? NULL : &api_endpoints[number];
 }
 
 const char *request_last_event_id(const struct request *request)
@@ -209,47 +212,19 @@ static int drop_connection(struct request *request)
     return -1;
 }
 
-static const char *reason(int status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 201:
-        return "Created";
-    case 204:
-        return "No Content";
-    case 400:
-        return "Bad Request";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 409:
-        return "Conflict";
-    case 413:
-        return "Payload Too Large";
-    case 415:
-        return "Unsupported Media Type";
-    case 429:
-        return "Too Many Requests";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Internal Server Error";
-    }
-}
-
 static int write_bytes(struct request *request, const void *data, size_t length);
 
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
     char begin[192];
+    unsigned index = api_status_index(status);
     size_t rest = headers == NULL ? 0 : strlen(headers);
     int length = snprintf(
         begin, sizeof(begin), "%s%s%sStatus: %d %s\r\n",
         content_type == NULL ? "" : "Content-Type: ", content_type == NULL ? "" : content_type,
-        content_type == NULL ? "" : "\r\n", status, reason(status));
+        content_type == NULL ? "" : "\r\n", status,
+        index < API_STATUS_COUNT ? api_statuses[index].reason : "Error");
     if (length < 0 || length >= (int)sizeof(begin)) {
         return drop_connection(request); /* a content type that long is a bug */
     }
@@ -371,7 +346,7 @@ static void turn_away(struct request *request, const char *location, const char 
 {
     char header[64];
     if (!has_body(request)) {
-        answer_unavailable(request, "%s", message);
+        answer_error(request, 503, ERROR_unavailable, "%s", message);
         return;
     }
     (void)snprintf(header, sizeof(header), "X-Accel-Redirect: %s\r\n", location);

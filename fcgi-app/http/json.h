@@ -19,8 +19,8 @@ struct json_body;
 enum json_kind {
     JSON_TEXT,        /* a string without NUL; null and (unless may_be_empty) "" count as absent */
     JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
-    JSON_COUNT, /* an integer in plain digits, up to JSON_COUNT_MAX: read it with json_count() */
-    JSON_FLAG,  /* true or false: read it with json_flag() */
+    JSON_COUNT,       /* an integer in plain digits, up to JSON_COUNT_MAX */
+    JSON_FLAG,        /* true or false */
     /* any string, also empty or with NULs or very long: read it with json_content() */
     JSON_CONTENT,
     /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
@@ -29,7 +29,7 @@ enum json_kind {
 
 #define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
 
-/* One wanted member of the body. */
+/* One wanted member of the body, or parameter of the query. */
 struct json_member {
     const char *name;
     enum json_kind kind;
@@ -37,6 +37,7 @@ struct json_member {
     bool may_be_empty; /* of a JSON_TEXT: "" is given, and a text like any other */
     /* What to say when it is required and absent; NULL: "<name> is required". */
     const char *missing;
+    const char *about; /* a sentence for those who read a list of the members */
 };
 
 /* Remembers the limit of a body in bytes (0: none). Call once, before threads. Large bodies are

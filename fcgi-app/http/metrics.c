@@ -6,9 +6,6 @@
 
 #include <time.h>
 
-const int metrics_statuses[METRICS_STATUSES] = {200, 201, 204, 400, 404, 405, 409,
-                                                413, 415, 429, 499, 500, 503, 0};
-
 /* From a /run that does nothing to a command of minutes. */
 const uint64_t metrics_bounds_us[METRICS_BOUNDS] = {
     1000,   2500,    5000,    10000,   25000,    50000,    100000,   250000,
@@ -28,15 +25,6 @@ static int64_t now_us(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static size_t status_index(int status)
-{
-    size_t i = 0;
-    while (i < METRICS_STATUSES - 1 && metrics_statuses[i] != status) {
-        i++;
-    }
-    return i;
 }
 
 static size_t bucket(uint64_t duration_us)
@@ -76,7 +64,7 @@ void metrics_end(const struct measured *measured)
     uint64_t duration_us = (uint64_t)(now_us() - measured->begun_us);
     add(&counted.duration_us[measured->endpoint], duration_us);
     add(&counted.durations[measured->endpoint][bucket(duration_us)], 1);
-    add(&counted.requests[measured->endpoint][status_index(status)], 1);
+    add(&counted.requests[measured->endpoint][api_status_index(status)], 1);
 }
 
 void metrics_run(enum run_outcome outcome)

@@ -10,13 +10,12 @@
 #include <stdint.h>
 
 #include "api/endpoints.h"
+#include "api/statuses.h"
 
 #define METRICS_ENDPOINTS (API_COUNT + 1) /* the last is whatever has no row in the table */
 
-/* The statuses that are told apart. 499 is nginx's: the client left before there was an answer. 0
- * is any other. */
-#define METRICS_STATUSES 14
-extern const int metrics_statuses[METRICS_STATUSES];
+/* The statuses of the list (api/statuses.h), and any other. */
+#define METRICS_STATUSES (API_STATUS_COUNT + 1)
 
 /* The upper bounds of a histogram's buckets, in microseconds; the last bucket has none. */
 #define METRICS_BOUNDS 16

@@ -1,13 +1,11 @@
-/*
- * Taking a query string apart.
- */
 #include "fcgi-app/http/query.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "fcgi-app/http/json_body.h"
+#include "fcgi-app/http/request.h"
 
 static int hex_digit(char digit)
 {
@@ -36,7 +34,7 @@ static char decode_byte(const char **text)
 }
 
 /* Decodes into `out`, which has room for `length` bytes and a NUL. False when one is in it. */
-static bool decode(char *out, const char *text, size_t length)
+static bool decode_parameter(char *out, const char *text, size_t length)
 {
     for (const char *end = text + length; text < end;) {
         *out = decode_byte(&text);
@@ -49,7 +47,7 @@ static bool decode(char *out, const char *text, size_t length)
 }
 
 /* The raw value of the first parameter of this name, and its length; NULL if there is none. */
-static const char *find_value(const char *query, const char *name, size_t *value_length)
+static const char *find_parameter(const char *query, const char *name, size_t *value_length)
 {
     size_t name_length = strlen(name);
     while (*query != '\0') {
@@ -65,43 +63,59 @@ static const char *find_value(const char *query, const char *name, size_t *value
     return NULL;
 }
 
-int query_value(const char *query, const char *name, char **value)
+static int take_flag(struct json_value *value, struct json_refusal *refusal)
 {
-    size_t length;
-    const char *raw = find_value(query, name, &length);
-    *value = NULL;
-    if (raw == NULL) {
-        return 0;
+    static const struct json_span on = {"true", 4}, off = {"false", 5};
+    const char *text = value->text;
+    bool is_on = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
+    if (!is_on && strcmp(text, "0") != 0 && strcmp(text, "false") != 0) {
+        return json_refuse_invalid(refusal, "Invalid %s: it must be true, false, 1 or 0",
+                                   value->member->name);
     }
-    cleanup_free char *decoded = malloc(length + 1);
-    if (decoded == NULL) {
-        return -1;
-    }
-    if (decode(decoded, raw, length)) {
-        *value = steal_pointer(decoded);
-    }
+    value->span = is_on ? on : off;
     return 0;
 }
 
-bool query_has(const char *query, const char *name)
+/* Decodes to `room`, which has room for all of the query. The room that is left, or NULL. */
+static char *take_parameter(struct json_value *value, const char *query, char *room,
+                            struct json_refusal *refusal)
 {
+    const struct json_member *member = value->member;
     size_t length;
-    return find_value(query, name, &length) != NULL && length > 0;
+    const char *raw = find_parameter(query, member->name, &length);
+    value->seen = raw != NULL && length > 0;
+    if (!value->seen) {
+        return member->required && json_refuse_absent(refusal, member) < 0 ? NULL : room;
+    }
+    if (!decode_parameter(room, raw, length)) {
+        (void)json_refuse_invalid(refusal, "%s contains a NUL character", member->name);
+        return NULL;
+    }
+    value->text = room;
+    if (member->kind == JSON_FLAG && take_flag(value, refusal) < 0) {
+        return NULL;
+    }
+    return room + strlen(room) + 1;
 }
 
-int query_flag(const char *query, const char *name, bool fallback, bool *flag)
+struct json_body *query_read(struct request *request, const struct json_member *members,
+                             size_t count, unsigned flags)
 {
-    cleanup_free char *value = NULL;
-    *flag = fallback;
-    if (!query_has(query, name)) {
-        return 0;
+    struct json_refusal refusal;
+    const char *query = request_query(request);
+    cleanup_(json_freep) struct json_body *body = json_body_new(members, count, strlen(query) + 1);
+    if (body == NULL) {
+        (void)json_refuse(&refusal, 500, ERROR_internal, "Out of memory");
+        json_answer_refusal(request, &refusal, flags);
+        return NULL;
     }
-    if (query_value(query, name, &value) < 0) {
-        return -1;
+    char *room = (char *)&body->values[count];
+    for (size_t i = 0; i < count; i++) {
+        room = take_parameter(&body->values[i], query, room, &refusal);
+        if (room == NULL) {
+            json_answer_refusal(request, &refusal, flags);
+            return NULL;
+        }
     }
-    if (value == NULL) {
-        return 1;
-    }
-    *flag = strcmp(value, "1") == 0 || strcmp(value, "true") == 0;
-    return *flag || strcmp(value, "0") == 0 || strcmp(value, "false") == 0 ? 0 : 1;
+    return steal_pointer(body);
 }

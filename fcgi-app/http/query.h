@@ -1,26 +1,22 @@
 /*
- * The parameters in a query string.
+ * The parameters of a query string, read as the members of a body are.
  */
 #ifndef FCGI_APP_HTTP_QUERY_H
 #define FCGI_APP_HTTP_QUERY_H
 
-#include <stdbool.h>
+#include <stddef.h>
+
+struct json_body;
+struct json_member;
+struct request;
 
 /*
- * Leaves the value of the first parameter of this name in *value, decoded (%xx, and + for a space)
- * and owned by the caller; NULL when it is not there, or holds %00. 0, or -1 when memory is out.
- * Thread-safe.
+ * Reads the parameters of the request's query: for each member the first of its name, decoded (%xx,
+ * and + for a space). An empty one counts as absent. Kinds: JSON_TEXT, and JSON_FLAG (true or 1,
+ * false or 0). On success the caller owns the result (json_free()). On failure NULL: the request
+ * has been answered with 400, or 500 when memory is out.
  */
-int query_value(const char *query, const char *name, char **value);
-
-/*
- * Reads a flag: true or 1, false or 0; `fallback` when it is absent or empty. 0; 1 when the value
- * is anything else; -1 when memory is out. Thread-safe.
- */
-int query_flag(const char *query, const char *name, bool fallback, bool *flag);
-
-/* Whether there is a parameter of this name that is not empty: then query_value() has a value, or
- * the value is none. */
-bool query_has(const char *query, const char *name);
+struct json_body *query_read(struct request *request, const struct json_member *members,
+                             size_t count, unsigned flags);
 
 #endif

@@ -9,13 +9,12 @@
 #ifndef FCGI_APP_HTTP_REQUEST_H
 #define FCGI_APP_HTTP_REQUEST_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-struct cJSON;
+struct api_endpoint;
 struct outlet;
 struct request;
 
@@ -31,8 +30,8 @@ const char *request_query(const struct request *request);
 /* For the log; made or checked by nginx. */
 const char *request_id(const struct request *request);
 
-/* Whether the endpoint that is asked may change anything. */
-bool request_may_change(const struct request *request);
+/* The endpoint that is asked; NULL: there is no such. */
+const struct api_endpoint *request_endpoint(const struct request *request);
 
 /* "" when it was not sent. */
 const char *request_last_event_id(const struct request *request);
@@ -98,69 +97,5 @@ void request_abort(struct request *request);
  * not touch the request again. 0, or -1 when the client left.
  */
 int request_detach(struct request *request, struct outlet *outlet);
-
-/* ---- whole answers ---- */
-
-/*
- * Only an answer of up to this much tells its length: it leaves in one write(2) with its header, so
- * nginx has all of it or nothing. Of a longer one that is cut after its header nginx (1.22, without
- * buffering) keeps the connection to the client, which would wait for the rest until
- * keepalive_timeout; without a length it sees the end.
- */
-#define ANSWER_AT_ONCE ((size_t)6144)
-
-/* The header of an answer that asks the client to come again. */
-#define RETRY_AFTER "Retry-After: 1\r\n"
-
-/* Sends `json` (owned: deleted here; NULL, from an allocation that failed: answer_lost()). */
-void answer_json(struct request *request, int status, struct cJSON *json);
-
-/* The same with further header lines, each with its \r\n; NULL: none. */
-void answer_json_with(struct request *request, int status, const char *headers, struct cJSON *json);
-
-/*
- * Reads a flag of the query, `fallback` when it is absent or empty. False when it is neither true,
- * 1, false nor 0: then the request has been answered with 400.
- */
-bool answer_flag(struct request *request, const char *name, bool fallback, bool *flag);
-
-/* {"error": "<message>"}. A status of 5xx only where certainly nothing was changed: see
- * answer_lost(). */
-__attribute__((format(printf, 3, 4))) void answer_error(struct request *request, int status,
-                                                        const char *format, ...);
-
-/* {"success": false, "error": "<message>"} */
-__attribute__((format(printf, 3, 4))) void answer_failure(struct request *request, int status,
-                                                          const char *format, ...);
-
-/* One of these two, `failure` says which, with further header lines, each with its \r\n; NULL:
- * none.
- */
-__attribute__((format(printf, 5, 6))) void answer_error_with(struct request *request, int status,
-                                                             const char *headers, bool failure,
-                                                             const char *format, ...);
-
-/*
- * 503 {"error": "<message>"} with Retry-After: only where certainly nothing was done, because
- * clients repeat the request.
- */
-__attribute__((format(printf, 2, 3))) void answer_unavailable(struct request *request,
-                                                              const char *format, ...);
-
-/*
- * For a request that was lost on the way to its end. Of an endpoint that may change something: 409
- * {"error": "<message>", "may_have_run": true}, because published clients repeat every 5xx. Of one
- * that only reads: 503 with Retry-After.
- */
-__attribute__((format(printf, 2, 3))) void answer_lost(struct request *request, const char *format,
-                                                       ...);
-
-/* 429 {"error": "<message>"} with Retry-After, for a cap that the message names; nothing was done.
- */
-__attribute__((format(printf, 2, 3))) void answer_too_many(struct request *request,
-                                                           const char *format, ...);
-
-/* {"success": true} */
-void answer_success(struct request *request);
 
 #endif

@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/json_text.h"
 #include "common/utf8.h"
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
 
@@ -102,37 +103,21 @@ int sse_event(struct request *request, int64_t id, const char *event, cJSON *dat
     return send_event(request, id == SSE_NO_ID ? NULL : number, event, data);
 }
 
-/* {"error": <message>}. NULL when memory is out. */
-__attribute__((format(printf, 1, 0))) static cJSON *error_data(const char *format,
-                                                               va_list arguments)
-{
-    cleanup_free char *raw = NULL;
-    if (vasprintf(&raw, format, arguments) < 0) {
-        raw = NULL;
-    }
-    cleanup_free char *message = raw == NULL ? NULL : utf8_copy(raw);
-    cJSON *data = message == NULL ? NULL : cJSON_CreateObject();
-    if (data != NULL && cJSON_AddStringToObject(data, "error", message) == NULL) {
-        cJSON_Delete(data);
-        data = NULL;
-    }
-    return data;
-}
-
-int sse_error(struct request *request, int64_t id, const char *format, ...)
+int sse_error(struct request *request, int64_t id, enum api_error error, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cJSON *data = error_data(format, arguments);
+    cJSON *data = error_object(0, error, format, arguments);
     va_end(arguments);
     return sse_event(request, id, "error", data);
 }
 
-int sse_final_error(struct request *request, const char *id, const char *format, ...)
+int sse_final_error(struct request *request, const char *id, enum api_error error,
+                    const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cJSON *data = error_data(format, arguments);
+    cJSON *data = error_object(0, error, format, arguments);
     va_end(arguments);
     return send_event(request, id, "error", data);
 }

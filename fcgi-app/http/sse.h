@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/errors.h"
 #include "common/line_reader.h"
 
 struct cJSON;
@@ -47,14 +48,15 @@ __attribute__((format(printf, 4, 5))) size_t sse_short(char text[SSE_SHORT_SIZE]
  * connection); flushed. 0 or -1. */
 int sse_event(struct request *request, int64_t id, const char *event, struct cJSON *data);
 
-/* event: error with {"error": <message>}; flushed. 0 or -1. */
-__attribute__((format(printf, 3, 4))) int sse_error(struct request *request, int64_t id,
-                                                    const char *format, ...);
+/* event: error with {"error": <message>, "error_code": <error>}; flushed. 0 or -1. */
+__attribute__((format(printf, 4, 5))) int sse_error(struct request *request, int64_t id,
+                                                    enum api_error error, const char *format, ...);
 
 /* The same for an error that coming back does not mend: `id` is an id of the end
  * (procd/log/event_id.h). */
-__attribute__((format(printf, 3, 4))) int sse_final_error(struct request *request, const char *id,
-                                                          const char *format, ...);
+__attribute__((format(printf, 4, 5))) int sse_final_error(struct request *request, const char *id,
+                                                          enum api_error error, const char *format,
+                                                          ...);
 
 /* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
  * client left, or -2 with errno when the line could not be read back. */

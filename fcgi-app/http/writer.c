@@ -10,6 +10,7 @@
 
 #include "common/decimal.h"
 #include "common/json_text.h"
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 
 /* Room for this much escaped text there must be, or the buffer is written out first. */

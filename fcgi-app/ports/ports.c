@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,15 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "common/cleanup.h"
 #include "common/error_text.h"
 #include "common/io.h"
 #include "common/tree.h"
-#include "fcgi-app/endpoints.h"
-#include "fcgi-app/http/json.h"
-#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/ports/ports.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */
@@ -130,39 +126,17 @@ static int claim(unsigned port, char current[static PORT_SIZE])
 
 /* ---- the endpoints ---- */
 
-/* Answers with `success` and two more strings, of which the second may be left out (NULL). */
-static void answer_port(struct request *request, int status, const char *const fields[static 4])
+static void handle_bind_port(struct request *request, const struct json_body *body)
 {
-    cJSON *json = cJSON_CreateObject();
-    bool made = json != NULL && cJSON_AddBoolToObject(json, "success", status == 200) != NULL;
-    for (int i = 0; i < 4 && made && fields[i] != NULL; i += 2) {
-        made = cJSON_AddStringToObject(json, fields[i], fields[i + 1]) != NULL;
-    }
-    if (!made) {
-        cJSON_Delete(json);
-        json = NULL;
-    }
-    answer_json(request, status, json);
-}
-
-static void handle_bind_port(struct request *request)
-{
-    static const struct json_member members[] = {
-        {.name = "port", .kind = JSON_TEXT_OR_INT, .required = true, .missing = "Port is required"},
-    };
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, members, 1, JSON_ANSWER_FAILURE);
-    if (body == NULL) {
-        return;
-    }
     const char *text = json_text(body, "port");
     unsigned port = parse_port(text);
     if (port == 0) {
-        answer_failure(request, 400, "Invalid port: a number from 1 to 65535 is expected");
+        answer_failure(request, 400, ERROR_invalid_request,
+                       "Invalid port: a number from 1 to 65535 is expected");
         return;
     }
     if (port == own_port) {
-        answer_failure(request, 400,
+        answer_failure(request, 400, ERROR_invalid_request,
                        "Port %u is the proxy's own: its connections would go round in a loop",
                        port);
         return;
@@ -170,47 +144,75 @@ static void handle_bind_port(struct request *request)
     char current[PORT_SIZE];
     switch (claim(port, current)) {
     case 0:
-        answer_port(request, 200,
-                    (const char *[]){"message", "Port binding configured", "port", text});
+        answer_fields(request, 200,
+                      FIELDS(FLAG_FIELD("success", true),
+                             TEXT_FIELD("message", "Port binding configured"),
+                             TEXT_FIELD("port", text)));
         break;
     case 1:
-        answer_port(request, 409,
-                    (const char *[]){"error", "Port already bound", "current_port", current});
+        answer_fields(request, 409,
+                      FIELDS(FLAG_FIELD("success", false),
+                             TEXT_FIELD("error", "Port already bound"),
+                             TEXT_FIELD("error_code", api_error_code(ERROR_in_use)),
+                             TEXT_FIELD("current_port", current)));
         break;
     default:
-        answer_failure(request, 500, "The port could not be bound: %s", error_text(errno));
+        answer_failure(request, 500, api_error_of_errno(errno), "The port could not be bound: %s",
+                       error_text(errno));
     }
 }
 
-static void handle_unbind_port(struct request *request)
+static void handle_unbind_port(struct request *request, const struct json_body *body)
 {
-    cleanup_(json_freep) struct json_body *body =
-        json_read(request, NULL, 0, JSON_MAY_BE_EMPTY | JSON_ANSWER_FAILURE);
-    if (body == NULL) {
-        return;
-    }
+    (void)body;
     /* Whatever it is: unbinding mends it. */
     if (tree_remove(port_directory, PORT_TARGET_FILE) != 0) {
-        answer_failure(request, 500, "The port could not be unbound: %s", error_text(errno));
+        answer_failure(request, 500, api_error_of_errno(errno), "The port could not be unbound: %s",
+                       error_text(errno));
         return;
     }
-    answer_port(request, 200, (const char *[]){"message", "Port binding removed", NULL, NULL});
+    answer_fields(
+        request, 200,
+        FIELDS(FLAG_FIELD("success", true), TEXT_FIELD("message", "Port binding removed")));
 }
 
-static void handle_port_status(struct request *request)
+static void handle_port_status(struct request *request, const struct json_body *body)
 {
+    (void)body;
     char port[PORT_SIZE] = "", proxy_port[PORT_SIZE];
     /* What is not ours leads nowhere, as nothing does. */
     if (read_target(port) != 0 && errno != ENOENT && errno != EBADMSG && errno != ELOOP) {
-        answer_failure(request, 500, "The binding cannot be read: %s", error_text(errno));
+        answer_failure(request, 500, api_error_of_errno(errno), "The binding cannot be read: %s",
+                       error_text(errno));
         return;
     }
     (void)snprintf(proxy_port, sizeof(proxy_port), "%u", own_port);
-    answer_port(
-        request, 200,
-        (const char *[]){"port", parse_port(port) == 0 ? "" : port, "proxy_port", proxy_port});
+    answer_fields(request, 200,
+                  FIELDS(FLAG_FIELD("success", true),
+                         TEXT_FIELD("port", parse_port(port) == 0 ? "" : port),
+                         TEXT_FIELD("proxy_port", proxy_port)));
 }
 
-const struct endpoint port_status_endpoint = {API_ROW(port_status), .handle = handle_port_status};
-const struct endpoint bind_port_endpoint = {API_ROW(bind_port), .handle = handle_bind_port};
-const struct endpoint unbind_port_endpoint = {API_ROW(unbind_port), .handle = handle_unbind_port};
+static const struct json_member port_member[] = {
+    {.name = "port",
+     .kind = JSON_TEXT_OR_INT,
+     .required = true,
+     .missing = "Port is required",
+     .about = "The port that a command listens on, 1 to 65535."},
+};
+const struct endpoint bind_port_endpoint = {
+    API_ROW(bind_port),         .about = "Forwards the connections to PROXY_PORT to a port.",
+    MEMBERS(port_member),       .flags = JSON_ANSWER_FAILURE,
+    .handle = handle_bind_port,
+};
+const struct endpoint unbind_port_endpoint = {
+    API_ROW(unbind_port),
+    .about = "Ends the forwarding.",
+    .flags = JSON_MAY_BE_EMPTY | JSON_ANSWER_FAILURE,
+    .handle = handle_unbind_port,
+};
+const struct endpoint port_status_endpoint = {
+    API_ROW(port_status),
+    .about = "Says which port is bound.",
+    .handle = handle_port_status,
+};

@@ -13,9 +13,8 @@
 #include "common/rfc3339.h"
 #include "common/signal_name.h"
 #include "fcgi-app/commands/command.h"
-#include "fcgi-app/endpoints.h"
-#include "fcgi-app/http/json.h"
-#include "fcgi-app/http/query.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
 #include "procd/log/event_id.h"
@@ -152,7 +151,7 @@ static void finish(struct request *request, struct listing *listing, enum procd_
                    const char *id, const char *end)
 {
     if (result == PROCD_NOT_FOUND) {
-        answer_error(request, 404, "process not found: %s", id);
+        answer_error(request, 404, ERROR_not_found, "process not found: %s", id);
     } else if (result != PROCD_DONE && listing->writer.begun) {
         log_request(LOG_ERR, request_id(request), "%s: procd went away", request_path(request));
         request_abort(request); /* half a list must not look whole */
@@ -168,7 +167,7 @@ static bool begin(struct request *request, struct listing *listing)
 {
     *listing = (struct listing){.any = false};
     if (writer_init(&listing->writer, request, BUFFER, false) < 0) {
-        answer_error(request, 500, "Out of memory");
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return false;
     }
     return true;
@@ -176,33 +175,49 @@ static bool begin(struct request *request, struct listing *listing)
 
 /* ---- the endpoints ---- */
 
-static void list_processes(struct request *request)
+#define ID_MEMBER                                                                                  \
+    {                                                                                              \
+        .name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required",    \
+        .about = "The process."                                                                    \
+    }
+
+static void list_processes(struct request *request, const struct json_body *query)
 {
     struct listing listing;
-    bool full;
-    if (answer_flag(request, "full", false, &full) && begin(request, &listing)) {
+    bool full = json_flag(query, "full");
+    if (begin(request, &listing)) {
         listing.is_short = !full;
         listing.result = writer_string(&listing.writer, "{\"processes\":[");
         finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
     }
 }
 
-const struct endpoint list_processes_endpoint = {API_ROW(list_processes), .handle = list_processes};
+static const struct json_member list_parameters[] = {
+    {.name = "full", .kind = JSON_FLAG, .about = "Everything, as /get_process answers it."},
+};
+const struct endpoint list_processes_endpoint = {
+    API_ROW(list_processes),
+    .about = "Lists the background processes, the oldest first.",
+    MEMBERS(list_parameters),
+    .handle = list_processes,
+};
 
-static void get_process(struct request *request)
+static void get_process(struct request *request, const struct json_body *query)
 {
     struct listing listing;
-    cleanup_free char *id = NULL;
-    if (query_value(request_query(request), "id", &id) < 0) {
-        answer_error(request, 500, "Out of memory");
-    } else if (id == NULL || *id == '\0') {
-        answer_error(request, 400, "Process ID is required");
-    } else if (begin(request, &listing)) {
+    const char *id = json_text(query, "id");
+    if (begin(request, &listing)) {
         finish(request, &listing, procd_get(id, list_job, &listing), id, "");
     }
 }
 
-const struct endpoint get_process_endpoint = {API_ROW(get_process), .handle = get_process};
+static const struct json_member get_parameters[] = {ID_MEMBER};
+const struct endpoint get_process_endpoint = {
+    API_ROW(get_process),
+    .about = "Describes a background process.",
+    MEMBERS(get_parameters),
+    .handle = get_process,
+};
 
 /* The client's leaving and the server's stop end the waiting. */
 static void wait_for(struct request *request, const char *id, int64_t timeout_ms)
@@ -220,26 +235,25 @@ static void wait_for(struct request *request, const char *id, int64_t timeout_ms
     }
     writer_clear(&listing.writer);
     if (!request_gone(request)) {
-        answer_unavailable(request, "The server is stopping");
+        answer_stopping(request);
     }
 }
 
-static void wait_process(struct request *request)
+static void wait_process(struct request *request, const struct json_body *body)
 {
-    static const struct json_member members[] = {
-        {.name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required"},
-        {.name = "timeout_ms", .kind = JSON_COUNT},
-    };
-    if (!request_may_last(request)) {
-        return;
-    }
-    cleanup_(json_freep) struct json_body *body = json_read(request, members, 2, 0);
-    if (body != NULL) {
-        /* JSON_COUNT_MAX ms are 285,000 years. */
-        bool is_bounded = json_is_given(body, "timeout_ms");
-        wait_for(request, json_text(body, "id"),
-                 is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
-    }
+    /* JSON_COUNT_MAX ms are 285,000 years. */
+    bool is_bounded = json_is_given(body, "timeout_ms");
+    wait_for(request, json_text(body, "id"),
+             is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
 }
 
-const struct endpoint wait_process_endpoint = {API_ROW(wait_process), .handle = wait_process};
+static const struct json_member wait_members[] = {
+    ID_MEMBER,
+    {.name = "timeout_ms", .kind = JSON_COUNT, .about = "The longest time to wait."},
+};
+const struct endpoint wait_process_endpoint = {
+    API_ROW(wait_process),
+    .about = "Waits until a process has ended, and describes it.",
+    MEMBERS(wait_members),
+    .handle = wait_process,
+};

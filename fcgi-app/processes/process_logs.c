@@ -11,9 +11,9 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "fcgi-app/commands/command.h"
-#include "fcgi-app/endpoints.h"
 #include "fcgi-app/http/admission.h"
-#include "fcgi-app/http/query.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/processes/log_cursor.h"
@@ -24,98 +24,51 @@
 
 /* What a client asks for, beside the process. */
 struct wish {
-    const char *cursor_name; /* where the id of the last event it has seen is from; NULL: nowhere */
-    struct event_id cursor;
-    uint64_t tail; /* without that: so many of the newest lines */
+    const char *cursor_name; /* where `cursor` is from; NULL: there is none */
+    struct event_id cursor;  /* the last event that the client has seen */
+    uint64_t tail;           /* without a cursor: so many of the newest lines */
     bool follow;
 };
 
-/* ---- reading the wish: each answers what is wrong and returns false ---- */
-
-static bool read_parameter(struct request *request, const char *name, char **value)
-{
-    if (query_value(request_query(request), name, value) < 0) {
-        answer_error(request, 500, "Out of memory");
-        return false;
-    }
-    return true;
-}
-
-static bool read_cursor(struct request *request, struct wish *wish)
+/* The id of the last event that the client has, and where it is from. Last-Event-ID comes first: an
+ * EventSource that comes again keeps its URL. NULL: there is none. */
+static const char *last_event(const struct request *request, const struct json_body *query,
+                              const char **name)
 {
     const char *last = request_last_event_id(request);
-    const char *query = request_query(request);
-    cleanup_free char *parameter = NULL;
-    if (*last != '\0') { /* first: an EventSource that comes again keeps its URL */
-        wish->cursor_name = "Last-Event-ID";
-    } else if (query_has(query, "cursor")) {
-        wish->cursor_name = "cursor";
-        if (!read_parameter(request, "cursor", &parameter)) {
-            return false;
-        }
-        last = parameter;
+    if (*last != '\0') {
+        *name = "Last-Event-ID";
+        return last;
     }
-    if (wish->cursor_name != NULL &&
-        (last == NULL || !event_id_parse(last, strlen(last), &wish->cursor))) {
-        answer_error(request, 400, "Invalid %s: it is no event id", wish->cursor_name);
-        return false;
-    }
-    return true;
+    last = json_text(query, "cursor");
+    *name = last == NULL ? NULL : "cursor";
+    return last;
 }
 
-/*
- * Answers a client that comes back from the end of a stream, whatever has become of the process:
- * an EventSource asks again until it is told 204. False when the client is no such.
- */
-static bool answer_after_end(struct request *request)
+/* 0, or -1 when the request has been answered. */
+static int read_wish(struct request *request, const struct json_body *query, const char *last,
+                     struct wish *wish)
 {
-    const char *last = request_last_event_id(request);
-    cleanup_free char *parameter = NULL;
-    if (*last == '\0') {
-        if (!read_parameter(request, "cursor", &parameter)) {
-            return true;
-        }
-        last = parameter;
+    const char *tail = json_text(query, "tail");
+    const char *fault = NULL;
+    wish->tail =
+        tail == NULL ? JOB_HISTORY_LINES : strtoull(tail, NULL, 10); /* at most the largest */
+    wish->follow = !json_is_given(query, "follow") || json_flag(query, "follow");
+    if (tail != NULL && json_is_given(query, "cursor")) {
+        fault = "cursor and tail exclude each other";
+    } else if (tail != NULL && tail[strspn(tail, "0123456789")] != '\0') {
+        fault = "Invalid tail: it must be a number of lines";
     }
-    if (last == NULL || !event_id_is_end(last)) {
-        return false;
+    if (fault != NULL) {
+        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
+        return -1;
     }
-    (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
-    return true;
-}
-
-static bool read_tail(struct request *request, struct wish *wish)
-{
-    const char *query = request_query(request);
-    wish->tail = JOB_HISTORY_LINES;
-    if (!query_has(query, "tail")) {
-        return true;
+    if (last != NULL && !event_id_parse(last, strlen(last), &wish->cursor)) {
+        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: it is no event id",
+                     wish->cursor_name);
+        return -1;
     }
-    if (query_has(query, "cursor")) {
-        answer_error(request, 400, "cursor and tail exclude each other");
-        return false;
-    }
-    cleanup_free char *tail = NULL;
-    if (!read_parameter(request, "tail", &tail)) {
-        return false;
-    }
-    if (tail == NULL || tail[strspn(tail, "0123456789")] != '\0') {
-        answer_error(request, 400, "Invalid tail: it must be a number of lines");
-        return false;
-    }
-    wish->tail = strtoull(tail, NULL, 10); /* the largest there is when it is too large */
-    return true;
-}
-
-static bool read_follow(struct request *request, struct wish *wish)
-{
-    return answer_flag(request, "follow", true, &wish->follow);
-}
-
-static bool read_wish(struct request *request, struct wish *wish)
-{
-    *wish = (struct wish){0};
-    return read_tail(request, wish) && read_cursor(request, wish) && read_follow(request, wish);
+    return 0;
 }
 
 /* ---- the stream ---- */
@@ -152,7 +105,8 @@ static void stream_log(struct request *request, const char *id, const struct wis
     const char *wrong = seek(&cursor, id, wish);
     int error = errno;
     if (wrong != NULL && *wrong != '\0') {
-        answer_error(request, 400, "Invalid %s: %s", wish->cursor_name, wrong);
+        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: %s", wish->cursor_name,
+                     wrong);
     } else if (sse_begin(request) == 0 && strcmp(request_method(request), "HEAD") != 0) {
         if (wrong == NULL) {
             log_stream_open(request, id, &cursor, wish->follow, admission);
@@ -160,7 +114,7 @@ static void stream_log(struct request *request, const char *id, const struct wis
         }
         errno = error;
         log_request(LOG_ERR, request_id(request), "/process_logs_streaming: %m");
-        (void)sse_error(request, SSE_NO_ID, "The log cannot be read");
+        (void)sse_error(request, SSE_NO_ID, ERROR_internal, "The log cannot be read");
     }
     log_cursor_clear(&cursor);
     close_fd(&directory);
@@ -172,32 +126,29 @@ static void send_not_found(struct request *request, const char *id)
     char end_id[EVENT_ID_SIZE];
     event_id_render_end(id, end_id);
     if (sse_begin(request) == 0) {
-        (void)sse_final_error(request, end_id, "process not found: %s", id);
+        (void)sse_final_error(request, end_id, ERROR_not_found, "process not found: %s", id);
     }
 }
 
-static void process_logs_streaming(struct request *request)
+static void process_logs_streaming(struct request *request, const struct json_body *query)
 {
-    if (answer_after_end(request) || !request_may_last(request)) {
+    struct wish wish = {.cursor_name = NULL};
+    const char *last = last_event(request, query, &wish.cursor_name);
+    const char *id = json_text(query, "id");
+    if (last != NULL && event_id_is_end(last)) {
+        /* The client comes back from the end of a stream: an EventSource asks again until it gets a
+         * 204, whatever has become of the process. */
+        (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
         return;
     }
-    struct wish wish;
-    cleanup_free char *id = NULL;
-    int directory = -1;
-    if (!read_parameter(request, "id", &id)) {
-        return;
-    }
-    if (id == NULL || *id == '\0') {
-        answer_error(request, 400, "Process ID is required");
-        return;
-    }
-    if (!read_wish(request, &wish)) {
+    if (read_wish(request, query, last, &wish) < 0) {
         return;
     }
     cleanup_(admission_leave) struct admission admission = {0};
     if (!admission_enter(&admission, ADMISSION_STREAM, request)) {
         return;
     }
+    int directory = -1;
     enum procd_result result = procd_open_job(id, &directory);
     if (result == PROCD_DONE) {
         stream_log(request, id, &wish, directory, &admission);
@@ -208,5 +159,19 @@ static void process_logs_streaming(struct request *request)
     }
 }
 
-const struct endpoint process_logs_streaming_endpoint = {API_ROW(process_logs_streaming),
-                                                         .handle = process_logs_streaming};
+static const struct json_member log_parameters[] = {
+    {.name = "id",
+     .kind = JSON_TEXT,
+     .required = true,
+     .missing = "Process ID is required",
+     .about = "The process."},
+    {.name = "cursor", .kind = JSON_TEXT, .about = "The id of the last event that the client has."},
+    {.name = "tail", .kind = JSON_TEXT, .about = "How many of the newest lines come first."},
+    {.name = "follow", .kind = JSON_FLAG, .about = "Whether new lines are sent as they come: yes."},
+};
+const struct endpoint process_logs_streaming_endpoint = {
+    API_ROW(process_logs_streaming),
+    .about = "Streams the log of a process.",
+    MEMBERS(log_parameters),
+    .handle = process_logs_streaming,
+};

@@ -14,7 +14,8 @@
 
 #include <cjson/cJSON.h>
 
-#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/status/health_full.h"
 #include "fcgi-app/status/server_state.h"
@@ -146,7 +147,9 @@ static cJSON *unhealthy(const char *error)
 {
     cJSON *json = cJSON_CreateObject();
     if (cJSON_AddStringToObject(json, "status", "unavailable") == NULL ||
-        cJSON_AddStringToObject(json, "error", error) == NULL || add_faults(json) < 0) {
+        cJSON_AddStringToObject(json, "error", error) == NULL ||
+        cJSON_AddStringToObject(json, "error_code", api_error_code(ERROR_unavailable)) == NULL ||
+        add_faults(json) < 0) {
         cJSON_Delete(json);
         return NULL;
     }
@@ -163,8 +166,9 @@ static cJSON *healthy_in_full(const struct server_state *all)
     return json;
 }
 
-static void health(struct request *request)
+static void health(struct request *request, const struct json_body *body)
 {
+    (void)body;
     bool full = request_asks_for_all(request);
     bool can_start = true;
     struct server_state all;
@@ -173,14 +177,17 @@ static void health(struct request *request)
         result = server_state_take(&all, ANSWER_TIMEOUT_MS);
     }
     if (result != PROCD_DONE) {
-        answer_json_with(request, 503, RETRY_AFTER, unhealthy("The procd daemon does not answer"));
+        answer_json(request, 503, unhealthy("The procd daemon does not answer"));
     } else if (!can_start) {
-        answer_json_with(
-            request, 503, RETRY_AFTER,
-            unhealthy("No command can be started: the runners of procd die as they start"));
+        answer_json(request, 503,
+                    unhealthy("No command can be started: the runners of procd die as they start"));
     } else {
         answer_json(request, 200, full ? healthy_in_full(&all) : healthy());
     }
 }
 
-const struct endpoint health_endpoint = {API_ROW(health), .handle = health};
+const struct endpoint health_endpoint = {
+    API_ROW(health),
+    .about = "Says whether commands can be started, and with full=1 how the whole server is.",
+    .handle = health,
+};

@@ -70,7 +70,8 @@ static int write_requests(const struct text *text)
             if (count > 0 &&
                 writer_format(text->writer,
                               PREFIX "requests_total{endpoint=\"%s\",status=\"%d\"} %" PRIu64 "\n",
-                              text->label(endpoint), metrics_statuses[i], count) < 0) {
+                              text->label(endpoint),
+                              i < API_STATUS_COUNT ? api_statuses[i].status : 0, count) < 0) {
                 return -1;
             }
         }

@@ -2,7 +2,8 @@
  * GET /metrics: what is counted and what is so now, for Prometheus. Who may ask is nginx's affair
  * (nginx/snippets/metrics.conf), which adds its own figures.
  */
-#include "fcgi-app/endpoints.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
@@ -17,16 +18,17 @@
 
 static const char *label(unsigned endpoint)
 {
-    return endpoint < API_COUNT ? endpoint_path(endpoint) : "other";
+    return endpoint < API_COUNT ? api_endpoints[endpoint].path : "other";
 }
 
-static void answer_metrics(struct request *request)
+static void answer_metrics(struct request *request, const struct json_body *body)
 {
+    (void)body;
     struct metrics metrics;
     struct server_state state;
     struct writer writer;
     if (writer_init(&writer, request, ANSWER_BUFFER, true) < 0) {
-        answer_error(request, 500, "Out of memory");
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
     (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less to tell */
@@ -38,4 +40,8 @@ static void answer_metrics(struct request *request)
     writer_clear(&writer);
 }
 
-const struct endpoint metrics_endpoint = {API_ROW(metrics), .handle = answer_metrics};
+const struct endpoint metrics_endpoint = {
+    API_ROW(metrics),
+    .about = "What was counted since the start, in the text format of Prometheus.",
+    .handle = answer_metrics,
+};

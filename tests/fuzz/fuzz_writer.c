@@ -185,7 +185,7 @@ static void check_error(const char *bytes, size_t length)
     assert(message != NULL);
     assert(sse_begin(&request) == 0);
     assert(sse_keepalive(&request) == 0);
-    assert(sse_error(&request, SSE_NO_ID, "%s", message) == 0);
+    assert(sse_error(&request, SSE_NO_ID, ERROR_internal, "%s", message) == 0);
     assert(sse_event(&request, 0, "complete", cJSON_CreateObject()) == 0);
     const char *at = request.answer;
     const char *end = at + request.answer_length;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/endpoints.h"
+
 struct request fake_request(const char *body, size_t length)
 {
     return (struct request){.body = body, .body_length = length};
@@ -30,15 +32,14 @@ const char *request_path(const struct request *request)
     return "/test";
 }
 
-bool request_may_change(const struct request *request)
+const struct api_endpoint *request_endpoint(const struct request *request)
 {
-    return !request->only_reads;
+    return &api_endpoints[request->only_reads ? API_read_file : API_write_file];
 }
 
 const char *request_query(const struct request *request)
 {
-    (void)request;
-    return "";
+    return request->query == NULL ? "" : request->query;
 }
 
 const char *request_id(const struct request *request)

@@ -13,13 +13,14 @@
 struct request {
     const char *body;
     const char *content_encoding; /* NULL: none */
+    const char *query;            /* NULL: empty */
     size_t body_length;
     size_t body_read;
     size_t piece_max;    /* bytes that one request_read() gives at most; 0: no limit */
     bool cut;            /* the client leaves at the end of the body */
     size_t writable_max; /* bytes of answer after which the client leaves; 0: never */
     bool discard;        /* only count the answer's bytes */
-    bool only_reads;     /* request_may_change() says no */
+    bool only_reads;     /* its endpoint changes nothing */
     int status;          /* 0: no answer yet */
     bool aborted;
     char *answer; /* NUL-terminated; NULL while empty */

@@ -56,7 +56,7 @@ static void assert_answer(const struct endpoint *endpoint, const char *body, int
                           const char *expected)
 {
     struct request request = fake_request(body, strlen(body));
-    endpoint->handle(&request);
+    endpoint_handle(endpoint, &request);
     assert_int_equal(request.status, status);
     assert_false(request.aborted);
     assert_string_equal(request.answer, expected);
@@ -84,10 +84,13 @@ static void names_what_is_missing(void **state)
         &write_file_endpoint, &delete_file_endpoint, &delete_dir_endpoint, &make_dir_endpoint};
     for (size_t i = 0; i < sizeof(with_success) / sizeof(with_success[0]); i++) {
         assert_answer(with_success[i], "{\"content\":\"x\"}", 400,
-                      "{\"success\":false,\"error\":\"path is required\"}");
+                      "{\"success\":false,\"error\":\"path is "
+                      "required\",\"error_code\":\"invalid_request\"}");
     }
-    assert_answer(&read_file_endpoint, "{}", 400, "{\"error\":\"path is required\"}");
-    assert_answer(&list_dir_endpoint, "{\"path\":\"\"}", 400, "{\"error\":\"path is required\"}");
+    assert_answer(&read_file_endpoint, "{}", 400,
+                  "{\"error\":\"path is required\",\"error_code\":\"invalid_request\"}");
+    assert_answer(&list_dir_endpoint, "{\"path\":\"\"}", 400,
+                  "{\"error\":\"path is required\",\"error_code\":\"invalid_request\"}");
     make_file("file", "old", 3);
     assert_answer(&read_file_endpoint, "{\"path\":\"file\"}", 200, "{\"content\":\"old\"}");
     assert_answer(&write_file_endpoint, "{\"path\":\"file\"}", 200, "{\"success\":true}");
@@ -97,22 +100,29 @@ static void names_what_is_missing(void **state)
 static void passes_on_what_the_system_says(void **state)
 {
     (void)state;
-    assert_answer(&read_file_endpoint, "{\"path\":\"missing\"}", 200,
-                  "{\"error\":\"open missing: No such file or directory\"}");
+    assert_answer(
+        &read_file_endpoint, "{\"path\":\"missing\"}", 200,
+        "{\"error\":\"open missing: No such file or directory\",\"error_code\":\"not_found\"}");
     assert_answer(&read_file_endpoint, "{\"path\":\".\"}", 200,
-                  "{\"error\":\"read .: Is a directory\"}");
-    assert_answer(&read_file_endpoint, "{\"path\":\"/proc/self/mem\"}", 200,
-                  "{\"error\":\"read /proc/self/mem: Input/output error\"}");
-    assert_answer(&list_dir_endpoint, "{\"path\":\"missing\"}", 200,
-                  "{\"error\":\"open missing: No such file or directory\"}");
+                  "{\"error\":\"read .: Is a directory\",\"error_code\":\"is_a_directory\"}");
+    assert_answer(
+        &read_file_endpoint, "{\"path\":\"/proc/self/mem\"}", 200,
+        "{\"error\":\"read /proc/self/mem: Input/output error\",\"error_code\":\"io_error\"}");
+    assert_answer(
+        &list_dir_endpoint, "{\"path\":\"missing\"}", 200,
+        "{\"error\":\"open missing: No such file or directory\",\"error_code\":\"not_found\"}");
     assert_answer(&write_file_endpoint, "{\"path\":\"missing/x\",\"content\":\"\"}", 200,
-                  "{\"success\":false,\"error\":\"open missing/x: No such file or directory\"}");
+                  "{\"success\":false,\"error\":\"open missing/x: No such file or "
+                  "directory\",\"error_code\":\"not_found\"}");
     assert_answer(&write_file_endpoint, "{\"path\":\"/dev/full\",\"content\":\"x\"}", 200,
-                  "{\"success\":false,\"error\":\"write /dev/full: No space left on device\"}");
+                  "{\"success\":false,\"error\":\"write /dev/full: No space left on "
+                  "device\",\"error_code\":\"no_space\"}");
     assert_answer(&delete_file_endpoint, "{\"path\":\".\"}", 200,
-                  "{\"success\":false,\"error\":\"remove .: Is a directory\"}");
-    assert_answer(&make_dir_endpoint, "{\"path\":\"/dev/null\"}", 200,
-                  "{\"success\":false,\"error\":\"mkdir /dev/null: File exists\"}");
+                  "{\"success\":false,\"error\":\"remove .: Is a "
+                  "directory\",\"error_code\":\"is_a_directory\"}");
+    assert_answer(
+        &make_dir_endpoint, "{\"path\":\"/dev/null\"}", 200,
+        "{\"success\":false,\"error\":\"mkdir /dev/null: File exists\",\"error_code\":\"exists\"}");
 }
 
 static void changes_directories(void **state)
@@ -134,7 +144,7 @@ static void reads_files_without_size(void **state)
 {
     (void)state;
     struct request request = fake_request("{\"path\":\"/proc/self/status\"}", 28);
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     assert_ptr_equal(strstr(request.answer, "{\"content\":\"Name:\\t"), request.answer);
     assert_string_equal(request.answer + request.answer_length - 2, "\"}");
     fake_request_clear(&request);
@@ -154,13 +164,13 @@ static void reads_large_files_in_pieces(void **state)
     make_file("file", content, whole + 2);
     static const char body[] = "{\"path\":\"file\",\"encoding\":\"utf-8\"}";
     struct request request = fake_request(body, sizeof(body) - 1);
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     assert_int_equal(request.answer_length, strlen("{\"content\":\"") + whole + 6 + 2);
     assert_memory_equal(request.answer + strlen("{\"content\":\""), content, whole);
     assert_string_equal(request.answer + strlen("{\"content\":\"") + whole, "\uFFFD\uFFFD\"}");
     fake_request_clear(&request);
     request = fake_request("{\"path\":\"file\"}", 15);
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     static const char end[] =
         "4oKs4oI=\",\"is_base64\":true}"; /* the last whole one, and the cut one */
     assert_memory_equal(request.answer, "{\"content\":\"4oKs4oKs", 20);
@@ -168,7 +178,7 @@ static void reads_large_files_in_pieces(void **state)
     fake_request_clear(&request);
     make_file("file", content, whole);
     request = fake_request("{\"path\":\"file\"}", 15);
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     assert_int_equal(request.answer_length, strlen("{\"content\":\"") + whole + 2);
     fake_request_clear(&request);
     free(content);
@@ -200,7 +210,7 @@ static struct request read_failing(int number, int reads)
     struct request request = fake_request("{\"path\":\"file\"}", 15);
     failing_number = number;
     reads_until_failure = reads;
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     failing_number = 0;
     return request;
 }
@@ -216,7 +226,9 @@ static void cuts_the_answer_when_reading_fails(void **state)
     fake_request_clear(&request);
     request = read_failing(EIO, 0);
     assert_false(request.aborted);
-    assert_string_equal(request.answer, "{\"error\":\"read file: Input/output error\"}");
+    assert_string_equal(
+        request.answer,
+        "{\"error\":\"read file: Input/output error\",\"error_code\":\"io_error\"}");
     fake_request_clear(&request);
 }
 
@@ -240,7 +252,7 @@ static void stops_when_the_client_leaves(void **state)
     make_file("file", content, sizeof(content));
     struct request request = fake_request("{\"path\":\"file\"}", 15);
     request.writable_max = 100000;
-    read_file_endpoint.handle(&request);
+    endpoint_handle(&read_file_endpoint, &request);
     assert_true(request.answer_length <= 100000);
     fake_request_clear(&request);
 }
@@ -250,7 +262,8 @@ static void does_nothing_for_a_bad_body(void **state)
     (void)state;
     assert_int_equal(mkdir("dir", 0755), 0);
     assert_answer(&write_file_endpoint, "{\"path\":\"dir/file\\ud83d\",\"content\":\"x\"}", 400,
-                  "{\"success\":false,\"error\":\"path contains a lone surrogate\"}");
+                  "{\"success\":false,\"error\":\"path contains a lone "
+                  "surrogate\",\"error_code\":\"invalid_request\"}");
     assert_answer(&list_dir_endpoint, "{\"path\":\"dir\"}", 200, "{\"entries\":[]}");
 }
 

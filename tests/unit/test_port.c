@@ -53,7 +53,7 @@ static int clear(void **state)
 static int answer(const struct endpoint *endpoint, const char *body, char *text, size_t size)
 {
     struct request request = fake_request(body, strlen(body));
-    endpoint->handle(&request);
+    endpoint_handle(endpoint, &request);
     assert_non_null(request.answer);
     assert_true(request.answer_length < size);
     memcpy(text, request.answer, request.answer_length + 1);
@@ -102,7 +102,8 @@ static void binds_and_unbinds(void **state)
     assert_target("8080\n");
     assert_int_equal(count_files(), 1);
     assert_answer(&bind_port_endpoint, "{\"port\":9090}", 409,
-                  "{\"success\":false,\"error\":\"Port already bound\",\"current_port\":\"8080\"}");
+                  "{\"success\":false,\"error\":\"Port already "
+                  "bound\",\"error_code\":\"in_use\",\"current_port\":\"8080\"}");
     assert_target("8080\n");
     assert_int_equal(count_files(), 1);
     assert_answer(&unbind_port_endpoint, "", 200, REMOVED);
@@ -234,8 +235,8 @@ static void is_mended_by_unbinding(void **state)
 {
     (void)state;
     static const char *const garbage[] = {"", "garbage", "0\n", "\xff\xfe", "8080 and more"};
-    static const char refusal[] =
-        "{\"success\":false,\"error\":\"The port could not be bound: Bad message\"}";
+    static const char refusal[] = "{\"success\":false,\"error\":\"The port could not be bound: Bad "
+                                  "message\",\"error_code\":\"io_error\"}";
     for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
         cleanup_fd int fd =
             openat(directory_fd, PORT_TARGET_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

@@ -1,0 +1,138 @@
+#include "fcgi-app/commands/foreground.h"
+
+#include <errno.h>
+
+#include "common/cleanup.h"
+#include "common/error_text.h"
+#include "common/logger.h"
+#include "common/signal_name.h"
+#include "common/spool.h"
+#include "fcgi-app/commands/command.h"
+#include "fcgi-app/http/admission.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/spools.h"
+#include "fcgi-app/http/sse.h"
+
+static int keep_piece(void *context, const char *data, size_t length)
+{
+    return spool_write(context, data, length);
+}
+
+/*
+ * The text of the command's standard input as a file of its own, so that nobody has to feed it. A
+ * descriptor, or -1 with errno.
+ */
+static int open_input(const struct json_body *body)
+{
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), 0, 0);
+    if (spool == NULL || json_content(body, "stdin", keep_piece, spool) != 0) {
+        return -1;
+    }
+    return spool_open_reader(spool);
+}
+
+static void answer_input_failure(struct request *request, int error)
+{
+    static const char text[] = "The standard input could not be kept";
+    const char *reason = error_text(error);
+    if (command_is_shortage(error)) {
+        answer_error(request, 503, ERROR_unavailable, "%s: %s", text, reason);
+    } else {
+        answer_error(request, 500, ERROR_internal, "%s: %s", text, reason);
+    }
+}
+
+/* Reads the command with its standard input, which the caller closes. False when the request has
+ * been answered. */
+static bool read_foreground(struct request *request, const struct json_body *body,
+                            struct command *command)
+{
+    if (!command_read(request, body, command)) {
+        return false;
+    }
+    /* A client that hangs up waits for nothing: only one that asked for a grace has one then. */
+    command->hangup_grace_ms = json_count(body, "kill_grace_ms", 0);
+    if (json_is_given(body, "stdin")) {
+        command->input = open_input(body);
+        if (command->input < 0) {
+            answer_input_failure(request, errno);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Why a command did not come to its own end. */
+static const char *interruption(enum pump_result result)
+{
+    switch (result) {
+    case PUMP_GONE:
+        return "cancelled";
+    case PUMP_STOPPING:
+        return "stopping";
+    case PUMP_REFUSED: /* by the client, or by a full disk, which is told by itself */
+    case PUMP_FAILED:
+    case PUMP_ENDED:
+        break;
+    }
+    return "failed";
+}
+
+static void log_end(const struct request *request, enum pump_result result,
+                    const struct ending *ending)
+{
+    char signal[SIGNAL_NAME_SIZE];
+    if (result != PUMP_ENDED || ending->lost) {
+        log_request(LOG_INFO, request_id(request), "%s ended: reason=%s", request_path(request),
+                    result == PUMP_ENDED ? end_reason_name(END_LOST) : interruption(result));
+        return;
+    }
+    log_request(LOG_INFO, request_id(request), "%s " ENDING_FORMAT, request_path(request),
+                end_reason_name(ending->reason), ending->code,
+                ending->signal == 0 ? "-" : signal_name(ending->signal, signal),
+                ending->duration_ms, ending->max_rss_kb);
+}
+
+/* From the start of the command to its end. */
+static void pump_foreground(struct request *request, struct foreground *foreground,
+                            const struct foreground_answer *answer, void *context,
+                            const int *sink_error)
+{
+    struct ending ending = {.lost = true};
+    enum pump_result result = pump_run(foreground, request, &answer->sink, context, &ending);
+    const char *failure = pump_failure(result, *sink_error);
+    log_end(request, result, &ending);
+    if (result == PUMP_ENDED) {
+        failure = answer->finish(context, &ending);
+    }
+    if (failure != NULL) {
+        log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(request), "%s: %s",
+                    request_path(request), failure);
+        answer->fail(context, failure);
+    }
+}
+
+void foreground_run(struct request *request, const struct json_body *body,
+                    const struct foreground_answer *answer, void *context, const int *sink_error)
+{
+    struct command command;
+    if (!read_foreground(request, body, &command)) {
+        return;
+    }
+    cleanup_fd int input = command.input;
+    cleanup_(admission_leave) struct admission admission = {0};
+    if (!admission_enter(&admission, ADMISSION_RUN, request)) {
+        return;
+    }
+    command.ordered = answer->streams;
+    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
+    struct spawn_error error;
+    enum procd_result result = procd_run(&command, &foreground, &error);
+    close_fd(&input);
+    if (result != PROCD_DONE) {
+        answer_command_failure(request, &command, result, &error, answer->streams);
+    } else if (!answer->streams || sse_begin(request) == 0) {
+        pump_foreground(request, &foreground, answer, context, sink_error);
+    }
+}

@@ -1,0 +1,36 @@
+/*
+ * The row of an endpoint, beside its handler. fcgi-app/endpoints.c has the table of them.
+ */
+#ifndef FCGI_APP_HTTP_ENDPOINT_H
+#define FCGI_APP_HTTP_ENDPOINT_H
+
+#include <stddef.h>
+
+#include "api/endpoints.h"
+#include "fcgi-app/http/json.h"
+
+struct request;
+
+struct endpoint {
+    const struct api_endpoint *api; /* path, methods, trait and effect */
+    const char *about;              /* a sentence for those who read a list of the endpoints */
+
+    /* The members of the body of a POST, or the parameters of the query of a GET. */
+    const struct json_member *members;
+    size_t member_count;
+    unsigned flags; /* enum json_flags */
+
+    /* Answers the request. `body` (borrowed) has what was given of the members. It is NULL where
+     * the endpoint is a GET that has none. */
+    void (*handle)(struct request *request, const struct json_body *body);
+};
+
+/* The first member of a row, by the endpoint's name in api/endpoints.h. */
+#define API_ROW(name)  .api = &api_endpoints[API_##name]
+#define MEMBERS(array) .members = (array), .member_count = sizeof(array) / sizeof((array)[0])
+
+/* Reads the body or the query and calls the handler; what is wrong with them is answered instead.
+ */
+void endpoint_handle(const struct endpoint *endpoint, struct request *request);
+
+#endif

@@ -1,0 +1,157 @@
+#include "fcgi-app/http/json_body.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/spool.h"
+#include "fcgi-app/http/answer.h"
+
+/* Of content being decoded: on the stack. */
+#define PIECE_SIZE 16384
+
+/* Bytes decoded between two reliefs of the view. */
+#define RELAX_EVERY (4 << 20)
+
+struct json_body *json_body_new(const struct json_member *members, size_t count, size_t room)
+{
+    struct json_body *body = calloc(1, sizeof(*body) + count * sizeof(body->values[0]) + room);
+    if (body != NULL) {
+        body->count = count;
+        for (size_t i = 0; i < count; i++) {
+            body->values[i].member = &members[i];
+        }
+    }
+    return body;
+}
+
+int json_refuse(struct json_refusal *refusal, int status, enum api_error error, const char *format,
+                ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    refusal->status = status;
+    refusal->error = error;
+    (void)vsnprintf(refusal->message, sizeof(refusal->message), format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+int json_refuse_absent(struct json_refusal *refusal, const struct json_member *member)
+{
+    return member->missing != NULL ? json_refuse_invalid(refusal, "%s", member->missing)
+                                   : json_refuse_invalid(refusal, "%s is required", member->name);
+}
+
+void json_answer_refusal(struct request *request, const struct json_refusal *refusal,
+                         unsigned flags)
+{
+    if (refusal->status != 0) {
+        answer_error_with(request, refusal->status, refusal->error, refusal->headers,
+                          (flags & JSON_ANSWER_FAILURE) != 0 ? ERROR_FAILURE : 0, "%s",
+                          refusal->message);
+    }
+}
+
+bool json_is_plain_digits(struct json_span span)
+{
+    for (size_t i = 0; i < span.length; i++) {
+        if (span.data[i] < '0' || span.data[i] > '9') {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t json_digits_value(struct json_span span)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < span.length && count <= JSON_COUNT_MAX; i++) {
+        count = count * 10 + (uint64_t)(span.data[i] - '0');
+    }
+    return count;
+}
+
+void json_free(struct json_body *body)
+{
+    if (body == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < body->count && body->spool != NULL; i++) {
+        json_environment_clear(&body->values[i].environment);
+        free(body->values[i].text);
+    }
+    spool_free(body->spool);
+    free(body);
+}
+
+void json_freep(struct json_body **body)
+{
+    json_free(*body);
+    *body = NULL;
+}
+
+static const struct json_value *find_value(const struct json_body *body, const char *name)
+{
+    for (size_t i = 0; body != NULL && i < body->count; i++) {
+        if (strcmp(body->values[i].member->name, name) == 0) {
+            return &body->values[i];
+        }
+    }
+    return NULL;
+}
+
+const char *json_text(const struct json_body *body, const char *name)
+{
+    const struct json_value *value = find_value(body, name);
+    return value == NULL ? NULL : value->text;
+}
+
+bool json_is_given(const struct json_body *body, const char *name)
+{
+    const struct json_value *value = find_value(body, name);
+    return value != NULL && value->seen;
+}
+
+uint64_t json_count(const struct json_body *body, const char *name, uint64_t fallback)
+{
+    const struct json_value *value = find_value(body, name);
+    return value != NULL && value->seen ? json_digits_value(value->span) : fallback;
+}
+
+bool json_flag(const struct json_body *body, const char *name)
+{
+    return json_is_given(body, name) && find_value(body, name)->span.data[0] == 't';
+}
+
+const char *const *json_environment(const struct json_body *body, const char *name, size_t *count)
+{
+    const struct json_value *value = find_value(body, name);
+    *count = value == NULL ? 0 : value->environment.count;
+    return value == NULL ? NULL : (const char *const *)value->environment.entries;
+}
+
+int json_content(const struct json_body *body, const char *name,
+                 int (*sink)(void *context, const char *data, size_t length), void *context)
+{
+    const struct json_value *value = find_value(body, name);
+    if (value == NULL || !value->seen) {
+        return 0;
+    }
+    size_t since_relief = 0;
+    for (struct json_span rest = value->span; rest.length > 0;) {
+        char piece[PIECE_SIZE];
+        size_t before = rest.length, length = json_decode(&rest, piece, sizeof(piece));
+        int result = sink(context, piece, length);
+        if (result != 0) {
+            return result;
+        }
+        since_relief += before - rest.length;
+        if (since_relief >= RELAX_EVERY) {
+            spool_relax_view(body->spool);
+            since_relief = 0;
+        }
+    }
+    return 0;
+}
