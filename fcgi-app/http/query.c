@@ -63,12 +63,12 @@ static const char *find_parameter(const char *query, const char *name, size_t *v
     return NULL;
 }
 
-static int take_flag(struct json_value *value, struct json_refusal *refusal)
+/* `text` is NULL for one with a NUL. */
+static int take_flag(struct json_value *value, const char *text, struct json_refusal *refusal)
 {
     static const struct json_span on = {"true", 4}, off = {"false", 5};
-    const char *text = value->text;
-    bool is_on = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
-    if (!is_on && strcmp(text, "0") != 0 && strcmp(text, "false") != 0) {
+    bool is_on = text != NULL && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
+    if (!is_on && (text == NULL || (strcmp(text, "0") != 0 && strcmp(text, "false") != 0))) {
         return json_refuse_invalid(refusal, "Invalid %s: it must be true, false, 1 or 0",
                                    value->member->name);
     }
@@ -87,12 +87,12 @@ static char *take_parameter(struct json_value *value, const char *query, char *r
     if (!value->seen) {
         return member->required && json_refuse_absent(refusal, member) < 0 ? NULL : room;
     }
-    if (!decode_parameter(room, raw, length)) {
-        (void)json_refuse_invalid(refusal, "%s contains a NUL character", member->name);
-        return NULL;
+    value->text = decode_parameter(room, raw, length) ? room : NULL;
+    if (member->kind == JSON_FLAG) {
+        return take_flag(value, value->text, refusal) < 0 ? NULL : room;
     }
-    value->text = room;
-    if (member->kind == JSON_FLAG && take_flag(value, refusal) < 0) {
+    if (value->text == NULL) {
+        (void)json_refuse_invalid(refusal, "%s contains a NUL character", member->name);
         return NULL;
     }
     return room + strlen(room) + 1;
@@ -101,7 +101,7 @@ static char *take_parameter(struct json_value *value, const char *query, char *r
 struct json_body *query_read(struct request *request, const struct json_member *members,
                              size_t count, unsigned flags)
 {
-    struct json_refusal refusal;
+    struct json_refusal refusal = {.status = 0};
     const char *query = request_query(request);
     cleanup_(json_freep) struct json_body *body = json_body_new(members, count, strlen(query) + 1);
     if (body == NULL) {

@@ -370,7 +370,7 @@ def test_an_operators_limit_that_is_none():
 def test_a_requests_limit_that_cannot_be_enforced(path, field, unlimited):
     answer = unlimited.call("POST", path, {"cmd": "touch " + str(unlimited.run_dir / "done"), field: 8 * MIB})
     assert answer.status_code == 400
-    assert answer.json() == {"error": f"{field} cannot be enforced: this server has no such cgroups"}
+    assert answer.json() == {"error": f"{field} cannot be enforced: this server has no such cgroups", "error_code": "unsupported"}
     assert not (unlimited.run_dir / "done").exists()
 
 

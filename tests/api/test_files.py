@@ -215,7 +215,7 @@ def test_stat(sandbox, workdir):
     assert stat_of(sandbox, "/dev/null")["is_dir"] is False
     for path, word in (("none", "no such file"), ("dangling", "no such file"), ("file/x", "not a directory"), ("file/", "not a directory")):
         body = refusal(sandbox.post("/stat_file", path=f"{workdir}/{path}"), word)
-        assert list(body) == ["error"]
+        assert list(body) == ["error", "error_code"]
     refusal(sandbox.post("/stat_file", path=f"{workdir}/{'n' * 256}"), "name too long")
 
 
@@ -746,4 +746,4 @@ def test_a_file_without_end_lets_go_of_a_client_that_leaves(server, tmp_path):
         os.kill(server.launch.pid, signal.SIGTERM)
         answer = connection.getresponse()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), answer.read()
-        assert json.load(answer) == {"error": "The server is stopping"}
+        assert json.load(answer) == {"error": "The server is stopping", "error_code": "stopping"}

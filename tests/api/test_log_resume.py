@@ -168,8 +168,8 @@ def test_a_malformed_cursor(sandbox):
                   good.replace("-", "_"), good[8:], "-".join(["0" + part for part in good.split("-")]), "x" * 1000):
         assert refused(sandbox, identifier, last=value) == "Invalid Last-Event-ID: it is no event id"
         assert refused(sandbox, identifier, f"&cursor={value}") == "Invalid cursor: it is no event id"
-    assert "no event id" in refused(sandbox, identifier, "&cursor=%00")
-    assert "no event id" in refused(sandbox, identifier, f"&cursor={good}%00")
+    assert refused(sandbox, identifier, "&cursor=%00") == "cursor contains a NUL character"
+    assert refused(sandbox, identifier, f"&cursor={good}%00") == "cursor contains a NUL character"
     assert "no event id" in refused(sandbox, identifier, "&cursor=+")
     assert sandbox.get(f"/process_logs_streaming?id={identifier}&cursor=x", token=False).status_code == 401
 
@@ -340,8 +340,10 @@ def test_tail_of_a_running_process(sandbox, workdir):
 def test_a_tail_that_is_none(sandbox):
     identifier = ended(sandbox, "seq 10")
     event = whole(sandbox, identifier)[3]
-    for value in ("-1", "x", "1x", "1.5", "+1", "%2B1", "0x1", "1e3", "%00", "1%00", "all", "-0"):
+    for value in ("-1", "x", "1x", "1.5", "+1", "%2B1", "0x1", "1e3", "all", "-0"):
         assert refused(sandbox, identifier, f"&tail={value}") == "Invalid tail: it must be a number of lines"
+    for value in ("%00", "1%00"):
+        assert refused(sandbox, identifier, f"&tail={value}") == "tail contains a NUL character"
     for query in (f"&cursor={event.id}&tail=1", f"&tail=1&cursor={event.id}", "&tail=x&cursor=x"):
         assert refused(sandbox, identifier, query) == "cursor and tail exclude each other"
 
@@ -397,5 +399,5 @@ def test_wrong_parameters_of_an_unknown_process(sandbox):
     assert refused(sandbox, "nonsense", "&cursor=x") and refused(sandbox, "nonsense", "&tail=x") and refused(sandbox, "nonsense", "&follow=x")
     for query in ("", "&cursor=00000000-0-0", "&tail=0", "&follow=0"):
         with open_logs(sandbox, "nonsense", query) as stream:
-            assert stream.events() == [("error", {"error": "process not found: nonsense"})]
+            assert stream.events() == [("error", {"error": "process not found: nonsense", "error_code": "not_found"})]
         assert stream.status == 200 and b"retry" not in stream.raw

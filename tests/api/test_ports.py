@@ -92,7 +92,7 @@ def test_the_answers_of_the_document(sandbox, proxy):
     assert (answer.status_code, answer.json()) == (200, bound(8080))
     for port in ("9090", "8080", 9090):
         answer = sandbox.post("/bind_port", port=port)
-        assert (answer.status_code, answer.json()) == (409, {"success": False, "error": "Port already bound", "current_port": "8080"})
+        assert (answer.status_code, answer.json()) == (409, {"success": False, "error": "Port already bound", "error_code": "in_use", "current_port": "8080"})
     for _ in range(2):  # with nothing bound too
         answer = sandbox.call("POST", "/unbind_port")
         assert (answer.status_code, answer.json()) == (200, UNBOUND)

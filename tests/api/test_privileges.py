@@ -369,7 +369,7 @@ def test_delete_dir_of_locked_directories(box, directory):
     os.mkdir(f"{directory}/tree/a/b/roots")
     os.mkdir(f"{directory}/tree/a/b/roots/dir")
     answer = box.post("/delete_dir", path=f"{directory}/tree").json()
-    assert answer == {"success": False, "error": f"remove {directory}/tree/a/b/roots/dir: Permission denied"}
+    assert answer == {"success": False, "error": f"remove {directory}/tree/a/b/roots/dir: Permission denied", "error_code": "permission_denied"}
 
 
 REFUSED = [

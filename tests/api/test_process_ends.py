@@ -347,13 +347,13 @@ def test_delete(sandbox):
     assert sandbox.get(f"/get_process?id={identifier}").status_code == 404
     assert sandbox.post("/delete_process", id=identifier).status_code == 404
     with sandbox.logs(identifier) as stream:
-        assert stream.events() == [("error", {"error": f"process not found: {identifier}"})]
+        assert stream.events() == [("error", {"error": f"process not found: {identifier}", "error_code": "not_found"})]
 
 
 def test_delete_of_what_runs(sandbox):
     identifier = sandbox.start("sleep 86400")["id"]
     answer = sandbox.post("/delete_process", id=identifier)
-    assert (answer.status_code, answer.json()) == (400, {"success": False, "error": "process is running"})
+    assert (answer.status_code, answer.json()) == (400, {"success": False, "error": "process is running", "error_code": "running"})
     assert sandbox.status(identifier) == "running"
 
 
@@ -491,7 +491,7 @@ def test_input_that_nobody_takes(sandbox):
         assert stream.next().data["data"] == "closed"
     for identifier in (plain, closed, deaf):
         answer = sandbox.post("/write_stdin", id=identifier, data="x")
-        assert answer.status_code == 400 and answer.json() == {"success": False, "error": f"process has no open stdin: {identifier}"}
+        assert answer.status_code == 400 and answer.json() == {"success": False, "error": f"process has no open stdin: {identifier}", "error_code": "no_stdin"}
     ended = sandbox.start("true", stdin=True)["id"]
     wait(sandbox, ended)
     answer = sandbox.post("/write_stdin", id=ended, data="x")

@@ -374,7 +374,7 @@ def test_an_unknown_id(sandbox, query, identifier):
         raw = stream.read_all()
     assert stream.status == 200 and stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     check_framing(raw)
-    assert parse_events(raw) == [("error", {"error": f"process not found: {identifier}"})]
+    assert parse_events(raw) == [("error", {"error": f"process not found: {identifier}", "error_code": "not_found"})]
 
 
 def test_the_id_among_other_parameters(sandbox):

@@ -13,7 +13,7 @@ KILLED = {"success": True, "message": "Process killed successfully"}
 
 
 def not_running(status):
-    return {"success": False, "error": f"process is not running (status: {status})"}
+    return {"success": False, "error": f"process is not running (status: {status})", "error_code": "not_running"}
 
 
 def find(sandbox, identifier):
@@ -118,7 +118,7 @@ def test_kill_takes_only_its_own(sandbox, make_marker):
 @pytest.mark.parametrize("identifier", ["550e8400-e29b-41d4-a716-446655440000", "nonsense", "../../etc", "x" * 5000, "ü\n\"", " ", "."])
 def test_kill_of_what_is_not_there(sandbox, identifier):
     answer = sandbox.kill(identifier)
-    assert (answer.status_code, answer.json()) == (400, {"success": False, "error": f"process not found: {identifier}"})
+    assert (answer.status_code, answer.json()) == (400, {"success": False, "error": f"process not found: {identifier}", "error_code": "not_found"})
 
 
 def test_kill_of_what_has_ended(sandbox):
@@ -214,5 +214,5 @@ def test_the_members_of_an_entry(sandbox):
         assert [list(entry) for entry in entries if entry["id"] == ended] == [list(names)], value
     for value in ("2", "True", "TRUE", "yes", "1%00", "01", "truefalse", "%31x"):
         answer = sandbox.get(f"/list_processes?full={value}")
-        assert (answer.status_code, answer.json()) == (400, {"error": "Invalid full: it must be true, false, 1 or 0"}), value
+        assert (answer.status_code, answer.json()) == (400, {"error": "Invalid full: it must be true, false, 1 or 0", "error_code": "invalid_request"}), value
     json.loads(answer.content.decode("utf-8", "strict"))

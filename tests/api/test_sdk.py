@@ -330,7 +330,7 @@ def test_errors_are_known_by_their_words(python, workdir):
 def test_ports(python, javascript, proxy):
     assert python.bind_port(8080) == {"success": True, "message": "Port binding configured", "port": "8080"}
     assert javascript.json("POST", "/bind_port", {"port": "9090"}) == (
-        409, {"success": False, "error": "Port already bound", "current_port": "8080"})
+        409, {"success": False, "error": "Port already bound", "error_code": "in_use", "current_port": "8080"})
     assert python.unbind_port(8080)["success"] and python.unbind_port()["success"]
     assert javascript.json("POST", "/unbind_port") == (200, {"success": True, "message": "Port binding removed"})
 
@@ -347,9 +347,9 @@ def test_processes(python, javascript, sandbox):
     assert python.post("/kill_process", id=identifier)["success"]
     assert list(logs) == [("complete", {"message": "stream ended"})]
     assert javascript.json("POST", "/kill_process", {"id": identifier}) == (
-        400, {"success": False, "error": "process is not running (status: killed)"})
+        400, {"success": False, "error": "process is not running (status: killed)", "error_code": "not_running"})
     assert [name for name, _ in python.events("GET", f"/process_logs_streaming?id={identifier}")] == ["log", "complete"]
-    assert list(python.events("GET", "/process_logs_streaming?id=none")) == [("error", {"error": "process not found: none"})]
+    assert list(python.events("GET", "/process_logs_streaming?id=none")) == [("error", {"error": "process not found: none", "error_code": "not_found"})]
 
 
 def test_the_list_as_objects(python, sandbox):

@@ -222,9 +222,9 @@ def test_no_character_of_the_output_ends_a_line(sandbox, client):
 def test_no_character_of_an_error_ends_a_line(sandbox, client):
     read = splitting_clients(sandbox)[client]
     name = "no\x85such\u2028directory\u2029\v"
-    assert read("POST", "/run_streaming", {"cmd": "true", "cwd": "/" + name}) == [{"error": f"Invalid working directory: /{name}"}]
+    assert read("POST", "/run_streaming", {"cmd": "true", "cwd": "/" + name}) == [{"error": f"Invalid working directory: /{name}", "error_code": "invalid_request"}]
     parameter = requests.utils.quote("none\x85\u2028\u2029")
-    assert read("GET", f"/process_logs_streaming?id={parameter}") == [{"error": "process not found: none\x85\u2028\u2029"}]
+    assert read("GET", f"/process_logs_streaming?id={parameter}") == [{"error": "process not found: none\x85\u2028\u2029", "error_code": "not_found"}]
 
 
 def test_separators_in_a_line_that_is_long_or_torn_into_pieces(sandbox):

@@ -152,7 +152,7 @@ def test_a_command_that_cannot_be_its_user(faulty_with_user, work, name):
     plan.arm(1, only=name)
     answer = case.request()
     assert plan.disarm() == 1
-    assert (answer.status, answer.body) == (500, {"error": "Cannot limit the command: Operation not permitted"})
+    assert (answer.status, answer.body) == (500, {"error": "Cannot limit the command: Operation not permitted", "error_code": "cannot_start"})
     assert not case.ran.exists()
     case.check(case.request())
 

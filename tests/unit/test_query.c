@@ -89,7 +89,7 @@ static void test_flags(void **state)
         json_free(query);
     }
     assert_refused(members, 3, "full=2", "Invalid full: it must be true, false, 1 or 0");
-    assert_refused(members, 3, "full=%00", "full contains a NUL");
+    assert_refused(members, 3, "full=%00", "Invalid full");
 }
 
 static void test_requirements(void **state)
