@@ -12,7 +12,7 @@ RUN make build && make install PREFIX=/usr DESTDIR=/out
 
 FROM ${BASE}
 # libfcgi-bin brings the shared library, whose own package is named differently in Debian 12 and 13.
-# policy-rc.d: installing a service must not start it, here as anywhere (invoke-rc.d(8)).
+# policy-rc.d: the installation must not start a service (invoke-rc.d(8)).
 RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
  && apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
@@ -20,14 +20,14 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
         ca-certificates curl wget git python3 python-is-python3 jq procps \
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /
-# Where commands start, for any user, and the home of those who have none (SANDBOX_HOME). One user's repository may be another's
-# to work in: all of them are the same client's.
+# The directory where commands start, for any user, and the home of users without one (SANDBOX_HOME). git accepts repositories of
+# other users, because all users work for the same client.
 RUN install -d -m 1777 /workspace && git config --system --add safe.directory '*'
 WORKDIR /workspace
-# The access log goes to the container's log; everything else that is written lies in a private directory below /tmp.
+# The access log goes to the container's log. All other files lie in a private directory below /tmp.
 ENV SANDBOX_ACCESS_LOG=/dev/stdout SANDBOX_HOME=/workspace LANG=C.UTF-8
 EXPOSE 3030 3031
-# Asked twice a second until it is healthy. The classic builder refuses --start-interval: `make docker-build` leaves it out there.
+# Checked twice a second until the server is healthy. The classic builder refuses --start-interval: `make docker-build` omits it there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=500ms \
     CMD ["sh", "-c", "exec curl --noproxy '*' -fsS -o /dev/null \"http://127.0.0.1:${PORT:-3030}/health\""]
 STOPSIGNAL SIGTERM
