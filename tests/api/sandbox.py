@@ -110,7 +110,7 @@ def in_threads(count, function):
         return list(pool.map(start, range(count)))
 
 
-# ---- what is told of an end ----
+# ---- the report of an end ----
 
 
 def split_facts(answer):
@@ -365,7 +365,7 @@ class Sandbox:
     # -- commands --
 
     def run_with_facts(self, cmd, /, timeout=TIMEOUT, **fields):
-        """What /run answers, and what it tells of the end beside it."""
+        """The answer of /run, and its figures of the end."""
         answer = self.call("POST", "/run", {"cmd": cmd, **fields}, timeout=timeout)
         assert answer.status_code == 200, (answer.status_code, answer.text[:500])
         return split_facts(answer.json())
@@ -632,7 +632,7 @@ class Launch:
         return [pid for pid in tree if pid in parents]
 
     def marked(self):
-        """The living processes that carry this server's mark in their environment, whoever their parent is."""
+        """The living processes that carry this server's mark in their environment, whatever their parent is."""
         return [pid for pid in all_pids() if self.mark.encode() in proc_file(pid, "environ") and alive(pid)]
 
     def destroy(self):
@@ -761,7 +761,7 @@ class Server(Sandbox):
         wait_until(look, "the server to be healthy")
 
     def supervise(self, name, order):
-        """Tells s6 about a service: order "d" takes it down, "u" up again."""
+        """Gives s6 an order for a service: order "d" takes it down, "u" up again."""
         old = self.daemon(name)
         subprocess.run(["s6-svc", f"-{order}", str(self.run_dir / "service" / name)], check=True)
         if order == "d":

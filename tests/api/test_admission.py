@@ -1,4 +1,4 @@
-"""Caps: past each of them a client is told so, with nothing done, and everything else goes on."""
+"""Caps: beyond each of them a client gets an error, with nothing done, and everything else goes on."""
 
 import contextlib
 import json

@@ -134,7 +134,7 @@ def test_what_eats_memory_dies_alone(limited):
 
 @cgroup
 def test_a_child_that_eats_memory(limited):
-    """The reason is that of the shell's end: one that is told of the death of its child, and goes on, has exited."""
+    """The reason is that of the shell's end: a shell that goes on after the death of its child has exited."""
     answer, facts = limited.run_with_facts("tail /dev/zero; echo $?")
     assert answer["stdout"] == "137\n" and answer["code"] == 0 and facts["reason"] == "exit"
     answer, facts = limited.run_with_facts("tail /dev/zero & wait $!")
@@ -359,7 +359,7 @@ def test_an_operators_limit_that_cannot_be_enforced(name):
 
 
 def test_an_operators_limit_that_is_none():
-    """Which is told before whether it could be enforced."""
+    """The answer says so before it says whether the limit could be enforced."""
     for value in ("1", "4194303", "1m"):
         said = refusal({"SANDBOX_MEMORY_MAX": value, "SANDBOX_CGROUP": "off"})
         assert said == "nginx-sandbox: SANDBOX_MEMORY_MAX must be 0 or at least 4194304\n"

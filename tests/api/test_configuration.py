@@ -176,7 +176,7 @@ def test_two_lines_are_two_secrets(make_server, tmp_path, variable, text):
 
 
 def test_spaces_at_the_start_of_a_secret(make_server):
-    """HTTP cannot tell them from those that stand before the token."""
+    """In HTTP they look like those that stand before the token."""
     server = make_server(secret="  x")
     for value in ("Bearer   x", "Bearer x", "bearer     x"):
         assert server.get("/list_processes", token=False, headers={"Authorization": value}).status_code == 200

@@ -1,4 +1,4 @@
-"""Connections of whoever has no token, or does nothing: they end, or are bounded, and the API answers beside them."""
+"""Connections of clients without the token, or that do nothing: they end, or are limited, and the API answers beside them."""
 
 import contextlib
 import re
@@ -65,7 +65,7 @@ def test_5000_connections_that_ask_for_nothing(server, data):
 
 
 def test_idle_connections_beyond_what_there_is_room_for(make_server):
-    """Fewer places than connections: nginx closes idle ones for whoever comes."""
+    """Fewer places than connections: nginx closes idle ones for new clients."""
     need_descriptors(11000)
     server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})  # 2 * 16 + 4096 places in a worker
     with connections(server.host, server.port, 10000):

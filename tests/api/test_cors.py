@@ -1,5 +1,5 @@
 """
-SANDBOX_CORS_ORIGINS: what browsers are told of web pages of other origins. (A browser itself is in test_cors_browser.py; sites
+SANDBOX_CORS_ORIGINS: which web pages of other origins a browser lets read answers. (A browser itself is in test_cors_browser.py; sites
 of an operator's nginx are in tests/smoke/test_platform.py.)
 """
 
@@ -42,7 +42,7 @@ def assert_allowed(headers, origin=PAGE):
 
 
 def assert_refused(answer, status=403, vary=True):
-    """Nothing in it tells a browser that any page may read it."""
+    """It has no header that lets a page read it."""
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/json" and answer.headers["X-Request-ID"]
     assert cors_headers(answer.headers) == ({"Vary": "Origin"} if vary else {})

@@ -1,4 +1,4 @@
-"""Daemons that die, stop or are away: what is lost, what is not, and what a client is told."""
+"""Daemons that die, stop or are away: what is lost, what is not, and what a client gets."""
 
 import concurrent.futures
 import contextlib
@@ -118,7 +118,7 @@ def test_hangup_works_while_procd_is_away(server, marker):
 
 
 def test_runs_through_deaths_of_procd(server, tmp_path):
-    """Whatever a request is told is true: 200 ran it, 503 did not, 409 may have."""
+    """Every answer is true: 200 ran it, 503 did not, 409 may have."""
     def one(number):
         answer = patient_run(server, f"echo x >>{tmp_path}/{number}; echo {number}")
         ran = (tmp_path / str(number)).read_text() if (tmp_path / str(number)).exists() else ""
@@ -402,7 +402,7 @@ AWAY, HUNG = 9, 35
 
 @pytest.mark.slow
 def test_an_fcgi_app_that_stays_away(server, tmp_path):
-    """Who waits is told so, and it is true: nothing was done, and nothing is done later."""
+    """A waiting client gets a 503, and it is true: nothing was done, and nothing is done later."""
     requests_ = [("POST", "/run", {"cmd": f"touch {tmp_path}/run"}), ("GET", "/list_processes", None),
                  ("POST", "/run_streaming", {"cmd": f"touch {tmp_path}/stream"}),
                  ("POST", "/start_process", {"cmd": f"touch {tmp_path}/job"}),
@@ -415,7 +415,7 @@ def test_an_fcgi_app_that_stays_away(server, tmp_path):
         assert_unavailable(answer)
     assert time.monotonic() - begin < AWAY + DEADLINE
     answers = in_threads(100, lambda number: server.call(*requests_[number % 5]))
-    assert time.monotonic() - begin < AWAY + 2 * DEADLINE  # who comes later is told at once
+    assert time.monotonic() - begin < AWAY + 2 * DEADLINE  # a later client gets it at once
     for answer in answers:
         assert_unavailable(answer)
     assert server.get("/health", token=False).status_code == 503
@@ -583,7 +583,7 @@ def test_no_descriptors_left(server, tmp_path):
 
 
 def test_no_descriptors_left_in_procd(server):
-    """It sleeps and tries again, instead of being told again and again that somebody waits."""
+    """It sleeps and tries again, instead of waking again and again for a client that waits."""
     pid = server.daemon("procd")
 
     def rested():
@@ -691,7 +691,7 @@ def test_a_reload_with_200_streams_and_a_stop(make_server, tmp_path):
 
 
 class Crowd:
-    """Clients that work on while everything dies under them, and what they were told."""
+    """Clients that work on while everything dies under them, and their answers."""
 
     ACCEPTED = {"/run": {200, 409, 503}, "/start_process": {201, 409, 503}}
 

@@ -1,4 +1,4 @@
-"""The disk of the run directory is full: no job and no daemon ends, the log tells what it lost, /health warns."""
+"""The disk of the run directory is full: no job and no daemon ends, the log reports what it lost, /health warns."""
 
 import os
 import pathlib
@@ -55,7 +55,7 @@ def await_lines_after_a_gap(server, identifier):
 
 
 def counted(server, identifier):
-    """The numbers that a log holds; fails unless the gaps in it are told, line for line."""
+    """The numbers that a log holds; fails unless gap events report each gap in it, line for line."""
     numbers, missed = [], 0
     with server.logs(identifier) as stream:
         for event in stream:

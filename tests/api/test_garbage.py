@@ -1,5 +1,5 @@
 """
-Garbage straight to the sockets and into the files of the daemons: the connection is dropped, the file is told to be damaged,
+Garbage straight to the sockets and into the files of the daemons: the connection is dropped, the file is reported as damaged,
 and nothing else happens. (Everybody who can reach them is the user that the daemons run as, or root.)
 """
 
@@ -308,7 +308,7 @@ def damage(rng, path):
 
 
 def test_damaged_files_of_jobs(server):
-    """procd starts again on them and tells what it can; a reader gets what is in the log, and an end of some kind."""
+    """procd starts again on them and reports what it can; a reader gets what is in the log, and an end of some kind."""
     rng = random.Random(SEED)
     started = [server.start("seq 100; echo é >&2")["id"] for _ in range(30)]
     for job in started:

@@ -82,7 +82,7 @@ def test_the_timeout_holds(make_server, hanging):
 
 @pytest.mark.host
 def test_a_directory_that_comes_to_answer_late(make_server, hanging):
-    """A job that was told to be started says in its log what it could not enter."""
+    """A job that was reported as started says in its log what it could not enter."""
     server = make_server()
     job = server.start("echo never", cwd=hanging.path)
     assert server.status(job["id"]) == "running"

@@ -1,4 +1,4 @@
-"""SANDBOX_HOME: commands have a home that they may write to, whoever they run as."""
+"""SANDBOX_HOME: commands have a home that they may write to, whatever their user is."""
 
 import os
 import pathlib
@@ -62,7 +62,7 @@ def test_without_it_homes_are_as_they_were(workspace):
 
 
 def test_the_image_sets_it():
-    """And who clones the repository cannot commit or ship the file of the README's example."""
+    """Nobody can commit or ship the secret file of the example in docs/docker.md by mistake."""
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
     assert "SANDBOX_HOME=/workspace" in dockerfile and "WORKDIR /workspace" in dockerfile
     assert "/secret" in (REPOSITORY / ".gitignore").read_text().split()

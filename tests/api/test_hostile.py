@@ -186,7 +186,7 @@ def test_an_answer_belongs_to_its_question(server, tmp_path):
 
 
 def test_writes_against_a_kill(server):
-    """Each is told what is true; nobody is told that procd died."""
+    """Each answer is true, and none says that procd died."""
     for _ in range(20):
         job = server.start("cat >/dev/null", stdin=True)["id"]
         answers = in_threads(7, lambda number, job=job: server.kill(job) if number == 3 else server.post("/write_stdin", id=job, data="x" * 100))

@@ -24,7 +24,7 @@ def exchange(sandbox, request, method="GET"):
         return raw.exchange(request, method)
 
 
-# ---- errors are JSON, whoever makes them ----
+# ---- errors are JSON, whichever program makes them ----
 
 
 def test_health(sandbox):

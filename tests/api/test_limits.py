@@ -99,7 +99,7 @@ def assert_turned_away(status, headers, content):
 
 @pytest.mark.host
 def test_past_the_cap(make_server):
-    """As many streams are open as may: one more is told to come again, in JSON; later there is room."""
+    """All streams that are allowed are open: one more gets an error in JSON with Retry-After; later there is room."""
     server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"})
     job = server.start("echo x; sleep 86400")
     streams = []

@@ -1,6 +1,6 @@
 """
 GET /process_logs_streaming from anywhere: after an event, with the newest lines, without following. An event's id is
-`<tag>-<offset>-<line>`, so what a reader has missed can be told to the byte and to the line.
+`<tag>-<offset>-<line>`, so the server can report to the byte and to the line what a reader has missed.
 """
 
 import re
@@ -213,7 +213,7 @@ def fill(server, gate=None, lines=LINES):
 
 
 def check_gaps(events, seen=None):
-    """Every gap event tells exactly what is missing between its neighbours; `seen` is the event before the first."""
+    """Every gap event reports exactly what is missing between its neighbours; `seen` is the event before the first."""
     gaps = 0
     for index, event in enumerate(events):
         if event.name == "gap":
@@ -260,7 +260,7 @@ def test_a_cursor_whose_event_is_gone(make_server, tmp_path):
 
 @pytest.mark.host
 def test_attached_readers_that_are_overtaken(make_server, tmp_path):
-    """Two that do not read while a log of 1 MiB takes 15 MB: each is told exactly what it missed."""
+    """Two that do not read while a log of 1 MiB takes 15 MB: each gets a gap event of exactly what it missed."""
     server = make_server({"SANDBOX_LOG_MAX": "1m"})
     identifier = fill(server, tmp_path / "go", 1_000_000)
     with server.logs(identifier) as one, server.logs(identifier) as other:

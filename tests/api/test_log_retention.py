@@ -115,7 +115,7 @@ def test_the_newest_event_stays_however_long(make_server):
 
 @pytest.mark.host
 def test_the_ends_of_a_log_are_told(make_server, tmp_path):
-    """The ids that lists tell are those of the stream, while the process runs and afterwards."""
+    """The ids in lists are those of the stream, while the process runs and afterwards."""
     server = make_server({"SANDBOX_LOG_MAX": "1m"})
 
     def ends():

@@ -181,7 +181,7 @@ def test_procd_is_killed_during_a_kill(server, marker):
 
 
 def test_runners_that_are_killed(server, make_marker):
-    """Of a command in the foreground its runner's death is a loss; a stream tells it by an event."""
+    """The death of the runner of a foreground command loses the command; a stream reports that by an event."""
     first, second = make_marker(), make_marker()
     call = in_background(lambda: server.call("POST", "/run", {"cmd": f"exec {first.sleep}"}, timeout=BIG_TIMEOUT))
     os.kill(proc_stat(first.sleeping(server)[0])[1], signal.SIGKILL)
@@ -206,7 +206,7 @@ def test_a_command_that_is_sent_again_by_an_event_stream(server, path, tmp_path)
 
 
 def test_many_are_lost_at_once(server, tmp_path):
-    """Whatever number of clients is told, what they are told is true."""
+    """However many clients get an answer, each answer is true."""
     def one(number):
         return server.call("POST", "/run", {"cmd": f"echo x >>{tmp_path}/{number}; sleep 0.3"}, timeout=BIG_TIMEOUT)
 

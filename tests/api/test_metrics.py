@@ -1,4 +1,4 @@
-"""GET /metrics: its form, who may ask, and that each figure tells the truth."""
+"""GET /metrics: its form, its access, and that each figure is true."""
 
 import contextlib
 import json
@@ -355,7 +355,7 @@ def test_bytes_out(measured, tmp_path):
 
 
 def test_gaps(make_measured, tmp_path):
-    """What its reader was told, to the byte and the line."""
+    """What its reader got, to the byte and the line."""
     server = make_measured({"SANDBOX_LOG_MAX": "1m"})
     job = server.start(f"echo first; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; seq 50000")
     with server.logs(job["id"]) as stream:
@@ -463,7 +463,7 @@ def test_what_nginx_says_of_itself(measured):
         return (now["nginx_connections_active"] >= 8 and now["nginx_connections_waiting"] >= 4 and now["nginx_connections_reading"] >= 1
                 and now["nginx_connections_writing"] >= 1 and now)
 
-    now = wait_until(look, "nginx to tell of seven connections and the scrape")
+    now = wait_until(look, "nginx to count seven connections and the scrape")
     assert now["nginx_connections_accepted_total"] >= before["nginx_connections_accepted_total"] + 8
     assert now["nginx_connections_accepted_total"] == now["nginx_connections_handled_total"]
     assert now["nginx_requests_total"] >= before["nginx_requests_total"] + 5

@@ -25,7 +25,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def start(make_server, place):
-    """A function that starts servers of a pool; what they are told of a secret is that of the client."""
+    """A function that starts servers of a pool, whose secret is the client's."""
     def start(**settings):
         return make_server({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(place), "SANDBOX_SECRET": None, **settings})
 
@@ -248,7 +248,7 @@ def test_a_token_that_is_too_long_claims_nothing(start, place):
 
 
 def test_the_check_comes_before_the_body(start):
-    """Who is late is told so before a byte of the body, and takes nothing of fcgi-app."""
+    """A late client is refused before a byte of its body is read, and takes nothing of fcgi-app."""
     server = start()
     assert ask(server, "Bearer mine").status_code == 200
     in_force(server)

@@ -208,7 +208,7 @@ print(json.dumps([f"{wish['run']}/{name}" for attack in ("write", "remove") for 
 
 @pytest.mark.cgroup
 def test_the_same_without_a_user_succeeds(make_server):
-    """So the attacks are no blanks, and what they attack is there: whoever is the daemons' user can do nearly all of it."""
+    """So the attacks are real, and their targets exist: the daemons' user can do nearly all of them."""
     server, wish = make_target(make_server, None)
     wish["pid"] = server.daemon("guard")
     script = ATTACK.read_text().replace("\nmain()\n", "") + WHAT_IS_THERE
@@ -681,7 +681,7 @@ def test_an_access_control_list_counts():
 
 
 def test_the_operators_keys_are_not_the_commands(make_server):
-    """The session keyring is inherited by whoever does not join another (session-keyring(7))."""
+    """A process inherits the session keyring unless it joins another (session-keyring(7))."""
     server = make_server()
     ids = "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True); print(libc.syscall({number}, 0, -3, 0))"
     number = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine)

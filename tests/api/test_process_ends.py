@@ -1,4 +1,4 @@
-"""How background processes end and what is told of it: signals, grace, timeouts, waiting, forgetting, retention."""
+"""How background processes end, and the reports of it: signals, grace, timeouts, waiting, forgetting, retention."""
 
 import concurrent.futures
 import datetime
@@ -38,7 +38,7 @@ def moment(text):
     return datetime.datetime.fromisoformat(text[:26] + "+00:00")
 
 
-# ---- what is told ----
+# ---- the reports ----
 
 
 def test_a_running_process(sandbox):

@@ -132,7 +132,7 @@ def test_background_processes_survive_their_clients(sandbox, marker):
     sandbox.kill(identifier)
 
 
-# Takes a lock, and gives it back when it is told to end, after a last word that fills its pipe.
+# Takes a lock. On SIGTERM it fills its pipe with a last message and gives the lock back.
 LOCKED = "trap 'yes | head -c 300000; echo over; rm lock; exit' TERM; touch lock; echo locked; {sleep} & while :; do wait; done"
 
 
@@ -238,7 +238,7 @@ def blocks(pid, number):
 
 @pytest.mark.host
 def test_no_pipe_of_a_command_can_block_the_server(server, make_marker):
-    """A command may open its own pipe for reading and take what the server was told of. So all read ends of the server are
+    """A command may open its own pipe for reading and take what poll(2) has reported to the server. So all read ends of the server are
     non-blocking, of runs, streams, jobs and what these leave running; what the command itself has blocks, as it expects."""
     markers = [make_marker() for _ in range(5)]
     raws = [call(server, path, {"cmd": f"exec {marker.sleep}"}) for path, marker in zip(("/run", "/run_streaming"), markers)]

@@ -1,4 +1,4 @@
-"""POST /run_streaming: a line is an event, at once, and the end is told."""
+"""POST /run_streaming: each line is an event at once, and the last event is the end."""
 
 import concurrent.futures
 import json
@@ -9,7 +9,7 @@ import pytest
 from sandbox import BIG_TIMEOUT, EventStream, check_framing, descriptors, http_request, in_threads, parse_events, wait_until
 
 COMPLETE = ("complete", {"code": 0, "error": False})
-# The same byte for byte but for what is told of how it ended.
+# The same byte for byte, except for the figures of the end.
 END_BYTES = re.compile(rb'event: complete\ndata: \{"code":0,"error":false,"reason":"exit"(?:,"[a-z_]+":\d+)*\}\nid: (\d+)\n\n')
 
 

@@ -211,7 +211,7 @@ def test_runners_that_die_while_procd_is_away(server, make_marker, make_bystande
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["of this procd", "of an earlier one"])
 def test_a_runner_that_lingers(server, make_marker, earlier):
-    """Nobody waits for a command that has ended: only its runner's death tells."""
+    """Nothing waits for a command that has ended: only the death of its runner shows its end."""
     run, job, other = make_marker(), make_marker(), make_marker()
     server.run(f"setsid sh -c '{run.sleep} & {run.sleep}' >/dev/null 2>&1 &")
     server.start(f"setsid sh -c '{job.sleep} & {job.sleep}' & exit 0")
@@ -251,7 +251,7 @@ def test_a_tree_that_forks_and_goes(server, make_marker):
 
 
 class Reaper(threading.Thread):
-    """Kills what `choose()` returns, again and again, until told to stop."""
+    """Kills what `choose()` returns, again and again, until `stop` is set."""
 
     def __init__(self, choose, pause):
         super().__init__(daemon=True)

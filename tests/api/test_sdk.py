@@ -114,7 +114,7 @@ class PythonClient:
         return len(running)
 
     def write_file(self, path, content, encoding="utf-8"):
-        """The base64 is the client's own affair: the server is told text."""
+        """The client encodes and decodes the base64 itself: the server sees text."""
         if isinstance(content, bytes):
             content = base64.b64encode(content).decode() if encoding == "base64" else content.decode(encoding)
         return self.post("/write_file", path=path, content=content)

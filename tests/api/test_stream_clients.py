@@ -23,7 +23,7 @@ SEPARATORS = {"\n": "\\n", "\v": "\\013", "\f": "\\014", "\r": "\\015", "\x1c": 
               "\u2028": "\\342\\200\\250", "\u2029": "\\342\\200\\251"}
 
 
-# ---- parsers: each is fed bytes and tells what it makes of them ----
+# ---- parsers: each takes bytes and gives the events that it sees ----
 
 
 class LinesOfText:
@@ -378,7 +378,7 @@ def test_the_end_outlives_the_server(make_server):
 
 
 def test_an_event_source_comes_to_rest(sandbox):
-    """The loop of one: it asks again whenever a stream ends, with the last id it has, until it is told 204."""
+    """The loop of one: it asks again whenever a stream ends, with the last id it has, until it gets 204."""
     for path in (ended(sandbox, "seq 3"), "/process_logs_streaming?id=none"):
         state, statuses = {}, []
         while not statuses or statuses[-1] == 200:

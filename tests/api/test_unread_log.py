@@ -148,7 +148,7 @@ def test_nobody_reads(start, kind):
     assert server.get("/health", token=False).json() == {"status": "ok"}
     assert not fcntl.fcntl(server.write, fcntl.F_GETFL) & os.O_NONBLOCK
     reader = Reader(os.dup(server.read))
-    wait_until(lambda: server.post("/run", cmd="true") and b" lines of this log were dropped" in reader.data, "the line that tells of it")
+    wait_until(lambda: server.post("/run", cmd="true") and b" lines of this log were dropped" in reader.data, "the line that reports it")
     for number in range(20):
         server.call("POST", "/run", {"cmd": "true"}, headers={"X-Request-ID": f"read-{number}"})
     server.end()

@@ -18,7 +18,7 @@ PATIENCE = 12 * DEADLINE
 
 class Answer:
     """
-    `certain`: it was carried out or refused, as status and body tell. Otherwise `refused` (503) was certainly not done,
+    `certain`: it was carried out or refused, as status and body say. Otherwise `refused` (503) was certainly not done,
     and anything else may have been: "lost" (409 with may_have_run), "cut" (half an answer), "broken" (a connection error).
     """
 

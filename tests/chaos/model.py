@@ -108,7 +108,7 @@ class Job(Once):
         self.signals = 0       # signals other than kills that were or may have been sent
         self.final = None      # the status it was first seen to have ended with
         self.ended = None      # when that was known
-        self.events = []       # the log, as whoever saw an event first saw it
+        self.events = []       # the log, as the first reader of each event saw it
         self.seen = {"stdout": 0, "stderr": 0}
         self.total = None      # how many lines the log has, known from a `complete`
         self.users = 0         # operations and followers that have to do with it
@@ -206,7 +206,7 @@ class Job(Once):
             self.events.append(fact)
 
     def completed(self, position):
-        """A reader was told that the log ends after `position` lines."""
+        """A reader saw that the log ends after `position` lines."""
         with self.lock:
             if self.total not in (None, position) or position != len(self.events):
                 self.wrong(f"a log of {position} lines")
@@ -254,7 +254,7 @@ class TextFile:
 
 
 class Binding:
-    """The port behind PROXY_PORT. Whoever changes or tries it holds the lock."""
+    """The port behind PROXY_PORT. A client that changes or tries it holds the lock."""
 
     def __init__(self):
         self.lock = threading.Lock()

@@ -69,7 +69,7 @@ def gone(world, once, what):
 
 
 def start(world, job, body, env=None, **fields):
-    """Sends the start of `job`, whose command runs `body`, and tells the model."""
+    """Sends the start of `job`, whose command runs `body`, and records it in the model."""
     world.model.add(job)
     job.asked = time.monotonic()
     answer = ask(world, "POST", "/start_process", {"cmd": job.mark() + body, "env": env or {}, **fields})
@@ -109,7 +109,7 @@ def start_tree(world, rng):
 
 
 def start_timed(world, rng):
-    """Silent processes whose time is over soon, whoever may have died by then."""
+    """Silent processes whose time is over soon, whichever daemon may have died by then."""
     job = Job(world.model.directory, "timed", 0, code=-1, reason="timeout")
     job.may_die_early = True
     tree = TREES[rng.choice(sorted(TREES))][0].format(sleep=f"sleep {job.tag}")
@@ -170,7 +170,7 @@ def kill(world, rng):
 
 
 def kill_at_once(world, rng):
-    """Several at the same time: one is told that it did it."""
+    """Several at the same time: one gets the answer that it did it."""
     with world.model.pick(rng, lambda job: job.ended is None) as job:
         with job.being_killed(), job.being_killed():
             answers = in_threads(2, lambda _: ask(world, "POST", "/kill_process", {"id": job.id}))

@@ -518,7 +518,7 @@ def test_a_reload_of_nginx_cuts_no_stream(job):
 
 
 def test_a_stop_and_a_start(job):
-    """Though a client reads, and a command does not want to end. One that does is told by SIGTERM."""
+    """Even if a client reads, and a command ignores SIGTERM. A command that does not ignore it ends by it."""
     heard = pathlib.Path("/tmp/heard-sigterm")
     polite = sandbox().start(f"trap 'touch {heard}; exit' TERM; echo begun; while :; do sleep 0.1; done")
     with sandbox().logs(polite["id"]) as stream:
@@ -560,7 +560,7 @@ def figures(text):
 
 
 def restarts():
-    """As three tell it, who must agree."""
+    """Three reports of it must agree."""
     full = sandbox().get("/health?full=1").json()["daemons"]
     scraped = figures(follow("curl -fsS http://127.0.0.1:3032/metrics/default"))
     assert set(full) == set(DAEMONS)
@@ -720,7 +720,7 @@ def test_a_rotation_of_the_secret(job, life):
 
 
 def test_a_rotation_that_nginx_does_not_take():
-    """It is told, and what nginx has goes on."""
+    """It is reported, and nginx goes on with its configuration."""
     former = sandbox()
     settings = ETC / "nginx-sandbox.conf"
     text = settings.read_text()

@@ -125,7 +125,7 @@ class Health(Case):
 
 
 class Run(Case):
-    """Whatever is told, the command has run once, or not at all where that is told."""
+    """Whatever the answer is, the command has run once, or not at all if the answer says so."""
 
     fields = {"env": {"WHO": "me"}, "stdin": "in"}
     output = {"stdout": "in me", "stderr": "err", "code": 0}
@@ -157,7 +157,7 @@ class Run(Case):
 
 
 class RunAsUser(Run):
-    """Whoever it is that runs it, it is SANDBOX_USER with nothing else."""
+    """The user that runs it is SANDBOX_USER, with nothing else."""
 
     identity = None
 

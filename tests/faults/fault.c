@@ -448,7 +448,7 @@ WRAP(int, pthread_create,
       void *restrict argument),
      (thread, attributes, run, argument), EAGAIN, EAGAIN)
 
-/* These do nothing when they fail, and tell the id that there was: what (id_t)-1 makes them do. */
+/* When these fail they change nothing and return the old id, as they do for (id_t)-1. */
 int setfsgid(gid_t group)
 {
     return REAL(setfsgid)(FAILS(setfsgid, FAULT_CALL, false, EPERM) ? (gid_t)-1 : group);

@@ -146,7 +146,7 @@ def test_each_call_fails_with_a_user(faulty_with_user, work, role, kind):
 
 @pytest.mark.parametrize("name", ["setrlimit", "setgroups", "setresgid", "setresuid"])
 def test_a_command_that_cannot_be_its_user(faulty_with_user, work, name):
-    """It is not run, and told what could not be done."""
+    """It does not run, and the answer says what failed."""
     case, plan = RunAsUser(faulty_with_user.server, work), faulty_with_user.plans["runner"]
     case.prepare()
     plan.arm(1, only=name)
@@ -200,7 +200,7 @@ def each_fails(faulty, work, role, kind, step, only=""):
 @pytest.mark.parametrize("kind", (*OF_FCGI_APP, WriteAtOnce), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("mode", [INTERRUPT, SHORTEN], ids=["interrupted", "short"])
 def test_is_transparent(faulty, work, mode, kind):
-    """Calls that are interrupted, and reads and writes that do a part, are nothing that anybody is told."""
+    """No client notices calls that are interrupted, or reads and writes that do a part."""
     case = kind(faulty.server, work)
     for every in (2, 3) if STEP == 1 else (random.choice((2, 3)),):
         case.prepare()

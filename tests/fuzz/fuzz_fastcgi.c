@@ -1,6 +1,6 @@
 /*
  * What comes in on fcgi-app's socket, through record_filter and libfcgi as fcgi-app uses them:
- * libfcgi survives what passes. The first byte tells how much a read(2) gives at most.
+ * libfcgi survives what passes. The first byte is the most that a read(2) gives.
  */
 #include <fcgiapp.h>
 

@@ -74,7 +74,7 @@ class Foreground(Launch):
         return wait_until(self._find_run_dir, "s6-svscan")
 
     def _find_run_dir(self):
-        """s6-svscan's argument tells; None while there is none."""
+        """From s6-svscan's argument; None while there is none."""
         for pid in self.tree():
             line = proc_file(pid, "cmdline").split(b"\0")
             if line[0] == b"s6-svscan":

@@ -90,7 +90,7 @@ def end(server):
 
 
 def test_the_includes_of_a_server(machine):
-    """As the README has them, behind an nginx of one's own: no file of settings is there, and none is missed."""
+    """As in docs/nginx.md, behind an nginx of one's own: there is no file of settings, and none is missed."""
     run = machine.home / "run"
     snippets = f"{run}/nginx/snippets"
     with daemons(run) as server:

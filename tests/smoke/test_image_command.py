@@ -146,7 +146,7 @@ def test_its_end_ends_jobs_gently_and_what_it_left(tmp_path):
         sandbox.start(f"trap 'echo job >>{tmp_path}/heard; exit' TERM; touch {tmp_path}/job; while :; do sleep 0.05; done")
         wait_until(lambda: (tmp_path / "ready").exists() and (tmp_path / "job").exists(), "both")
         (tmp_path / "go").touch()
-        ends(server, 4, complaint=None)  # a shell tells of a child that was ended
+        ends(server, 4, complaint=None)  # a shell reports a child that was killed
     assert sorted((tmp_path / "heard").read_text().split()) == ["job", "left"]
 
 

@@ -143,7 +143,7 @@ def check_foreign(port, proxy_port):
         assert stream.next().data["data"] == "one"
     wait_until(lambda: not sandbox.find("sleep 100.86"), "the end of the command whose client has left")
     assert "nothing" in sandbox.call("POST", "/kill_process", {"id": "nothing"}).json()["error"]
-    wait_until(lambda: sandbox.get("/list_processes", token=False).status_code == 429, "to be told to stop guessing")
+    wait_until(lambda: sandbox.get("/list_processes", token=False).status_code == 429, "a 429 for guessing")
     assert sandbox.shell("echo through") == "through\n"
     # The site is as it was: no check, no error pages of ours.
     assert requests.get(f"{url}/site/x", timeout=5).text == "the site "
@@ -155,7 +155,7 @@ def check_foreign(port, proxy_port):
 
 
 def test_health_does_not_wait_for_ever():
-    """A fcgi-app that hangs is told as 503, and its end of hanging too."""
+    """While fcgi-app hangs the answer is 503; after that it is 200 again."""
     with Foreground(LAUNCHER, {"SANDBOX_SECRET": "health"}) as server:
         sandbox = Sandbox(server.url, ("127.0.0.1", server.proxy_port), "health")
         hanging, = [pid for pid in server.tree() if b"bin/fcgi-app\0" in proc_file(pid, "cmdline")]

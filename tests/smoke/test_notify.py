@@ -1,4 +1,4 @@
-"""The daemons tell a service manager that they serve: sd_notify(3)."""
+"""The daemons report to a service manager that they are ready: sd_notify(3)."""
 
 import os
 import socket

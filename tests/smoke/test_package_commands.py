@@ -127,7 +127,7 @@ def test_rotate_and_retire(etc):
 
 
 def test_rotations_at_once(etc):
-    """One after the other: nginx is told of the two secrets that the file has in the end."""
+    """One after the other: nginx gets the two secrets that the file has in the end."""
     secret(etc, "init")
     done = in_threads(8, lambda _: secret(etc, "rotate"))
     assert all(status == 0 and not error for status, _, error in done)

@@ -1,4 +1,4 @@
-"""A stop of the whole server: what commands, their clients and the next start see of it, whenever it comes and whoever dies."""
+"""A stop of the whole server: what commands, their clients and the next start see of it, whenever it comes and whichever process dies."""
 
 import concurrent.futures
 import os
@@ -58,7 +58,7 @@ def test_commands_end_by_sigterm_and_their_clients_see_it(number):
 
 
 def test_who_does_not_end_is_killed_after_one_grace_for_all():
-    """Clients of what is left then are told that the server stops. Each command has heard one SIGTERM."""
+    """The clients of the commands that are left then get the error that the server stops. Each command has got one SIGTERM."""
     with start({"SANDBOX_STOP_GRACE": "600ms"}) as server:
         sandbox = client(server)
         job = sandbox.start(STUBBORN)["id"]

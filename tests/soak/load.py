@@ -2,7 +2,7 @@
 The load: clients that do so many operations a second, each from a table of its own. The operations are those of
 tests/chaos/ where there is one; here each is told from its beginning to its end, since no daemon dies meanwhile, and
 nothing is left of it, neither in the sandbox nor in the memory of its client. Every answer is checked, and whatever is
-not as it should be is told by the message "failed".
+wrong is reported by the message "failed".
 """
 
 import contextlib
@@ -299,7 +299,7 @@ class Pace(NamedTuple):
 
 
 def attempt(tell, name, action, *arguments):
-    """Does something, and tells when it fails."""
+    """Does something, and reports a failure."""
     try:
         with contextlib.suppress(Skipped):
             action(*arguments)
@@ -342,7 +342,7 @@ def pinger(server, seed, number, pace, tell):
 
 
 class Share:
-    """The clients of one process: the address of the server, where they may write, and where they tell what they did."""
+    """The clients of one process: the address of the server, where they may write, and where they report what they did."""
 
     def __init__(self, address, directory, seed, pace, queue):
         self.server = Neighbour(*address)

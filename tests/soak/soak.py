@@ -51,7 +51,7 @@ PICTURE = pathlib.Path(__file__).with_name("picture.gp")
 
 
 class Tally:
-    """What the clients tell."""
+    """The reports of the clients."""
 
     def __init__(self):
         self.pings, self.done = [], collections.Counter()
@@ -86,7 +86,7 @@ class Soak:
         self.begin = self.tally = self.sampler = self.latency = None
 
     def run(self):
-        """True when all is well. Everything is told by `out` and left in the directory."""
+        """True when all is well. `out` gets every line, and the directory keeps them."""
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in ("failures.txt", "soak.svg"):  # which are not always made
             (self.directory / name).unlink(missing_ok=True)
@@ -168,7 +168,7 @@ class Soak:
         return processes
 
     def watch(self, processes):
-        """Waits for the end, also that of a process before its time, and tells each minute how it goes."""
+        """Waits for the end, also that of a process before its time, and reports the state every minute."""
         told = shown = 0
         while (passed := time.monotonic() - self.begin) < self.seconds and all(process.is_alive() for process in processes):
             time.sleep(min(1, self.seconds - passed))

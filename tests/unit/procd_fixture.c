@@ -165,7 +165,8 @@ static bool grow(struct growing *text, int fd)
     return count > 0;
 }
 
-/* As fcgi-app does it: both pipes until the lease tells the end, then what they hold by then. */
+/* As fcgi-app does it: reads both pipes until the lease reports the end, then what they hold by
+ * then. */
 struct output run_command(const struct command *command)
 {
     struct foreground foreground;

@@ -258,7 +258,7 @@ static enum outcome records_a_job(void)
     return told(true, same);
 }
 
-/* Whoever looks later finds all of a record or nothing. */
+/* A later reader finds all of a record or nothing. */
 static void check_record(enum outcome outcome)
 {
     struct job_record found = {0};

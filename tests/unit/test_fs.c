@@ -869,7 +869,7 @@ static void put_the_private_directory_there(void)
     assert_int_equal(rename("private", "a"), 0);
 }
 
-/* Whoever may rename in the parent can put any directory of ours in the place of the new one. */
+/* A user who may rename in the parent can put any directory of ours in the place of the new one. */
 static void changes_no_mode_by_name(void **state)
 {
     (void)state;

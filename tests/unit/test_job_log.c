@@ -502,7 +502,7 @@ static uint64_t file_size(const char *name)
     return (uint64_t)status.st_size;
 }
 
-/* Whatever the position file has missed, or whether it is there at all, the ids tell the rest. */
+/* Whatever the position file lacks, and even if it is missing, the ids give the rest. */
 static void repair_finds_the_position(void **state)
 {
     (void)state;

@@ -165,7 +165,7 @@ static void test_the_counters(void **state)
     assert_has(text, "\nnginx_sandbox_log_gap_lines_total 3\n");
 }
 
-/* Everything that can be told at once fits the buffer of the endpoint (scrape.c). */
+/* All figures together fit the buffer of the endpoint (scrape.c). */
 static void test_the_most(void **state)
 {
     (void)state;

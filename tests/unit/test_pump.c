@@ -264,7 +264,7 @@ static void test_a_competing_reader(void **state)
     assert_true(collected.length[PUMP_STDOUT] <= 100000);
 }
 
-/* Whoever ends a command waits for the end of its tree, which the runner reports. */
+/* The end of a command is the end of its tree, which the runner reports. */
 static void test_the_end_of_the_tree_is_awaited(void **state)
 {
     (void)state;

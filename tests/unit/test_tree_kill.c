@@ -32,7 +32,7 @@ static int become_subreaper(void **state)
                                                                                             : 0;
 }
 
-/* Forks processes one below the other; each tells that it is there by one byte, then sleeps. */
+/* Forks processes one below the other; each writes one byte when it runs, then sleeps. */
 static void descend(int depth, int ready)
 {
     for (; depth > 0; depth--) {

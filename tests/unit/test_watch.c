@@ -1,5 +1,5 @@
 /*
- * Watchers: every change is told to every watcher of the directory, and to nobody else.
+ * Watchers: every change reaches every watcher of the directory, and no other.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 
 #include "fcgi-app/streams/watch.h"
 
-/* inotify tells of a change before the system call that made it returns: nothing here waits. */
+/* inotify reports a change before the system call that made it returns: nothing here waits. */
 
 struct directory {
     char path[64];
