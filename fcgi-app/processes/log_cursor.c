@@ -299,7 +299,7 @@ static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_
     }
     enter_segment(cursor, segment, after, after);
     struct event oldest = first_line(cursor, &reported);
-    if (!id->numbered || (oldest.kind == EVENT_LINE && id->line >= oldest.id.line - reported)) {
+    if (oldest.kind == EVENT_LINE && id->line >= oldest.id.line - reported) {
         return LOG_SEEK_UNKNOWN;
     }
     enter_segment(cursor, -1, id->offset, id->offset); /* the next read jumps to what there is */

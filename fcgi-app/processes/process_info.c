@@ -96,12 +96,13 @@ static int write_log(struct writer *writer, const struct job *job)
         return writer_string(writer,
                              ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
     }
+    char first[EVENT_ID_SIZE];
+    char next[EVENT_ID_SIZE];
+    (void)event_id_render(job->id, position->first_offset, position->first_line, first);
+    (void)event_id_render(job->id, position->next_offset, position->next_line, next);
     return writer_format(
-        writer,
-        ",\"log_first_id\":\"%.*s-%" PRIu64 "-%" PRIu64 "\",\"log_next_id\":\"%.*s-%" PRIu64
-        "-%" PRIu64 "\",\"lines_dropped\":%" PRIu64,
-        EVENT_TAG_LENGTH, job->id, position->first_offset, position->first_line, EVENT_TAG_LENGTH,
-        job->id, position->next_offset, position->next_line, position->lines_dropped);
+        writer, ",\"log_first_id\":\"%s\",\"log_next_id\":\"%s\",\"lines_dropped\":%" PRIu64, first,
+        next, position->lines_dropped);
 }
 
 /* What a job that has ended has left running. */

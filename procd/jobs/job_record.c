@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
 #include "common/io.h"
 #include "procd/log/job_files.h"
 #include "procd/wire/protocol.h"
@@ -63,21 +62,6 @@ static int load(int directory, const char *name, enum message_type type, char *b
     return 0;
 }
 
-/* A time since the boot. Records did not always have it: then by the date, and by one look at the
- * clock for all, which keeps their order. */
-static uint64_t boot_time_of(const struct incoming *incoming, enum field_tag tag, uint64_t date)
-{
-    static int64_t boot_date; /* ns since the epoch */
-    int64_t told = message_number(incoming, tag, 0);
-    if (told > 0) {
-        return (uint64_t)told;
-    }
-    if (boot_date == 0) {
-        boot_date = (int64_t)clock_date_ns() - (int64_t)clock_boot_ns();
-    }
-    return (int64_t)date > boot_date ? date - (uint64_t)boot_date : 1;
-}
-
 int job_record_draft(int directory, const struct job_record *record, struct job_record_draft *draft)
 {
     cleanup_message struct message message;
@@ -120,20 +104,22 @@ int job_record_read(int directory, const char *id, struct job_record *record)
         load(directory, JOB_RECORD_FILE, MESSAGE_RECORD, buffer, RECORD_ROOM, &incoming) < 0) {
         return -1;
     }
-    const char *told = message_text(&incoming, FIELD_ID);
+    const char *named = message_text(&incoming, FIELD_ID);
     const char *command = message_text(&incoming, FIELD_COMMAND);
     const char *cwd = message_text(&incoming, FIELD_CWD);
     const char *request_id = message_text(&incoming, FIELD_REQUEST_ID);
-    if (told == NULL || strcmp(told, id) != 0 || strlen(id) != JOB_ID_SIZE - 1 || command == NULL) {
+    int64_t age_key = message_number(&incoming, FIELD_AGE_KEY, 0);
+    if (named == NULL || strcmp(named, id) != 0 || strlen(id) != JOB_ID_SIZE - 1 ||
+        command == NULL || cwd == NULL || age_key <= 0) {
         errno = EBADMSG;
         return -1;
     }
     memcpy(record->id, id, JOB_ID_SIZE);
     record->pid = (pid_t)message_number(&incoming, FIELD_PID, 0);
     record->started_at = (uint64_t)message_number(&incoming, FIELD_STARTED_AT, 0);
-    record->age_key = boot_time_of(&incoming, FIELD_AGE_KEY, record->started_at);
+    record->age_key = (uint64_t)age_key;
     record->command = strdup(command);
-    record->cwd = strdup(cwd == NULL ? "" : cwd); /* records did not always have it */
+    record->cwd = strdup(cwd);
     (void)snprintf(record->request_id, sizeof(record->request_id), "%s",
                    request_id == NULL ? "" : request_id);
     if (record->command == NULL || record->cwd == NULL) {
@@ -176,37 +162,25 @@ void job_exit_describe(const struct job_exit *ending, struct message *message)
     }
 }
 
-/* Before there were reasons, an ending told by the other fields what it was. */
-static enum end_reason guess_reason(const struct job_exit *ending, bool lost)
-{
-    if (lost) {
-        return END_LOST;
-    }
-    return ending->status == JOB_KILLED ? END_KILLED : ending->signal != 0 ? END_SIGNAL : END_EXIT;
-}
-
 struct job_exit job_exit_of(const struct incoming *message)
 {
     int64_t status = message_number(message, FIELD_STATUS, JOB_FAILED);
-    int64_t reason = message_number(message, FIELD_REASON, END_UNKNOWN);
-    struct job_exit ending = {
+    int64_t ended_boot_ns = message_number(message, FIELD_ENDED_BOOT_NS, 0);
+    return (struct job_exit){
         /* A command can reach what is read here: whatever it says, the job has ended. */
         .status =
             status > JOB_RUNNING && status <= JOB_KILLED ? (enum job_status)status : JOB_FAILED,
         .code = (int)message_number(message, FIELD_CODE, -1),
         .signal = (int)message_number(message, FIELD_SIGNAL, 0),
+        .reason = end_reason_of(message_number(message, FIELD_REASON, END_LOST)),
         .ended_at = (uint64_t)message_number(message, FIELD_ENDED_AT, 0),
+        .ended_boot_ns = ended_boot_ns > 0 ? (uint64_t)ended_boot_ns : 0,
         .cpu_user_ms = (uint64_t)message_number(message, FIELD_CPU_USER_MS, 0),
         .cpu_system_ms = (uint64_t)message_number(message, FIELD_CPU_SYSTEM_MS, 0),
         .max_rss_kb = (uint64_t)message_number(message, FIELD_MAX_RSS_KB, 0),
         .runner = (pid_t)message_number(message, FIELD_RUNNER_PID, 0),
         .runner_started = (uint64_t)message_number(message, FIELD_RUNNER_STARTED, 0),
     };
-    ending.ended_boot_ns = boot_time_of(message, FIELD_ENDED_BOOT_NS, ending.ended_at);
-    ending.reason = reason > END_UNKNOWN && reason <= END_LOST
-                        ? (enum end_reason)reason
-                        : guess_reason(&ending, message_number(message, FIELD_LOST, 0) != 0);
-    return ending;
 }
 
 int job_exit_write(int directory, const struct job_exit *ending)

@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 #include "common/logger.h"
-#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 /* A longer command is shown cut in lists, so that a thousand finished jobs stay small. */
 #define COMMAND_SHOWN_MAX ((size_t)65536)
@@ -21,18 +21,18 @@
 struct job_record {
     char id[JOB_ID_SIZE];
     pid_t pid;
-    uint64_t started_at;              /* ns since the epoch */
-    uint64_t age_key;                 /* ns since the boot at the start; no two have the same */
-    char *command;                    /* owned, as is cwd; release with job_record_clear */
-    char *cwd;                        /* "" if it is not known */
-    char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is not known */
+    uint64_t started_at; /* ns since the epoch */
+    uint64_t age_key;    /* ns since the boot at the start; no two have the same */
+    char *command;       /* owned, as is cwd; release with job_record_clear */
+    char *cwd;
+    char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is unknown */
 };
 
 struct job_exit {
     enum job_status status;
     int code;                /* -1 after a signal */
     int signal;              /* 0 if none */
-    enum end_reason reason;  /* END_LOST: status is JOB_FAILED and the rest is not known */
+    enum end_reason reason;  /* END_LOST: status is JOB_FAILED, the rest is unknown */
     uint64_t ended_at;       /* ns since the epoch */
     uint64_t ended_boot_ns;  /* ns since the boot */
     pid_t runner;            /* it has stayed for what the job has left running; 0: there is none */
@@ -63,7 +63,7 @@ struct job_exit job_exit_of(const struct incoming *message);
 /*
  * All of them: 0, or -1 with errno: ENOENT when there is no such file, EBADMSG for a damaged one,
  * EPROTONOSUPPORT for one of a version that is not ours. A record that names another job than `id`
- * is a damaged one: ids are names of directories.
+ * is a damaged one, since ids are names of directories, and so is one that lacks a member.
  */
 int job_record_draft(int directory, const struct job_record *record,
                      struct job_record_draft *draft); /* the pid comes with its publication */

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ID_BEGIN   "id: "
+#include "common/decimal.h"
+
+#define ID_BEGIN   "\nid: "
 #define LINE_BEGIN "event: log"
 #define GAP_BEGIN  "event: gap\ndata: {\"missed_lines\":"
 #define GAP_END    "}\n\n"
@@ -66,19 +68,29 @@ bool event_id_parse(const char *text, size_t length, struct event_id *id)
 {
     const char *at = text;
     const char *end = text + length;
-    *id = (struct event_id){.numbered = take_tag(&at, end)};
-    if (!take_number(&at, end, &id->offset) ||
-        (id->numbered && (!take_text(&at, end, "-") || !take_number(&at, end, &id->line))) ||
-        at != end) {
+    *id = (struct event_id){.offset = 0};
+    if (!take_tag(&at, end) || !take_number(&at, end, &id->offset) || !take_text(&at, end, "-") ||
+        !take_number(&at, end, &id->line) || at != end) {
         return false;
     }
     memcpy(id->text, text, length);
     return true;
 }
 
+size_t event_id_render(const char *job_id, uint64_t offset, uint64_t line, char text[EVENT_ID_SIZE])
+{
+    char *at = mempcpy(text, job_id, EVENT_TAG_LENGTH);
+    *at++ = '-';
+    at += decimal_render(at, offset);
+    *at++ = '-';
+    at += decimal_render(at, line);
+    *at = '\0';
+    return (size_t)(at - text);
+}
+
 bool event_id_is_of(const struct event_id *id, const char *job_id)
 {
-    return !id->numbered || strncmp(id->text, job_id, EVENT_TAG_LENGTH) == 0;
+    return strncmp(id->text, job_id, EVENT_TAG_LENGTH) == 0;
 }
 
 bool event_id_is_end(const char *text)
@@ -95,32 +107,22 @@ void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE])
                    has_tag ? job_id : "00000000");
 }
 
-/* Runners of the version before write the id first. */
 bool event_is_line(const char *text, size_t length)
 {
     const char *at = text;
-    return take_text(&at, text + length, LINE_BEGIN) || take_text(&at, text + length, ID_BEGIN);
+    return take_text(&at, text + length, LINE_BEGIN);
 }
 
-/* An id line between `at` and its \n, which comes before `end`. */
-static bool take_id_line(const char *at, const char *end, struct event_id *id)
-{
-    if (!take_text(&at, end, ID_BEGIN)) {
-        return false;
-    }
-    const char *newline = memchr(at, '\n', (size_t)(end - at));
-    return newline != NULL && event_id_parse(at, (size_t)(newline - at), id);
-}
-
-/* The last line before the empty one; the first of a runner of the version before. */
+/* In the last line before the empty one. */
 static bool find_id(const char *text, const char *end, struct event_id *id)
 {
     const char *last = end - (sizeof(EVENT_END) - 1);
     if (end - text < (ptrdiff_t)sizeof(EVENT_END) || memcmp(last, EVENT_END, 2) != 0) {
         return false;
     }
-    const char *before = memrchr(text, '\n', (size_t)(last - text));
-    return (before != NULL && take_id_line(before + 1, end, id)) || take_id_line(text, end, id);
+    const char *at = memrchr(text, '\n', (size_t)(last - text));
+    return at != NULL && take_text(&at, last, ID_BEGIN) &&
+           event_id_parse(at, (size_t)(last - at), id);
 }
 
 struct event event_parse(const char *text, size_t length)

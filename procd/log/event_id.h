@@ -16,15 +16,18 @@
 
 struct event_id {
     char text[EVENT_ID_SIZE];
-    bool numbered;   /* false: a bare offset, of a log from before there were tags and lines */
     uint64_t offset; /* of the event in the log, bytes */
-    uint64_t line;   /* its number; 0 if it has none */
+    uint64_t line;   /* its number */
 };
 
 /* Reads text[0..length), all of which must be an id in its only spelling. */
 bool event_id_parse(const char *text, size_t length, struct event_id *id);
 
-/* Whether an id can be one of the job's; a bare offset can be any job's. */
+/* Renders the id of the job's event at `offset` with this number. The length. */
+size_t event_id_render(const char *job_id, uint64_t offset, uint64_t line,
+                       char text[EVENT_ID_SIZE]);
+
+/* Whether an id can be one of the job's. */
 bool event_id_is_of(const struct event_id *id, const char *job_id);
 
 /*

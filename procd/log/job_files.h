@@ -19,8 +19,7 @@
  * is whole: cut in between, they would resume behind a line that they have not got.
  * <tag> is the first 8 characters of the job's id, <offset> that of the event in the whole log, and
  * <line> counts the events from 0, those too that a full disk has cost: so two ids tell how many
- * lines and bytes are between them, whatever has become of these. (Runners of earlier versions
- * write the id as the first line, the oldest ones the bare offset.) event_id.h reads ids.
+ * lines and bytes are between them, whatever has become of these. event_id.h reads ids.
  *
  * An event of a line that goes on in the next one has "continued":true after its data (job_log.h
  * tells when). Among them there may be an event without an id, which says that a full disk has cost

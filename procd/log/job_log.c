@@ -288,10 +288,9 @@ static bool prepare(struct job_log *log)
 /* Of the event that has been begun last. */
 static void put_event_id(struct job_log *log)
 {
-    put(log, log->id_begin, sizeof(log->id_begin) - 1);
-    put_number(log, log->event_start);
-    put_text(log, "-");
-    put_number(log, log->next_line - 1);
+    put_text(log, ID_BEGIN);
+    log->used +=
+        event_id_render(log->tag, log->event_start, log->next_line - 1, log->buffer + log->used);
 }
 
 /* While the disk takes no more the event is lost at once. */
@@ -413,7 +412,7 @@ int job_log_open(struct job_log *log, int directory, const char *id, uint64_t ma
     if (log->event_max > JOB_EVENT_MAX) {
         log->event_max = JOB_EVENT_MAX;
     }
-    (void)snprintf(log->id_begin, sizeof(log->id_begin), ID_BEGIN "%.*s-", EVENT_TAG_LENGTH, id);
+    memcpy(log->tag, id, EVENT_TAG_LENGTH);
     log->buffer = malloc(BUFFER_SIZE);
     if (log->buffer == NULL || open_files(log) < 0) {
         close_fd(&log->position_fd);
@@ -558,32 +557,13 @@ static int find_line(int directory, uint64_t start, bool want_newest, struct eve
     return 0;
 }
 
-/* The lines of a log whose ids do not number them and come first, from the segment at `start` on. 0
- * or -1. */
-static int count_all_lines(int directory, uint64_t start, uint64_t *lines)
-{
-    *lines = 0;
-    while (start != JOB_SEGMENT_NONE) {
-        cleanup_mapped struct mapped mapped = {0};
-        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
-        uint64_t before;
-        if (map_segment(fd, &mapped) < 0 ||
-            job_segment_find(directory, start, &before, &start) < 0) {
-            return -1;
-        }
-        *lines +=
-            mapped.text == NULL ? 0 : count_marks(mapped.text, mapped.length, "\nevent: log\n");
-    }
-    return 0;
-}
-
 /* Whether the lines at both ends of a log that ends at `end` can be of one log: a command can have
  * written over them. */
 static bool ids_agree(const struct event_id *oldest, const struct event_id *newest_line,
                       uint64_t end)
 {
-    return oldest->numbered == newest_line->numbered && oldest->offset <= end &&
-           oldest->line <= newest_line->line && newest_line->line < INT64_MAX;
+    return oldest->offset <= end && oldest->line <= newest_line->line &&
+           newest_line->line < INT64_MAX;
 }
 
 /* Of a log with a line, whose ids agree; what full disks have cost is known from the old position
@@ -619,21 +599,14 @@ static int find_position(int directory, uint64_t last, uint64_t end, struct job_
     first = first == JOB_SEGMENT_NONE ? after : first;
     *position = (struct job_position){end, old.next_line, end, old.next_line, old.next_line};
     int found = find_line(directory, last, true, &newest_line);
-    if (found <= 0) {
-        return found;
-    }
-    if (find_line(directory, first, false, &oldest) < 0) {
+    found = found <= 0 ? found : find_line(directory, first, false, &oldest);
+    if (found < 0) {
         return -1;
     }
-    if (!ids_agree(&oldest, &newest_line, end)) {
-        return 0;
-    }
-    if (newest_line.numbered) {
+    if (found > 0 && ids_agree(&oldest, &newest_line, end)) {
         *position = position_of_lines(&oldest, &newest_line, end, &old);
-        return 0;
     }
-    *position = (struct job_position){.first_offset = oldest.offset, .next_offset = end};
-    return count_all_lines(directory, first, &position->next_line);
+    return 0;
 }
 
 int job_log_repair(int directory)

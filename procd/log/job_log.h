@@ -44,7 +44,7 @@ struct job_log {
     uint64_t max_bytes;
     uint64_t segment_max;
     uint64_t event_max;
-    char id_begin[sizeof("\nid: -") + EVENT_TAG_LENGTH]; /* of every event */
+    char tag[EVENT_TAG_LENGTH + 1]; /* of the events' ids */
 
     int segment;                                               /* -1 when none could be made */
     struct job_log_segment segments[JOB_LOG_SEGMENTS_MAX + 1]; /* on the disk, oldest first */

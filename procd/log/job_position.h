@@ -20,8 +20,7 @@ int job_position_create(int directory, const struct job_position *position);
 int job_position_update(int fd, const struct job_position *position);
 
 /*
- * 0, or -1 with errno: ENOENT when there is no such file (a runner of an older version makes none),
- * EBADMSG for a damaged one.
+ * 0, or -1 with errno: ENOENT when there is no such file, EBADMSG for a damaged one.
  */
 int job_position_read(int directory, struct job_position *position);
 

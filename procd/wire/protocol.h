@@ -157,7 +157,6 @@ enum field_tag {
     FIELD_CPU_USER_MS,
     FIELD_CPU_SYSTEM_MS,
     FIELD_MAX_RSS_KB,
-    FIELD_LOST,         /* 1: the runner died, the ending is not known */
     FIELD_REASON,       /* enum end_reason */
     FIELD_TIMEOUT_MS,   /* 0 or absent: none */
     FIELD_GRACE_MS,     /* between SIGTERM and SIGKILL */

@@ -164,7 +164,7 @@ def test_empty_parameters_count_as_absent(sandbox):
 def test_a_malformed_cursor(sandbox):
     identifier = ended(sandbox, "seq 10")
     good = whole(sandbox, identifier)[4].id
-    for value in ("nonsense", "-1", "99999999999999999999999", "0x10", "1.5", good[:-2], good + "-1", good + "x", good.upper() + "X",
+    for value in ("nonsense", "-1", "0", "7", "99999999999999999999999", "0x10", "1.5", good[:-2], good + "-1", good + "x", good.upper() + "X",
                   good.replace("-", "_"), good[8:], "-".join(["0" + part for part in good.split("-")]), "x" * 1000):
         assert refused(sandbox, identifier, last=value) == "Invalid Last-Event-ID: it is no event id"
         assert refused(sandbox, identifier, f"&cursor={value}") == "Invalid cursor: it is no event id"
@@ -196,7 +196,7 @@ def test_a_cursor_that_names_no_event(sandbox):
     tag = identifier[:8]
     for event in whole(sandbox, identifier)[:-1]:
         offset, line = position(event)
-        for wrong in (f"{tag}-{offset + 1}-{line}", f"{tag}-{offset}-{line + 1}", f"{tag}-{offset}-{line + 10}", str(offset), str(offset + 1)):
+        for wrong in (f"{tag}-{offset + 1}-{line}", f"{tag}-{offset}-{line + 1}", f"{tag}-{offset}-{line + 10}"):
             assert refused(sandbox, identifier, last=wrong) == "Invalid Last-Event-ID: no event of the log has this id", wrong
 
 
@@ -254,7 +254,6 @@ def test_a_cursor_whose_event_is_gone(make_server, tmp_path):
     tag, line = identifier[:8], position(oldest)[1]
     assert "no event" in refused(server, identifier, last=f"{tag}-0-{line}")
     assert "no event" in refused(server, identifier, last=f"{tag}-0-{line + 100}")
-    assert "no event" in refused(server, identifier, last="0")
     assert whole(server, identifier, last=f"{tag}-{position(oldest)[0] - 1}-{line - 1}") == kept  # nothing is missing
 
 

@@ -33,9 +33,7 @@ static void check_id(const char *text, size_t length)
         return;
     }
     assert(strlen(id.text) == length && memcmp(id.text, text, length) == 0);
-    (void)(id.numbered ? snprintf(again, sizeof(again), "%.*s-%llu-%llu", EVENT_TAG_LENGTH, text,
-                                  (unsigned long long)id.offset, (unsigned long long)id.line)
-                       : snprintf(again, sizeof(again), "%llu", (unsigned long long)id.offset));
+    assert(event_id_render(text, id.offset, id.line, again) == length);
     assert(strcmp(again, id.text) == 0);
     assert(event_id_is_of(&id, id.text));
 }

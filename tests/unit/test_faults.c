@@ -241,7 +241,7 @@ static enum outcome records_a_job(void)
 {
     char command[] = "true";
     char cwd[] = "/";
-    struct job_record record = {.id = JOB_ID, .command = command, .cwd = cwd};
+    struct job_record record = {.id = JOB_ID, .age_key = 1, .command = command, .cwd = cwd};
     struct job_record found = {0};
     const struct job_exit ending = {.status = JOB_FAILED, .code = 3, .reason = END_EXIT};
     struct job_exit told_ending = {0};

@@ -551,12 +551,6 @@ static void repair_of_special_logs(void **state)
 {
     (void)state;
     static const char gap[] = "event: gap\ndata: {\"missed_lines\":5}\n\n";
-    /* the version before: bare offsets, no position file */
-    write_file("log.00000000000000000100", "id: 100\nevent: log\ndata: {}\n\n");
-    write_file("log.00000000000000000129",
-               "id: 129\nevent: log\ndata: {}\n\nid: 158\nevent: log\ndata: {}\n\nid: 1");
-    assert_int_equal(job_log_repair(directory), 0);
-    assert_position((struct job_position){100, 0, 187, 3, 0});
     /* nothing but gap events at both ends, and an empty segment */
     write_file("log.00000000000000000100", gap);
     char text[200];
@@ -564,14 +558,6 @@ static void repair_of_special_logs(void **state)
              129 + strlen(gap), gap);
     write_file("log.00000000000000000129", text);
     write_file("log.00000000000000001000", "");
-    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
-    assert_int_equal(job_log_repair(directory), 0);
-    assert_position((struct job_position){129 + strlen(gap), 17, 1000, 18, 17});
-    /* the same by a runner that wrote the id first */
-    snprintf(text, sizeof(text), "%sid: 550e8400-%zu-17\nevent: log\ndata: {}\n\n%s", gap,
-             129 + strlen(gap), gap);
-    write_file("log.00000000000000000129", text);
-    assert_int_equal(unlinkat(directory, JOB_POSITION_FILE, 0), 0);
     assert_int_equal(job_log_repair(directory), 0);
     assert_position((struct job_position){129 + strlen(gap), 17, 1000, 18, 17});
     /* no line at all */
