@@ -1,5 +1,5 @@
-// Chooses where a connection to PROXY_PORT goes: to the bound port on 127.0.0.1, or on ::1 where only
-// that is listened on (Node's "localhost"). Written for njs 0.7.9 and later.
+// Chooses the target of a connection to PROXY_PORT: the bound port on 127.0.0.1, or on ::1 if a program
+// listens only there (Node's "localhost"). Written for njs 0.7.9 and later.
 import fs from 'fs';
 
 const LISTEN = '0A';      // TCP_LISTEN, include/net/tcp_states.h
@@ -9,8 +9,8 @@ const IPV6_LOCAL = ['00000000000000000000000001000000', '00000000000000000000000
 const READ_SIZE = 1024;   // a few lines: the kernel makes no more than asked for
 const MOST_READS = 256;
 
-// The file holds decimal digits and a newline (fcgi-app/ports/ports.h). It is the commands' user's, who may put anything there: of more
-// than a port's length nothing is read.
+// The file holds decimal digits and a newline (fcgi-app/ports/ports.h). It belongs to the commands' user, who may write anything there: no
+// more than the length of a port is read.
 function boundPort(path) {
     let file;
     try {
@@ -28,9 +28,9 @@ function boundPort(path) {
     }
 }
 
-// Is one of the addresses listened on at the port? The kernel lists listening sockets before all others,
-// so that the search ends with the first that is none, however many connections there are. It runs for
-// every connection: text searches, since taking the lines apart in njs costs ten times as much.
+// Does a program listen at one of the addresses, on this port? The kernel lists listening sockets before all
+// others, so the search ends with the first other one, however many connections there are. It runs for every
+// connection, and searches text, because splitting the lines in njs costs ten times as much.
 function listens(table, addresses, port) {
     const hex = ('000' + port.toString(16).toUpperCase()).slice(-4);
     const wanted = addresses.map(address => `${address}:${hex} ${'0'.repeat(address.length)}:0000 ${LISTEN} `);

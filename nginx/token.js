@@ -1,5 +1,5 @@
-// Whether a request has a token of its sandbox, where nginx's secure_link cannot find out: it knows one digest for each sandbox, as of
-// the last reload. Written for njs 0.7.9 and later, which forget everything between two requests.
+// Checks the token of a request where nginx's secure_link cannot: that knows one digest for each sandbox, from the last reload.
+// Written for njs 0.7.9 and later, which keep nothing between two requests.
 import crypto from 'crypto';
 import fs from 'fs';
 
@@ -12,21 +12,21 @@ function same(digest, given) {
     return difference === 0;
 }
 
-// `words` are a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The token is taken as the bytes that it is.
+// `words` are a salt, and base64url(sha256(salt + "Bearer " + secret)) of each secret. The token is compared as bytes.
 function matches(words, authorization) {
     const given = crypto.createHash('sha256').update(words[0]).update(authorization).digest('base64url');
     return words.slice(1).filter(digest => same(digest, given)).length > 0;
 }
 
-// For a sandbox with several secrets: one that takes the place of another overlaps with it. 1, or nothing.
+// For a sandbox with several secrets, such as an old and a new one. 1, or nothing.
 function known(r) {
     const words = r.variables.nginx_sandbox_digests.split(' ');
     const authorization = r.rawVariables.nginx_sandbox_authorization;
     return authorization.length > 0 && words.length > 1 && matches(words, authorization) ? '1' : '';
 }
 
-// For a sandbox of a pool, whose one digest comes while nginx runs, in a file that is put there whole (launcher/pool/claim_service.h).
-// 1; nothing; or `ask`, as long as it is not there: then the service of the claim decides, which knows better.
+// For a sandbox of a pool. Its one digest comes while nginx runs, in a file that appears whole (launcher/pool/claim_service.h).
+// 1; nothing; or `ask` while there is no file: then the claim service decides.
 function claimed(r) {
     const authorization = r.rawVariables.nginx_sandbox_authorization;
     if (authorization.length === 0) {
