@@ -38,6 +38,9 @@ void logger_set_request(const char *request_id);
 /* An error. */
 __attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
 
+/* The same for a function that fails: -1. */
+#define log_failure(...) (log_line(__VA_ARGS__), -1)
+
 __attribute__((format(printf, 2, 3))) void log_at(int level, const char *format, ...);
 
 /* About one request; NULL or empty: as logger_set_request() says. */

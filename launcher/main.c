@@ -135,8 +135,7 @@ static int clean_process(bool keeps_input)
     }
     nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (nothing < 0 || (!keeps_input && dup2(nothing, STDIN_FILENO) < 0)) {
-        log_line("/dev/null: %m");
-        return -1;
+        return log_failure("/dev/null: %m");
     }
     /* The session's keys are those of who started us, and would be every command's
      * (session-keyring(7)). A kernel or container without keys refuses. */
@@ -224,9 +223,8 @@ static int read_environment(struct start *start)
     }
     unsigned port = listen_address_port(&start->metrics);
     if (port != 0 && (port == settings->port || port == settings->proxy_port)) {
-        log_line(METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)",
-                 port);
-        return -1;
+        return log_failure(
+            METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)", port);
     }
     start->access_log = variables_get(NULL, ACCESS_LOG_VARIABLE);
     setting_names_warn(NULL);
@@ -299,8 +297,7 @@ static int render(const struct start *start)
     (void)snprintf(path, sizeof(path), "%s/nginx", start->run.path);
     cleanup_fd int directory = openat(start->run.fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
-        log_line("%s: %m", path);
-        return -1;
+        return log_failure("%s: %m", path);
     }
     const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
                                              .run = start->run.path,
@@ -358,8 +355,7 @@ static int hand_down_settings(const struct start *start)
     if ((start->access_log != NULL && setenv(ACCESS_LOG_VARIABLE, start->access_log, 1) < 0) ||
         (start->claim[0] != '\0' && setenv(CLAIM_PATH_VARIABLE, start->claim, 1) < 0) ||
         setenv(CGROUP_VARIABLE, start->settings.cgroup, 1) < 0) {
-        log_line("setenv: %m");
-        return -1;
+        return log_failure("setenv: %m");
     }
     return 0;
 }

@@ -54,21 +54,19 @@ static const char *read_line(struct variables *variables, char *line)
 int environment_file_read(struct variables *variables, const char *path)
 {
     if (variables->where == NULL && (variables->where = strdup(path)) == NULL) {
-        log_line("%s: %m", path);
-        return -1;
+        return log_failure("%s: %m", path);
     }
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno == ENOENT) {
         return 0;
     }
     if (text == NULL) {
-        log_line("%s: %s", path, file_reason(errno));
-        return -1;
+        return log_failure("%s: %s", path, file_reason(errno));
     }
     if (file_skip_mark(text) != text) {
-        log_line("%s: begins with a byte order mark, which systemd does not read: save it without",
-                 path);
-        return -1;
+        return log_failure(
+            "%s: begins with a byte order mark, which systemd does not read: save it without",
+            path);
     }
     int number = 1;
     for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
@@ -80,8 +78,7 @@ int environment_file_read(struct variables *variables, const char *path)
         line = end == NULL ? text : end + 1;
         const char *wrong = read_line(variables, line);
         if (wrong != NULL) {
-            log_line("%s: line %d %s", path, number, wrong);
-            return -1;
+            return log_failure("%s: line %d %s", path, number, wrong);
         }
         if (end != NULL) {
             *end = '\0';

@@ -40,13 +40,12 @@ static int choose_cgroup(struct settings *settings)
         return 0;
     }
     if (strcmp(settings->cgroup, "off") == 0) {
-        log_line(CGROUP_VARIABLE " must not be off under systemd: a command is known by its cgroup "
-                                 "alone there");
-        return -1;
+        return log_failure(CGROUP_VARIABLE
+                           " must not be off under systemd: a command is known by its cgroup "
+                           "alone there");
     }
     if (cgroup_find_own(own, &mount_length) < 0) {
-        log_line(CGROUP_VARIABLE ": no cgroup v2 directory holds this process");
-        return -1;
+        return log_failure(CGROUP_VARIABLE ": no cgroup v2 directory holds this process");
     }
     settings->cgroup = own;
     return 0;
@@ -60,8 +59,7 @@ static int write_environment(const struct run_dir *run, const char *cgroup)
     errno = ENAMETOOLONG; /* or what else it is */
     if (length >= (int)sizeof(text) ||
         file_write(run->fd, RUN_ENVIRONMENT, 0600, text, (size_t)length) < 0) {
-        log_line("%s/" RUN_ENVIRONMENT ": %m", run->path);
-        return -1;
+        return log_failure("%s/" RUN_ENVIRONMENT ": %m", run->path);
     }
     return 0;
 }
@@ -72,13 +70,11 @@ static int lay_out(const struct run_dir *run, const char *cwd)
     static const char *const services[] = {"service/procd", "service/fcgi-app", "service/guard"};
     for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
         if (file_make_dir(run->fd, services[i], 0755) < 0) {
-            log_line("%s/%s: %m", run->path, services[i]);
-            return -1;
+            return log_failure("%s/%s: %m", run->path, services[i]);
         }
     }
     if (symlinkat(cwd, run->fd, "cwd") < 0) {
-        log_line("%s/cwd: %m", run->path);
-        return -1;
+        return log_failure("%s/cwd: %m", run->path);
     }
     return 0;
 }
@@ -98,8 +94,7 @@ static int set_up(struct settings *settings, const struct run_dir *run, const st
         return -1;
     }
     if (cgroup_path() == NULL) {
-        log_line(CGROUP_VARIABLE ": %s cannot be used", settings->cgroup);
-        return -1;
+        return log_failure(CGROUP_VARIABLE ": %s cannot be used", settings->cgroup);
     }
     return write_environment(run, settings->cgroup) < 0 || lay_out(run, cwd) < 0 ? -1 : 0;
 }
@@ -112,8 +107,7 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
     cleanup_user struct user user = {0};
     bool can_enter_home;
     if (snprintf(path, sizeof(path), "%s/%s", state, name) >= (int)sizeof(path)) {
-        log_line("%s: %s", path, strerror(ENAMETOOLONG));
-        return -1;
+        return log_failure("%s: %s", path, strerror(ENAMETOOLONG));
     }
     if (settings_take(&settings) < 0) {
         return -1;

@@ -105,8 +105,7 @@ static int add_sandboxes(struct installation *installation, const char *director
     struct dirent **entries = NULL;
     int count = scandir(directory, &entries, is_secret, NULL);
     if (count < 0) {
-        log_line("%s: %m", directory);
-        return -1;
+        return log_failure("%s: %m", directory);
     }
     int result = 0;
     struct installed_sandbox *sandboxes =
@@ -144,8 +143,7 @@ static int find_sandboxes(struct installation *installation, const char *etc,
         return -1;
     }
     if (installation->count == 0) {
-        log_line("%s: there is no sandbox: no NAME.secret", etc);
-        return -1;
+        return log_failure("%s: there is no sandbox: no NAME.secret", etc);
     }
     qsort(installation->sandboxes, installation->count, sizeof(*installation->sandboxes), by_name);
     return 0;
@@ -157,8 +155,7 @@ static int check_settings_files(const struct installation *installation, const c
     struct dirent **entries = NULL;
     int count = scandir(etc, &entries, is_settings, alphasort);
     if (count < 0) {
-        log_line("%s: %m", etc);
-        return -1;
+        return log_failure("%s: %m", etc);
     }
     int result = 0;
     for (int i = 0; result == 0 && i < count; i++) {
@@ -257,8 +254,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     }
     int length = snprintf(sandbox->run, sizeof(sandbox->run), "%s/%s", state, sandbox->name);
     if (length > RUN_DIR_MOST) {
-        log_line("%s: is too long for the sockets in it", sandbox->run);
-        return -1;
+        return log_failure("%s: is too long for the sockets in it", sandbox->run);
     }
     return 0;
 }
@@ -269,16 +265,16 @@ static int check_ports(const struct installation *installation)
     for (size_t i = 0; i < installation->count; i++) {
         const struct installed_sandbox *one = &installation->sandboxes[i];
         if (one->settings.proxy_port == metrics) {
-            log_line(METRICS_VARIABLE " has the PROXY_PORT of %s, %u: it needs a port of its own",
-                     one->name, metrics);
-            return -1;
+            return log_failure(METRICS_VARIABLE
+                               " has the PROXY_PORT of %s, %u: it needs a port of its own",
+                               one->name, metrics);
         }
         for (size_t j = 0; j < i; j++) {
             const struct installed_sandbox *other = &installation->sandboxes[j];
             if (one->settings.proxy_port == other->settings.proxy_port) {
-                log_line("%s and %s have the same PROXY_PORT, %llu: set it in %s.conf", other->name,
-                         one->name, (unsigned long long)one->settings.proxy_port, one->name);
-                return -1;
+                return log_failure("%s and %s have the same PROXY_PORT, %llu: set it in %s.conf",
+                                   other->name, one->name,
+                                   (unsigned long long)one->settings.proxy_port, one->name);
             }
         }
     }
@@ -290,8 +286,7 @@ int installation_lock(int directory, const char *etc)
     cleanup_fd int lock =
         openat(directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0) {
-        log_line("%s/" LOCK_FILE ": %m", etc);
-        return -1;
+        return log_failure("%s/" LOCK_FILE ": %m", etc);
     }
     return steal_fd(&lock);
 }

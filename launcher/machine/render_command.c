@@ -34,14 +34,12 @@ static int check_path(const char *option, const char *path)
     if (path[0] == '/' && run_dir_is_plain_path(path) && strlen(path) < PATH_MAX - NAME_MAX) {
         return 0;
     }
-    log_line("%s must be an absolute path of plain characters", option);
-    return -1;
+    return log_failure("%s must be an absolute path of plain characters", option);
 }
 
 static int fail(const char *etc, const char *name)
 {
-    log_line("%s/%s: %m", etc, name);
-    return -1;
+    return log_failure("%s/%s: %m", etc, name);
 }
 
 /* Removes the stage, if it is there. */

@@ -70,8 +70,7 @@ static int read_line(FILE *out, const char *path, char *line,
         return -1;
     }
     if (!has(installation, name)) {
-        log_line("%s: there is no sandbox named %s", path, name);
-        return -1;
+        return log_failure("%s: there is no sandbox named %s", path, name);
     }
     (void)fprintf(out, "%s %s;\n", line, name);
     return 1;

@@ -35,8 +35,7 @@ struct secret_file {
 
 static int fail(const struct secret_file *file)
 {
-    log_line("%s/%s: %s", file->etc, file->name, file_reason(errno));
-    return -1;
+    return log_failure("%s/%s: %s", file->etc, file->name, file_reason(errno));
 }
 
 /* ---- the file ---- */
@@ -108,13 +107,12 @@ static int reload(void)
     }
     if (program_run(test, words, sizeof(words)) != 0) {
         (void)fputs(words, stderr);
-        log_line("nginx does not take its configuration, and goes on with the one that it has");
-        return -1;
+        return log_failure(
+            "nginx does not take its configuration, and goes on with the one that it has");
     }
     if (program_run(order, words, sizeof(words)) != 0) {
         (void)fputs(words, stderr);
-        log_line("nginx did not reload, and goes on with the configuration that it has");
-        return -1;
+        return log_failure("nginx did not reload, and goes on with the configuration that it has");
     }
     return 1;
 }
@@ -131,8 +129,7 @@ static int change(struct secret_file *file, const char *content)
         } else {
             (void)unlinkat(file->directory, file->name, 0);
         }
-        log_line("the secrets of %s are as they were", file->sandbox);
-        return -1;
+        return log_failure("the secrets of %s are as they were", file->sandbox);
     }
     close_fd(&file->lock); /* the operator may have made `render` a part of a reload */
     /* Another directory is included by who knows which nginx. */
@@ -197,8 +194,7 @@ static int act(int (*run)(struct secret_file *file), struct secret_file *file)
 {
     cleanup_fd int directory = open(file->etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
-        log_line("%s: %m", file->etc);
-        return -1;
+        return log_failure("%s: %m", file->etc);
     }
     file->lock = installation_lock(directory, file->etc);
     if (file->lock < 0) {

@@ -20,8 +20,7 @@
 
 static int fail(const char *path, const char *reason)
 {
-    log_line(CLAIM_PATH_VARIABLE ": %s: %s", path, reason);
-    return -1;
+    return log_failure(CLAIM_PATH_VARIABLE ": %s: %s", path, reason);
 }
 
 /* The directory that the file is in. */
@@ -157,10 +156,9 @@ static int refuse_secret(void)
     if (secret == NULL && (file == NULL || (stat(file, &status) == 0 && status.st_size == 0))) {
         return 0;
     }
-    log_line("set only one of %s and " AUTH_MODE_VARIABLE
-             "=pool, where the first token is the secret",
-             secret != NULL ? "SANDBOX_SECRET" : "SANDBOX_SECRET_FILE");
-    return -1;
+    return log_failure("set only one of %s and " AUTH_MODE_VARIABLE
+                       "=pool, where the first token is the secret",
+                       secret != NULL ? "SANDBOX_SECRET" : "SANDBOX_SECRET_FILE");
 }
 
 /* The directory of the default path is made if it is not there. */
@@ -186,8 +184,8 @@ int claim_take(struct secret_salt *salt, struct secrets *secrets, char path[PATH
         return 0;
     }
     if (strcmp(mode, "pool") != 0) {
-        log_line(AUTH_MODE_VARIABLE " must be secret (or static, which is the same) or pool");
-        return -1;
+        return log_failure(AUTH_MODE_VARIABLE
+                           " must be secret (or static, which is the same) or pool");
     }
     if (refuse_secret() < 0) {
         return -1;

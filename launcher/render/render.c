@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "api/statuses.h"
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
@@ -29,8 +30,7 @@
 
 static int render_fail(const char *path)
 {
-    log_line("%s: %m", path);
-    return -1;
+    return log_failure("%s: %m", path);
 }
 
 /* Copies tree/`name`. */
@@ -211,6 +211,27 @@ static void add_failed_auth(const struct rendering *r, struct words *words)
               "limit_req zone=nginx_sandbox_failed_auth%s;\n    limit_req_dry_run off;", burst);
 }
 
+/* What nginx says for its own errors, by their status. */
+static void add_errors(struct words *words)
+{
+    char messages[WORDS_TEXT_MAX] = "";
+    char codes[WORDS_TEXT_MAX] = "";
+    for (size_t i = 0; i < API_STATUS_COUNT; i++) {
+        const struct api_status *one = &api_statuses[i];
+        if (one->message == NULL) {
+            continue;
+        }
+        size_t length = strlen(messages);
+        (void)snprintf(messages + length, sizeof(messages) - length, "\n    %d       \"%s\";",
+                       one->status, one->message);
+        length = strlen(codes);
+        (void)snprintf(codes + length, sizeof(codes) - length, "\n    %d       %s;", one->status,
+                       api_error_code(one->error));
+    }
+    words_add(words, "@MESSAGES@", "default   \"" API_STATUS_MESSAGE "\";%s", messages);
+    words_add(words, "@ERROR_CODES@", "default   %s;%s", api_error_code(ERROR_internal), codes);
+}
+
 /* What the snippets go by. */
 static void add_snippet_words(const struct rendering *r, struct words *words)
 {
@@ -239,6 +260,7 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
     }
     words_add(words, "@METRICS_LISTEN@", "%s%s", address, address[0] == '[' ? " ipv6only=on" : "");
     add_failed_auth(r, words);
+    add_errors(words);
     render_secret_words(r, words);
     locations_add_words(words);
 }
@@ -280,8 +302,8 @@ static int add_access_log(const struct rendering *r, const struct worker_user *w
         return 0;
     }
     if (path[0] != '/' || !run_dir_is_plain_path(path)) {
-        log_line(ACCESS_LOG_VARIABLE " must be off or an absolute path of plain characters");
-        return -1;
+        return log_failure(ACCESS_LOG_VARIABLE
+                           " must be off or an absolute path of plain characters");
     }
     if (worker != NULL && nginx_log_is_ours(path)) {
         words_add(words, word, "access_log " NGINX_LOG_STDERR "%s", format);
@@ -290,8 +312,7 @@ static int add_access_log(const struct rendering *r, const struct worker_user *w
     cleanup_fd int fd =
         open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644); /* as nginx will */
     if (fd < 0) {
-        log_line(ACCESS_LOG_VARIABLE ": %s: %m", path);
-        return -1;
+        return log_failure(ACCESS_LOG_VARIABLE ": %s: %m", path);
     }
     char at[PATH_MAX];
     if (worker != NULL && !worker_user_may_reach(worker, path, at)) {

@@ -51,8 +51,7 @@ static int random_bytes(uint8_t *data, size_t length)
 {
     if (getrandom(data, length, 0) !=
         (ssize_t)length) { /* never short below 256 bytes: getrandom(2) */
-        log_line("no random bytes: %m");
-        return -1;
+        return log_failure("no random bytes: %m");
     }
     return 0;
 }
@@ -124,8 +123,7 @@ static int read_lines(const struct secret_salt *salt, const char *name, char *te
             text[length - 1] = '\0';
         }
         if (secrets->count == SECRETS_MOST) {
-            log_line("%s: holds more than %d secrets", name, SECRETS_MOST);
-            return -1;
+            return log_failure("%s: holds more than %d secrets", name, SECRETS_MOST);
         }
         if (!is_good(name, text)) {
             return -1;
@@ -133,8 +131,7 @@ static int read_lines(const struct secret_salt *salt, const char *name, char *te
         secret_digest(salt, text, &secrets->digests[secrets->count++]);
     }
     if (secrets->count == 0) {
-        log_line("%s: holds no secret", name);
-        return -1;
+        return log_failure("%s: holds no secret", name);
     }
     return 0;
 }

@@ -24,15 +24,13 @@ int inherited_reserve(void)
 {
     int fd;
     if (descriptor_close_inherited() < 0) {
-        log_line("descriptors: %m");
-        return -1;
+        return log_failure("descriptors: %m");
     }
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     } while (fd >= 0 && fd < FD_COUNT - 1 && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));
     if (fd < 0) {
-        log_line("/dev/null: %m");
-        return -1;
+        return log_failure("/dev/null: %m");
     }
     return 0;
 }
@@ -40,8 +38,7 @@ int inherited_reserve(void)
 static int put_at(int fd, int number)
 {
     if (dup2(fd, number) < 0) {
-        log_line("descriptors: %m");
-        return -1;
+        return log_failure("descriptors: %m");
     }
     return 0;
 }
@@ -70,8 +67,7 @@ static int put_listeners(const struct run_dir *run, const struct listeners *list
     }
     if (listeners->count > 0 &&
         file_write(run->fd, RUN_NGINX_SOCKETS, 0600, text, strlen(text)) < 0) {
-        log_line("%s/" RUN_NGINX_SOCKETS ": %m", run->path);
-        return -1;
+        return log_failure("%s/" RUN_NGINX_SOCKETS ": %m", run->path);
     }
     return 0;
 }

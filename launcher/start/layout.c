@@ -23,8 +23,7 @@ static int own_path(char path[PATH_MAX])
 {
     ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
     if (length < 0) {
-        log_line("/proc/self/exe: %m");
-        return -1;
+        return log_failure("/proc/self/exe: %m");
     }
     path[length] = '\0';
     return 0;
@@ -64,8 +63,8 @@ static int find_tree(const char *own, char tree[PATH_MAX])
             return 0;
         }
     }
-    log_line("%s/../share/nginx-sandbox/nginx/nginx.conf is missing: run make install", own);
-    return -1;
+    return log_failure("%s/../share/nginx-sandbox/nginx/nginx.conf is missing: run make install",
+                       own);
 }
 
 static int find_daemon(const char *own, const char *name, char path[PATH_MAX])
@@ -77,8 +76,7 @@ static int find_daemon(const char *own, const char *name, char path[PATH_MAX])
         realpath(found, path) != NULL) {
         return 0;
     }
-    log_line("%s/%s is missing: run make build", own, name);
-    return -1;
+    return log_failure("%s/%s is missing: run make build", own, name);
 }
 
 /* In PATH, and where Debian has what an ordinary user's PATH leaves out. */
@@ -94,9 +92,8 @@ static int find_program(const char *name, char path[PATH_MAX])
             return 0;
         }
     }
-    log_line("%s is missing: install the package %s (make deps)", name,
-             strcmp(name, "nginx") == 0 ? "nginx" : "s6");
-    return -1;
+    return log_failure("%s is missing: install the package %s (make deps)", name,
+                       strcmp(name, "nginx") == 0 ? "nginx" : "s6");
 }
 
 static int find_module(const char *name, const char *package, char path[PATH_MAX])
@@ -108,8 +105,8 @@ static int find_module(const char *name, const char *package, char path[PATH_MAX
             return 0;
         }
     }
-    log_line("%s/%s is missing: install the package %s (make deps)", places[0], name, package);
-    return -1;
+    return log_failure("%s/%s is missing: install the package %s (make deps)", places[0], name,
+                       package);
 }
 
 int layout_find_tree(struct layout *layout)

@@ -111,8 +111,7 @@ int listeners_add(struct listeners *listeners, const char *variable,
     if (fd < 0) {
         char text[LISTEN_TEXT_SIZE];
         listen_address_format(address, text);
-        log_line("%s: cannot listen on %s: %m", variable, text);
-        return -1;
+        return log_failure("%s: cannot listen on %s: %m", variable, text);
     }
     assert(listeners->count < LISTENERS_MOST);
     listeners->fds[listeners->count++] = fd;
@@ -196,15 +195,13 @@ int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owne
     int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     int type = sequenced ? SOCK_SEQPACKET : SOCK_STREAM;
     if (length >= (int)sizeof(address.sun_path)) {
-        log_line("%s: %s", path, strerror(ENAMETOOLONG));
-        return -1;
+        return log_failure("%s: %s", path, strerror(ENAMETOOLONG));
     }
     cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         ((owner != (uid_t)-1 || group != (gid_t)-1) && chown(path, owner, group) < 0) ||
         chmod(path, mode) < 0 || listener_listen(fd) < 0) {
-        log_line("%s: %m", path);
-        return -1;
+        return log_failure("%s: %m", path);
     }
     return steal_fd(&fd);
 }

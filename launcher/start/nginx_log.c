@@ -120,13 +120,11 @@ int nginx_log_start(struct nginx_log *log)
         return -1;
     }
     if (pipe2(log->ends, O_CLOEXEC) < 0 || io_set_nonblocking(log->ends[1], true) < 0) {
-        log_line("nginx's log: %m");
-        return -1;
+        return log_failure("nginx's log: %m");
     }
     errno = pthread_create(&log->thread, NULL, relay, log);
     if (errno != 0) {
-        log_line("nginx's log: %m");
-        return -1;
+        return log_failure("nginx's log: %m");
     }
     return 0;
 }

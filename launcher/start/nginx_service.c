@@ -65,8 +65,7 @@ static int find_sockets(struct service *service)
         text = end + 1;
     }
     if (service->count == 0 || *text != '\0') {
-        log_line("NGINX names no listening sockets");
-        return -1;
+        return log_failure("NGINX names no listening sockets");
     }
     return 0;
 }
@@ -87,8 +86,7 @@ static int replace_deaf(const struct service *service)
 {
     for (size_t i = 0; i < service->count; i++) {
         if (!listener_answers(service->sockets[i]) && listener_replace(service->sockets[i]) < 0) {
-            log_line("a unix socket cannot be opened again: %m");
-            return -1;
+            return log_failure("a unix socket cannot be opened again: %m");
         }
     }
     return 0;

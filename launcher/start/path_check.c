@@ -57,21 +57,18 @@ static const char *place(const struct way *way)
 static int fail(const struct way *way, const char *name, int number)
 {
     errno = number;
-    log_line(VARIABLE ": %s/%s: %m", way->at, name);
-    return -1;
+    return log_failure(VARIABLE ": %s/%s: %m", way->at, name);
 }
 
 static int check_place(const struct way *way)
 {
     struct stat status;
     if (stat(place(way), &status) < 0) {
-        log_line(VARIABLE ": %s: %m", place(way));
-        return -1;
+        return log_failure(VARIABLE ": %s: %m", place(way));
     }
     if (path_may_change(way->user, place(way), &status)) {
-        log_line(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid, place(way),
-                 way->path);
-        return -1;
+        return log_failure(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid,
+                           place(way), way->path);
     }
     return 0;
 }
@@ -81,12 +78,10 @@ static int check_nothing_can_be_made(const struct way *way, const char *name)
 {
     struct stat status;
     if (stat(place(way), &status) < 0) {
-        log_line(VARIABLE ": %s: %m", place(way));
-        return -1;
+        return log_failure(VARIABLE ": %s: %m", place(way));
     }
     if (may_write(way->user, place(way), &status)) {
-        log_line(VARIABLE ": user %u may make %s/%s", way->user->uid, way->at, name);
-        return -1;
+        return log_failure(VARIABLE ": user %u may make %s/%s", way->user->uid, way->at, name);
     }
     return 0;
 }
@@ -100,9 +95,8 @@ static int follow(struct way *way, const char *name, const char *link, const str
         return fail(way, name, length < 0 ? errno : ELOOP);
     }
     if (status->st_uid == way->user->uid) {
-        log_line(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid, link,
-                 way->path);
-        return -1;
+        return log_failure(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid,
+                           link, way->path);
     }
     size_t behind = strlen(way->rest);
     if ((size_t)length + 1 + behind >= sizeof(way->rest)) {

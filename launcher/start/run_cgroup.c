@@ -39,8 +39,7 @@ static int enable_limits(const struct settings *settings)
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         enum cgroup_limit limit = (enum cgroup_limit)i;
         if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
-            log_line("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
-            return -1;
+            return log_failure("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
         }
     }
     return 0;
@@ -52,8 +51,7 @@ int run_cgroup_make(struct settings *settings, const struct run_dir *run, const 
     static char base[PATH_MAX];                       /* the cgroup that the run's own is in */
     (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
     if (cgroup_open(run->path, settings->cgroup) < 0) {
-        log_line(CGROUP_VARIABLE ": cannot use %s: %m", settings->cgroup);
-        return -1;
+        return log_failure(CGROUP_VARIABLE ": cannot use %s: %m", settings->cgroup);
     }
     if (user != NULL && cgroup_path() != NULL) {
         if (sandbox_user_check_cgroup(user, cgroup_path(), base) < 0) {

@@ -37,8 +37,7 @@ bool run_dir_is_plain_path(const char *path)
 
 static int fail(const char *path, const char *reason)
 {
-    log_line(RUN_DIR_VARIABLE ": %s: %s", path, reason);
-    return -1;
+    return log_failure(RUN_DIR_VARIABLE ": %s: %s", path, reason);
 }
 
 /* The directories above are passed through by nginx's workers, whatever our umask. */

@@ -35,14 +35,13 @@ static int check_capabilities(void)
                   {CAP_SETUID, "SETUID"}, {CAP_SETPCAP, "SETPCAP"}};
     uint32_t effective;
     if (capability_read(&effective) < 0) {
-        log_line(VARIABLE ": capget: %m");
-        return -1;
+        return log_failure(VARIABLE ": capget: %m");
     }
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((effective & CAPABILITY(wanted[i].number)) == 0) {
-            log_line(VARIABLE ": root has not got the capability CAP_%s here, which it takes",
-                     wanted[i].name);
-            return -1;
+            return log_failure(VARIABLE
+                               ": root has not got the capability CAP_%s here, which it takes",
+                               wanted[i].name);
         }
     }
     return 0;
@@ -59,18 +58,15 @@ static int try_to_become(const struct user *user, bool *can_enter_home)
         _exit(chdir(user->home) == 0 ? 0 : CANNOT_ENTER_HOME);
     }
     if (child < 0 || waitpid(child, &status, 0) != child) {
-        log_line(VARIABLE ": fork: %m");
-        return -1;
+        return log_failure(VARIABLE ": fork: %m");
     }
     if (!WIFEXITED(status)) {
-        log_line(VARIABLE ": signal %d ended the child that tries it", WTERMSIG(status));
-        return -1;
+        return log_failure(VARIABLE ": signal %d ended the child that tries it", WTERMSIG(status));
     }
     *can_enter_home = WEXITSTATUS(status) == 0;
     if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != CANNOT_ENTER_HOME) {
-        log_line(VARIABLE ": this process may not become user %u: %s", user->uid,
-                 strerror(WEXITSTATUS(status)));
-        return -1;
+        return log_failure(VARIABLE ": this process may not become user %u: %s", user->uid,
+                           strerror(WEXITSTATUS(status)));
     }
     return 0;
 }
@@ -97,13 +93,11 @@ static int check_search_path(const struct user *user)
     cleanup_free char *copy = strdup(path == NULL ? "" : path);
     char *rest = copy;
     if (copy == NULL) {
-        log_line(VARIABLE ": %m");
-        return -1;
+        return log_failure(VARIABLE ": %m");
     }
     for (char *directory; (directory = strsep(&rest, ":")) != NULL;) {
         if (directory[0] != '/') {
-            log_line(VARIABLE ": PATH has a directory that is not absolute");
-            return -1;
+            return log_failure(VARIABLE ": PATH has a directory that is not absolute");
         }
         if (path_check(user, directory, NULL) < 0) {
             return -1;
@@ -155,16 +149,16 @@ int sandbox_user_check(const struct user *user, const struct worker_user *worker
                        const struct run_dir *run, const struct layout *layout)
 {
     if (worker->group == (gid_t)-1) {
-        log_line(VARIABLE ": nginx's workers must have a user of their own: www-data, nginx or "
-                          "nobody, who may enter %s",
-                 run->path);
-        return -1;
+        return log_failure(VARIABLE
+                           ": nginx's workers must have a user of their own: www-data, nginx or "
+                           "nobody, who may enter %s",
+                           run->path);
     }
     if (user->uid == worker->user || user_has_group(user, worker->group)) {
-        log_line(VARIABLE ": user %u is nginx's workers' own or has their group %u: commands could "
-                          "reach them and their sockets",
-                 user->uid, worker->group);
-        return -1;
+        return log_failure(
+            VARIABLE ": user %u is nginx's workers' own or has their group %u: commands could "
+                     "reach them and their sockets",
+            user->uid, worker->group);
     }
     return check_names(user, run, layout) < 0 ? -1 : check_search_path(user);
 }
@@ -177,11 +171,10 @@ static int check_cgroup_file(const struct user *user, const char *directory, con
     if (stat(path, &status) < 0 || !path_may_change(user, path, &status)) {
         return 0; /* above the mount there is no cgroup.procs */
     }
-    log_line(VARIABLE
-             ": user %u may change %s, and so leave the cgroups of commands: SANDBOX_CGROUP "
-             "must name another directory, or be off",
-             user->uid, path);
-    return -1;
+    return log_failure(
+        VARIABLE ": user %u may change %s, and so leave the cgroups of commands: SANDBOX_CGROUP "
+                 "must name another directory, or be off",
+        user->uid, path);
 }
 
 /*
@@ -193,8 +186,7 @@ int sandbox_user_check_cgroup(const struct user *user, const char *path, char re
 {
     char at[PATH_MAX];
     if (realpath(path, at) == NULL) {
-        log_line(VARIABLE ": %s: %m", path);
-        return -1;
+        return log_failure(VARIABLE ": %s: %m", path);
     }
     (void)snprintf(resolved, PATH_MAX, "%s", at);
     for (char *slash; (slash = strrchr(at, '/')) != NULL; *slash = '\0') {

@@ -17,8 +17,7 @@
 
 static int fail(const char *path)
 {
-    log_line("%s: %m", path);
-    return -1;
+    return log_failure("%s: %m", path);
 }
 
 /* RUN/service/`name`/: one link for each file of tree/service/`name`/. */

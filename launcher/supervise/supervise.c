@@ -117,8 +117,7 @@ static int start_svscan(void)
         become_svscan(parent);
     }
     if (server.svscan < 0) {
-        log_line("fork: %m");
-        return -1;
+        return log_failure("fork: %m");
     }
     /* The services' listening sockets and the lock are theirs: who holds one keeps its clients
      * waiting, and the next server from starting. */
@@ -436,13 +435,11 @@ static int prepare(void)
     sigset_t all;
     sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-        log_line("%m");
-        return -1;
+        return log_failure("%m");
     }
     int found = user_find(server.settings.user, &server.user, error, sizeof(error));
     if (found < 0) {
-        log_line("%s", error);
-        return -1;
+        return log_failure("%s", error);
     }
     server.has_user = found > 0;
     server.runners = (struct runners){.run_directory = server.run_directory, .order = true};
@@ -452,8 +449,7 @@ static int prepare(void)
     (void)log_drops_open(server.run_directory); /* without it the log itself says how many */
     server.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (server.signals < 0) {
-        log_line("signalfd: %m");
-        return -1;
+        return log_failure("signalfd: %m");
     }
     return 0;
 }

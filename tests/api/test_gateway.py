@@ -226,8 +226,31 @@ def test_an_unknown_key_is_a_404(gateway, two, headers):
     for path in ("/health", "/run", "/koyeb-sandbox/run", "/index.html"):
         answer = ask(gateway, two[0].secret, path, **headers, X_Request_ID=CLIENT_ID)
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
-        assert answer.json() == {"error": "No sandbox of this X-Routing-Key or host name"}
+        assert answer.json() == {"error": "No sandbox of this X-Routing-Key or host name", "error_code": "not_found"}
         assert answer.headers["X-Request-ID"] == CLIENT_ID
+
+
+def test_a_web_page_reads_that_there_is_no_sandbox(gateway):
+    """The sandbox that would say which pages may call it is not there: the preflight of the request is answered for it."""
+    question = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-routing-key"}
+    sandbox = gateway.client()
+    answer = sandbox.call("OPTIONS", "/run", headers={**question, "X-Routing-Key": "c"}, token=False)
+    assert answer.status_code == 204 and "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization,x-routing-key"
+    answer = sandbox.call("GET", "/health", headers={"Origin": "https://page.example", "X-Routing-Key": "c"}, token=False)
+    assert answer.status_code == 404 and answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert not [name for name in sandbox.call("GET", "/health", token=False).headers if name.startswith("Access-Control-Allow")]
+
+
+def test_its_lists_are_those_of_the_server():
+    """The gateway's file is used as it stands, without the launcher, which writes these lists for a server."""
+    text = (DEPLOY / "gateway/nginx.conf").read_text()
+    reads = re.findall(r'"/(\w+)", \w+, \w+, READS\)', (REPOSITORY / "api/endpoints.h").read_text())
+    listed = re.search(r"\^1:\(\?:/koyeb-sandbox\)\?/\(\?:([\w|]+)\)", text)[1].split("|")
+    assert set(listed) == set(reads) - {"metrics"}
+    statuses = (REPOSITORY / "api/statuses.h").read_text()
+    codes = dict(re.findall(r"^        (\d+) +(\w+);", re.search(r"map \$status \$gateway_error_code \{(.*?)\}", text, re.S)[1], re.M))
+    assert len(codes) >= 8 and codes.items() <= dict(re.findall(r"FAILURE\((\d+), .*, (\w+)\)", statuses)).items()
 
 
 def test_a_default_takes_everything(make_server, make_gateway):

@@ -1,5 +1,6 @@
 """`nginx-sandbox render` alone: what it refuses, and that the files of nginx are all new or all old."""
 
+import json
 import os
 import re
 import shlex
@@ -165,6 +166,20 @@ def test_a_location_for_each_endpoint(platform):
     http = (platform.etc / "nginx/snippets/http.conf").read_text()
     logged = re.search(r'map \$nginx_sandbox_path \$nginx_sandbox_log_endpoint \{.*?"~\^/\(\?:(.*?)\)\\z"', http, re.S)[1]
     assert {f"/{name}" for name in logged.split("|")} == listed.keys()
+
+
+def test_each_error_has_a_code_of_the_list(platform):
+    codes = set(re.findall(r"ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text()))
+    for text in ((REPOSITORY / "nginx/snippets/server.conf").read_text(), (REPOSITORY / "deploy/gateway/nginx.conf").read_text()):
+        answers = re.findall(r"""'(\{"error":.*\})'""", text)
+        said = [json.loads(answer)["error_code"] for answer in answers]
+        assert len(said) >= 5 and {code for code in said if code[0] != "$"} <= codes
+    platform.rendered()
+    http = (platform.etc / "nginx/snippets/http.conf").read_text()
+    messages, mapped = (dict(re.findall(r"^    (\d+) +(.+);$", re.search(rf"map \$status \$nginx_sandbox_{name} \{{(.*?)\}}", http, re.S)[1], re.M))
+                        for name in ("message", "error_code"))
+    assert messages.keys() == mapped.keys() >= {"400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "500", "501", "503"}
+    assert set(mapped.values()) <= codes
 
 
 def test_no_word_is_left(platform):
