@@ -65,3 +65,11 @@ def test_words():
     for path in [*DOCUMENTS, *(REPOSITORY / "docs/man").iterdir()]:
         found = re.search(r"\b(tells|told|whoever|he|his)\b", path.read_text(), re.I)
         assert not found, (path.name, found[0])
+
+
+def test_error_codes():
+    """The table of docs/api.md is the list of api/errors.h."""
+    listed = re.findall(r'ERROR\((\w+), "(.*?)"\)', (REPOSITORY / "api/errors.h").read_text())
+    text = (REPOSITORY / "docs/api.md").read_text()
+    table = text[text.index("| `error_code` | when |"):]
+    assert len(listed) > 20 and re.findall(r"^\| `(\w+)` \| (.*) \|$", table[:table.index("\n\n")], re.M)[1:] == listed
