@@ -73,3 +73,17 @@ def test_error_codes():
     text = (REPOSITORY / "docs/api.md").read_text()
     table = text[text.index("| `error_code` | when |"):]
     assert len(listed) > 20 and re.findall(r"^\| `(\w+)` \| (.*) \|$", table[:table.index("\n\n")], re.M)[1:] == listed
+
+
+def test_every_folder_has_its_line():
+    """In the list of docs/architecture.md, two levels deep."""
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    block = re.search(r"^## The rooms$.*?^```$(.*?)^```$", text, re.M | re.S)[1]
+    listed, room = set(), ""
+    for indent, name in re.findall(r"^( {0,2})([\w-]+)/ ", block, re.M):
+        room = room if indent else name
+        listed.add(f"{room}/{name}" if indent else name)
+    rooms = [path for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith((".", "__")) and path.name not in ("build", "bin")]
+    folders = {path.name for path in rooms} | {f"{path.parent.name}/{path.name}" for room in rooms if any(room.glob("*.c")) for path in room.iterdir()
+                                               if path.is_dir() and any(path.glob("*.c"))}
+    assert listed == folders - {"debian"}
