@@ -6,17 +6,17 @@
 #include <stdio.h>
 
 #include "common/logger.h"
+#include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/request.h"
 
-#define REQUESTS_MAX 4096
-
-static void answer(struct request *request)
+static void answer(struct request *request, bool refuse)
 {
     static const char text[] = "{\"status\":\"ok\"}";
     if (request_begin(request, 200, "application/json", "Content-Length: 15\r\n") == 0) {
         (void)request_write(request, text, sizeof(text) - 1);
     }
+    (void)request_finish(request, !refuse);
 }
 
 int main(void)
@@ -26,7 +26,7 @@ int main(void)
     int caught;
     (void)sigfillset(&signals);
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
-    if (fcgi_open() < 0 || fcgi_start(REQUESTS_MAX, answer) < 0) {
+    if (acceptors_open() < 0 || fcgi_init(answer, NULL) < 0 || acceptors_start() < 0) {
         perror("empty_handler");
         return 1;
     }

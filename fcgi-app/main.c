@@ -22,13 +22,17 @@
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/commands/pump.h"
 #include "fcgi-app/commands/run.h"
+#include "fcgi-app/dispatch.h"
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/requested_path.h"
+#include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/json.h"
+#include "fcgi-app/http/places.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/http/stopping.h"
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/processes/log_stream.h"
@@ -83,7 +87,7 @@ static int open_directory(const char *run, const char *name)
 }
 
 /* The directories in the run directory that we use; all stay open for ever. */
-struct places {
+struct directories {
     const char *run;
     int spool;
     int port;
@@ -92,7 +96,7 @@ struct places {
 };
 
 /* Opens them, and remembers procd's socket. 0, or -1 when that was logged. */
-static int open_places(const char *run, struct places *places)
+static int open_directories(const char *run, struct directories *directories)
 {
     char socket_path[PATH_MAX];
     (void)snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run);
@@ -100,30 +104,32 @@ static int open_places(const char *run, struct places *places)
         log_line("%s: %m", socket_path);
         return -1;
     }
-    places->start = start_directory_name(run);
-    if (places->start == NULL) {
+    directories->start = start_directory_name(run);
+    if (directories->start == NULL) {
         log_line("the working directory: %m");
         return -1;
     }
-    places->run = run;
-    places->spool = open_directory(run, RUN_SPOOL);
-    places->port = open_directory(run, RUN_PORT);
-    places->state = open_directory(run, RUN_STATE);
-    return places->spool < 0 || places->port < 0 || places->state < 0 ? -1 : 0;
+    directories->run = run;
+    directories->spool = open_directory(run, RUN_SPOOL);
+    directories->port = open_directory(run, RUN_PORT);
+    directories->state = open_directory(run, RUN_STATE);
+    return directories->spool < 0 || directories->port < 0 || directories->state < 0 ? -1 : 0;
 }
 
-static void set_up_parts(const struct places *places, const struct settings *settings)
+static void set_up_parts(const struct directories *directories, const struct settings *settings)
 {
-    spools_init(places->spool);
-    requested_path_init(places->start);
+    dispatch_init(endpoints);
+    places_init((unsigned)settings->max_connections);
+    spools_init(directories->spool);
+    requested_path_init(directories->start);
     json_init(settings->max_body);
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
     command_init(settings);
     pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams);
-    health_init(places->state, places->run);
-    port_init(places->port, (unsigned)settings->proxy_port);
+    health_init(directories->state, directories->run);
+    port_init(directories->port, (unsigned)settings->proxy_port);
 }
 
 static void wait_for_signal(const sigset_t *signals)
@@ -163,28 +169,29 @@ int main(int count, char **arguments)
     if (log_drops_open(run) < 0) {
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
     }
-    struct places places;
-    if (open_places(run, &places) < 0 || identity_take(&settings, run) < 0) {
+    struct directories directories;
+    if (open_directories(run, &directories) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
     }
     sigset_t signals;
     block_signals(&signals);
     set_up_malloc();
-    if (fcgi_open() < 0) {
+    if (acceptors_open() < 0 || stopping_init() < 0 ||
+        fcgi_init(dispatch, dispatch_give_back) < 0) {
         log_line("descriptor 0 is no listening socket that can be served: %m");
         return EXIT_FAILURE;
     }
-    set_up_parts(&places, &settings);
-    if (log_streams_start() < 0 ||
-        fcgi_start((unsigned)settings.max_connections, endpoint_dispatch) < 0) {
+    set_up_parts(&directories, &settings);
+    if (log_streams_start() < 0 || acceptors_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
     notify_ready();
     log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
-    log_at(LOG_INFO, "stopping with %u requests open", fcgi_requests());
-    if (fcgi_stop(STOP_TIMEOUT_MS) < 0) {
+    log_at(LOG_INFO, "stopping with %u requests open", places_taken());
+    stopping_begin();
+    if (places_await_none(STOP_TIMEOUT_MS) < 0) {
         log_at(LOG_WARNING, "stopped with requests open");
     }
     return EXIT_SUCCESS;

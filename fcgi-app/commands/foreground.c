@@ -13,6 +13,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/http/stopping.h"
 
 static int keep_piece(void *context, const char *data, size_t length)
 {
@@ -107,7 +108,7 @@ static void pump_foreground(struct request *request, struct foreground *foregrou
         failure = answer->finish(context, &ending);
     }
     if (failure != NULL) {
-        log_request(request_stopping() ? LOG_NOTICE : LOG_ERR, request_id(request), "%s: %s",
+        log_request(is_stopping() ? LOG_NOTICE : LOG_ERR, request_id(request), "%s: %s",
                     request_path(request), failure);
         answer->fail(context, failure);
     }

@@ -20,6 +20,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/http/stopping.h"
 
 #define CHUNK          ((size_t)65536) /* the capacity of a pipe at first */
 #define READS_PER_TURN 4               /* then the client and the end are looked at */
@@ -52,7 +53,7 @@ struct pump {
 static void await_tree(const struct foreground *foreground)
 {
     struct pollfd polled[] = {{.fd = foreground->lease, .events = POLLIN},
-                              {.fd = request_stop_fd(), .events = POLLIN}};
+                              {.fd = stopping_fd(), .events = POLLIN}};
     int64_t deadline = clock_monotonic_ms() + (int64_t)foreground->grace_ms + KILL_MS;
     while (polled[0].revents == 0 && polled[1].revents == 0) {
         int64_t left = deadline - clock_monotonic_ms();
@@ -238,7 +239,7 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
                    [ERR] = {.fd = foreground->err, .events = POLLIN},
                    [LEASE] = {.fd = foreground->lease, .events = POLLIN},
                    [CLIENT] = {.fd = request_fd(request), .events = POLLRDHUP},
-                   [STOP] = {.fd = request_stop_fd(), .events = POLLIN}},
+                   [STOP] = {.fd = stopping_fd(), .events = POLLIN}},
         .pipes = {&foreground->out, &foreground->err},
     };
     const int pipes[] = {foreground->out, foreground->err};

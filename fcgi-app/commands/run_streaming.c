@@ -19,6 +19,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/writer.h"
 
 #define EVENT_BUFFER ((size_t)524288)
@@ -123,7 +124,7 @@ static void streaming_fail(void *context, const char *message)
         request_abort(streaming->request);
     } else if (flush(streaming) >= 0) {
         (void)sse_error(streaming->request, streaming->next_id,
-                        request_stopping() ? ERROR_stopping : ERROR_may_have_run, "%s", message);
+                        is_stopping() ? ERROR_stopping : ERROR_may_have_run, "%s", message);
     }
 }
 

@@ -18,6 +18,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
 
 #define PIECE_SIZE  (64 << 10) /* of a file being read */
 #define DECODE_SIZE 4096       /* characters of base64 decoded at once */
@@ -250,7 +251,7 @@ static int is_text(struct request *request, struct reading *reading, int more)
         if (!is_text_so_far(piece, &length)) {
             return 0;
         }
-        if (request_stopping() || request_gone(request)) {
+        if (is_stopping() || request_gone(request)) {
             errno = ECANCELED;
             return -1;
         }

@@ -1,43 +1,42 @@
 /*
- * The FastCGI server: a thread for each connection of nginx, made on demand.
+ * The FastCGI server's side of a connection: reads requests by libfcgi and hands each to dispatch.
+ * What endpoints see of a request is in request.h.
  */
 #ifndef FCGI_APP_HTTP_FCGI_H
 #define FCGI_APP_HTTP_FCGI_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
+struct api_endpoint;
 struct request;
 
 /*
- * Takes over the listening socket on descriptor 0 (which becomes /dev/null). Must run with SIGTERM
- * and SIGINT blocked, before any thread; it ignores SIGPIPE. 0, or -1 with errno.
+ * Must run with SIGTERM and SIGINT blocked, before any thread; it ignores SIGPIPE. `serve` serves a
+ * request to its end, with request_finish(), in the thread of its connection. `give_back` takes the
+ * connection of a detached request over at its end. 0, or -1 with errno.
  */
-int fcgi_open(void);
+int fcgi_init(void (*serve)(struct request *request, bool refuse),
+              void (*give_back)(int fd, bool reuse));
+
+/* Serves a connection until nginx closes it; takes `fd` over. `refuse`: one request, which is
+ * refused. */
+void fcgi_serve_connection(int fd, bool refuse);
+
+/* ---- for dispatch ---- */
+
+/* Says which endpoint is asked, NULL for none, and begins to measure the request. */
+void request_set_endpoint(struct request *request, const struct api_endpoint *endpoint);
+
+/* Whether a body was announced. */
+bool request_has_body(const struct request *request);
+
+/* Whether an answer was begun, cut or detached. */
+bool request_is_answered(const struct request *request);
 
 /*
- * Starts to serve: calls `handle` for each request, in the thread of its connection. More than
- * `requests_max` requests at once are answered 503, and those that may last when they are somewhat
- * fewer. 0, or -1 with errno when no thread could be
- * made.
+ * Ends the answer. The connection is kept if `keep`, and if the body could be read to its end.
+ * False when the request was detached, so that it is not over yet.
  */
-int fcgi_start(unsigned requests_max, void (*handle)(struct request *request));
-
-/* How many requests are being served, and how many connections wait to be accepted (-1: not known).
- * Thread-safe. */
-unsigned fcgi_requests(void);
-int64_t fcgi_backlog(void);
-
-/*
- * The end of a request that was detached: its connection `fd` (taken over) serves on in a thread of
- * its own, or is closed if not `reuse`.
- */
-void fcgi_take_back(int fd, bool reuse);
-
-/*
- * Tells all requests to end (request_stopping) and waits until they have, at most `timeout_ms`. The
- * process must exit then. 0 when all have ended, -1 when the time was up.
- */
-int fcgi_stop(int timeout_ms);
+bool request_finish(struct request *request, bool keep);
 
 #endif

@@ -1,6 +1,3 @@
-/*
- * Records on a connection that may be full at any byte.
- */
 #include "fcgi-app/http/outlet.h"
 
 #include <errno.h>
@@ -8,12 +5,13 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "fcgi-app/http/fcgi.h"
-
-void outlet_init(struct outlet *outlet, int fd, int request_id)
+void outlet_init(struct outlet *outlet, int fd, int request_id,
+                 void (*give_back)(int fd, bool reuse))
 {
-    *outlet =
-        (struct outlet){.fd = fd, .request_id = request_id, .measured = {.endpoint = METRICS_NONE}};
+    *outlet = (struct outlet){.fd = fd,
+                              .request_id = request_id,
+                              .give_back = give_back,
+                              .measured = {.endpoint = METRICS_NONE}};
     outlet->end_left = sizeof(outlet->end);
     record_header(outlet->end, RECORD_STDOUT, request_id, 0);
     record_header(outlet->end + RECORD_HEADER_SIZE, RECORD_END_REQUEST, request_id,
@@ -85,6 +83,6 @@ int outlet_end(struct outlet *outlet)
 void outlet_close(struct outlet *outlet, bool reuse)
 {
     metrics_end(&outlet->measured);
-    fcgi_take_back(outlet->fd, reuse);
+    outlet->give_back(outlet->fd, reuse);
     outlet->fd = -1;
 }

@@ -23,9 +23,13 @@ struct outlet {
     unsigned char end[OUTLET_END_SIZE];
     size_t end_left; /* the same of `end` */
     struct measured measured;
+    void (*give_back)(int fd, bool reuse);
 };
 
-void outlet_init(struct outlet *outlet, int fd, int request_id);
+/* `give_back` takes the connection over at the end: to serve further requests on it, or to close it
+ * if not `reuse`. */
+void outlet_init(struct outlet *outlet, int fd, int request_id,
+                 void (*give_back)(int fd, bool reuse));
 
 /*
  * Sends the next bytes of the answer: how many it took, fewer than `length` when the connection is
@@ -37,7 +41,7 @@ ssize_t outlet_send(struct outlet *outlet, const char *data, size_t length);
  * -1 when the client left. */
 int outlet_end(struct outlet *outlet);
 
-/* Gives the connection back to the server: to serve further requests, or to be closed. */
+/* The answer has ended, or has failed: gives the connection back. */
 void outlet_close(struct outlet *outlet, bool reuse);
 
 #endif

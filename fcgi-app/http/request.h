@@ -49,14 +49,6 @@ ssize_t request_read(struct request *request, void *data, size_t length);
 bool request_asks_for_all(const struct request *request);
 
 /*
- * Takes one of the places for requests that may last, of which there are a few less than for all
- * requests: so short ones are answered however many others there are. Given back with the
- * request. False when there is none: then the request has been answered with 503. Call it before
- * the body is read.
- */
-bool request_may_last(struct request *request);
-
-/*
  * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body
  * first): POLLHUP, POLLRDHUP or POLLERR say that the client left.
  */
@@ -64,11 +56,6 @@ int request_fd(const struct request *request);
 
 /* Whether the client has left, asked now, without waiting. */
 bool request_gone(struct request *request);
-
-/* The server is stopping: a stream should say so and end. request_stop_fd() is readable from then
- * on. */
-bool request_stopping(void);
-int request_stop_fd(void);
 
 /* ---- the answer ---- */
 

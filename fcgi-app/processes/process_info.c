@@ -16,6 +16,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/writer.h"
 #include "procd/log/event_id.h"
 #include "procd/wire/client.h"
@@ -225,7 +226,7 @@ static void wait_for(struct request *request, const char *id, int64_t timeout_ms
 {
     struct listing listing;
     const struct pollfd others[] = {{.fd = request_fd(request), .events = POLLRDHUP},
-                                    {.fd = request_stop_fd(), .events = POLLIN}};
+                                    {.fd = stopping_fd(), .events = POLLIN}};
     if (!begin(request, &listing)) {
         return;
     }

@@ -5,8 +5,9 @@
 
 #include "common/clock.h"
 #include "common/log_drops.h"
+#include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/admission.h"
-#include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/places.h"
 #include "fcgi-app/status/zombies.h"
 
 static void add_log(void *context, const struct job *job)
@@ -45,8 +46,8 @@ static void count_drops(struct server_state *state)
 enum procd_result server_state_take(struct server_state *state, int timeout_ms)
 {
     *state = (struct server_state){.zombies = -1,
-                                   .requests = fcgi_requests(),
-                                   .backlog = fcgi_backlog(),
+                                   .requests = places_taken(),
+                                   .backlog = acceptors_backlog(),
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
                                    .log_bytes = -1};

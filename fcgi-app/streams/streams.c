@@ -22,6 +22,7 @@
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/outlet.h"
 #include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
 #include "fcgi-app/streams/watch.h"
 
 #define STACK_SIZE ((size_t)262144)
@@ -301,7 +302,7 @@ static void keep_alive(int64_t now)
 static void begin_to_stop(void)
 {
     loop.stopping = true;
-    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, request_stop_fd(), NULL);
+    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stopping_fd(), NULL);
     wake_streams(false);
 }
 
@@ -455,7 +456,7 @@ int streams_start(const char *ignored)
     inbox.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop.buffer == NULL || loop.epoll < 0 || inbox.fd < 0 ||
         await_descriptor(inbox.fd, EPOLLIN, &inbox_mark) < 0 ||
-        await_descriptor(request_stop_fd(), EPOLLIN, &stop_mark) < 0) {
+        await_descriptor(stopping_fd(), EPOLLIN, &stop_mark) < 0) {
         return -1;
     }
     /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */

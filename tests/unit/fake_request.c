@@ -79,16 +79,6 @@ bool request_gone(struct request *request)
     return request->cut;
 }
 
-bool request_stopping(void)
-{
-    return false;
-}
-
-int request_stop_fd(void)
-{
-    return -1;
-}
-
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {

@@ -76,7 +76,7 @@ static void connect_outlet(struct outlet *outlet, struct reader *reader, size_t 
     int small = 4096;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
-    outlet_init(outlet, pair[0], REQUEST_ID);
+    outlet_init(outlet, pair[0], REQUEST_ID, NULL);
     *reader = (struct reader){.fd = pair[1], .answer = malloc(room)};
     assert_non_null(reader->answer);
 }

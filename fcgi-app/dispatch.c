@@ -1,0 +1,153 @@
+#include "fcgi-app/dispatch.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/logger.h"
+#include "fcgi-app/http/acceptors.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/places.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
+
+static const struct endpoint *const *rows;
+
+void dispatch_init(const struct endpoint *const *endpoints)
+{
+    rows = endpoints;
+}
+
+/*
+ * 503 before the body is read. Where there is one, nginx makes the answer, which ends its
+ * connection: nginx/snippets/server.conf says why, and has both locations.
+ */
+static void turn_away(struct request *request, const char *location, enum api_error error,
+                      const char *message)
+{
+    char header[64];
+    if (!request_has_body(request)) {
+        answer_error(request, 503, error, "%s", message);
+        return;
+    }
+    (void)snprintf(header, sizeof(header), "X-Accel-Redirect: %s\r\n", location);
+    if (request_begin(request, 503, NULL, header) == 0) {
+        (void)request_flush(request); /* what fails is seen when it ends */
+    }
+}
+
+static void turn_away_from_full(struct request *request)
+{
+    turn_away(request, "@nginx_sandbox_full", ERROR_too_many,
+              "Too many requests at once (SANDBOX_MAX_CONNECTIONS, or the limit on threads or open "
+              "files)");
+}
+
+/* ---- the row ---- */
+
+/* The row of a path; NULL if there is none. */
+static const struct endpoint *find_row(const char *path)
+{
+    for (unsigned number = 0; number < API_COUNT; number++) {
+        if (strcmp(api_endpoints[number].path, path) == 0) {
+            return rows[number];
+        }
+    }
+    return NULL;
+}
+
+static const char *allow_header(const struct endpoint *endpoint)
+{
+    switch (endpoint->api->methods) {
+    case ENDPOINT_GET:
+        return "Allow: GET, HEAD, OPTIONS\r\n";
+    case ENDPOINT_POST:
+        return "Allow: POST, OPTIONS\r\n";
+    default:
+        return "Allow: GET, HEAD, POST, OPTIONS\r\n";
+    }
+}
+
+/* The method as a bit; 0 for one that no endpoint takes. */
+static unsigned method_bit(const char *method)
+{
+    return strcmp(method, "POST") == 0                                 ? ENDPOINT_POST
+           : strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? ENDPOINT_GET
+                                                                       : 0;
+}
+
+static bool is_long_running(const struct endpoint *endpoint)
+{
+    return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS;
+}
+
+static void answer_request(struct request *request, const struct endpoint *endpoint,
+                           enum place *place)
+{
+    const char *method = request_method(request);
+    if (endpoint == NULL) {
+        answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
+    } else if ((endpoint->api->methods & method_bit(method)) != 0) {
+        if (is_long_running(endpoint) && !places_prolong(place)) {
+            turn_away_from_full(request);
+        } else {
+            endpoint_handle(endpoint, request);
+        }
+    } else if (strcmp(method, "OPTIONS") == 0) {
+        (void)request_begin(request, 204, NULL, allow_header(endpoint));
+    } else {
+        answer_error_with(request, 405, ERROR_method_not_allowed, allow_header(endpoint), 0,
+                          "Method not allowed");
+    }
+}
+
+/* ---- one request ---- */
+
+/* Takes a place for it: a monitor's for those who ask how the server is. guard is one of them: its
+ * question has no path. */
+static bool take_place(const struct request *request, const struct endpoint *endpoint,
+                       enum place *place)
+{
+    bool is_monitor = endpoint == NULL
+                          ? *request_path(request) == '\0'
+                          : endpoint->api->trait == OPEN || endpoint->api->trait == METRICS;
+    *place = is_monitor ? PLACE_MONITOR : PLACE_SHORT;
+    return places_take(*place);
+}
+
+void dispatch(struct request *request, bool refuse)
+{
+    enum place place;
+    const struct endpoint *endpoint = find_row(request_path(request));
+    bool has_place = take_place(request, endpoint, &place);
+    request_set_endpoint(request, endpoint == NULL ? NULL : endpoint->api);
+    log_request(LOG_DEBUG, request_id(request), "%s %s", request_method(request),
+                request_path(request));
+    if (refuse || !has_place) {
+        turn_away_from_full(request);
+    } else if (is_stopping()) {
+        turn_away(request, "@nginx_sandbox_away", ERROR_stopping, "The server is stopping");
+    } else {
+        answer_request(request, endpoint, &place);
+    }
+    if (!request_is_answered(request) && !request_gone(request)) {
+        log_request(LOG_ERR, request_id(request), "%s was not answered", request_path(request));
+        answer_lost(request, "Internal error: the request may have been done");
+    }
+    if (request_finish(request, !refuse)) {
+        places_leave(place);
+    }
+}
+
+void dispatch_give_back(int fd, bool reuse)
+{
+    places_leave(PLACE_LONG); /* only such a request is detached */
+    if (reuse) {
+        acceptors_reuse(fd);
+    } else {
+        (void)close(fd);
+    }
+}
