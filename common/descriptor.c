@@ -1,6 +1,3 @@
-/*
- * Standard descriptors in order.
- */
 #include "common/descriptor.h"
 
 #include <dirent.h>
@@ -15,8 +12,8 @@
 #include "common/cleanup.h"
 #include "common/directory.h"
 
-/* What a read finds empty. A command may have removed /dev/null: then the end of a pipe that nobody
- * writes to. */
+/* A file in which a read finds nothing. A command may have removed /dev/null: then the read end of
+ * a pipe without a writer. */
 static int open_nothing(void)
 {
     int ends[2];
@@ -37,7 +34,7 @@ int descriptor_take_stdin(void)
     }
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
         if (nothing == fd) {
-            /* It was closed and is this one now: let it stay, in the children too. */
+            /* The descriptor was closed and is this one now: it stays, in the children too. */
             (void)steal_fd(&nothing);
             if (fcntl(fd, F_SETFD, 0) < 0) {
                 return -1;
@@ -49,9 +46,9 @@ int descriptor_take_stdin(void)
     return steal_fd(&taken);
 }
 
-/* One by one, where the kernel is older than close_range(2) (Linux 5.9) or a seccomp filter does
- * not know it. Numbers that are closed while /proc/self/fd is read are not read twice, so it is
- * read until nothing is left but the stream itself. */
+/* One by one, where the kernel is older than close_range(2) (Linux 5.9) or a seccomp filter refuses
+ * it. To close a number while /proc/self/fd is read may hide others, so it is read until nothing is
+ * left but the stream itself. */
 static int close_each(int first)
 {
     cleanup_directory DIR *entries = opendir("/proc/self/fd");

@@ -8,8 +8,8 @@
 #define COMMON_DESCRIPTOR_H
 
 /*
- * Takes the socket from descriptor 0 to a close-on-exec one above 2, puts /dev/null in its place,
- * and sees to it that 1 and 2 are open. The socket, or -1 with errno.
+ * Moves the socket from descriptor 0 to a close-on-exec one above 2, puts /dev/null in its place,
+ * and opens 1 and 2 if they are closed. The socket, or -1 with errno.
  */
 int descriptor_take_stdin(void);
 
@@ -17,8 +17,8 @@ int descriptor_take_stdin(void);
  * with errno. */
 int descriptor_close_from(int first);
 
-/* Closes all descriptors above standard error. A daemon begins with it: its supervisor holds the
- * sockets of other services, which may be more than a shell can close by number. */
+/* Closes all descriptors above standard error. A daemon begins with this: it inherits the sockets
+ * of other services from its supervisor, and a shell cannot close large numbers. */
 int descriptor_close_inherited(void);
 
 #define DESCRIPTOR_PATH_SIZE 32

@@ -1,6 +1,3 @@
-/*
- * Going through directories.
- */
 #include "common/directory.h"
 
 #include <errno.h>

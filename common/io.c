@@ -1,6 +1,3 @@
-/*
- * Whole reads and writes over the calls that may be interrupted or come back short.
- */
 #include "common/io.h"
 
 #include <errno.h>
@@ -18,11 +15,8 @@ int io_write_all(int fd, const void *data, size_t length)
 {
     const char *at = data;
     while (length > 0) {
-        ssize_t written = write(fd, at, length);
+        ssize_t written = TEMP_FAILURE_RETRY(write(fd, at, length));
         if (written < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
             return -1;
         }
         at += written;
@@ -50,21 +44,12 @@ ssize_t io_read_full(int fd, void *data, size_t length)
 
 ssize_t io_read_some(int fd, void *data, size_t length)
 {
-    for (;;) {
-        ssize_t got = read(fd, data, length);
-        if (got >= 0 || errno != EINTR) {
-            return got;
-        }
-    }
+    return TEMP_FAILURE_RETRY(read(fd, data, length));
 }
 
 ssize_t io_read_at(int fd, void *data, size_t length, off_t offset)
 {
-    ssize_t count;
-    do {
-        count = pread(fd, data, length, offset);
-    } while (count < 0 && errno == EINTR);
-    return count;
+    return TEMP_FAILURE_RETRY(pread(fd, data, length, offset));
 }
 
 int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms)
@@ -109,7 +94,7 @@ int io_open_regular(int directory, const char *name, int flags)
     return steal_fd(&fd);
 }
 
-/* EISDIR and ENOENT are old kernels' answers, EOPNOTSUPP and EINVAL those of file systems. */
+/* Old kernels answer EISDIR or ENOENT, file systems EOPNOTSUPP or EINVAL. */
 bool io_lacks_tmpfile(int error)
 {
     return error == EOPNOTSUPP || error == EINVAL || error == EISDIR || error == ENOENT;

@@ -1,6 +1,5 @@
 /*
- * The read and write calls that a program means when it writes read and write: retried on EINTR,
- * whole on short counts.
+ * System calls that are retried on EINTR and, where their name says so, go on after short counts.
  */
 #ifndef COMMON_IO_H
 #define COMMON_IO_H
@@ -24,18 +23,18 @@ ssize_t io_read_some(int fd, void *data, size_t length);
 ssize_t io_read_at(int fd, void *data, size_t length, off_t offset);
 
 /*
- * openat(2) of a regular file whose name a command may have taken for something else: never waits
- * for a FIFO's other end, follows no link. The descriptor (CLOEXEC), or -1 with errno, EBADMSG for
- * what is no regular file.
+ * openat(2) of a regular file where a command may have put something else: never waits for a FIFO's
+ * other end, follows no link. The descriptor (CLOEXEC), or -1 with errno: EBADMSG if it is no
+ * regular file.
  */
 int io_open_regular(int directory, const char *name, int flags);
 
-/* Whether the errno of an open(2) with O_TMPFILE says that there are no such files here. */
+/* Whether the errno of an open(2) with O_TMPFILE says that such files are not supported here. */
 bool io_lacks_tmpfile(int error);
 
 /*
- * poll(2) that does not fail: when it is interrupted, or gets no memory (which is told and paused
- * for), it returns 1 with nothing ready. Thread-safe.
+ * poll(2) that does not fail: when it is interrupted, or gets no memory (which it logs before it
+ * pauses), it returns 1 with nothing ready. Thread-safe.
  */
 int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms);
 

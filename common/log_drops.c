@@ -1,6 +1,7 @@
 /*
- * The file is two numbers, written over in place, for which a full disk has room, by who holds its
- * lock. Who does not get the lock at once (its holder may have been stopped) adds its lines later.
+ * The file is two numbers, which are overwritten in place (a full disk has room for that) under a
+ * lock. A process that does not get the lock at once, since its holder may have been stopped, adds
+ * its lines later.
  */
 #include "common/log_drops.h"
 
@@ -18,7 +19,7 @@
 
 static int file = -1;
 static atomic_int_least64_t pending; /* not in the file yet */
-/* Locks of fcntl(2) are a process's, so its threads have another. */
+/* Locks of fcntl(2) belong to a process; this one is for its threads. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 int log_drops_open(const char *run_directory)
@@ -32,7 +33,7 @@ int log_drops_open(const char *run_directory)
     return file < 0 ? -1 : 0;
 }
 
-static int read_file(struct log_drops *drops)
+static int read_drops(struct log_drops *drops)
 {
     *drops = (struct log_drops){0};
     return io_read_at(file, drops, sizeof(*drops), 0) < 0 ? -1 : 0;
@@ -43,7 +44,7 @@ static void add_pending(void)
 {
     struct log_drops drops;
     int64_t lines = atomic_exchange(&pending, 0);
-    if (read_file(&drops) == 0) {
+    if (read_drops(&drops) == 0) {
         drops.lines += lines;
         drops.last_ms = (int64_t)(clock_ns(CLOCK_BOOTTIME) / 1000000U);
         if (pwrite(file, &drops, sizeof(drops), 0) == (ssize_t)sizeof(drops)) {
@@ -53,7 +54,7 @@ static void add_pending(void)
     atomic_fetch_add(&pending, lines);
 }
 
-static void flush(void)
+static void flush_drops(void)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (file < 0 || atomic_load(&pending) == 0 || pthread_mutex_trylock(&mutex) != 0) {
@@ -71,18 +72,18 @@ void log_drops_add(int64_t lines)
 {
     int saved = errno;
     atomic_fetch_add(&pending, lines);
-    flush();
+    flush_drops();
     errno = saved;
 }
 
 int log_drops_read(struct log_drops *drops)
 {
-    flush();
+    flush_drops();
     if (file < 0) {
         errno = EBADF;
         return -1;
     }
-    if (read_file(drops) < 0) {
+    if (read_drops(drops) < 0) {
         return -1;
     }
     drops->lines += atomic_load(&pending);

@@ -1,6 +1,3 @@
-/*
- * One way for each kind of file and kernel.
- */
 #include "common/log_output.h"
 
 #include <errno.h>
@@ -16,7 +13,7 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 
-#define PIPE_SIZE    (1 << 20) /* the most that every user may have */
+#define PIPE_SIZE    (1 << 20) /* the most that a user without rights may set */
 #define MEMORY_MAJOR 1         /* of /dev/null and its like (Linux, admin-guide/devices) */
 
 bool log_output_has_reader(const struct stat *file)
@@ -25,8 +22,8 @@ bool log_output_has_reader(const struct stat *file)
            (S_ISCHR(file->st_mode) && major(file->st_rdev) != MEMORY_MAJOR);
 }
 
-/* One write(2) to a pipe or a terminal. Linux before 6.4 knows no RWF_NOWAIT for pipes, and none
- * does for terminals. There another process may take the room between poll(2) and write(2). */
+/* One write(2) to a pipe or a terminal. RWF_NOWAIT works for pipes from Linux 6.4 on, and never for
+ * terminals. Without it another process may take the room between poll(2) and write(2). */
 static ssize_t write_now(int fd, const char *line, size_t length)
 {
     const struct iovec piece = {.iov_base = (void *)(uintptr_t)line, .iov_len = length};

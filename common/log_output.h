@@ -1,7 +1,7 @@
 /*
- * Writing lines of a log to a descriptor without ever waiting for its reader: to a pipe, socket or
- * terminal that takes no more a line is not written. Such a descriptor mostly shares its open file
- * description, and with it O_NONBLOCK, with programs that are not ours.
+ * Writes lines of a log to a descriptor without ever waiting for its reader: a line that a pipe,
+ * socket or terminal has no room for is not written. Such a descriptor usually shares its open file
+ * description, and with it O_NONBLOCK, with other programs.
  */
 #ifndef COMMON_LOG_OUTPUT_H
 #define COMMON_LOG_OUTPUT_H
@@ -9,13 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What is longer may be torn in a pipe. */
+/* A longer line may be torn in a pipe. */
 #define LOG_OUTPUT_LINE_MAX 4096
 
 /*
- * Writes the line, all of it. 0, or -1 with errno: EAGAIN if that would wait; a pipe without a
- * reader raises SIGPIPE. Keeps a line whole up to LOG_OUTPUT_LINE_MAX bytes, but may leave a part
- * in a terminal. Thread-safe.
+ * Writes the whole line. 0, or -1 with errno: EAGAIN if that would wait; a pipe without a reader
+ * raises SIGPIPE. Lines of up to LOG_OUTPUT_LINE_MAX bytes are never torn, but in a terminal.
+ * Thread-safe.
  */
 int log_output_write(int fd, const char *line, size_t length);
 
@@ -26,8 +26,8 @@ bool log_output_has_reader(const struct stat *file);
 
 /*
  * Gives the descriptor an open file description of its own, which does not block, and a large
- * buffer if it is a pipe: for programs that write to it without log_output_write(). Where that
- * cannot be (a socket, another user's pipe) it stays as it is.
+ * buffer if it is a pipe: for programs that do not write by log_output_write(). Where that is
+ * impossible (a socket, another user's pipe) the descriptor stays as it is.
  */
 void log_output_detach(int fd);
 

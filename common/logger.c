@@ -17,17 +17,17 @@
 #include "common/log_drops.h"
 #include "common/log_output.h"
 
-#define LINE_MAX_SIZE                                                                              \
-    1024 /* a longer line is cut; below PIPE_BUF, so that a write is never split */
+/* A longer line is cut; below PIPE_BUF, so that a write is never split. */
+#define LINE_MAX_SIZE 1024
 
 static const char *program = "nginx-sandbox";
-static int least = LOG_NOTICE;        /* the least severe level that is told */
+static int least = LOG_NOTICE;        /* the least severe level that is logged */
 static bool is_journal;               /* the reader takes levels as sd-daemon(3) writes them */
-static atomic_llong dropped;          /* lines that the log itself does not know of yet */
-static char request[REQUEST_ID_SIZE]; /* what all concerns, or "" */
+static atomic_llong dropped;          /* lines that no line of the log reports yet */
+static char request[REQUEST_ID_SIZE]; /* that all lines concern, or "" */
 
-/* systemd names the file that it has made our standard error. Whoever redirects it leaves the
- * variable as it is: so it is compared. */
+/* systemd names the file that it has made our standard error. A redirection leaves the variable as
+ * it is, so the file is compared. */
 static bool stderr_is_journal(void)
 {
     char own[64];
@@ -91,8 +91,8 @@ static int begin_line(char *line, size_t size, int level, const char *request_id
                : snprintf(line, size, "%s%s: %s[%s] ", priority, program, word, request_id);
 }
 
-/* Says how many lines before were not written. */
-static void tell_of_drops(void)
+/* Logs how many lines before were not written. */
+static void report_drops(void)
 {
     char line[LINE_MAX_SIZE];
     long long lines = atomic_exchange(&dropped, 0);
@@ -109,14 +109,14 @@ static void tell_of_drops(void)
     }
 }
 
-/* Whoever logs has more to do than to wait for a reader. */
+/* Does not wait for a reader: the program has more to do. */
 static void write_line(const char *line, size_t length)
 {
     if (log_output_write(STDERR_FILENO, line, length) < 0) {
         atomic_fetch_add(&dropped, 1);
         log_drops_add(1);
     } else {
-        tell_of_drops();
+        report_drops();
     }
 }
 
@@ -142,22 +142,6 @@ log_arguments(int level, const char *request_id, const char *format, va_list arg
     length = neutralise(line, length);
     write_line(line, length);
     errno = saved;
-}
-
-void log_line(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    log_arguments(LOG_ERR, NULL, format, arguments);
-    va_end(arguments);
-}
-
-void log_at(int level, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    log_arguments(level, NULL, format, arguments);
-    va_end(arguments);
 }
 
 void log_request(int level, const char *request_id, const char *format, ...)

@@ -1,17 +1,17 @@
 /*
- * What the programs say about themselves: one line to standard error for each event, written by one
- * write(2) so that lines of threads never mix. Control characters in arguments are replaced, so
- * that a client cannot forge a line. No program waits for the reader of its log: a line that it
- * takes not at once is dropped and counted (log_drops.h). Never log a secret, a command, an
- * environment value, output or file content.
+ * The log of the programs: one line to standard error for each event, written by one write(2), so
+ * that lines of threads never mix. Control characters in arguments are replaced, so that a client
+ * cannot forge a line. No program waits for the reader of its log: a line that cannot be written at
+ * once is dropped and counted (log_drops.h). Never log a secret, a command, an environment value,
+ * output or file content.
  *
  *   name: [request id] message             an error
  *   name: warning: [request id] message    notice, info and debug likewise
  *   <4>name: [request id] message          any level, to the journal (sd-daemon(3))
  *
  * Levels are those of syslog(3): LOG_ERR keeps a program or a request from going on; LOG_WARNING
- * is out of the ordinary and may need somebody; LOG_NOTICE is worth knowing, and rare; LOG_INFO is
- * the ordinary course, a line a command; LOG_DEBUG is for who looks for a fault.
+ * is out of the ordinary and may need an operator; LOG_NOTICE is worth knowing, and rare; LOG_INFO
+ * is the ordinary course, a line a command; LOG_DEBUG helps to find a fault.
  */
 #ifndef COMMON_LOGGER_H
 #define COMMON_LOGGER_H
@@ -25,26 +25,22 @@
  * `name` must live for ever. Call once, before threads. */
 void logger_open(const char *name);
 
-/* From now on nothing is told that is less severe than `level`; at first LOG_NOTICE is the least.
- * Call before threads. */
+/* From now on nothing less severe than `level` is logged; before, LOG_NOTICE is the least. Call
+ * before threads. */
 void logger_set_level(int level);
 
-/* All that follows concerns this request (copied; NULL: none in particular), in a program that
+/* All lines from now on concern this request (copied; NULL: none in particular), in a program that
  * does one thing at a time. */
 void logger_set_request(const char *request_id);
 
-/* All of these are thread-safe and keep errno. */
+/* About one request; NULL or empty: as logger_set_request() says. Thread-safe; keeps errno. */
+__attribute__((format(printf, 3, 4))) void log_request(int level, const char *request_id,
+                                                       const char *format, ...);
 
-/* An error. */
-__attribute__((format(printf, 1, 2))) void log_line(const char *format, ...);
+#define log_at(level, ...) log_request(level, NULL, __VA_ARGS__)
+#define log_line(...)      log_at(LOG_ERR, __VA_ARGS__) /* an error */
 
 /* The same for a function that fails: -1. */
 #define log_failure(...) (log_line(__VA_ARGS__), -1)
-
-__attribute__((format(printf, 2, 3))) void log_at(int level, const char *format, ...);
-
-/* About one request; NULL or empty: as logger_set_request() says. */
-__attribute__((format(printf, 3, 4))) void log_request(int level, const char *request_id,
-                                                       const char *format, ...);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * The configuration table: every variable that is a number, a size or a time, and what else the
- * daemons go by, with its default, its range and its parser. (What the launcher alone reads is in
- * launcher/: the secret, paths, prefixes, the listener for metrics.) Sizes are bytes with a
- * suffix k, m or g, times seconds with a suffix ms, s, m, h or d. The daemons inherit the
- * environment of the launcher, less the secrets, and each reads what concerns it from here.
+ * The configuration that the daemons share: every variable that is a number, a size or a time, and
+ * a few others, with its default, its range and its parser. (launcher/ has what only the launcher
+ * reads: the secret, paths, prefixes, the listener for metrics.) Sizes are bytes with a suffix k, m
+ * or g, times are seconds or have a suffix ms, s, m, h or d. The daemons inherit the environment of
+ * the launcher without the secrets, and each reads here what concerns it.
  */
 #ifndef COMMON_SETTINGS_H
 #define COMMON_SETTINGS_H
@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The ranges of a command's cgroup limits, for requests as well (there and here 0 is none). Less
- * memory leaves no room beside the command's runner, which is in the same cgroup. */
+/* The ranges of a command's cgroup limits, also for requests; 0 is no limit. Less memory leaves no
+ * room beside the command's runner, which is in the same cgroup. */
 #define MEMORY_MAX_LEAST UINT64_C(4194304)
 #define PIDS_MAX_MOST    (UINT64_C(1) << 22)
 #define CPU_MAX_MOST     UINT64_C(100000)
@@ -24,51 +24,49 @@
  * times in ms. Texts are borrowed from the variables. */
 struct settings {
     uint64_t port;       /* PORT */
-    uint64_t proxy_port; /* PROXY_PORT, not PORT */
+    uint64_t proxy_port; /* PROXY_PORT, which is not PORT */
 
-    int log_level; /* LOG_LEVEL: the least severe of logger.h's that is told */
+    /* LOG_LEVEL: the least severe level (logger.h) that is logged. */
+    int log_level;
 
     /* What is kept. */
     uint64_t log_max;          /* SANDBOX_LOG_MAX: on disk for each job's log */
     uint64_t keep_finished;    /* SANDBOX_KEEP_FINISHED: finished jobs */
     uint64_t keep_finished_ms; /* SANDBOX_KEEP_FINISHED_FOR: each of them; 0 is for ever */
 
-    /* How much at once; past it a client is told to come again. 0 is no limit where it may be 0. */
+    /* How much at once: a request beyond it is refused. 0 is no limit where it may be 0. */
     uint64_t max_connections; /* SANDBOX_MAX_CONNECTIONS: requests and streams together */
     uint64_t max_runs;        /* SANDBOX_MAX_RUNS: foreground commands */
     uint64_t max_jobs;        /* SANDBOX_MAX_JOBS: running background jobs */
     uint64_t max_streams;     /* SANDBOX_MAX_STREAMS: followed logs */
     uint64_t max_body;        /* SANDBOX_MAX_BODY: of a request */
-    uint64_t max_output; /* SANDBOX_MAX_OUTPUT: what a /run answers of stdout and stderr together */
+    uint64_t max_output;      /* SANDBOX_MAX_OUTPUT: stdout and stderr in an answer of /run */
     uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
 
     /* How long. 0 is no limit where it may be 0. */
-    uint64_t max_timeout_ms; /* SANDBOX_MAX_TIMEOUT: of any command */
-    uint64_t
-        reader_timeout_ms; /* SANDBOX_READER_TIMEOUT: a client that takes nothing of its answer */
-    uint64_t
-        http_keepalive_ms; /* SANDBOX_HTTP_KEEPALIVE: an idle connection of a client; 0: none */
-    uint64_t
-        stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence on a stream before a comment */
-    uint64_t stop_grace_ms;  /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL when the server
-                                stops; 0 is SIGKILL at once */
+    uint64_t max_timeout_ms;      /* SANDBOX_MAX_TIMEOUT: of any command */
+    uint64_t reader_timeout_ms;   /* SANDBOX_READER_TIMEOUT: a client that reads nothing */
+    uint64_t http_keepalive_ms;   /* SANDBOX_HTTP_KEEPALIVE: an idle connection; 0: none is kept */
+    uint64_t stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence before a comment */
+    uint64_t stop_grace_ms;       /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL at a stop of
+                                     the server; 0 is SIGKILL at once */
 
-    /* Whom commands and file operations run as, and what each command may use. 0 leaves a limit as
+    /* The user of commands and file operations, and what each command may use. 0 leaves a limit as
      * it was inherited. */
-    const char *user; /* SANDBOX_USER: "name", "name:group" or numbers; NULL is who we are */
-    const char *home; /* SANDBOX_HOME: of a user who has none; NULL: there is no such */
-    uint64_t
-        allow_setuid; /* SANDBOX_ALLOW_SETUID: 1 lets commands gain rights (no_new_privs is off) */
+    const char *user;      /* SANDBOX_USER: "name", "name:group" or numbers; NULL: our own user */
+    const char *home;      /* SANDBOX_HOME: of a user that has none; NULL: there is no such */
+    uint64_t allow_setuid; /* SANDBOX_ALLOW_SETUID: 1 lets commands gain rights */
     uint64_t limit_nofile; /* SANDBOX_LIMIT_NOFILE, setrlimit(2) */
     uint64_t limit_nproc;  /* SANDBOX_LIMIT_NPROC */
     uint64_t limit_fsize;  /* SANDBOX_LIMIT_FSIZE */
     uint64_t limit_cpu_ms; /* SANDBOX_LIMIT_CPU */
     uint64_t limit_as;     /* SANDBOX_LIMIT_AS */
 
-    /* The cgroup of each command with all its children: the default, and the most a request may ask
-     * for. 0 is none. */
-    const char
-        *cgroup; /* SANDBOX_CGROUP: "auto", "off", or the absolute path of a cgroup v2 directory */
+    /* SANDBOX_CGROUP: "auto", "off", or the absolute path of a cgroup v2 directory. */
+    const char *cgroup;
+
+    /* Limits of each command with all its children: the default, and the most that a request may
+     * ask for. 0 is none. */
     uint64_t memory_max; /* SANDBOX_MEMORY_MAX */
     uint64_t pids_max;   /* SANDBOX_PIDS_MAX */
     uint64_t cpu_max;    /* SANDBOX_CPU_MAX, in percent of one CPU */
@@ -89,8 +87,8 @@ int settings_read(struct settings *settings, const struct variables *from, char 
 int settings_take(struct settings *settings);
 
 /*
- * Takes the server's own variables out of the environment, PORT, PROXY_PORT and SANDBOX_*, so that
- * no command sees them. What has been read stays valid.
+ * Takes the server's own variables, PORT, PROXY_PORT and SANDBOX_*, out of the environment, so that
+ * no command sees them. Texts that have been read stay valid.
  */
 void settings_leave_environment(void);
 

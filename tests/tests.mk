@@ -46,7 +46,7 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) f
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
     machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \
     render/listen_address render/prefix secrets/secret start/run_dir))
-$(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_line
+$(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_request
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
 	$(call say,LD)

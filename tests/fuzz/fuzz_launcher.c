@@ -30,13 +30,16 @@
 
 /* For log_line(). NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (ld
  * --wrap) */
-void __wrap_log_line(const char *format, ...);
+void __wrap_log_request(int level, const char *request_id, const char *format, ...);
 
 static char line[4096]; /* the last that was logged */
 
-__attribute__((format(printf, 1, 2))) void __wrap_log_line(const char *format, ...)
+__attribute__((format(printf, 3, 4))) void __wrap_log_request(int level, const char *request_id,
+                                                              const char *format, ...)
 {
     va_list arguments;
+    (void)level;
+    (void)request_id;
     va_start(arguments, format);
     assert(vsnprintf(line, sizeof(line), format, arguments) > 0);
     va_end(arguments);
