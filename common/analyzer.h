@@ -1,8 +1,8 @@
 /*
- * Where gcc's static analyzer (make analyze) is wrong: between ANALYZER_OFF and ANALYZER_ON it does
- * not give the warning that is named, and a comment beside them says why it would be no true one.
- * gcc 12 to 14, that is: it loses what is reached through a pointer to a pointer, and an array that
- * was reallocated.
+ * For false warnings of gcc's static analyzer (make analyze): between ANALYZER_OFF and ANALYZER_ON
+ * it does not give the named one, and a comment beside them says why that would be false. (gcc 12
+ * to 14 lose track of memory that is reached through a pointer to a pointer, and of reallocated
+ * arrays.)
  */
 #ifndef COMMON_ANALYZER_H
 #define COMMON_ANALYZER_H

@@ -1,5 +1,5 @@
 /*
- * By the system calls themselves, which glibc has no functions for.
+ * glibc has no functions for these system calls.
  */
 #include "common/capability.h"
 

@@ -1,6 +1,6 @@
 /*
- * The capabilities of the calling thread, of which only the first 32 are asked for here
- * (capabilities(7)). Each: 0, or -1 with errno. Thread-safe.
+ * The capabilities of the calling thread (capabilities(7)); only the first 32 can be named here.
+ * Each function: 0, or -1 with errno. Thread-safe.
  */
 #ifndef COMMON_CAPABILITY_H
 #define COMMON_CAPABILITY_H
@@ -11,13 +11,13 @@
 /* CAP_* as a bit of a set. */
 #define CAPABILITY(number) (UINT32_C(1) << (number))
 
-/* Those that count now. */
+/* Reads the effective ones. */
 int capability_read(uint32_t *effective);
 
-/* Has these, permitted and effective, and no others; and nothing inheritable. */
+/* Keeps these, permitted and effective, and gives up all others and the inheritable ones. */
 int capability_keep(uint32_t set);
 
-/* Has no inheritable ones any more, and so no ambient ones either; otherwise what it had. */
+/* Gives up the inheritable ones, and with them the ambient ones; keeps the rest. */
 int capability_drop_inheritable(void);
 
 #endif

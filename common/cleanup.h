@@ -15,7 +15,7 @@
 
 #define cleanup_(function) __attribute__((cleanup(function)))
 
-/* What is cleaned up here may have been handed on before, or been filled by getline(3). */
+/* A value that is released here may have been handed on before, or come from getline(3). */
 ANALYZER_OFF("-Wanalyzer-malloc-leak")
 ANALYZER_OFF("-Wanalyzer-use-of-uninitialized-value")
 

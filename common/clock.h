@@ -1,5 +1,5 @@
 /*
- * The two clocks: one that only goes forward, for durations, and the date.
+ * The clocks: the date, and those that only go forward, for durations.
  */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
@@ -21,8 +21,8 @@ static inline int64_t clock_monotonic_ms(void)
     return (int64_t)(clock_ns(CLOCK_MONOTONIC) / 1000000U);
 }
 
-/* Nanoseconds since the boot, those included in which the machine slept: for what is kept for a
- * while, and for an order that no change of the date turns round. */
+/* Nanoseconds since the boot, with those in which the machine slept: for how long something is
+ * kept, and for an order that no change of the date reverses. */
 static inline uint64_t clock_boot_ns(void)
 {
     return clock_ns(CLOCK_BOOTTIME);
@@ -34,7 +34,7 @@ static inline uint64_t clock_date_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* The milliseconds of a duration, such as getrusage(2) tells. */
+/* The milliseconds of a duration, as getrusage(2) returns it. */
 static inline uint64_t clock_duration_ms(struct timeval duration)
 {
     return (uint64_t)duration.tv_sec * 1000U + (uint64_t)duration.tv_usec / 1000U;

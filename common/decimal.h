@@ -1,5 +1,5 @@
 /*
- * Decimal numbers of events that come by the million, without printf(3).
+ * Decimal numbers without printf(3), for events that come by the million.
  */
 #ifndef COMMON_DECIMAL_H
 #define COMMON_DECIMAL_H
@@ -9,7 +9,8 @@
 
 #define DECIMAL_MAX ((size_t)20) /* digits of a uint64_t */
 
-/* Writes `number` to `text`, which has room for DECIMAL_MAX bytes; no NUL. How many there are. */
+/* Writes `number` to `text`, which has room for DECIMAL_MAX bytes; no NUL. Returns how many it
+ * wrote. */
 size_t decimal_render(char *text, uint64_t number);
 
 #endif

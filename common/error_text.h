@@ -1,5 +1,5 @@
 /*
- * What an errno means, for answers. (The log has %m.)
+ * The text of an errno, for answers. (The log has %m.)
  */
 #ifndef COMMON_ERROR_TEXT_H
 #define COMMON_ERROR_TEXT_H

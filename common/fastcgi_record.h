@@ -1,6 +1,5 @@
 /*
- * FastCGI records as an application writes them, and as the guard asks with them (FastCGI
- * specification 1.0, section 3.3).
+ * The FastCGI records that fcgi-app and guard write (FastCGI specification 1.0, section 3.3).
  */
 #ifndef COMMON_FASTCGI_RECORD_H
 #define COMMON_FASTCGI_RECORD_H
@@ -9,7 +8,7 @@
 
 #define RECORD_HEADER_SIZE 8
 
-/* What a record may hold is 65,535 bytes; a multiple of 8 needs no padding. */
+/* A record may hold 65,535 bytes; a multiple of 8 needs no padding. */
 #define RECORD_MAX ((size_t)65528)
 
 enum record_type {

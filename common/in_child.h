@@ -1,6 +1,7 @@
 /*
- * Code of a child that borrows its parent's memory until it executes (procd/runner/spawn.c): it
- * never returns to whoever would note that for a sanitizer, which would hold it against the parent.
+ * For functions of a child that borrows its parent's memory until it executes (runner/spawn.c).
+ * They are not instrumented: a sanitizer would take their accesses for the parent's, since they
+ * never return.
  */
 #ifndef COMMON_IN_CHILD_H
 #define COMMON_IN_CHILD_H

@@ -1,5 +1,5 @@
 /*
- * JSON strings: runs of harmless bytes pass 16 at a time, the rest one sequence at a time.
+ * Runs of plain bytes are copied 16 at a time, the rest one sequence at a time.
  */
 #include "common/json_text.h"
 
@@ -56,8 +56,8 @@ size_t json_plain_length(const char *data, size_t length)
     return at;
 }
 
-/* json_plain_length() that also copies; may write up to 15 bytes more, which the caller has room
- * for. */
+/* json_plain_length() that also copies; it may write up to 15 bytes more, for which there must be
+ * room. */
 static inline size_t copy_plain(char *restrict out, const char *restrict data, size_t length)
 {
     size_t at = 0;

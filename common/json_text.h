@@ -1,7 +1,7 @@
 /*
- * JSON strings byte by byte: our own, because cJSON ends a string at its first NUL, takes bad
- * escapes for good ones and passes invalid UTF-8 on. Escaping turns any bytes into valid JSON text
- * (what is not UTF-8 becomes U+FFFD, as Go's encoding/json does); nothing here allocates.
+ * JSON strings byte by byte. cJSON ends a string at its first NUL, accepts bad escapes and passes
+ * invalid UTF-8 on. Escaping here turns any bytes into valid JSON text: bytes that are not UTF-8
+ * become U+FFFD, as in Go's encoding/json. Nothing here allocates.
  */
 #ifndef COMMON_JSON_TEXT_H
 #define COMMON_JSON_TEXT_H
@@ -14,7 +14,7 @@
 
 /*
  * Writes the escaped form of data[0..length) to `out` (JSON_ESCAPED_MAX(length) bytes, no quotes,
- * no NUL) and returns how many bytes it wrote. *consumed tells how much of the input that covers:
+ * no NUL) and returns how many bytes it wrote. *consumed is how much of the input that covers:
  * all of it when `last`, otherwise all but an unfinished UTF-8 sequence of at most 3 bytes at the
  * end, which the caller puts in front of its next piece. Only `"`, `\`, control characters and line
  * separators (below) are escaped. Thread-safe, cannot fail.
@@ -24,16 +24,15 @@ size_t json_escape(char *restrict out, const char *restrict data, size_t length,
 
 /*
  * The escape of the line separator that data[0..length) begins with, and its bytes in *taken; NULL
- * if it begins with none. These are the characters that end a line in Unicode and are no control
- * characters of ASCII: U+0085, U+2028 and U+2029. Clients that read an event stream by a general
- * function for lines (Python's str.splitlines, and httpx with it) would cut an event there.
- * Thread-safe.
+ * if it begins with none. These are U+0085, U+2028 and U+2029, which end a line in Unicode: clients
+ * that read an event stream by a general function for lines (Python's str.splitlines, and httpx
+ * with it) would cut an event there. Thread-safe.
  */
 #define JSON_SEPARATOR_ESCAPE_LENGTH 6
 const char *json_separator_escape(const char *data, size_t length, size_t *taken);
 
 /*
- * How many bytes at the beginning of data[0..length) are harmless in a JSON string: printable ASCII
+ * How many bytes at the beginning of data[0..length) are plain in a JSON string: printable ASCII
  * (and DEL) other than `"` and `\`. Thread-safe.
  */
 size_t json_plain_length(const char *data, size_t length);

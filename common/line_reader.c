@@ -1,7 +1,3 @@
-/*
- * Lines out of a stream, passed on where they lie in the caller's buffer; only what a feed leaves
- * unfinished is copied.
- */
 #include "common/line_reader.h"
 
 #include <string.h>
@@ -55,8 +51,8 @@ static int cut_held(struct line *line)
 }
 
 /* Passes on the line that is what is held followed by tail, and forgets what is held. */
-static int pass_line(struct line_reader *reader, const char *tail, size_t length,
-                     line_function *function, void *context)
+static int end_line(struct line_reader *reader, const char *tail, size_t length,
+                    line_function *function, void *context)
 {
     struct line line = {.held = reader->held,
                         .held_length = line_reader_pending(reader),
@@ -84,7 +80,7 @@ int line_reader_feed(struct line_reader *reader, const char *data, size_t length
         if (newline == NULL) {
             return hold(reader, data, (size_t)(end - data));
         }
-        int result = pass_line(reader, data, (size_t)(newline - data), function, context);
+        int result = end_line(reader, data, (size_t)(newline - data), function, context);
         if (result != 0) {
             return result;
         }
@@ -95,5 +91,5 @@ int line_reader_feed(struct line_reader *reader, const char *data, size_t length
 
 int line_reader_end(struct line_reader *reader, line_function *function, void *context)
 {
-    return line_reader_pending(reader) == 0 ? 0 : pass_line(reader, "", 0, function, context);
+    return line_reader_pending(reader) == 0 ? 0 : end_line(reader, "", 0, function, context);
 }

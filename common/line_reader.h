@@ -1,7 +1,7 @@
 /*
- * Cuts a stream of bytes into lines: ended by \n, all trailing \r cut, empty lines kept, the last
- * line also without its \n, of any length. A line that lies whole in the bytes just fed is passed
- * on where it is; only an unfinished one is kept, in a spool.
+ * Cuts a stream of bytes into lines of any length. A line ends with \n, and the last one at the end
+ * of the stream; trailing \r are cut, empty lines are kept. A line that lies whole in the bytes
+ * just fed is passed on in place; only an unfinished one is copied, to a spool.
  */
 #ifndef COMMON_LINE_READER_H
 #define COMMON_LINE_READER_H

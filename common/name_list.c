@@ -1,6 +1,3 @@
-/*
- * Lists of file names.
- */
 #include "common/name_list.h"
 
 #include <stdlib.h>
@@ -10,7 +7,7 @@
 #define FIRST_BYTES 1024
 
 /* Makes room for another name of `length` bytes. 0, or -1 with errno. */
-static int reserve(struct name_list *list, size_t length)
+static int name_list_reserve(struct name_list *list, size_t length)
 {
     if (list->count == list->most) {
         size_t most = list->most == 0 ? FIRST_NAMES : list->most * 2;
@@ -36,7 +33,7 @@ static int reserve(struct name_list *list, size_t length)
 int name_list_add(struct name_list *list, const char *name)
 {
     size_t length = strlen(name) + 1;
-    if (reserve(list, length) != 0) {
+    if (name_list_reserve(list, length) != 0) {
         return -1;
     }
     memcpy(list->text + list->size, name, length);
@@ -55,7 +52,7 @@ void name_list_drop_last(struct name_list *list)
     list->size = list->starts[--list->count];
 }
 
-static int compare(const void *a, const void *b, void *text)
+static int name_list_compare(const void *a, const void *b, void *text)
 {
     return strcmp((const char *)text + *(const size_t *)a, (const char *)text + *(const size_t *)b);
 }
@@ -63,7 +60,7 @@ static int compare(const void *a, const void *b, void *text)
 void name_list_sort(struct name_list *list)
 {
     if (list->count > 0) {
-        qsort_r(list->starts, list->count, sizeof(*list->starts), compare, list->text);
+        qsort_r(list->starts, list->count, sizeof(*list->starts), name_list_compare, list->text);
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * A growing list of file names, which lie in one piece of memory.
+ * A growing list of file names in one piece of memory.
  */
 #ifndef COMMON_NAME_LIST_H
 #define COMMON_NAME_LIST_H

@@ -1,5 +1,6 @@
 /*
- * The socket stays connected from the start, when we may still reach it, to the one message.
+ * The socket is connected at the start, while this process may still reach it, and stays connected
+ * until the one message.
  */
 #include "common/notify.h"
 
@@ -18,7 +19,7 @@
 static int manager = -1;
 
 /* A path, or with @ in front a name in the abstract namespace (unix(7)). */
-static int connect_to(const char *name)
+static int connect_manager(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(name);
@@ -44,7 +45,7 @@ void notify_open(void)
     if (name == NULL || name[0] == '\0') {
         return;
     }
-    manager = connect_to(name);
+    manager = connect_manager(name);
     if (manager < 0) {
         log_line(VARIABLE ": %m");
     }
@@ -57,11 +58,7 @@ void notify_ready(void)
     if (manager < 0) {
         return;
     }
-    ssize_t sent;
-    do {
-        sent = send(manager, message, sizeof(message) - 1, MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    if (sent < 0) {
+    if (TEMP_FAILURE_RETRY(send(manager, message, sizeof(message) - 1, MSG_NOSIGNAL)) < 0) {
         log_line(VARIABLE ": %m");
     }
     close_fd(&manager);

@@ -1,5 +1,5 @@
 /*
- * What /proc/<pid>/stat tells of a process: proc_pid_stat(5).
+ * What /proc/<pid>/stat says of a process: proc_pid_stat(5).
  */
 #ifndef COMMON_PROCESS_STAT_H
 #define COMMON_PROCESS_STAT_H
@@ -17,7 +17,7 @@ struct process_stat {
 /* One read(2). False when there is no such process. Thread-safe. */
 bool process_stat_read(pid_t pid, struct process_stat *stat);
 
-/* How long a process has lived in ms, -1 if that is not known. Thread-safe. */
+/* How long a process has lived in ms, -1 if that is unknown. Thread-safe. */
 int64_t process_age_ms(pid_t pid);
 
 #endif

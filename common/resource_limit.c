@@ -1,6 +1,3 @@
-/*
- * One table of limits.
- */
 #include "common/resource_limit.h"
 
 #include <inttypes.h>
@@ -21,7 +18,7 @@ static const struct {
                             {"RLIMIT_AS", RLIMIT_AS},
                             {"RLIMIT_DATA", RLIMIT_DATA}};
 
-static void lift(const char *name, __rlimit_resource_t resource, struct rlimit now)
+static void lift_limit(const char *name, __rlimit_resource_t resource, struct rlimit now)
 {
     const struct rlimit none = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     if (now.rlim_cur == RLIM_INFINITY || setrlimit(resource, &none) == 0) {
@@ -44,7 +41,7 @@ void resource_limits_lift(struct resource_limit inherited[RESOURCE_LIMITS])
         if (inherited != NULL) {
             inherited[i] = (struct resource_limit){table[i].resource, now};
         }
-        lift(table[i].name, table[i].resource, now);
+        lift_limit(table[i].name, table[i].resource, now);
     }
     (void)signal(SIGXFSZ, SIG_IGN);
 }
@@ -61,8 +58,8 @@ const char *resource_limits_format(const struct resource_limit limits[RESOURCE_L
     return text;
 }
 
-/* Reads a number with `end` behind it. Where that is, or NULL. */
-static const char *read_limit(const char *text, char end, rlim_t *value)
+/* Parses a number and the `end` behind it. What follows, or NULL. */
+static const char *parse_limit(const char *text, char end, rlim_t *value)
 {
     char *after;
     *value = (rlim_t)strtoumax(text, &after, 10);
@@ -73,8 +70,8 @@ int resource_limits_parse(const char *text, struct resource_limit limits[RESOURC
 {
     for (size_t i = 0; i < RESOURCE_LIMITS; i++) {
         limits[i].resource = table[i].resource;
-        text = read_limit(text, ':', &limits[i].value.rlim_cur);
-        text = text == NULL ? NULL : read_limit(text, ',', &limits[i].value.rlim_max);
+        text = parse_limit(text, ':', &limits[i].value.rlim_cur);
+        text = text == NULL ? NULL : parse_limit(text, ',', &limits[i].value.rlim_max);
         if (text == NULL) {
             return -1;
         }

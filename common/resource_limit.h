@@ -1,7 +1,7 @@
 /*
- * The limits that a daemon has inherited from whoever started the server (setrlimit(2)), and that
- * would end it in the middle of its work: the size of a file, which a log reaches, CPU time, and
- * memory. They are for commands; a daemon lifts its own.
+ * Limits (setrlimit(2)) that the server has inherited and that would end a daemon in the middle of
+ * its work: the size of a file, which a log reaches, CPU time, and memory. They are for commands; a
+ * daemon lifts its own.
  *
  * Not thread-safe.
  */
@@ -20,14 +20,14 @@ struct resource_limit {
 
 /*
  * Lifts the limits as far as this process may: the soft ones to the hard ones, and with
- * CAP_SYS_RESOURCE both to none. What is left of a file's size makes write(2) fail with EFBIG and
- * sends no signal: SIGXFSZ is ignored, after exec as well. `inherited`, unless it is NULL, gets the
+ * CAP_SYS_RESOURCE both to none. Beyond a size of files that remains write(2) fails with EFBIG and
+ * no signal comes: SIGXFSZ is ignored, also after exec. `inherited`, unless it is NULL, gets the
  * limits as they were.
  */
 void resource_limits_lift(struct resource_limit inherited[RESOURCE_LIMITS]);
 
-/* "soft:hard,..." in the order of the table, for a command line; the same back: 0, or -1 for what
- * is none. */
+/* Renders "soft:hard,..." in the order of the table, for a command line, and parses it: 0, or -1
+ * for another text. */
 #define RESOURCE_LIMITS_SIZE ((size_t)RESOURCE_LIMITS * 44)
 const char *resource_limits_format(const struct resource_limit limits[RESOURCE_LIMITS],
                                    char text[RESOURCE_LIMITS_SIZE]);

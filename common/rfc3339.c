@@ -1,6 +1,3 @@
-/*
- * Times as text.
- */
 #include "common/rfc3339.h"
 
 #include <inttypes.h>
@@ -17,7 +14,7 @@ const char *rfc3339_format(int64_t seconds, uint32_t nanoseconds, char text[RFC3
     struct tm utc;
     char date[sizeof("2025-11-04T12:34:56")] = "";
     if (gmtime_r(&time, &utc) != NULL) {
-        /* strftime(3) writes the year 12 as "12" */
+        /* strftime(3) would write the year 12 as "12" */
         int length = snprintf(date, sizeof(date), "%04d", utc.tm_year + 1900);
         (void)strftime(date + length, sizeof(date) - (size_t)length, "-%m-%dT%H:%M:%S", &utc);
     }

@@ -1,6 +1,3 @@
-/*
- * Times as text.
- */
 #ifndef COMMON_RFC3339_H
 #define COMMON_RFC3339_H
 
@@ -9,8 +6,8 @@
 #define RFC3339_SIZE 40
 
 /*
- * RFC 3339 in UTC with nine digits of a second, "2025-11-04T12:34:56.123456789Z". It has the years
- * 0000 to 9999: a time before or after becomes the first or last second of these. Returns `text`.
+ * RFC 3339 in UTC with nine digits of a second, "2025-11-04T12:34:56.123456789Z". A time
+ * outside the years 0000 to 9999 becomes their first or last second. Returns `text`.
  * Thread-safe.
  */
 const char *rfc3339_format(int64_t seconds, uint32_t nanoseconds, char text[RFC3339_SIZE]);

@@ -1,5 +1,5 @@
 /*
- * The names in the run directory that more than one program knows.
+ * Names in the run directory that more than one program uses.
  */
 #ifndef COMMON_RUN_FILES_H
 #define COMMON_RUN_FILES_H
@@ -18,11 +18,11 @@
 
 #define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */
 
-/* What nginx has in its variable NGINX: the numbers of its listening sockets. */
+/* The value of nginx's variable NGINX: the numbers of its listening sockets. */
 #define RUN_NGINX_SOCKETS "nginx/sockets"
 
-/* The first of these. All have been inherited by each service, from the supervisor that keeps them
- * open. A daemon closes what it has inherited above standard error. */
+/* The first of these. Each service inherits all of them from the supervisor, which keeps them open.
+ * A daemon closes all that it has inherited above standard error. */
 #define RUN_FD_NGINX 7
 
 /* The link that names the pid of a running service, as the run scripts leave it; printf(3) with the

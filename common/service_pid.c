@@ -1,5 +1,5 @@
 /*
- * A link holds the number, /proc says whose it is by now.
+ * A link holds the number; /proc says which process has it by now.
  */
 #include "common/service_pid.h"
 
@@ -16,13 +16,13 @@
 #include "common/io.h"
 #include "common/run_files.h"
 
-/* How a master calls itself: ngx_master_process_cycle(). */
+/* The title of a master: ngx_master_process_cycle(). */
 #define NGINX_TITLE "nginx: master process "
 
 /*
- * Whether its command line says so: 1, 0, or -1 when it cannot be read. Not its name
- * (/proc/<pid>/comm), which every thread of a process may change through /proc, and so a client of
- * fcgi-app: proc_pid_comm(5).
+ * Whether the process is the service by its command line: 1, 0, or -1 when that cannot be read. Not
+ * by its name (/proc/<pid>/comm), which every thread of a process may change through /proc, and so
+ * a client of fcgi-app: proc_pid_comm(5).
  */
 static int is_service(long pid, const char *service)
 {
@@ -31,8 +31,8 @@ static int is_service(long pid, const char *service)
     struct stat owner;
     (void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    /* A command of another user that has got the number may call itself what it likes, and let
-     * who reads that wait. (A process that may not be traced is root's here: proc_pid(5).) */
+    /* A command of another user that has got the number may have any command line, and may make a
+     * reader of it wait. (A process that cannot be traced shows as root's: proc_pid(5).) */
     if (fd >= 0 && fstat(fd, &owner) == 0 && owner.st_uid != 0 && owner.st_uid != geteuid()) {
         return 0;
     }

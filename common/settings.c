@@ -1,6 +1,3 @@
-/*
- * The configuration table: one row for each variable, one parser for all of them.
- */
 #include "common/settings.h"
 
 #include <limits.h>
@@ -36,10 +33,10 @@ struct variable {
     uint64_t most;
 };
 
-/* In bytes no more than a signed 64-bit file offset holds: nginx keeps sizes in an off_t. */
+/* nginx keeps sizes in an off_t, a signed 64-bit number. */
 #define SIZE_MOST ((uint64_t)INT64_MAX)
 
-/* In milliseconds what nginx takes: it keeps times in 32 bits on some machines. */
+/* In milliseconds: nginx keeps times in 32 bits on some machines. */
 #define TIME_MOST (20 * DAY)
 
 #define MEMBER(name) offsetof(struct settings, name)
@@ -84,7 +81,7 @@ static const struct suffix suffixes[][6] = {
     [KIND_TIME] = {{"", SECOND}, {"ms", 1}, {"s", SECOND}, {"m", MINUTE}, {"h", HOUR}, {"d", DAY}},
 };
 
-/* The factor that a suffix stands for, 0 for what is none. */
+/* The factor of a suffix, 0 for an unknown one. */
 static uint64_t suffix_factor(enum kind kind, const char *suffix)
 {
     for (size_t i = 0; i < sizeof(suffixes[kind]) / sizeof(suffixes[kind][0]); i++) {
@@ -96,8 +93,8 @@ static uint64_t suffix_factor(enum kind kind, const char *suffix)
     return 0;
 }
 
-/* Digits, and a suffix where one may be; nothing else, no sign and no space. */
-static bool parse(const struct variable *variable, const char *text, uint64_t *value)
+/* Digits, and a suffix where the kind has one; no sign and no space. */
+static bool parse_value(const struct variable *variable, const char *text, uint64_t *value)
 {
     uint64_t number = 0;
     const char *at = text;
@@ -116,7 +113,7 @@ static bool parse(const struct variable *variable, const char *text, uint64_t *v
 }
 
 /* One line that names the variable and what it takes. */
-static void explain(const struct variable *variable, char *error, size_t error_size)
+static void explain_range(const struct variable *variable, char *error, size_t error_size)
 {
     unsigned long long least = variable->least;
     unsigned long long most = variable->most;
@@ -131,8 +128,8 @@ static void explain(const struct variable *variable, char *error, size_t error_s
             (void)snprintf(range, sizeof(range), " of at least %llu", least);
         }
         (void)snprintf(error, error_size,
-                       "%s must be a number of bytes%s, with k, m or g after it if you like",
-                       variable->name, range);
+                       "%s must be a number of bytes%s, which may end in k, m or g", variable->name,
+                       range);
         break;
     case KIND_TIME:
         (void)snprintf(error, error_size,
@@ -149,15 +146,15 @@ static int read_variable(const struct variable *variable, const struct variables
 {
     const char *text = variables_get(from, variable->name);
     uint64_t value = variable->fallback;
-    if (text != NULL && !parse(variable, text, &value)) {
-        explain(variable, error, error_size);
+    if (text != NULL && !parse_value(variable, text, &value)) {
+        explain_range(variable, error, error_size);
         return -1;
     }
     memcpy((char *)settings + variable->offset, &value, sizeof(value));
     return 0;
 }
 
-/* A word or a path. Whether the path is any good is for who uses it. */
+/* A word, or a path that cgroup_open() tries. */
 static int read_cgroup(const char *text, const char **cgroup, char *error, size_t error_size)
 {
     *cgroup = text == NULL ? "auto" : text;
@@ -170,7 +167,7 @@ static int read_cgroup(const char *text, const char **cgroup, char *error, size_
     return -1;
 }
 
-/* Whether it is a directory that anybody may enter shows later: it may be made until then. */
+/* The directory may be made later. */
 static int read_home(const char *text, const char **home, char *error, size_t error_size)
 {
     *home = text;
@@ -181,7 +178,7 @@ static int read_home(const char *text, const char **home, char *error, size_t er
     return -1;
 }
 
-/* In any case, as many write it. There is nothing below debug. */
+/* In upper or lower case. There is nothing below debug. */
 static int read_log_level(const char *text, int *level, char *error, size_t error_size)
 {
     static const struct {
@@ -204,8 +201,8 @@ static int read_log_level(const char *text, int *level, char *error, size_t erro
     return -1;
 }
 
-/* What no row of the table can tell. */
-static int check(const struct settings *settings, char *error, size_t error_size)
+/* What no row of the table says. */
+static int check_settings(const struct settings *settings, char *error, size_t error_size)
 {
     if (settings->port == settings->proxy_port) {
         (void)snprintf(error, error_size, "PROXY_PORT must not be PORT (both are %llu)",
@@ -231,13 +228,13 @@ int settings_read(struct settings *settings, const struct variables *from, char 
     const char *cgroup = variables_get(from, "SANDBOX_CGROUP");
     const char *home = variables_get(from, HOME_VARIABLE);
     const char *level = variables_get(from, "LOG_LEVEL");
-    settings->user = variables_get(from, "SANDBOX_USER"); /* user_find() finds out who that is */
+    settings->user = variables_get(from, "SANDBOX_USER"); /* user_find() looks for it */
     if (read_cgroup(cgroup, &settings->cgroup, error, error_size) < 0 ||
         read_home(home, &settings->home, error, error_size) < 0 ||
         read_log_level(level, &settings->log_level, error, error_size) < 0) {
         return -1;
     }
-    return check(settings, error, error_size);
+    return check_settings(settings, error, error_size);
 }
 
 int settings_take(struct settings *settings)
@@ -251,7 +248,7 @@ int settings_take(struct settings *settings)
     return 0;
 }
 
-static bool is_own(const char *entry)
+static bool is_server_variable(const char *entry)
 {
     static const char *const beginnings[] = {"PORT=", "PROXY_PORT=", "SANDBOX_"};
     for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
@@ -266,7 +263,7 @@ void settings_leave_environment(void)
 {
     char **kept = environ;
     for (char **entry = environ; *entry != NULL; entry++) {
-        if (!is_own(*entry)) {
+        if (!is_server_variable(*entry)) {
             *kept++ = *entry;
         }
     }

@@ -1,5 +1,5 @@
 /*
- * Names of signals: "SIGKILL" and its like.
+ * Names of signals, such as "SIGKILL".
  */
 #ifndef COMMON_SIGNAL_NAME_H
 #define COMMON_SIGNAL_NAME_H
@@ -24,8 +24,8 @@ static inline const char *signal_name(int signal, char name[SIGNAL_NAME_SIZE])
     return name;
 }
 
-/* The signal of another name, without SIG; 0 for what is none. "RTMIN", "RTMAX", and real-time
- * signals counted from the end, as kill(1) of some shells lists them; and names that share a
+/* The signal of another name, without SIG; 0 for an unknown one. "RTMIN", "RTMAX", real-time
+ * signals counted from the end, as kill(1) of some shells lists them, and names that share a
  * number. */
 static inline int signal_of_alias(const char *name)
 {
@@ -56,8 +56,8 @@ static inline int signal_of_alias(const char *name)
                                                                          : 0;
 }
 
-/* The signal of a name, with or without SIG, in any case, or of a number in plain digits; 0 for
- * what is none. Each name that signal_name() gives is one. */
+/* The signal of a name, with or without SIG, in upper or lower case, or of a number in plain
+ * digits; 0 for an unknown one. Each name from signal_name() is known. */
 static inline int signal_number(const char *name)
 {
     char *end;

@@ -1,6 +1,6 @@
 /*
- * A spool: an unlinked file for the older bytes, and in memory the newest ones, up to `memory_max`,
- * which go to the file all at once when they are full. Most spools never get a file.
+ * The older bytes are in an unlinked file, the newest ones in memory. When these would be more than
+ * `memory_max` they go to the file all at once. Most spools never get a file.
  */
 #include "common/spool.h"
 
@@ -42,7 +42,7 @@ struct spool *spool_new(int directory_fd, size_t memory_max, uint64_t total_max)
     return spool;
 }
 
-static void unmap(struct spool *spool)
+static void drop_view(struct spool *spool)
 {
     if (spool->view != NULL) {
         (void)munmap(spool->view, spool->file_size);
@@ -53,7 +53,7 @@ static void unmap(struct spool *spool)
 void spool_free(struct spool *spool)
 {
     if (spool != NULL) {
-        unmap(spool);
+        drop_view(spool);
         close_fd(&spool->fd);
         free(spool->memory);
         free(spool);
@@ -68,7 +68,7 @@ void spool_freep(struct spool **spool)
 
 void spool_reset(struct spool *spool)
 {
-    unmap(spool);
+    drop_view(spool);
     close_fd(&spool->fd);
     spool->file_size = 0;
     spool->memory_size = 0;
@@ -102,7 +102,7 @@ static int create_and_unlink(int directory_fd)
     return -1;
 }
 
-static int open_file(struct spool *spool)
+static int need_file(struct spool *spool)
 {
     if (spool->fd < 0) {
         spool->fd = openat(spool->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -116,10 +116,10 @@ static int open_file(struct spool *spool)
 /* Appends to the file; its size grows only when all of it is written. */
 static int file_append(struct spool *spool, const char *data, size_t length)
 {
-    if (open_file(spool) != 0) {
+    if (need_file(spool) != 0) {
         return -1;
     }
-    unmap(spool);
+    drop_view(spool);
     for (size_t done = 0; done < length;) {
         ssize_t count =
             pwrite(spool->fd, data + done, length - done, (off_t)(spool->file_size + done));
@@ -234,10 +234,10 @@ const char *spool_view(struct spool *spool)
 int spool_open_reader(struct spool *spool)
 {
     char path[DESCRIPTOR_PATH_SIZE];
-    if (flush_memory(spool) != 0 || open_file(spool) != 0) {
+    if (flush_memory(spool) != 0 || need_file(spool) != 0) {
         return -1;
     }
-    /* A description of its own: read-only, and with a position that nobody else moves. */
+    /* An open file description of its own: read-only, with its own position. */
     return open(descriptor_path(spool->fd, path), O_RDONLY | O_CLOEXEC);
 }
 

@@ -38,22 +38,22 @@ uint64_t spool_size(const struct spool *spool);
 ssize_t spool_read(struct spool *spool, uint64_t offset, void *data, size_t length);
 
 /*
- * All of it as one read-only piece of memory (for a spooled file: a private mapping, no copy),
- * valid until the next write, reset or free. NULL with errno; an empty spool gives a pointer to
- * nothing.
+ * All bytes as one read-only piece of memory (a private mapping of the file, if there is one),
+ * valid until the next write, reset or free. NULL with errno; of an empty spool a pointer to no
+ * bytes.
  */
 const char *spool_view(struct spool *spool);
 
 /*
  * A descriptor (CLOEXEC, the caller's) that reads the spool from its beginning, for another
- * process. What is in memory goes to the file first; nothing may be written to the spool
- * afterwards, which may be freed. -1 with errno.
+ * process. The bytes in memory go to the file first. Afterwards the spool may be freed and must not
+ * be written. -1 with errno.
  */
 int spool_open_reader(struct spool *spool);
 
 /*
- * Lets the kernel take back the memory behind the view, which stays valid (reading it again brings
- * it back): for who goes through a large spool piece by piece.
+ * Lets the kernel take back the memory of the view, which stays valid (reading it again brings it
+ * back): for reading a large spool piece by piece.
  */
 void spool_relax_view(struct spool *spool);
 

@@ -1,6 +1,3 @@
-/*
- * Reading the link that names the directory.
- */
 #include "common/start_directory.h"
 
 #include <errno.h>

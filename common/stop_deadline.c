@@ -1,6 +1,3 @@
-/*
- * A link whose target is a number.
- */
 #include "common/stop_deadline.h"
 
 #include <inttypes.h>
@@ -11,7 +8,7 @@
 
 #include "common/run_files.h"
 
-static void name_of(const char *run_directory, char path[PATH_MAX + 16])
+static void stopping_path(const char *run_directory, char path[PATH_MAX + 16])
 {
     (void)snprintf(path, PATH_MAX + 16, "%s/" RUN_STOPPING, run_directory);
 }
@@ -20,7 +17,7 @@ int stop_deadline_write(const char *run_directory, int64_t deadline)
 {
     char path[PATH_MAX + 16];
     char number[24];
-    name_of(run_directory, path);
+    stopping_path(run_directory, path);
     (void)snprintf(number, sizeof(number), "%" PRId64, deadline);
     return symlink(number, path);
 }
@@ -29,6 +26,6 @@ int64_t stop_deadline_read(const char *run_directory)
 {
     char path[PATH_MAX + 16];
     char number[24] = "";
-    name_of(run_directory, path);
+    stopping_path(run_directory, path);
     return readlink(path, number, sizeof(number) - 1) <= 0 ? 0 : strtoll(number, NULL, 10);
 }

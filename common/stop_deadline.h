@@ -1,7 +1,7 @@
 /*
- * When a stop of the whole server kills what has not ended by itself. Who begins the stop, and so
- * sends SIGTERM to all commands, leaves the time in the run directory: who goes on with it does not
- * send SIGTERM again, and does not begin the grace anew. Thread-safe.
+ * When a stop of the whole server kills what has not ended by itself. The process that begins the
+ * stop, and sends SIGTERM to all commands, leaves the time in the run directory. A process that
+ * goes on with the stop does not send SIGTERM again and does not extend the time. Thread-safe.
  */
 #ifndef COMMON_STOP_DEADLINE_H
 #define COMMON_STOP_DEADLINE_H
@@ -12,7 +12,7 @@
  * room for one. 0, or -1 with errno. */
 int stop_deadline_write(const char *run_directory, int64_t deadline);
 
-/* The time; 0 when nobody has begun a stop. */
+/* The time; 0 when no stop has begun. */
 int64_t stop_deadline_read(const char *run_directory);
 
 #endif

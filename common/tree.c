@@ -21,14 +21,14 @@
 #include "common/name_list.h"
 
 #define ENTRIES_SIZE (32 << 10) /* of one getdents64(2) */
-#define ATTEMPTS_MAX 100        /* at one directory that somebody else keeps filling */
+#define ATTEMPTS_MAX 100        /* at one directory that another process keeps filling */
 
-/* A directory on the way to where we are; the first one is that which holds the tree. Somebody may
- * have made a million of them. */
+/* A directory on the way to the deepest level; the first one holds the tree. There may be a million
+ * of them. */
 struct level {
     dev_t device;
     ino_t inode;
-    size_t first; /* of walk.directories: those from here on are in it, up to the next level's */
+    size_t first; /* of walk.directories: it has those from here on, up to the next level's first */
     unsigned attempts; /* at the last one */
 };
 
@@ -50,7 +50,8 @@ static void walk_clear(struct walk *walk)
     close_fd(&walk->fd);
 }
 
-/* Removes what is no directory; *directory tells that it is one. What is gone is removed. */
+/* Removes an entry that is no directory; one that is gone counts as removed. *directory: it is one,
+ * and still there. */
 static int remove_entry(int fd, const char *name, bool *directory)
 {
     struct stat status;
@@ -123,7 +124,7 @@ static int scan(struct walk *walk)
 }
 
 /* Makes `fd` (taken over; -1 with errno: it could not be opened) the deepest level. */
-static int enter(struct walk *walk, int fd)
+static int walk_enter(struct walk *walk, int fd)
 {
     struct stat status;
     close_fd(&walk->fd);
@@ -146,7 +147,7 @@ static int enter(struct walk *walk, int fd)
 }
 
 /* Goes back up from a level without directories. */
-static int leave(struct walk *walk)
+static int walk_leave(struct walk *walk)
 {
     struct stat status;
     const struct level *level = &walk->levels[--walk->depth - 1];
@@ -155,7 +156,7 @@ static int leave(struct walk *walk)
         return -1;
     }
     if (status.st_dev != level->device || status.st_ino != level->inode) {
-        errno = ESTALE; /* somebody moved the directory that we are in */
+        errno = ESTALE; /* the directory was moved meanwhile */
         return -1;
     }
     close_fd(&walk->fd);
@@ -163,8 +164,8 @@ static int leave(struct walk *walk)
     return 0;
 }
 
-/* rmdir(2), to which a directory that is gone or no longer one is removed. 1 when it is not empty.
- */
+/* rmdir(2). A directory that is gone, or was replaced by a file, which is removed, counts as
+ * removed. 1 when it is not empty. */
 static int remove_directory(int fd, const char *name)
 {
     if (unlinkat(fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT) {
@@ -215,15 +216,15 @@ static int remove_last(struct walk *walk)
         return -1;
     }
     int fd = open_entry(walk, name);
-    if (fd < 0) { /* replaced meanwhile: the next attempt sees it */
+    if (fd < 0) { /* it was replaced: the next attempt sees that */
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -1;
     }
-    return enter(walk, fd) != 0 ? -1 : scan(walk);
+    return walk_enter(walk, fd) != 0 ? -1 : scan(walk);
 }
 
 /* ---- where it stopped ---- */
 
-/* The directory that the walk has gone through, or stands before, at a level; NULL: at its end. */
+/* The directory that the walk has entered, or is about to enter, at a level; NULL at its end. */
 static const char *name_at(const struct walk *walk, size_t level)
 {
     size_t end = level + 1 < walk->depth ? walk->levels[level + 1].first : walk->directories.count;
@@ -260,13 +261,13 @@ static char *refused_path(const struct walk *walk)
 static int walk_all(struct walk *walk, int directory, const char *name)
 {
     if (walk->entries == NULL ||
-        enter(walk, openat(directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) != 0 ||
+        walk_enter(walk, openat(directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) != 0 ||
         name_list_add(&walk->directories, name) != 0) {
         return -1;
     }
     while (walk->directories.count > 0) {
         bool empty = walk->directories.count == walk->levels[walk->depth - 1].first;
-        if ((empty ? leave(walk) : remove_last(walk)) != 0) {
+        if ((empty ? walk_leave(walk) : remove_last(walk)) != 0) {
             return -1;
         }
     }

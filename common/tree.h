@@ -1,15 +1,12 @@
-/*
- * A file or directory with all that is in it.
- */
 #ifndef COMMON_TREE_H
 #define COMMON_TREE_H
 
 /*
- * Removes `name` in the directory, and everything below it. Links are not followed, mounts are not
- * left out (EBUSY). A directory on the way that its owner may not change gets the owner's rights
- * first, if the owner is this process's user. What is gone already is removed. It takes few
- * descriptors, little stack, and memory for the names of the directories on its way, whatever the
- * depth: somebody else may have made what is there. 0, or -1 with errno and the rest still there.
+ * Removes `name` in the directory, and everything below it. It follows no links and stops at a
+ * mount (EBUSY). It gives a directory that its owner may not change the owner's rights first, if
+ * the owner is this process's user. Entries that are gone already count as removed. Whatever the
+ * depth, which a command may have chosen, it takes few descriptors, little stack, and memory for
+ * the names of the directories on its way. 0, or -1 with errno when some entries are left.
  * Thread-safe.
  */
 int tree_remove(int directory, const char *name);

@@ -19,10 +19,10 @@
 
 #define VARIABLE "SANDBOX_USER"
 
-/* The highest is (uid_t)-1, which stands for none. */
+/* The next one is (uid_t)-1, which stands for no user. */
 #define ID_MOST UINT32_C(4294967294)
 
-static int fail(char *error, size_t size, const char *text, const char *reason)
+static int user_fail(char *error, size_t size, const char *text, const char *reason)
 {
     (void)snprintf(error, size, VARIABLE ": %s: %s", text, reason);
     return -1;
@@ -59,7 +59,7 @@ static bool read_id(const char *text, unsigned *id)
     return number <= ID_MOST;
 }
 
-/* The databases of users are asked while there is one thread.
+/* The databases of users are read while there is one thread.
  * NOLINTBEGIN(concurrency-mt-unsafe) */
 
 /* The account and the number that the part before the colon names. */
@@ -86,15 +86,15 @@ static bool find_group(const char *name, gid_t *gid)
 }
 /* NOLINTEND(concurrency-mt-unsafe) */
 
-/* Those of the account, or the one group alone. 0, or -1 without memory. */
+/* The groups of the account, or the one group alone. 0, or -1 without memory. */
 static int list_groups(struct user *user)
 {
     int count = 1;
     if (user->name != NULL) {
         count = 0;
-        (void)getgrouplist(user->name, user->gid, NULL, &count); /* tells how many there are */
+        (void)getgrouplist(user->name, user->gid, NULL, &count); /* counts them */
     }
-    if (count < 1) { /* or cannot, without memory */
+    if (count < 1) { /* it lacked memory */
         errno = ENOMEM;
         return -1;
     }
@@ -110,8 +110,8 @@ static int list_groups(struct user *user)
     return 0;
 }
 
-/* That of the account; where it is not there or is another's, such as /nonexistent of nobody, that
- * of the variable, if it is set. */
+/* The home of the account. If that does not exist or belongs to another user, as /nonexistent of
+ * nobody, it is the variable's, if set. */
 static const char *find_home(const struct passwd *account, uid_t uid)
 {
     const char *fallback = getenv(HOME_VARIABLE);
@@ -133,8 +133,8 @@ static int describe(struct user *user, const struct passwd *account)
     return list_groups(user);
 }
 
-/* Is this who we are, so that nothing is to be changed? Root has no need of a group. */
-static bool is_own(const struct user *user)
+/* Whether this is already the user of this process. Root needs no group. */
+static bool is_current(const struct user *user)
 {
     return user->uid == geteuid() && (user->uid == 0 || user->gid == getegid());
 }
@@ -147,7 +147,7 @@ int user_find(const char *text, struct user *user, char *error, size_t error_siz
     }
     cleanup_free char *name = strdup(text);
     if (name == NULL) {
-        return fail(error, error_size, text, error_text(errno));
+        return user_fail(error, error_size, text, error_text(errno));
     }
     char *group = strchr(name, ':');
     if (group != NULL) {
@@ -155,23 +155,24 @@ int user_find(const char *text, struct user *user, char *error, size_t error_siz
     }
     const struct passwd *account;
     if (!find_account(name, &account, &user->uid)) {
-        return fail(error, error_size, text, "there is no such user");
+        return user_fail(error, error_size, text, "there is no such user");
     }
     user->gid = account == NULL ? user->uid : account->pw_gid;
     if (group != NULL && !find_group(group, &user->gid)) {
-        return fail(error, error_size, text, "there is no such group");
+        return user_fail(error, error_size, text, "there is no such group");
     }
-    if (is_own(user)) {
+    if (is_current(user)) {
         return group == NULL || user->gid == getegid()
                    ? 0
-                   : fail(error, error_size, text, "we are this user, and keep our groups");
+                   : user_fail(error, error_size, text,
+                               "this is the server's own user, whose groups do not change");
     }
     if (geteuid() != 0) {
-        return fail(error, error_size, text, "only root can run commands as another user");
+        return user_fail(error, error_size, text, "only root can run commands as another user");
     }
     if (describe(user, account) < 0) {
         user_clear(user);
-        return fail(error, error_size, text, error_text(ENOMEM));
+        return user_fail(error, error_size, text, error_text(ENOMEM));
     }
     return 1;
 }

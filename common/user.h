@@ -1,5 +1,5 @@
 /*
- * Users: whom SANDBOX_USER names, whom nginx's workers run as, and how a thread becomes one.
+ * The user that SANDBOX_USER names, the user of nginx's workers, and how a thread becomes a user.
  */
 #ifndef COMMON_USER_H
 #define COMMON_USER_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* The home of users who have none of their own: whose is not there, or is another's. */
+/* The home of users whose own one does not exist, or belongs to another user. */
 #define HOME_VARIABLE "SANDBOX_HOME"
 
 struct user {
@@ -23,9 +23,9 @@ struct user {
 };
 
 /*
- * Finds the user that `text` ("name", "name:group", "uid" or "uid:gid") names. NULL, and a user who
- * we are already, is nobody to change to: 0. Otherwise 1 with *user (clear it), or -1 with one line
- * in `error` that begins with the name of the variable. Not thread-safe (getpwnam).
+ * Finds the user that `text` ("name", "name:group", "uid" or "uid:gid") names. 1 with *user (clear
+ * it); 0 when there is nothing to change: `text` is NULL, or this process has that user; -1 with
+ * one line in `error` that begins with the name of the variable. Not thread-safe (getpwnam).
  */
 int user_find(const char *text, struct user *user, char *error, size_t error_size);
 
@@ -35,21 +35,21 @@ void user_clear(struct user *user); /* frees what it holds; {0} is fine */
 bool user_has_group(const struct user *user, gid_t group);
 
 /*
- * Makes the calling thread `user` for ever: groups, and all three ids of group and user. Only
- * system calls, and without libc, which would tell its other threads: for a child that borrows its
+ * Makes the calling thread `user` for ever: groups, and all three ids of group and user. By system
+ * calls alone, since libc would change its other threads, too: for a child that borrows its
  * parent's memory. 0, or -1 with errno.
  */
 int user_become(const struct user *user);
 
 /*
- * The numbers of a user as a text (the caller frees it; NULL with errno), and back: 0, or -1 for
- * another text. The user that is read has no name and no home.
+ * Renders the numbers of a user as a text (the caller frees it; NULL with errno), and parses it: 0,
+ * or -1 for another text. The user that is parsed has no name and no home.
  */
 char *user_format(const struct user *user);
 int user_parse(const char *text, struct user *user);
 
-/* The account without rights that nginx's workers have on this system, or NULL. In a static buffer;
- * not thread-safe. */
+/* The account without rights of nginx's workers on this system, or NULL. In a static buffer; not
+ * thread-safe. */
 const struct passwd *user_worker_account(void);
 
 #endif

@@ -1,6 +1,3 @@
-/*
- * Valid UTF-8 out of any string.
- */
 #include "common/utf8.h"
 
 #include <stdint.h>

@@ -13,7 +13,7 @@ enum { UTF8_INVALID = 0, UTF8_UNFINISHED = -1 };
 
 /*
  * The length (1..4) of the sequence at data[0..available), available >= 1; UTF8_INVALID when its
- * first byte begins none; UTF8_UNFINISHED when all there is could still become one. Thread-safe.
+ * first byte begins none; UTF8_UNFINISHED when the bytes are the beginning of one. Thread-safe.
  */
 static inline int utf8_sequence(const unsigned char *data, size_t available)
 {

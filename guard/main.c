@@ -1,20 +1,20 @@
 /*
- * guard: looks after the daemons where a supervisor cannot, who sees only that a process is there.
+ * guard: looks after the daemons beyond what a supervisor can see, which is that a process exists.
  * guard -r RUN, with fcgi-app's listening socket on descriptor 0.
  *
  * The listening sockets stay open while their daemon is away, so that a client waits in the backlog
- * for the next one. nginx itself sets no bound to that wait which a long command would not run into
- * as well: fastcgi_read_timeout counts from the request to the *header* of the answer, whatever
- * arrives meanwhile (ngx_http_upstream_process_header() does not restart the timer; tried with
- * empty FCGI_STDERR records on 1.22.1). So this program asks both daemons now and then whether they
- * are there, and acts when there is no answer:
+ * for the next one. nginx has no limit to that wait which a long command would not reach as well:
+ * fastcgi_read_timeout counts from the request to the *header* of the answer, whatever arrives
+ * meanwhile (ngx_http_upstream_process_header() does not restart the timer; tried with empty
+ * FCGI_STDERR records on 1.22.1). So this program asks both daemons now and then whether they
+ * serve, and acts when there is no answer:
  * - A daemon that exists and does not answer for HUNG_TICKS is killed, and the supervisor starts
- *   the next. nginx answers what fcgi-app held with 500; what waits in the backlog is served. The
- *   death of procd touches no command.
- * - While there is no fcgi-app and has been none for AWAY_TICKS, what waits in its backlog is
- *   answered 503. It was delivered to nobody, so the answer is true. (For procd, fcgi-app does it.)
- * - A service that died while no process could be made, and that s6 would leave alone for a minute,
- *   is started as soon as it can be.
+ *   the next one. nginx answers the requests that fcgi-app held with 500; those in the backlog are
+ *   served. The death of procd touches no command.
+ * - When there has been no fcgi-app for AWAY_TICKS, requests in its backlog are answered 503. They
+ *   were delivered to nothing, so the answer is true. (For procd, fcgi-app does it.)
+ * - A service that died while no process could be made, which s6 would leave alone for a minute, is
+ *   started as soon as it can be.
  *
  * It has no state that its own death could lose. Time is counted in ticks that were waited for, so
  * that a container that was frozen has aged by one when it goes on.
@@ -74,7 +74,7 @@ static struct sockaddr_un fcgi_app_address = {.sun_family = AF_UNIX};
 static int question = -1; /* the connection that waits for the answer */
 
 /* Sends a request without parameters, which is answered 404. */
-static int send_request(int fd)
+static int send_question(int fd)
 {
     unsigned char request[4][RECORD_HEADER_SIZE] = {0};
     record_header(request[0], RECORD_BEGIN_REQUEST, 1, RECORD_HEADER_SIZE);
@@ -84,12 +84,12 @@ static int send_request(int fd)
     return send(fd, request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request) ? 0 : -1;
 }
 
-/* Leaves -1 while it cannot even be asked. */
+/* `question` stays -1 while fcgi-app cannot even be asked. */
 static void ask_fcgi_app(void)
 {
     const struct sockaddr *address = (const struct sockaddr *)&fcgi_app_address;
     cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, address, sizeof(fcgi_app_address)) == 0 && send_request(fd) == 0) {
+    if (fd >= 0 && connect(fd, address, sizeof(fcgi_app_address)) == 0 && send_question(fd) == 0) {
         question = steal_fd(&fd);
     }
 }
@@ -104,7 +104,7 @@ static bool fcgi_app_is_there(void)
     return count > 0;
 }
 
-/* By the connection that the client keeps: a procd that can take no more clients is no hang. */
+/* Over the connection that the client keeps: a procd that accepts no more clients does not hang. */
 static bool procd_is_there(void)
 {
     return procd_ping(PING_MS) == PROCD_DONE;
@@ -129,7 +129,7 @@ static void count_quiet(struct asked_daemon *daemon)
         log_line("%s (%d) has not answered for %u s and is killed", name, (int)pid,
                  daemon->pid_quiet * TICK_MS / 1000);
         (void)kill(pid, SIGKILL);
-        daemon->quiet = daemon->pid_quiet = 0; /* what waits is for the next one */
+        daemon->quiet = daemon->pid_quiet = 0; /* the next one serves what waits */
     }
 }
 
@@ -172,8 +172,8 @@ static int accept_waiting(void)
 
 /*
  * A whole answer and the end of the connection, but no FCGI_END_REQUEST: nginx keeps no connection
- * that ended without. The request is not read: nginx takes the answer all the same, and closes.
- * What the client is told stands in nginx/snippets/server.conf.
+ * that ended without one. The request is not read; nginx takes the answer all the same, and closes.
+ * nginx/snippets/server.conf has the answer for the client.
  */
 static void refuse(int fd)
 {
@@ -197,7 +197,7 @@ static void close_old_refusals(void)
     refusals.old = refusals.count;
 }
 
-/* Answers who waits, and who comes until the deadline, as long as nobody else does. */
+/* Answers the waiting requests, and those that come before the deadline, while fcgi-app is away. */
 static void refuse_until(int64_t deadline)
 {
     struct pollfd waiting = {.fd = LISTENER, .events = POLLIN};
@@ -290,7 +290,7 @@ int main(int count, char **arguments)
     if (log_drops_open(arguments[2]) < 0) {
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", arguments[2]);
     }
-    (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the log */
+    (void)signal(SIGPIPE, SIG_IGN); /* the log may have no reader */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
         log_line("%s: %m", arguments[2]);
         return EXIT_FAILURE;

@@ -15,7 +15,7 @@
 
 #define STATUS_MAX  64
 #define WANTED_UP   0x04 /* flags in the last byte of the status (s6_svstatus_pack()) */
-#define READY       0x08 /* of one that is down, which then may start; ours never say it while up */
+#define READY       0x08 /* it is down and may start; our services do not report it while up */
 #define PATIENCE    2    /* s6 starts a service again after one second */
 #define ORDER_START "u"
 
@@ -27,7 +27,7 @@ int service_init(struct service *service, const char *run, const char *name)
     return snprintf(service->path, (size_t)size, "%s/service/%s", run, name) < size ? 0 : -1;
 }
 
-static int open_file(const struct service *service, const char *name, int flags)
+static int open_supervise_file(const struct service *service, const char *name, int flags)
 {
     char path[PATH_MAX + 32];
     (void)snprintf(path, sizeof(path), "%s/supervise/%s", service->path, name);
@@ -37,7 +37,7 @@ static int open_file(const struct service *service, const char *name, int flags)
 static bool is_down(const struct service *service)
 {
     unsigned char status[STATUS_MAX];
-    cleanup_fd int fd = open_file(service, "status", O_RDONLY);
+    cleanup_fd int fd = open_supervise_file(service, "status", O_RDONLY);
     ssize_t length = fd < 0 ? 0 : io_read_full(fd, status, sizeof(status));
     return length > 0 && status[length - 1] == (WANTED_UP | READY);
 }
@@ -48,7 +48,7 @@ void service_revive(struct service *service)
     if (service->down < PATIENCE) {
         return;
     }
-    cleanup_fd int fd = open_file(service, "control", O_WRONLY);
+    cleanup_fd int fd = open_supervise_file(service, "control", O_WRONLY);
     if (fd >= 0 && io_write_all(fd, ORDER_START, 1) == 0 && service->down == PATIENCE) {
         log_at(LOG_NOTICE, "%s is down: s6 is asked to start it now", service->path);
     }

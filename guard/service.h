@@ -15,10 +15,9 @@ struct service {
 int service_init(struct service *service, const char *run, const char *name);
 
 /*
- * Has a service started that is down though it should be up. s6-supervise does that by itself,
- * unless it could not fork when it tried: then it waits for a minute, however soon there is room
- * again. To call once a second; what s6-supervise does in its own time is left to it, and so is a
- * service that the operator has taken down.
+ * Makes s6-supervise start a service that is down though it should be up. s6-supervise does that by
+ * itself, but waits for a minute if it could not fork when it tried. To call once a second; it
+ * leaves s6-supervise its time, and a service alone that the operator has taken down.
  */
 void service_revive(struct service *service);
 

@@ -163,6 +163,53 @@ static void count_log_drops(const char *run_directory)
     }
 }
 
+/* Opens the parts of the daemon, each above those before it. 0, or the exit status after one line
+ * in the log. */
+static int open_parts(const struct settings *settings, const struct pool_options *commands,
+                      int listener)
+{
+    const char *run_directory = commands->run_directory;
+    if (listener < 0 || loop_open() < 0 || watch_signals() < 0 || sweep_open(run_directory) < 0) {
+        log_line("cannot start: %m");
+        return 1;
+    }
+    if (cgroup_open(run_directory, settings->cgroup) < 0) {
+        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
+        return EXIT_USAGE;
+    }
+    if (registry_open(run_directory, settings->keep_finished, settings->keep_finished_ms) < 0) {
+        log_line("cannot use the state in %s: %m", run_directory);
+        return 1;
+    }
+    if (!confinement_can_rank()) {
+        log_at(LOG_WARNING, "/proc is read-only: when memory is out the kernel may end a daemon "
+                            "before a command");
+    }
+    if (pool_open(commands) < 0) {
+        log_line("cannot start a runner: %m");
+        return 1;
+    }
+    if (server_open(listener, run_directory, settings->max_jobs) < 0) {
+        log_line("descriptor 0 must be a listening socket: %m");
+        return 1;
+    }
+    return 0;
+}
+
+static int serve(void)
+{
+    notify_ready();
+    log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
+    int result = loop_run();
+    if (result < 0) {
+        log_line("epoll_wait: %m");
+    }
+    server_close();
+    pool_close();
+    registry_close();
+    return result < 0 ? 1 : 0;
+}
+
 static int daemon_main(const char *run_directory)
 {
     struct settings settings;
@@ -187,45 +234,13 @@ static int daemon_main(const char *run_directory)
     struct resource_limit inherited[RESOURCE_LIMITS];
     char limits[RESOURCE_LIMITS_SIZE];
     resource_limits_lift(inherited);
-    if (listener < 0 || loop_open() < 0 || watch_signals() < 0 || sweep_open(run_directory) < 0) {
-        log_line("cannot start: %m");
-        return 1;
-    }
-    if (cgroup_open(run_directory, settings.cgroup) < 0) {
-        log_line("SANDBOX_CGROUP: cannot use %s: %m", settings.cgroup);
-        return EXIT_USAGE;
-    }
-    if (registry_open(run_directory, settings.keep_finished, settings.keep_finished_ms) < 0) {
-        log_line("cannot use the state in %s: %m", run_directory);
-        return 1;
-    }
-    if (!confinement_can_rank()) {
-        log_at(LOG_WARNING, "/proc is read-only: when memory is out the kernel may end a daemon "
-                            "before a command");
-    }
     const struct pool_options commands = {.run_directory = run_directory,
                                           .directory = directory,
                                           .descriptor_limit = descriptor_limit,
                                           .limits = resource_limits_format(inherited, limits),
                                           .user = user};
-    if (pool_open(&commands) < 0) {
-        log_line("cannot start a runner: %m");
-        return 1;
-    }
-    if (server_open(listener, run_directory, settings.max_jobs) < 0) {
-        log_line("descriptor 0 must be a listening socket: %m");
-        return 1;
-    }
-    notify_ready();
-    log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
-    int result = loop_run();
-    if (result < 0) {
-        log_line("epoll_wait: %m");
-    }
-    server_close();
-    pool_close();
-    registry_close();
-    return result < 0 ? 1 : 0;
+    int result = open_parts(&settings, &commands, listener);
+    return result != 0 ? result : serve();
 }
 
 int main(int argc, char **argv)

@@ -120,9 +120,9 @@ static enum procd_result refusal_of(const struct incoming *message, enum job_sta
     }
 }
 
-/* Hands out the job of an answer to GET or WAIT. */
-static enum procd_result hand_out(const struct procd_answer *answer, job_function *each,
-                                  void *context)
+/* Passes on the job of an answer to GET or WAIT. */
+static enum procd_result take_job_answer(const struct procd_answer *answer, job_function *each,
+                                         void *context)
 {
     enum job_status status;
     if (answer->message.type != MESSAGE_JOBS) {
@@ -183,7 +183,7 @@ enum procd_result procd_get(const char *id, job_function *each, void *context)
         return PROCD_UNREACHABLE;
     }
     enum procd_result result = client_ask_again(&request, &answer);
-    return result == PROCD_DONE ? hand_out(&answer, each, context) : result;
+    return result == PROCD_DONE ? take_job_answer(&answer, each, context) : result;
 }
 
 /* Waits until one of them is readable: 1 when it is `fd`, 0 when it is another, -1 at `deadline`.
@@ -245,7 +245,7 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
     if (result == PROCD_NOT_RUNNING) {
         return procd_get(id, each, context); /* the job still runs, or has ended just now */
     }
-    return result == PROCD_DONE ? hand_out(&answer, each, context) : result;
+    return result == PROCD_DONE ? take_job_answer(&answer, each, context) : result;
 }
 
 /* Asks once for what must not be carried out twice; `type` is the answer for success. */

@@ -348,7 +348,7 @@ static bool map_fields(struct incoming *incoming)
     return true;
 }
 
-static bool is_text(uint16_t tag)
+static bool tag_is_text(uint16_t tag)
 {
     return tag < FIELD_PID || (tag >= FIELD_REQUEST_ID && tag < FIELD_TEXT_END);
 }
@@ -368,7 +368,7 @@ static bool field_is_sound(const struct incoming *incoming, size_t at, size_t *n
     }
     const char *value = incoming->fields + at + sizeof(header);
     *next = at + sizeof(header) + padded(header.length);
-    if (is_text(header.tag)) {
+    if (tag_is_text(header.tag)) {
         return header.length > 0 && memchr(value, '\0', header.length) == value + header.length - 1;
     }
     return header.tag >= FIELD_NUMBER_END || header.length == sizeof(int64_t);
@@ -423,7 +423,7 @@ bool message_next(const struct incoming *incoming, struct field *field)
     at += sizeof(header);
     *field = (struct field){.tag = (enum field_tag)header.tag,
                             .next = field->next + sizeof(header) + padded(header.length)};
-    if (is_text(header.tag)) {
+    if (tag_is_text(header.tag)) {
         field->text = at;
     } else if (header.tag < FIELD_NUMBER_END) {
         memcpy(&field->number, at, sizeof(field->number));

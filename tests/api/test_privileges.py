@@ -465,7 +465,7 @@ def start_fails(settings, prefix=(), **options):
     ("4294967295", (), "there is no such user"),
     ("", (), None),
     ("games:no-such-group", (), "there is no such group"),
-    ("0:54321", (), "keep our groups"),
+    ("0:54321", (), "whose groups do not change"),
     ("games:", (), "there is no such group"),
     ("www-data", (), "nginx's workers"),
     ("33", (), "nginx's workers"),
