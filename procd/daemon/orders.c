@@ -147,8 +147,7 @@ static bool is_plain_kill(const struct order *order)
 static bool has_sent_kill(const struct registered_job *job)
 {
     const struct order *order;
-    TAILQ_FOREACH(order, &job->orders, entry)
-    {
+    TAILQ_FOREACH (order, &job->orders, entry) {
         if (order->sent && is_plain_kill(order)) {
             return true;
         }
@@ -197,8 +196,7 @@ void orders_answer(struct registered_job *job, const struct incoming *answer)
 {
     uint64_t serial = (uint64_t)message_number(answer, FIELD_SERIAL, 0);
     struct order *order;
-    TAILQ_FOREACH(order, &job->orders, entry)
-    {
+    TAILQ_FOREACH (order, &job->orders, entry) {
         if (order->kind == ORDER_WRITE && order->serial == serial) {
             orders_finish(order, answer->type == MESSAGE_WROTE ? ORDER_DONE : ORDER_NO_STDIN,
                           (size_t)message_number(answer, FIELD_WRITTEN, 0));

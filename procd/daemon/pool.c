@@ -94,8 +94,7 @@ static struct runner *pop_idle(void)
 static bool is_idle(const struct runner *runner)
 {
     const struct runner *idle;
-    SLIST_FOREACH(idle, &pool.idle, below)
-    {
+    SLIST_FOREACH (idle, &pool.idle, below) {
         if (idle == runner) {
             return true;
         }

@@ -230,8 +230,7 @@ static void expect_no_more(struct expected_job *job)
 static bool is_expected(const char *id)
 {
     const struct expected_job *job;
-    LIST_FOREACH(job, &registry.expected, entry)
-    {
+    LIST_FOREACH (job, &registry.expected, entry) {
         if (strcmp(job->id, id) == 0) {
             return true;
         }
@@ -281,10 +280,8 @@ static bool find_job(const char *id)
     }
     if (errno == EPROTONOSUPPORT) {
         if (!registry.opened) {
-            log_at(
-                LOG_WARNING,
-                "job %s: its record is of another version than this procd, which leaves it alone",
-                id);
+            log_at(LOG_WARNING, "job %s: procd leaves it alone: its record is of another version",
+                   id);
         }
         return true;
     }

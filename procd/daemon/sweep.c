@@ -70,8 +70,7 @@ static void order_sweep(void)
 static bool is_elder(pid_t runner)
 {
     const struct elder *elder;
-    LIST_FOREACH(elder, &sweep.elders, entry)
-    {
+    LIST_FOREACH (elder, &sweep.elders, entry) {
         if (elder->pid == runner) {
             return true;
         }
@@ -214,8 +213,7 @@ size_t sweep_runner_count(void)
 {
     size_t count = sweep.runners.count;
     const struct elder *elder;
-    LIST_FOREACH(elder, &sweep.elders, entry)
-    {
+    LIST_FOREACH (elder, &sweep.elders, entry) {
         count++;
     }
     return count;
