@@ -17,7 +17,7 @@
 #include "procd/daemon/leftovers.h"
 #include "procd/daemon/retention.h"
 #include "procd/jobs/job_directory.h"
-#include "procd/log/job_log.h"
+#include "procd/log/log_repair.h"
 #include "procd/log/job_position.h"
 
 /* How soon a runner that is alive but cannot be connected (it begins, or it ends), or whose socket

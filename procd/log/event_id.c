@@ -9,11 +9,9 @@
 
 #include "common/decimal.h"
 
-#define ID_BEGIN   "\nid: "
 #define LINE_BEGIN "event: log"
 #define GAP_BEGIN  "event: gap\ndata: {\"missed_lines\":"
 #define GAP_END    "}\n\n"
-#define EVENT_END  "\n\n"
 #define END        "end"
 
 _Static_assert(sizeof(LINE_BEGIN) - 1 == EVENT_KIND_SIZE, "it tells a line from a gap");
@@ -121,7 +119,7 @@ static bool find_id(const char *text, const char *end, struct event_id *id)
         return false;
     }
     const char *at = memrchr(text, '\n', (size_t)(last - text));
-    return at != NULL && take_text(&at, last, ID_BEGIN) &&
+    return at != NULL && take_text(&at, last, EVENT_ID_BEGIN) &&
            event_id_parse(at, (size_t)(last - at), id);
 }
 
@@ -137,4 +135,14 @@ struct event event_parse(const char *text, size_t length)
         event.kind = EVENT_GAP;
     }
     return event;
+}
+
+size_t events_end(const char *text, size_t length)
+{
+    for (size_t end = length; end >= 2; end--) {
+        if (text[end - 1] == '\n' && text[end - 2] == '\n') {
+            return end;
+        }
+    }
+    return 0;
 }

@@ -42,6 +42,9 @@ void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE]);
 
 /* ---- the events of a log ---- */
 
+#define EVENT_ID_BEGIN "\nid: " /* what comes before the id of a line's event */
+#define EVENT_END      "\n\n"
+
 /* The first EVENT_KIND_SIZE bytes of an event say whether it is a line. */
 #define EVENT_KIND_SIZE ((size_t)10)
 bool event_is_line(const char *text, size_t length);
@@ -66,5 +69,8 @@ struct event {
  * the first and the last EVENT_EDGE bytes, one after the other, are enough.
  */
 struct event event_parse(const char *text, size_t length);
+
+/* Where the last whole event in text[0..length) ends; 0 if none does. */
+size_t events_end(const char *text, size_t length);
 
 #endif

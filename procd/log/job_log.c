@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -19,6 +17,7 @@
 #include "common/decimal.h"
 #include "common/json_text.h"
 #include "common/logger.h"
+#include "common/rfc3339.h"
 #include "procd/log/event_id.h"
 #include "procd/log/job_position.h"
 #include "procd/log/job_segment.h"
@@ -28,8 +27,6 @@
 #define FRAME_MAX      ((size_t)256) /* more than all of an event but its data */
 #define SEGMENTS_KEPT  16            /* a log is that many full segments */
 #define RETRY_AFTER_MS 100
-#define ID_BEGIN       "\nid: " /* the last line of a line's event; the buffer never cuts it */
-#define EVENT_END      "\n\n"
 
 _Static_assert(BUFFER_SIZE > JSON_ESCAPED_MAX(PIECE_MAX) + FRAME_MAX, "room for a piece");
 
@@ -134,17 +131,6 @@ static uint64_t count_marks(const char *text, size_t length, const char *mark)
     return count;
 }
 
-/* Where the last event in text[0..length) ends; 0 if none does. */
-static size_t last_event_end(const char *text, size_t length)
-{
-    for (size_t end = length; end >= 2; end--) {
-        if (text[end - 1] == '\n' && text[end - 2] == '\n') {
-            return end;
-        }
-    }
-    return 0;
-}
-
 /*
  * After a failed write that got `done` bytes of the buffer to the disk: keeps the whole events of
  * them, takes the torn one back, and forgets the rest.
@@ -152,8 +138,8 @@ static size_t last_event_end(const char *text, size_t length)
 static void give_up_batch(struct job_log *log, size_t done)
 {
     int error = errno;
-    size_t kept = last_event_end(log->buffer, done);
-    settle(log, log->pending - count_marks(log->buffer, kept, ID_BEGIN));
+    size_t kept = events_end(log->buffer, done);
+    settle(log, log->pending - count_marks(log->buffer, kept, EVENT_ID_BEGIN));
     drop(log, log->pending);
     log->pending = 0;
     if (kept > 0) {
@@ -225,9 +211,8 @@ static void put_timestamp(struct job_log *log)
     log->last_ns = now;
     time_t second = (time_t)(now / 1000000000U);
     if (second != log->second || log->date[0] == '\0') {
-        struct tm utc;
-        (void)gmtime_r(&second, &utc);
-        (void)strftime(log->date, sizeof(log->date), "%Y-%m-%dT%H:%M:%S", &utc);
+        char text[RFC3339_SIZE];
+        memcpy(log->date, rfc3339_format(second, 0, text), sizeof(log->date) - 1);
         log->second = second;
     }
     put(log, log->date, sizeof(log->date) - 1);
@@ -285,10 +270,10 @@ static bool prepare(struct job_log *log)
     return log->dropped == 0 || (may_write(log) && put_gap(log));
 }
 
-/* Of the event that has been begun last. */
+/* Of the event that has been begun last. The buffer never cuts it. */
 static void put_event_id(struct job_log *log)
 {
-    put_text(log, ID_BEGIN);
+    put_text(log, EVENT_ID_BEGIN);
     log->used +=
         event_id_render(log->tag, log->event_start, log->next_line - 1, log->buffer + log->used);
 }
@@ -458,173 +443,4 @@ void job_log_close(struct job_log *log)
     close_fd(&log->segment);
     close_fd(&log->position_fd);
     free(steal_pointer(log->buffer));
-}
-
-/* ---- after a dead runner ---- */
-
-struct mapped {
-    char *text; /* NULL if it is empty */
-    size_t length;
-};
-
-static void unmap(struct mapped *mapped)
-{
-    if (mapped->text != NULL) {
-        (void)munmap(mapped->text, mapped->length);
-    }
-}
-#define cleanup_mapped cleanup_(unmap)
-
-static int map_segment(int fd, struct mapped *mapped)
-{
-    struct stat status;
-    *mapped = (struct mapped){0};
-    if (fd < 0 || fstat(fd, &status) < 0) {
-        return -1;
-    }
-    if (status.st_size == 0) {
-        return 0;
-    }
-    void *text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (text == MAP_FAILED) {
-        return -1;
-    }
-    *mapped = (struct mapped){text, (size_t)status.st_size};
-    return 0;
-}
-
-/* Cuts the torn event at the end of a segment. *whole is the length that is left. 0 or -1. */
-static int cut_torn_event(int directory, uint64_t start, size_t *whole)
-{
-    cleanup_mapped struct mapped mapped = {0};
-    cleanup_fd int fd = job_segment_open(directory, start, O_RDWR);
-    if (map_segment(fd, &mapped) < 0) {
-        return -1;
-    }
-    *whole = last_event_end(mapped.text, mapped.length);
-    return *whole == mapped.length ? 0 : ftruncate(fd, (off_t)*whole);
-}
-
-/* The first line among whole events, and the last one. False if there is none. */
-static bool first_line(const struct mapped *events, struct event_id *id)
-{
-    struct event event = {.kind = EVENT_GAP};
-    for (size_t at = 0; event.kind == EVENT_GAP && at < events->length;) {
-        const char *end = memmem(events->text + at, events->length - at, EVENT_END, 2);
-        size_t length = end == NULL ? 0 : (size_t)(end - events->text) + 2 - at;
-        event = event_parse(events->text + at, length);
-        at += length;
-    }
-    *id = event.id;
-    return event.kind == EVENT_LINE;
-}
-
-static bool last_line(const struct mapped *events, struct event_id *id)
-{
-    struct event event = {.kind = EVENT_UNKNOWN};
-    for (size_t end = events->length; event.kind != EVENT_LINE && end > 0;) {
-        size_t begin = last_event_end(events->text, end - 1);
-        event = event_parse(events->text + begin, end - begin);
-        end = begin;
-    }
-    *id = event.id;
-    return event.kind == EVENT_LINE;
-}
-
-/*
- * The oldest line from the segment at `start` on, or the newest one back from there. 1; 0 if there
- * is none; -1 with errno.
- */
-static int find_line(int directory, uint64_t start, bool want_newest, struct event_id *id)
-{
-    while (start != JOB_SEGMENT_NONE) {
-        cleanup_mapped struct mapped mapped = {0};
-        cleanup_fd int fd = job_segment_open(directory, start, O_RDONLY);
-        uint64_t before = JOB_SEGMENT_NONE;
-        uint64_t after = JOB_SEGMENT_NONE;
-        if (map_segment(fd, &mapped) < 0) {
-            return -1;
-        }
-        if (want_newest ? last_line(&mapped, id) : first_line(&mapped, id)) {
-            return 1;
-        }
-        if ((!want_newest || start > 0) &&
-            job_segment_find(directory, want_newest ? start - 1 : start, &before, &after) < 0) {
-            return -1;
-        }
-        start = want_newest ? before : after;
-    }
-    return 0;
-}
-
-/* Whether the lines at both ends of a log that ends at `end` can be of one log: a command can have
- * written over them. */
-static bool ids_agree(const struct event_id *oldest, const struct event_id *newest_line,
-                      uint64_t end)
-{
-    return oldest->offset <= end && oldest->line <= newest_line->line &&
-           newest_line->line < INT64_MAX;
-}
-
-/* Of a log with a line, whose ids agree; what full disks have cost is known from the old position
- * only. */
-static struct job_position position_of_lines(const struct event_id *oldest,
-                                             const struct event_id *newest_line, uint64_t end,
-                                             const struct job_position *old)
-{
-    uint64_t next_line =
-        newest_line->line >= old->next_line ? newest_line->line + 1 : old->next_line;
-    uint64_t dropped = oldest->line + old->lines_dropped - old->first_line;
-    return (struct job_position){.first_offset = oldest->offset,
-                                 .first_line = oldest->line,
-                                 .next_offset = end,
-                                 .next_line = next_line,
-                                 .lines_dropped = dropped <= next_line ? dropped : oldest->line};
-}
-
-/* Where a log stands that ends with a whole event at `end`, in the segment at `last`. 0 or -1. */
-static int find_position(int directory, uint64_t last, uint64_t end, struct job_position *position)
-{
-    struct job_position old = {0};
-    struct event_id oldest;
-    struct event_id newest_line;
-    uint64_t first;
-    uint64_t after;
-    if (job_position_read(directory, &old) < 0) {
-        old = (struct job_position){0};
-    }
-    if (job_segment_find(directory, 0, &first, &after) < 0) {
-        return -1;
-    }
-    first = first == JOB_SEGMENT_NONE ? after : first;
-    *position = (struct job_position){end, old.next_line, end, old.next_line, old.next_line};
-    int found = find_line(directory, last, true, &newest_line);
-    found = found <= 0 ? found : find_line(directory, first, false, &oldest);
-    if (found < 0) {
-        return -1;
-    }
-    if (found > 0 && ids_agree(&oldest, &newest_line, end)) {
-        *position = position_of_lines(&oldest, &newest_line, end, &old);
-    }
-    return 0;
-}
-
-int job_log_repair(int directory)
-{
-    uint64_t last;
-    uint64_t after;
-    size_t whole;
-    struct job_position position;
-    if (job_segment_find(directory, JOB_SEGMENT_NONE - 1, &last, &after) < 0) {
-        return -1;
-    }
-    if (last == JOB_SEGMENT_NONE) {
-        return 0;
-    }
-    if (cut_torn_event(directory, last, &whole) < 0 ||
-        find_position(directory, last, last + whole, &position) < 0) {
-        return -1;
-    }
-    cleanup_fd int fd = job_position_create(directory, &position);
-    return fd < 0 ? -1 : 0;
 }

@@ -88,11 +88,4 @@ void job_log_flush(struct job_log *log);
 /* Flushes, tells what was dropped, releases. Fine on a log that was not opened. */
 void job_log_close(struct job_log *log);
 
-/*
- * After a runner has died: cuts what it has left behind the last whole event in the newest segment,
- * and writes a position file that agrees with the disk. (Lines that a full disk has cost in the
- * instant before may be missing from its counts.) 0, or -1 with errno.
- */
-int job_log_repair(int directory);
-
 #endif

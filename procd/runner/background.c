@@ -9,15 +9,12 @@
 #include "procd/runner/background.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,16 +30,16 @@
 #include "procd/log/job_log.h"
 #include "procd/process/reap.h"
 #include "procd/process/tree_kill.h"
-#include "procd/runner/confinement.h"
 #include "procd/runner/deadline.h"
+#include "procd/runner/job_input.h"
 #include "procd/runner/job_output.h"
+#include "procd/runner/job_peers.h"
 #include "procd/runner/runner_cgroup.h"
 #include "procd/runner/spawn.h"
 
 #define DRAIN_MS      100
 #define EXIT_PAUSE_MS 100
 #define EXIT_TRIES    50
-#define PEERS_MAX     4 /* procd, and its predecessors that are not gone yet */
 
 struct background {
     const char *id;      /* borrowed */
@@ -51,9 +48,8 @@ struct background {
     int64_t started;  /* monotonic ms */
     uint64_t log_max; /* bytes on disk */
     int directory;    /* its lock says that this runner lives */
-    int listener;
     int signals;
-    int peers[PEERS_MAX];
+    struct job_peers peers;
     struct job_log log;
     struct job_output output;
     int input; /* write end of its standard input, non-blocking; -1 when it has none, or no more */
@@ -74,28 +70,10 @@ static void answer_start(int control, pid_t pid)
     (void)message_send(control, &message, NULL, 0); /* the next procd finds the job on the disk */
 }
 
-/* Listens in the job's directory, by way of /proc: sun_path holds 108 bytes, a path may be longer.
- */
-static int listen_for_orders(int directory)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory,
-                   JOB_SOCKET_FILE);
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(fd, PEERS_MAX) < 0) {
-        return -1;
-    }
-    return steal_fd(&fd);
-}
-
 static int open_files(struct background *job)
 {
-    job->listener = listen_for_orders(job->directory);
-    if (job->listener < 0 || job_exit_reserve(job->directory) < 0) {
-        return -1;
-    }
-    if (job_log_open(&job->log, job->directory, job->id, job->log_max) < 0) {
+    if (job_peers_listen(&job->peers, job->directory) < 0 || job_exit_reserve(job->directory) < 0 ||
+        job_log_open(&job->log, job->directory, job->id, job->log_max) < 0) {
         return -1;
     }
     job->log.last_ns = job->started_at; /* no line is older than its job */
@@ -156,18 +134,6 @@ static void correct_record(const struct background *job, const struct incoming *
     }
 }
 
-/* A pipe for what is written to the job later: *input is its read end, for the shell. */
-static int open_input(struct background *job, int *input)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
-        return -1;
-    }
-    *input = ends[0];
-    job->input = ends[1];
-    return confinement_give(job->input) < 0 ? -1 : io_set_nonblocking(job->input, 1);
-}
-
 /* Starts the shell, which makes its record first. False, with *error, when there is no job. */
 static bool start(struct background *job, const struct incoming *command, struct spawn_error *error)
 {
@@ -176,7 +142,7 @@ static bool start(struct background *job, const struct incoming *command, struct
     cleanup_fd int input = -1;
     const char *directory = spawn_start_directory();
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
-    if (open_files(job) < 0 || (keeps_stdin && open_input(job, &input) < 0) ||
+    if (open_files(job) < 0 || (keeps_stdin && job_input_open(&job->input, &input) < 0) ||
         command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
@@ -255,46 +221,12 @@ static void take_kill(struct background *job, const struct incoming *order)
     deadline_order(&job->deadline, grace_ms);
 }
 
-/* ---- its standard input ---- */
-
-/* The longest beginning of data[0..length) that is at most PIPE_BUF bytes and cuts no character. */
-static size_t piece_length(const char *data, size_t length)
-{
-    if (length <= PIPE_BUF) {
-        return length;
-    }
-    size_t cut = PIPE_BUF;
-    while (cut > PIPE_BUF - 4 && ((unsigned char)data[cut] & 0xc0) == 0x80) {
-        cut--;
-    }
-    return cut;
-}
-
-/*
- * Writes what the pipe takes now. A piece of at most PIPE_BUF bytes goes in whole or not at all
- * (pipe(7)), so no character is cut in two. The bytes, or -1 when nobody can read them any more.
- */
-static ssize_t write_input(const struct background *job, const char *data, size_t length)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t count = write(job->input, data + done, piece_length(data + done, length - done));
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            return errno == EAGAIN ? (ssize_t)done : -1;
-        }
-        done += (size_t)count;
-    }
-    return (ssize_t)done;
-}
-
 static void take_write(struct background *job, const struct incoming *order, int *peer)
 {
     size_t length = 0;
     const char *data = message_bytes(order, FIELD_DATA, &length);
-    ssize_t written = job->input < 0 || data == NULL ? -1 : write_input(job, data, length);
+    ssize_t written =
+        job->input < 0 || data == NULL ? -1 : job_input_write(job->input, data, length);
     if (written == (ssize_t)length && message_number(order, FIELD_EOF, 0) != 0) {
         close_fd(&job->input);
     }
@@ -332,20 +264,6 @@ static void hear_peer(struct background *job, int *peer)
     }
 }
 
-/* Whether there was one. The newest is procd: where there is no room the oldest has to go. */
-static bool accept_peer(struct background *job)
-{
-    int peer =
-        (int)TEMP_FAILURE_RETRY(accept4(job->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (peer < 0) {
-        return false;
-    }
-    close_fd(&job->peers[0]);
-    memmove(job->peers, job->peers + 1, sizeof(job->peers) - sizeof(job->peers[0]));
-    job->peers[PEERS_MAX - 1] = peer;
-    return true;
-}
-
 /* How long to wait for something to happen, in ms; -1 for ever. */
 static int patience(struct background *job)
 {
@@ -356,17 +274,17 @@ static int patience(struct background *job)
     return left > 0 ? (int)left : 0;
 }
 
-enum { SIGNALS, LISTENER, STREAMS, PEERS = STREAMS + 2, POLLED = PEERS + PEERS_MAX };
+enum { SIGNALS, LISTENER, STREAMS, PEERS = STREAMS + 2, POLLED = PEERS + JOB_PEERS_MAX };
 
 static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
 {
     polled[SIGNALS] = (struct pollfd){.fd = job->signals, .events = POLLIN};
-    polled[LISTENER] = (struct pollfd){.fd = job->listener, .events = POLLIN};
+    polled[LISTENER] = (struct pollfd){.fd = job->peers.listener, .events = POLLIN};
     for (int i = 0; i < 2; i++) {
         polled[STREAMS + i] = (struct pollfd){.fd = job->output.streams[i].fd, .events = POLLIN};
     }
-    for (int i = 0; i < PEERS_MAX; i++) {
-        polled[PEERS + i] = (struct pollfd){.fd = job->peers[i], .events = POLLIN};
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
+        polled[PEERS + i] = (struct pollfd){.fd = job->peers.all[i], .events = POLLIN};
     }
     return io_poll(polled, POLLED, patience(job));
 }
@@ -374,9 +292,9 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
 static void serve(struct background *job, const struct pollfd polled[POLLED])
 {
     /* Orders first: an end that came after one may be its doing. */
-    for (int i = 0; i < PEERS_MAX; i++) {
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
         if (polled[PEERS + i].revents != 0) {
-            hear_peer(job, &job->peers[i]);
+            hear_peer(job, &job->peers.all[i]);
         }
     }
     if (polled[SIGNALS].revents != 0) {
@@ -390,7 +308,7 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
         job_output_read(&job->output, polled + STREAMS);
     }
     if (polled[LISTENER].revents != 0) {
-        (void)accept_peer(job);
+        (void)job_peers_accept(&job->peers);
     }
     deadline_serve(&job->deadline, &job->shell, &job->children);
 }
@@ -447,19 +365,6 @@ static struct job_exit describe_end(const struct background *job)
     };
 }
 
-static void tell_peers(const struct background *job, const struct job_exit *ending)
-{
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_ENDED);
-    job_exit_describe(ending, &message);
-    for (int i = 0; i < PEERS_MAX; i++) {
-        if (job->peers[i] >= 0) {
-            (void)message_send(job->peers[i], &message, NULL,
-                               0); /* the exit record says the same */
-        }
-    }
-}
-
 /* Readers of the log wait for the record, and there is room for it on the disk: what keeps it from
  * being written, such as a want of memory, ends. */
 static void write_exit(int directory, const struct job_exit *ending)
@@ -493,9 +398,9 @@ static void finish(struct background *job)
     job_log_close(&job->log);
     struct job_exit ending = describe_end(job);
     (void)unlinkat(job->directory, JOB_SOCKET_FILE, 0);
-    while (accept_peer(job)) {
+    while (job_peers_accept(&job->peers)) {
     }
-    tell_peers(job, &ending);
+    job_peers_report_end(&job->peers, &ending);
     write_exit(job->directory, &ending);
     log_end(job, &ending);
 }
@@ -503,11 +408,8 @@ static void finish(struct background *job)
 static void release(struct background *job)
 {
     close_fd(&job->directory);
-    close_fd(&job->listener);
     close_fd(&job->input);
-    for (int i = 0; i < PEERS_MAX; i++) {
-        close_fd(&job->peers[i]);
-    }
+    job_peers_close(&job->peers);
 }
 
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
@@ -518,10 +420,9 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
                              .age_key = (uint64_t)message_number(order, FIELD_AGE_KEY, 0),
                              .log_max = log_max,
                              .directory = message_take_descriptor(order, 0),
-                             .listener = -1,
                              .signals = signals,
                              .input = -1,
-                             .peers = {-1, -1, -1, -1},
+                             .peers = JOB_PEERS_NONE,
                              .log = {.segment = -1},
                              .output = JOB_OUTPUT_NONE};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "procd/process/reap.h"
-#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 /* All times are of clock_monotonic_ms(), 0 is none. */
 struct deadline {

@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-#include "procd/wire/words.h"
 #include "procd/wire/protocol.h"
+#include "procd/wire/words.h"
 
 struct settings;
 

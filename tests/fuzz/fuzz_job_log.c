@@ -17,7 +17,7 @@
 #include "fcgi-app/processes/log_cursor.h"
 #include "procd/log/event_id.h"
 #include "procd/log/job_files.h"
-#include "procd/log/job_log.h"
+#include "procd/log/log_repair.h"
 #include "procd/log/job_position.h"
 #include "procd/log/job_segment.h"
 #include "tests/fuzz/fuzz.h"

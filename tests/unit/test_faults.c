@@ -33,6 +33,7 @@
 #include "fcgi-app/processes/log_cursor.h"
 #include "procd/jobs/job_record.h"
 #include "procd/log/job_log.h"
+#include "procd/log/log_repair.h"
 #include "procd/process/process_table.h"
 #include "procd/runner/environment.h"
 #include "procd/wire/protocol.h"

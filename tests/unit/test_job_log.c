@@ -25,6 +25,7 @@
 #include "common/spool.h"
 #include "procd/log/job_files.h"
 #include "procd/log/job_log.h"
+#include "procd/log/log_repair.h"
 #include "procd/runner/job_stream.h"
 
 #define MIB    ((uint64_t)1 << 20)

@@ -1,0 +1,23 @@
+/*
+ * The standard input of a background job that is written to while the job runs: a pipe, which never
+ * blocks the runner.
+ *
+ * Not thread-safe, as all of procd and its runners.
+ */
+#ifndef PROCD_RUNNER_JOB_INPUT_H
+#define PROCD_RUNNER_JOB_INPUT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Makes the pipe: *write_end is non-blocking, *read_end is for the shell. The caller owns both,
+ * also after a failure. 0, or -1 with errno. */
+int job_input_open(int *write_end, int *read_end);
+
+/*
+ * Writes what the pipe takes now. A piece of at most PIPE_BUF bytes goes in whole or not at all
+ * (pipe(7)), so no character is cut in two. The bytes, or -1 when nobody can read them any more.
+ */
+ssize_t job_input_write(int write_end, const char *data, size_t length);
+
+#endif

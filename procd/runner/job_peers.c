@@ -1,0 +1,60 @@
+#include "procd/runner/job_peers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "procd/log/job_files.h"
+#include "procd/wire/protocol.h"
+
+/* By way of /proc: sun_path holds 108 bytes, a path may be longer. */
+int job_peers_listen(struct job_peers *peers, int directory)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory,
+                   JOB_SOCKET_FILE);
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(fd, JOB_PEERS_MAX) < 0) {
+        return -1;
+    }
+    peers->listener = steal_fd(&fd);
+    return 0;
+}
+
+bool job_peers_accept(struct job_peers *peers)
+{
+    int peer =
+        (int)TEMP_FAILURE_RETRY(accept4(peers->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (peer < 0) {
+        return false;
+    }
+    close_fd(&peers->all[0]);
+    memmove(peers->all, peers->all + 1, sizeof(peers->all) - sizeof(peers->all[0]));
+    peers->all[JOB_PEERS_MAX - 1] = peer;
+    return true;
+}
+
+void job_peers_report_end(const struct job_peers *peers, const struct job_exit *ending)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_ENDED);
+    job_exit_describe(ending, &message);
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
+        if (peers->all[i] >= 0) {
+            (void)message_send(peers->all[i], &message, NULL, 0);
+        }
+    }
+}
+
+void job_peers_close(struct job_peers *peers)
+{
+    close_fd(&peers->listener);
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
+        close_fd(&peers->all[i]);
+    }
+}
