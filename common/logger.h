@@ -16,6 +16,7 @@
 #ifndef COMMON_LOGGER_H
 #define COMMON_LOGGER_H
 
+#include <stddef.h>
 #include <syslog.h>
 
 /* Longer ones are cut; nginx lets none pass (nginx/snippets/http.conf). With its NUL. */
