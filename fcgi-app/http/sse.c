@@ -122,50 +122,35 @@ int sse_final_error(struct request *request, const char *id, enum api_error erro
     return send_event(request, id, "error", data);
 }
 
-/* The part of the line that a spool holds, piece by piece from its view. */
+/* The part of the line that a spool holds, piece by piece from its view. 0; -1, with errno where it
+ * cannot be read. */
 static int write_held(struct writer *writer, const struct line *line)
 {
-    const size_t piece_max = (size_t)1 << 20;
+    const uint64_t piece_max = 1 << 20;
     const char *held = spool_view(line->held);
-    if (held == NULL) {
-        return -2;
-    }
-    for (uint64_t at = 0; at < line->held_length;) {
-        uint64_t left = line->held_length - at;
-        size_t size = left < piece_max ? (size_t)left : piece_max;
-        if (writer_piece(writer, held + at, size) < 0) {
+    for (uint64_t at = 0, size; held != NULL && at < line->held_length; at += size) {
+        size = line->held_length - at < piece_max ? line->held_length - at : piece_max;
+        if (writer_piece(writer, held + at, (size_t)size) < 0) {
             return -1;
         }
-        at += size;
         spool_relax_view(line->held);
     }
-    return 0;
+    return held == NULL ? -1 : 0;
 }
 
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line)
 {
-    if (writer_string(writer, "event: output\ndata: {\"stream\":\"") < 0 ||
-        writer_string(writer, stream) < 0 || writer_string(writer, "\",\"data\":\"") < 0) {
-        return -1;
+    (void)writer_string(writer, "event: output\ndata: {\"stream\":\"");
+    (void)writer_string(writer, stream);
+    (void)writer_string(writer, "\",\"data\":\"");
+    if (line->held_length > 0 && write_held(writer, line) < 0) {
+        return writer->failed ? -1 : -2;
     }
-    if (line->held_length == 0) {
-        if (writer_text(writer, line->tail, line->tail_length) < 0) {
-            return -1;
-        }
-    } else {
-        int held = write_held(writer, line);
-        if (held < 0) {
-            return held;
-        }
-        if (writer_piece(writer, line->tail, line->tail_length) < 0 ||
-            writer_piece_end(writer) < 0) {
-            return -1;
-        }
-    }
-    if (writer_string(writer, "\"}\nid: ") < 0 || writer_number(writer, (uint64_t)id) < 0) {
-        return -1;
-    }
-    return writer_raw(writer, "\n\n", 2);
+    (void)writer_piece(writer, line->tail, line->tail_length);
+    (void)writer_piece_end(writer);
+    (void)writer_string(writer, "\"}\nid: ");
+    (void)writer_number(writer, (uint64_t)id);
+    return writer_string(writer, "\n\n");
 }
 
 int sse_keepalive(struct request *request)

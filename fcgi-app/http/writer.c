@@ -1,6 +1,3 @@
-/*
- * The buffer of an answer.
- */
 #include "fcgi-app/http/writer.h"
 
 #include <stdarg.h>
@@ -31,29 +28,39 @@ void writer_clear(struct writer *writer)
     writer->data = NULL;
 }
 
-/* Passes the buffer on to the request, which may keep it a while. */
-static int empty(struct writer *writer)
+static int writer_result(const struct writer *writer)
 {
-    if (!writer->begun) {
-        writer->begun = true;
-        if (request_begin(writer->request, 200, "application/json", NULL) < 0) {
-            return -1;
-        }
-    }
-    int written = request_write(writer->request, writer->data, writer->used);
+    return writer->failed ? -1 : 0;
+}
+
+/* Begins the answer if that was not done. */
+static void writer_begin(struct writer *writer, const char *headers)
+{
+    writer->failed =
+        writer->failed ||
+        (!writer->begun && request_begin(writer->request, 200, "application/json", headers) < 0);
+    writer->begun = true;
+}
+
+/* Passes the buffer on to the request, which may keep it a while. */
+static int writer_empty(struct writer *writer)
+{
+    writer_begin(writer, NULL);
+    writer->failed =
+        writer->failed || request_write(writer->request, writer->data, writer->used) < 0;
     writer->used = 0;
-    return written;
+    return writer_result(writer);
 }
 
 static int make_room(struct writer *writer, size_t room)
 {
-    return writer->capacity - writer->used < room ? empty(writer) : 0;
+    return writer->capacity - writer->used < room ? writer_empty(writer) : writer_result(writer);
 }
 
 int writer_raw(struct writer *writer, const char *data, size_t length)
 {
     while (length > 0) {
-        if (writer->used == writer->capacity && empty(writer) < 0) {
+        if (writer->used == writer->capacity && writer_empty(writer) < 0) {
             return -1;
         }
         size_t room = writer->capacity - writer->used;
@@ -63,7 +70,7 @@ int writer_raw(struct writer *writer, const char *data, size_t length)
         data += step;
         length -= step;
     }
-    return 0;
+    return writer_result(writer);
 }
 
 int writer_string(struct writer *writer, const char *text)
@@ -94,8 +101,8 @@ int writer_format(struct writer *writer, const char *format, ...)
 }
 
 /* Escapes data[0..length); all but an unfinished sequence at the end unless `last`. */
-static int escape(struct writer *writer, const char *data, size_t length, bool last,
-                  size_t *consumed)
+static int writer_escape(struct writer *writer, const char *data, size_t length, bool last,
+                         size_t *consumed)
 {
     size_t at = 0;
     while (at < length) {
@@ -114,13 +121,13 @@ static int escape(struct writer *writer, const char *data, size_t length, bool l
         }
     }
     *consumed = at;
-    return 0;
+    return writer_result(writer);
 }
 
 int writer_text(struct writer *writer, const char *data, size_t length)
 {
     size_t consumed;
-    return escape(writer, data, length, true, &consumed);
+    return writer_escape(writer, data, length, true, &consumed);
 }
 
 int writer_piece(struct writer *writer, const char *data, size_t length)
@@ -130,20 +137,20 @@ int writer_piece(struct writer *writer, const char *data, size_t length)
         /* One byte more of the sequence that was cut: 4 bytes finish any. */
         writer->cut[writer->cut_length++] = *data++;
         length--;
-        if (escape(writer, writer->cut, writer->cut_length, false, &consumed) < 0) {
+        if (writer_escape(writer, writer->cut, writer->cut_length, false, &consumed) < 0) {
             return -1;
         }
         writer->cut_length -= consumed;
         memmove(writer->cut, writer->cut + consumed, writer->cut_length);
     }
-    if (escape(writer, data, length, false, &consumed) < 0) {
+    if (writer_escape(writer, data, length, false, &consumed) < 0) {
         return -1;
     }
     if (consumed < length) {
         writer->cut_length = length - consumed;
         memcpy(writer->cut, data + consumed, writer->cut_length);
     }
-    return 0;
+    return writer_result(writer);
 }
 
 int writer_piece_end(struct writer *writer)
@@ -160,22 +167,17 @@ void writer_piece_cut(struct writer *writer)
 
 int writer_flush(struct writer *writer)
 {
-    return empty(writer) < 0 ? -1 : request_flush(writer->request);
+    return writer_empty(writer) < 0 ? -1 : request_flush(writer->request);
 }
 
 int writer_finish(struct writer *writer)
 {
-    if (!writer->begun) {
-        char headers[sizeof(writer->headers) + 64];
-        int length = snprintf(headers, sizeof(headers), "%s", writer->headers);
-        if (writer->used <= ANSWER_AT_ONCE) {
-            (void)snprintf(headers + length, sizeof(headers) - (size_t)length,
-                           "Content-Length: %zu\r\n", writer->used);
-        }
-        writer->begun = true;
-        if (request_begin(writer->request, 200, "application/json", headers) < 0) {
-            return -1;
-        }
+    char headers[sizeof(writer->headers) + 64];
+    int length = snprintf(headers, sizeof(headers), "%s", writer->headers);
+    if (writer->used <= ANSWER_AT_ONCE) {
+        (void)snprintf(headers + length, sizeof(headers) - (size_t)length,
+                       "Content-Length: %zu\r\n", writer->used);
     }
-    return empty(writer);
+    writer_begin(writer, headers);
+    return writer_empty(writer);
 }

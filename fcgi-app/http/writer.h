@@ -17,9 +17,9 @@ struct writer {
     char *data;
     size_t used, capacity;
     bool begun;        /* status and headers are written */
+    bool failed;       /* the client has left */
     char headers[192]; /* of writer_finish(), if it begins the answer: lines, each with its \r\n */
-    char
-        cut[4]; /* the beginning of a UTF-8 sequence that writer_piece() waits to see the rest of */
+    char cut[4]; /* the beginning of a UTF-8 sequence, of which writer_piece() waits for more */
     size_t cut_length;
 };
 
@@ -30,7 +30,8 @@ struct writer {
 int writer_init(struct writer *writer, struct request *request, size_t capacity, bool begun);
 void writer_clear(struct writer *writer);
 
-/* All return 0, or -1 when the client left. */
+/* All return 0, or -1 when the client has left: then every later call does so, too, and it is
+ * enough to look at the last one's result. */
 
 int writer_raw(struct writer *writer, const char *data, size_t length);
 int writer_string(struct writer *writer, const char *text);
@@ -45,7 +46,7 @@ int writer_text(struct writer *writer, const char *data, size_t length);
 int writer_piece(struct writer *writer, const char *data, size_t length);
 int writer_piece_end(struct writer *writer);
 
-/* Instead of writer_piece_end() where a text is cut: a character begun is not shown. */
+/* Instead of writer_piece_end() where a text is cut: drops the beginning of a character. */
 void writer_piece_cut(struct writer *writer);
 
 /* Writes the buffer and sends it. */

@@ -29,123 +29,111 @@ struct listing {
     struct writer writer;
     bool is_short; /* only the members that published clients know */
     bool any;
-    int result; /* of the writer */
 };
 
-static const char *format_time(uint64_t ns, char text[RFC3339_SIZE])
+static void write_text(struct writer *writer, const char *name, const char *text)
+{
+    (void)writer_format(writer, ",\"%s\":\"", name);
+    (void)writer_text(writer, text, strlen(text));
+    (void)writer_string(writer, "\"");
+}
+
+static void write_time(struct writer *writer, const char *name, uint64_t ns)
 {
     const uint64_t second = 1000000000;
-    return rfc3339_format((int64_t)(ns / second), (uint32_t)(ns % second), text);
+    char time[RFC3339_SIZE];
+    (void)writer_format(writer, ",\"%s\":\"%s\"", name,
+                        rfc3339_format((int64_t)(ns / second), (uint32_t)(ns % second), time));
 }
 
-static int write_text(struct writer *writer, const char *name, const char *text)
+/* What the entries of both lists begin with. Published clients make an object of a short entry,
+ * ProcessInfo(**entry), which takes no other members than these and those of the end. */
+static void write_start(struct writer *writer, const struct job *job, const char *cwd)
 {
-    return writer_format(writer, ",\"%s\":\"", name) < 0 ||
-                   writer_text(writer, text, strlen(text)) < 0 || writer_string(writer, "\"") < 0
-               ? -1
-               : 0;
-}
-
-/*
- * The members that a published client makes an object of, with no room for another one:
- * ProcessInfo(**entry). Those of the end are there once it has ended.
- */
-static int write_short(struct writer *writer, const struct job *job)
-{
-    char started_at[RFC3339_SIZE], completed_at[RFC3339_SIZE];
-    if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
-                      job_status_name(job->status)) < 0 ||
-        write_text(writer, "command", job->command) < 0 ||
-        writer_format(writer, ",\"started_at\":\"%s\"", format_time(job->started_at, started_at)) <
-            0 ||
-        (job->status != JOB_RUNNING &&
-         writer_format(writer, ",\"exit_code\":%d,\"completed_at\":\"%s\"", job->exit_code,
-                       format_time(job->ended_at, completed_at)) < 0)) {
-        return -1;
+    (void)writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id,
+                        (int)job->pid, job_status_name(job->status));
+    write_text(writer, "command", job->command);
+    if (cwd != NULL) {
+        write_text(writer, "cwd", cwd);
     }
-    return writer_string(writer, "}");
+    write_time(writer, "started_at", job->started_at);
 }
 
-static int write_end(struct writer *writer, const struct job *job)
+static void write_short(struct writer *writer, const struct job *job)
 {
-    char ended_at[RFC3339_SIZE];
+    write_start(writer, job, NULL);
+    if (job->status != JOB_RUNNING) {
+        (void)writer_format(writer, ",\"exit_code\":%d", job->exit_code);
+        write_time(writer, "completed_at", job->ended_at);
+    }
+}
+
+static void write_end(struct writer *writer, const struct job *job)
+{
     char signal[SIGNAL_NAME_SIZE];
     if (job->status == JOB_RUNNING) {
-        return writer_string(writer, ",\"ended_at\":null,\"exit_code\":null,\"signal\":null,"
-                                     "\"reason\":null,\"cpu_user_ms\":null,\"cpu_system_ms\":null,"
-                                     "\"max_rss_kb\":null");
+        (void)writer_string(writer, ",\"ended_at\":null,\"exit_code\":null,\"signal\":null,"
+                                    "\"reason\":null,\"cpu_user_ms\":null,\"cpu_system_ms\":null,"
+                                    "\"max_rss_kb\":null");
+        return;
     }
-    if (writer_format(writer, ",\"ended_at\":\"%s\",\"exit_code\":%d,\"signal\":",
-                      format_time(job->ended_at, ended_at), job->exit_code) < 0 ||
-        (job->signal == 0
-             ? writer_string(writer, "null")
-             : writer_format(writer, "\"%s\"", signal_name(job->signal, signal))) < 0) {
-        return -1;
-    }
-    return writer_format(writer,
-                         ",\"reason\":\"%s\",\"cpu_user_ms\":%" PRIu64 ",\"cpu_system_ms\":%" PRIu64
-                         ",\"max_rss_kb\":%" PRIu64,
-                         end_reason_name(job->reason), job->cpu_user_ms, job->cpu_system_ms,
-                         job->max_rss_kb);
+    write_time(writer, "ended_at", job->ended_at);
+    (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->exit_code);
+    (void)(job->signal == 0 ? writer_string(writer, "null")
+                            : writer_format(writer, "\"%s\"", signal_name(job->signal, signal)));
+    (void)writer_format(writer,
+                        ",\"reason\":\"%s\",\"cpu_user_ms\":%" PRIu64 ",\"cpu_system_ms\":%" PRIu64
+                        ",\"max_rss_kb\":%" PRIu64,
+                        end_reason_name(job->reason), job->cpu_user_ms, job->cpu_system_ms,
+                        job->max_rss_kb);
 }
 
 /* Where the log begins and ends: the id of its oldest event, and the one the next will have. */
-static int write_log(struct writer *writer, const struct job *job)
+static void write_log(struct writer *writer, const struct job *job)
 {
     const struct job_position *position = &job->position;
     if (!job->has_position) {
-        return writer_string(writer,
-                             ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
+        (void)writer_string(writer,
+                            ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
+        return;
     }
     char first[EVENT_ID_SIZE];
     char next[EVENT_ID_SIZE];
     (void)event_id_render(job->id, position->first_offset, position->first_line, first);
     (void)event_id_render(job->id, position->next_offset, position->next_line, next);
-    return writer_format(
+    (void)writer_format(
         writer, ",\"log_first_id\":\"%s\",\"log_next_id\":\"%s\",\"lines_dropped\":%" PRIu64, first,
         next, position->lines_dropped);
 }
 
 /* What a job that has ended has left running. */
-static int write_left(struct writer *writer, const struct job *job)
+static void write_left(struct writer *writer, const struct job *job)
 {
-    if (writer_string(writer, ",\"left\":[") < 0) {
-        return -1;
-    }
+    (void)writer_string(writer, ",\"left\":[");
     for (size_t i = 0; i < job->left_count; i++) {
         const struct left_process *left = &job->left[i];
-        if (writer_format(writer, "%s{\"pid\":%d", i == 0 ? "" : ",", (int)left->pid) < 0 ||
-            write_text(writer, "command", left->name) < 0 || writer_string(writer, "}") < 0) {
-            return -1;
-        }
+        (void)writer_format(writer, "%s{\"pid\":%d", i == 0 ? "" : ",", (int)left->pid);
+        write_text(writer, "command", left->name);
+        (void)writer_string(writer, "}");
     }
-    return writer_string(writer, "]");
-}
-
-static int write_job(struct writer *writer, const struct job *job)
-{
-    char started_at[RFC3339_SIZE];
-    if (writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id, (int)job->pid,
-                      job_status_name(job->status)) < 0 ||
-        write_text(writer, "command", job->command) < 0 ||
-        write_text(writer, "cwd", job->cwd) < 0 ||
-        writer_format(writer, ",\"started_at\":\"%s\"", format_time(job->started_at, started_at)) <
-            0 ||
-        write_end(writer, job) < 0 || write_log(writer, job) < 0 || write_left(writer, job) < 0) {
-        return -1;
-    }
-    return writer_string(writer, "}");
+    (void)writer_string(writer, "]");
 }
 
 static void list_job(void *context, const struct job *job)
 {
     struct listing *listing = context;
-    if (listing->result == 0 && ((listing->any && writer_string(&listing->writer, ",") < 0) ||
-                                 (listing->is_short ? write_short(&listing->writer, job)
-                                                    : write_job(&listing->writer, job)) < 0)) {
-        listing->result = -1;
-    }
+    struct writer *writer = &listing->writer;
+    (void)writer_string(writer, listing->any ? "," : "");
     listing->any = true;
+    if (listing->is_short) {
+        write_short(writer, job);
+    } else {
+        write_start(writer, job, job->cwd);
+        write_end(writer, job);
+        write_log(writer, job);
+        write_left(writer, job);
+    }
+    (void)writer_string(writer, "}");
 }
 
 /* Ends the answer that holds the jobs, or answers for what kept procd from handing them out. */
@@ -159,7 +147,8 @@ static void finish(struct request *request, struct listing *listing, enum procd_
         request_abort(request); /* half a list must not look whole */
     } else if (result != PROCD_DONE) {
         answer_procd_failure(request, result);
-    } else if (listing->result == 0 && writer_string(&listing->writer, end) == 0) {
+    } else {
+        (void)writer_string(&listing->writer, end);
         (void)writer_finish(&listing->writer);
     }
     writer_clear(&listing->writer);
@@ -189,7 +178,7 @@ static void list_processes(struct request *request, const struct json_body *quer
     bool full = json_flag(query, "full");
     if (begin(request, &listing)) {
         listing.is_short = !full;
-        listing.result = writer_string(&listing.writer, "{\"processes\":[");
+        (void)writer_string(&listing.writer, "{\"processes\":[");
         finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
     }
 }
