@@ -1,0 +1,28 @@
+/*
+ * How the content of a file is written in JSON: as text where it is UTF-8, otherwise in base64. So
+ * what is read is always what is in the file.
+ */
+#ifndef FCGI_APP_FILES_CONTENT_H
+#define FCGI_APP_FILES_CONTENT_H
+
+#include "fcgi-app/http/json.h"
+
+enum coding {
+    CODING_ANY, /* the client does not say */
+    CODING_TEXT,
+    CODING_BASE64,
+};
+
+#define CODING_MEMBERS                                                                             \
+    {.name = "encoding", .kind = JSON_TEXT, .about = "How content is written: utf-8 or base64."},  \
+    {                                                                                              \
+        .name = "is_base64", .kind = JSON_FLAG, .about = "The same as encoding base64."            \
+    }
+
+/*
+ * Reads what the client says of it, with CODING_MEMBERS among the members. NULL, or what is wrong.
+ * Thread-safe.
+ */
+const char *coding_read(const struct json_body *body, enum coding *coding);
+
+#endif

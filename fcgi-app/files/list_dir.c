@@ -1,0 +1,167 @@
+/*
+ * POST /list_dir. A directory may have millions of names: they are sorted in memory and wait in a
+ * spool while they are sent.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/error_text.h"
+#include "common/json_text.h"
+#include "common/name_list.h"
+#include "common/spool.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/requested_path.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/spools.h"
+
+#define NAME_PIECE_SIZE 256        /* of a file name being written */
+#define NAMES_MEMORY    (64 << 10) /* for the names of a directory while they are sent */
+#define LISTINGS_MAX    4          /* directories that are being read */
+
+/* Seconds. A directory that is no disk's may take any time. */
+#define LISTING_PATIENCE 10
+
+static int write_text(struct request *request, const char *text)
+{
+    return request_write(request, text, strlen(text));
+}
+
+/* Writes a name of any length as a JSON string. */
+static int write_name(struct request *request, const char *name)
+{
+    char escaped[JSON_ESCAPED_MAX(NAME_PIECE_SIZE)];
+    if (write_text(request, "\"") != 0) {
+        return -1;
+    }
+    for (size_t left = strlen(name); left > 0;) {
+        size_t length = left < NAME_PIECE_SIZE ? left : NAME_PIECE_SIZE, consumed;
+        size_t written = json_escape(escaped, name, length, length == left, &consumed);
+        if (request_write(request, escaped, written) != 0) {
+            return -1;
+        }
+        name += consumed;
+        left -= consumed;
+    }
+    return write_text(request, "\"");
+}
+
+/* Of a large directory all names are in memory while it is read, so not many are at once. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t left;
+    unsigned count;
+} listings = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+/* False when there was no room for so long that others must be stuck. */
+static bool enter_listing(void)
+{
+    struct timespec deadline;
+    (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += LISTING_PATIENCE;
+    (void)pthread_mutex_lock(&listings.lock);
+    while (listings.count == LISTINGS_MAX &&
+           pthread_cond_clockwait(&listings.left, &listings.lock, CLOCK_MONOTONIC, &deadline) ==
+               0) {
+    }
+    bool entered = listings.count < LISTINGS_MAX;
+    listings.count += entered;
+    (void)pthread_mutex_unlock(&listings.lock);
+    return entered;
+}
+
+static void leave_listing(void)
+{
+    (void)pthread_mutex_lock(&listings.lock);
+    listings.count--;
+    (void)pthread_cond_signal(&listings.left);
+    (void)pthread_mutex_unlock(&listings.lock);
+}
+
+/* The names, each with its NUL, in a spool: a client that takes its time with those of a large
+ * directory holds no memory. NULL with errno. */
+static struct spool *keep_names(const struct name_list *names)
+{
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), NAMES_MEMORY, 0);
+    if (spool == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = name_list_at(names, i);
+        if (spool_write(spool, name, strlen(name) + 1) != 0) {
+            return NULL;
+        }
+    }
+    return steal_pointer(spool);
+}
+
+static void write_entries(struct request *request, struct spool *spool)
+{
+    const char *names = spool_view(spool);
+    if (names == NULL) {
+        answer_error(request, 500, ERROR_internal, "The names cannot be read: %s",
+                     error_text(errno));
+        return;
+    }
+    if (request_begin(request, 200, "application/json", NULL) != 0 ||
+        write_text(request, "{\"entries\":[") != 0) {
+        return;
+    }
+    const char *end = names + spool_size(spool);
+    for (const char *name = names, *seen = names; name < end; name += strlen(name) + 1) {
+        if ((name > names && write_text(request, ",") != 0) || write_name(request, name) != 0) {
+            return;
+        }
+        if (name - seen > NAMES_MEMORY) {
+            spool_relax_view(spool);
+            seen = name;
+        }
+    }
+    (void)write_text(request, "]}");
+}
+
+/* Answers what fails. NULL then. */
+static struct spool *list_names(struct request *request, const char *path)
+{
+    struct fs_error error;
+    cleanup_(name_list_clear) struct name_list names = {.text = NULL};
+    if (fs_list(path, &names, &error) != 0) {
+        answer_error(request, 200, error.code, "%s", error.message);
+        return NULL;
+    }
+    struct spool *spool = keep_names(&names);
+    if (spool == NULL) {
+        answer_error(request, 500, api_error_of_errno(errno),
+                     "The names cannot be kept until they are sent: %s", error_text(errno));
+    }
+    return spool;
+}
+
+static void handle_list_dir(struct request *request, const struct json_body *body)
+{
+    if (!enter_listing()) {
+        answer_error(request, 503, ERROR_too_many, "Too many directories are being listed");
+        return;
+    }
+    cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));
+    leave_listing();
+    if (names != NULL) {
+        write_entries(request, names);
+    }
+}
+
+static const struct json_member list_members[] = {
+    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The directory."},
+};
+const struct endpoint list_dir_endpoint = {
+    API_ROW(list_dir),
+    .about = "Lists the names in a directory, sorted.",
+    MEMBERS(list_members),
+    .handle = handle_list_dir,
+};

@@ -1,0 +1,220 @@
+/*
+ * POST /read_file. Unless the client says which coding it wants, the file is read to its end before
+ * the answer begins, to see whether it is UTF-8.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/json_text.h"
+#include "common/utf8.h"
+#include "fcgi-app/files/base64.h"
+#include "fcgi-app/files/content.h"
+#include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/requested_path.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
+
+#define PIECE_SIZE (64 << 10) /* of a file being read */
+
+/* A file on its way into an answer. */
+struct reading {
+    int fd;
+    bool has_size;
+    uint64_t left; /* bytes still to be read at most */
+    bool begun;    /* a piece was read already */
+    /* Bytes in `input`: at the beginning, what the last piece left over. */
+    size_t held;
+    size_t room;
+    char *input;  /* room bytes */
+    char *output; /* JSON_ESCAPED_MAX(room) bytes: as base64 it is less */
+};
+
+/*
+ * A regular file is read up to the size that it had when it was opened: one that grows all the time
+ * must not become an answer without end. A file of size 0 may be one of /proc, which has no size.
+ */
+static int reading_init(struct reading *reading, int fd, uint64_t size)
+{
+    *reading =
+        (struct reading){.fd = fd, .has_size = size > 0, .left = size == 0 ? UINT64_MAX : size};
+    reading->room = size == 0 || size > PIECE_SIZE ? PIECE_SIZE : (size_t)size;
+    reading->input = malloc(reading->room);
+    reading->output = malloc(JSON_ESCAPED_MAX(reading->room));
+    return reading->input == NULL || reading->output == NULL ? -1 : 0;
+}
+
+static void reading_clear(struct reading *reading)
+{
+    free(reading->input);
+    free(reading->output);
+}
+
+/* Reads the next piece into `input`. 1; 0 when that was the last one; -1 with errno. */
+static int read_piece(struct reading *reading)
+{
+    size_t wanted = reading->room - reading->held;
+    wanted = wanted > reading->left ? (size_t)reading->left : wanted;
+    ssize_t got = io_read_some(reading->fd, reading->input + reading->held, wanted);
+    if (got < 0) {
+        /* /proc/kmsg and its like would wait for more: what they had is all there is now */
+        return reading->begun && errno == EAGAIN ? 0 : -1;
+    }
+    reading->begun = true;
+    reading->held += (size_t)got;
+    reading->left -= (uint64_t)got;
+    return got > 0 && reading->left > 0;
+}
+
+/* Whether the bytes begin with valid UTF-8 up to *length, which becomes what of a sequence is left
+ * at their end. */
+static bool is_text_so_far(const char *data, size_t *length)
+{
+    size_t valid = utf8_valid_length(data, *length);
+    *length -= valid;
+    return *length == 0 ||
+           utf8_sequence((const unsigned char *)data + valid, *length) == UTF8_UNFINISHED;
+}
+
+/*
+ * Whether the file is UTF-8, when its first piece lies in `input`; `more` is what read_piece()
+ * returned. The rest is read beside the stream of pieces, by its offset. What has no size may give
+ * its bytes only once, and is judged by its first piece. A file may seem endless (it takes no disk
+ * to be of 8 EiB), so a client that leaves, or a stop of the server, ends this with ECANCELED. 1,
+ * 0, or -1 with errno.
+ */
+static int is_text(struct request *request, struct reading *reading, int more)
+{
+    size_t length = reading->held;
+    if (!is_text_so_far(reading->input, &length)) {
+        return 0;
+    }
+    if (more == 0 || !reading->has_size) {
+        return more != 0 || length == 0;
+    }
+    char *piece = reading->output; /* which is not used yet */
+    memcpy(piece, reading->input + reading->held - length, length);
+    off_t offset = (off_t)reading->held;
+    for (uint64_t left = reading->left; left > 0;) {
+        size_t wanted = reading->room < left ? reading->room : (size_t)left;
+        ssize_t got = io_read_at(reading->fd, piece + length, wanted, offset);
+        if (got <= 0) {
+            return got < 0 ? -1 : length == 0; /* it has become shorter meanwhile */
+        }
+        offset += got;
+        left -= (uint64_t)got;
+        size_t total = length + (size_t)got;
+        length = total;
+        if (!is_text_so_far(piece, &length)) {
+            return 0;
+        }
+        if (is_stopping() || request_gone(request)) {
+            errno = ECANCELED;
+            return -1;
+        }
+        memmove(piece, piece + total - length, length);
+    }
+    return length == 0;
+}
+
+/* Writes the piece in `input` as part of a JSON string. 0 or -1. */
+static int write_piece_of_answer(struct request *request, struct reading *reading, bool is_base64,
+                                 bool last)
+{
+    size_t consumed, length;
+    if (is_base64) {
+        consumed = last ? reading->held : reading->held - reading->held % 3;
+        length = base64_encode(reading->input, consumed, reading->output);
+    } else {
+        length = json_escape(reading->output, reading->input, reading->held, last, &consumed);
+    }
+    reading->held -= consumed;
+    memmove(reading->input, reading->input + consumed, reading->held);
+    return request_write(request, reading->output, length);
+}
+
+static int write_string(struct request *request, const char *text)
+{
+    return request_write(request, text, strlen(text));
+}
+
+/* Answers with the file, of which the first piece lies in `input`. */
+static void answer_content(struct request *request, struct reading *reading, bool is_base64,
+                           int more)
+{
+    if (request_begin(request, 200, "application/json", NULL) != 0 ||
+        write_string(request, "{\"content\":\"") != 0) {
+        return;
+    }
+    while (write_piece_of_answer(request, reading, is_base64, more == 0) == 0) {
+        if (more == 0) {
+            (void)write_string(request, is_base64 ? "\",\"is_base64\":true}" : "\"}");
+            return;
+        }
+        more = read_piece(reading);
+        if (more < 0) {
+            request_abort(request);
+            return;
+        }
+    }
+}
+
+/* Reads what must be known before the answer begins, so that the client gets to know why it cannot
+ * be read. What read_piece() returned, or -1 with errno. */
+static int begin_reading(struct request *request, struct reading *reading, int fd, uint64_t size,
+                         enum coding *coding)
+{
+    int more = reading_init(reading, fd, size) == 0 ? read_piece(reading) : -1;
+    if (more < 0 || *coding != CODING_ANY) {
+        return more;
+    }
+    int text = is_text(request, reading, more);
+    *coding = text > 0 ? CODING_TEXT : CODING_BASE64;
+    return text < 0 ? -1 : more;
+}
+
+static void handle_read_file(struct request *request, const struct json_body *body)
+{
+    enum coding coding;
+    const char *fault = coding_read(body, &coding);
+    if (fault != NULL) {
+        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
+        return;
+    }
+    const char *path = requested_path(body);
+    struct fs_error error;
+    uint64_t size;
+    cleanup_fd int fd = fs_open(path, &size, &error);
+    if (fd < 0) {
+        answer_error(request, 200, error.code, "%s", error.message);
+        return;
+    }
+    cleanup_(reading_clear) struct reading reading;
+    int more = begin_reading(request, &reading, fd, size, &coding);
+    if (more < 0 && errno == ECANCELED) {
+        answer_stopping(request); /* or the client has left */
+        return;
+    }
+    if (more < 0) {
+        (void)fs_fail(&error, errno, "read", path);
+        answer_error(request, 200, error.code, "%s", error.message);
+        return;
+    }
+    answer_content(request, &reading, coding == CODING_BASE64, more);
+}
+
+static const struct json_member read_members[] = {
+    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file to read."},
+    CODING_MEMBERS,
+};
+const struct endpoint read_file_endpoint = {
+    API_ROW(read_file),
+    .about = "Reads a file: as text if it is UTF-8, otherwise as base64.",
+    MEMBERS(read_members),
+    .handle = handle_read_file,
+};
