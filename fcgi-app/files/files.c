@@ -24,21 +24,19 @@ static const struct json_member path_member[] = {
 #define STAT_BUFFER ((size_t)8192) /* with a name of any length that a path may have */
 
 /* {"entry": {...}}. The time and the mode are strings: published clients decode them as such. */
-static int write_entry(struct writer *writer, const char *path, const struct stat *status)
+static void write_entry(struct writer *writer, const char *path, const struct stat *status)
 {
     char modified[RFC3339_SIZE];
     size_t length;
     const char *name = fs_name(path, &length);
     (void)rfc3339_format(status->st_mtim.tv_sec, (uint32_t)status->st_mtim.tv_nsec, modified);
-    if (writer_string(writer, "{\"entry\":{\"name\":\"") < 0 ||
-        writer_text(writer, name, length) < 0 ||
-        writer_format(writer,
-                      "\",\"is_dir\":%s,\"size\":%lld,\"mod_time\":\"%s\",\"mode\":\"%04o\"}}",
-                      S_ISDIR(status->st_mode) ? "true" : "false", (long long)status->st_size,
-                      modified, (unsigned)status->st_mode & 07777) < 0) {
-        return -1;
-    }
-    return writer_finish(writer);
+    (void)writer_string(writer, "{\"entry\":{\"name\":\"");
+    (void)writer_text(writer, name, length);
+    (void)writer_format(writer,
+                        "\",\"is_dir\":%s,\"size\":%lld,\"mod_time\":\"%s\",\"mode\":\"%04o\"}}",
+                        S_ISDIR(status->st_mode) ? "true" : "false", (long long)status->st_size,
+                        modified, (unsigned)status->st_mode & 07777);
+    (void)writer_finish(writer);
 }
 
 static void handle_stat_file(struct request *request, const struct json_body *body)
@@ -54,7 +52,7 @@ static void handle_stat_file(struct request *request, const struct json_body *bo
         answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
-    (void)write_entry(&writer, requested_path(body), &status); /* or the client has left */
+    write_entry(&writer, requested_path(body), &status);
 }
 
 const struct endpoint stat_file_endpoint = {

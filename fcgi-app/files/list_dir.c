@@ -11,46 +11,21 @@
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
-#include "common/json_text.h"
 #include "common/name_list.h"
 #include "common/spool.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
-#include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
+#include "fcgi-app/http/writer.h"
 
-#define NAME_PIECE_SIZE 256        /* of a file name being written */
-#define NAMES_MEMORY    (64 << 10) /* for the names of a directory while they are sent */
-#define LISTINGS_MAX    4          /* directories that are being read */
+#define ANSWER_BUFFER ((size_t)16384)
+#define NAMES_MEMORY  (64 << 10) /* for the names of a directory while they are sent */
+#define LISTINGS_MAX  4          /* directories that are being read */
 
 /* Seconds. A directory that is no disk's may take any time. */
 #define LISTING_PATIENCE 10
-
-static int write_text(struct request *request, const char *text)
-{
-    return request_write(request, text, strlen(text));
-}
-
-/* Writes a name of any length as a JSON string. */
-static int write_name(struct request *request, const char *name)
-{
-    char escaped[JSON_ESCAPED_MAX(NAME_PIECE_SIZE)];
-    if (write_text(request, "\"") != 0) {
-        return -1;
-    }
-    for (size_t left = strlen(name); left > 0;) {
-        size_t length = left < NAME_PIECE_SIZE ? left : NAME_PIECE_SIZE, consumed;
-        size_t written = json_escape(escaped, name, length, length == left, &consumed);
-        if (request_write(request, escaped, written) != 0) {
-            return -1;
-        }
-        name += consumed;
-        left -= consumed;
-    }
-    return write_text(request, "\"");
-}
 
 /* Of a large directory all names are in memory while it is read, so not many are at once. */
 static struct {
@@ -109,21 +84,26 @@ static void write_entries(struct request *request, struct spool *spool)
                      error_text(errno));
         return;
     }
-    if (request_begin(request, 200, "application/json", NULL) != 0 ||
-        write_text(request, "{\"entries\":[") != 0) {
+    cleanup_(writer_clear) struct writer writer;
+    if (writer_init(&writer, request, ANSWER_BUFFER, false) < 0) {
+        answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
+    (void)writer_string(&writer, "{\"entries\":[");
     const char *end = names + spool_size(spool);
-    for (const char *name = names, *seen = names; name < end; name += strlen(name) + 1) {
-        if ((name > names && write_text(request, ",") != 0) || write_name(request, name) != 0) {
-            return;
-        }
+    for (const char *name = names, *seen = names; name < end && !writer.failed;) {
+        size_t length = strlen(name);
+        (void)writer_string(&writer, name > names ? ",\"" : "\"");
+        (void)writer_text(&writer, name, length);
+        (void)writer_string(&writer, "\"");
+        name += length + 1;
         if (name - seen > NAMES_MEMORY) {
             spool_relax_view(spool);
             seen = name;
         }
     }
-    (void)write_text(request, "]}");
+    (void)writer_string(&writer, "]}");
+    (void)writer_finish(&writer);
 }
 
 /* Answers what fails. NULL then. */

@@ -19,8 +19,11 @@
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
+#include "fcgi-app/http/writer.h"
 
-#define PIECE_SIZE (64 << 10) /* of a file being read */
+#define PIECE_SIZE  (64 << 10) /* of a file being read */
+#define ENCODE_SIZE (3 << 10)  /* of a piece that becomes base64: whole groups */
+#define FRAME_SIZE  512        /* at least what is around the content */
 
 /* A file on its way into an answer. */
 struct reading {
@@ -31,28 +34,30 @@ struct reading {
     /* Bytes in `input`: at the beginning, what the last piece left over. */
     size_t held;
     size_t room;
-    char *input;  /* room bytes */
-    char *output; /* JSON_ESCAPED_MAX(room) bytes: as base64 it is less */
+    char *input; /* room bytes */
+    struct writer answer;
 };
 
 /*
  * A regular file is read up to the size that it had when it was opened: one that grows all the time
  * must not become an answer without end. A file of size 0 may be one of /proc, which has no size.
  */
-static int reading_init(struct reading *reading, int fd, uint64_t size)
+static int reading_init(struct reading *reading, struct request *request, int fd, uint64_t size)
 {
     *reading =
         (struct reading){.fd = fd, .has_size = size > 0, .left = size == 0 ? UINT64_MAX : size};
     reading->room = size == 0 || size > PIECE_SIZE ? PIECE_SIZE : (size_t)size;
     reading->input = malloc(reading->room);
-    reading->output = malloc(JSON_ESCAPED_MAX(reading->room));
-    return reading->input == NULL || reading->output == NULL ? -1 : 0;
+    return reading->input == NULL
+               ? -1
+               : writer_init(&reading->answer, request,
+                             JSON_ESCAPED_MAX(reading->room) + FRAME_SIZE, false);
 }
 
 static void reading_clear(struct reading *reading)
 {
     free(reading->input);
-    free(reading->output);
+    writer_clear(&reading->answer);
 }
 
 /* Reads the next piece into `input`. 1; 0 when that was the last one; -1 with errno. */
@@ -97,7 +102,7 @@ static int is_text(struct request *request, struct reading *reading, int more)
     if (more == 0 || !reading->has_size) {
         return more != 0 || length == 0;
     }
-    char *piece = reading->output; /* which is not used yet */
+    char *piece = reading->answer.data; /* which is not used yet */
     memcpy(piece, reading->input + reading->held - length, length);
     off_t offset = (off_t)reading->held;
     for (uint64_t left = reading->left; left > 0;) {
@@ -122,54 +127,50 @@ static int is_text(struct request *request, struct reading *reading, int more)
     return length == 0;
 }
 
-/* Writes the piece in `input` as part of a JSON string. 0 or -1. */
-static int write_piece_of_answer(struct request *request, struct reading *reading, bool is_base64,
-                                 bool last)
+/* What is left over of a group of three bytes waits for the next piece. */
+static void write_base64(struct reading *reading, bool is_last)
 {
-    size_t consumed, length;
-    if (is_base64) {
-        consumed = last ? reading->held : reading->held - reading->held % 3;
-        length = base64_encode(reading->input, consumed, reading->output);
-    } else {
-        length = json_escape(reading->output, reading->input, reading->held, last, &consumed);
+    char text[BASE64_ENCODED_MAX(ENCODE_SIZE)];
+    size_t whole = is_last ? reading->held : reading->held - reading->held % 3;
+    for (size_t at = 0, step; at < whole; at += step) {
+        step = whole - at < ENCODE_SIZE ? whole - at : ENCODE_SIZE;
+        (void)writer_raw(&reading->answer, text, base64_encode(reading->input + at, step, text));
     }
-    reading->held -= consumed;
-    memmove(reading->input, reading->input + consumed, reading->held);
-    return request_write(request, reading->output, length);
+    reading->held -= whole;
+    memmove(reading->input, reading->input + whole, reading->held);
 }
 
-static int write_string(struct request *request, const char *text)
+/* Answers with the file, of which the first piece lies in `input`. 0, also when the client has
+ * left; or -1 with errno when it cannot be read further. */
+static int write_content(struct reading *reading, bool is_base64, int more)
 {
-    return request_write(request, text, strlen(text));
-}
-
-/* Answers with the file, of which the first piece lies in `input`. */
-static void answer_content(struct request *request, struct reading *reading, bool is_base64,
-                           int more)
-{
-    if (request_begin(request, 200, "application/json", NULL) != 0 ||
-        write_string(request, "{\"content\":\"") != 0) {
-        return;
-    }
-    while (write_piece_of_answer(request, reading, is_base64, more == 0) == 0) {
-        if (more == 0) {
-            (void)write_string(request, is_base64 ? "\",\"is_base64\":true}" : "\"}");
-            return;
-        }
-        more = read_piece(reading);
+    struct writer *answer = &reading->answer;
+    for (int written = writer_string(answer, "{\"content\":\""); written == 0;
+         more = read_piece(reading)) {
         if (more < 0) {
-            request_abort(request);
-            return;
+            return -1;
+        }
+        if (is_base64) {
+            write_base64(reading, more == 0);
+        } else {
+            written = writer_piece(answer, reading->input, reading->held);
+            reading->held = 0;
+        }
+        if (more == 0) {
+            (void)writer_piece_end(answer);
+            (void)writer_string(answer, is_base64 ? "\",\"is_base64\":true}" : "\"}");
+            (void)writer_finish(answer);
+            break;
         }
     }
+    return 0;
 }
 
-/* Reads what must be known before the answer begins, so that the client gets to know why it cannot
- * be read. What read_piece() returned, or -1 with errno. */
-static int begin_reading(struct request *request, struct reading *reading, int fd, uint64_t size,
-                         enum coding *coding)
+/* Reads what must be known before the answer begins. What read_piece() returned, or -1 with errno.
+ */
+static int begin_reading(struct request *request, struct reading *reading, enum coding *coding)
 {
-    int more = reading_init(reading, fd, size) == 0 ? read_piece(reading) : -1;
+    int more = read_piece(reading);
     if (more < 0 || *coding != CODING_ANY) {
         return more;
     }
@@ -195,17 +196,19 @@ static void handle_read_file(struct request *request, const struct json_body *bo
         return;
     }
     cleanup_(reading_clear) struct reading reading;
-    int more = begin_reading(request, &reading, fd, size, &coding);
-    if (more < 0 && errno == ECANCELED) {
-        answer_stopping(request); /* or the client has left */
-        return;
+    int result = reading_init(&reading, request, fd, size);
+    if (result == 0) {
+        int more = begin_reading(request, &reading, &coding);
+        result = more < 0 ? -1 : write_content(&reading, coding == CODING_BASE64, more);
     }
-    if (more < 0) {
+    if (result < 0 && reading.answer.begun) {
+        request_abort(request);
+    } else if (result < 0 && errno == ECANCELED) {
+        answer_stopping(request); /* or the client has left */
+    } else if (result < 0) {
         (void)fs_fail(&error, errno, "read", path);
         answer_error(request, 200, error.code, "%s", error.message);
-        return;
     }
-    answer_content(request, &reading, coding == CODING_BASE64, more);
 }
 
 static const struct json_member read_members[] = {

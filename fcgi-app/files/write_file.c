@@ -30,17 +30,13 @@ static int write_base64_piece(void *context, const char *data, size_t length)
 {
     struct writing *writing = context;
     char decoded[BASE64_DECODED_MAX(DECODE_SIZE)];
-    while (length > 0) {
-        size_t taken = length < DECODE_SIZE ? length : DECODE_SIZE;
-        ssize_t size = base64_decode(&writing->decoder, data, taken, decoded);
-        if (size < 0) {
+    for (size_t step; length > 0; data += step, length -= step) {
+        step = length < DECODE_SIZE ? length : DECODE_SIZE;
+        ssize_t size = base64_decode(&writing->decoder, data, step, decoded);
+        if (size < 0 ||
+            (writing->writer != NULL && write_piece(writing, decoded, (size_t)size) != 0)) {
             return -1;
         }
-        if (writing->writer != NULL && write_piece(writing, decoded, (size_t)size) != 0) {
-            return -1;
-        }
-        data += taken;
-        length -= taken;
     }
     return 0;
 }
@@ -68,17 +64,13 @@ static void write_content(struct request *request, const struct json_body *body,
 {
     struct writing writing = {.writer = NULL};
     writing.writer = fs_write_begin(requested_path(body), &writing.error);
-    if (writing.writer == NULL) {
-        answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
-        return;
-    }
-    if (json_content(body, "content", is_base64 ? write_base64_piece : write_piece, &writing) !=
-        0) {
+    if (writing.writer != NULL &&
+        json_content(body, "content", is_base64 ? write_base64_piece : write_piece, &writing) !=
+            0) {
         fs_write_cancel(writing.writer);
-        answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
-        return;
+        writing.writer = NULL;
     }
-    if (fs_write_commit(writing.writer, &writing.error) != 0) {
+    if (writing.writer == NULL || fs_write_commit(writing.writer, &writing.error) != 0) {
         answer_failure(request, 200, writing.error.code, "%s", writing.error.message);
         return;
     }
@@ -91,11 +83,8 @@ static void handle_write_file(struct request *request, const struct json_body *b
     const char *fault = coding_read(body, &coding);
     if (fault != NULL) {
         answer_failure(request, 400, ERROR_invalid_request, "%s", fault);
-        return;
-    }
-    bool is_base64 = coding == CODING_BASE64;
-    if (!is_base64 || check_base64(request, body)) {
-        write_content(request, body, is_base64);
+    } else if (coding != CODING_BASE64 || check_base64(request, body)) {
+        write_content(request, body, coding == CODING_BASE64);
     }
 }
 
