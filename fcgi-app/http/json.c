@@ -1,3 +1,8 @@
+/*
+ * A body goes through four steps: it is read into a spool, it is scanned, its wanted members are
+ * noted as spans of the spool's view, and those that are wanted as text are decoded. The step that
+ * fails notes the refusal, which becomes the answer.
+ */
 #include "fcgi-app/http/json_body.h"
 
 #include <errno.h>
@@ -33,40 +38,42 @@ void json_init(uint64_t max_body)
 
 /* ---- reading ---- */
 
-static int refuse_unkept(struct json_refusal *refusal)
+static int refuse_unkept(struct json_body *body)
 {
     if (errno == EFBIG && body_max != 0) {
-        return json_refuse(refusal, 413, ERROR_too_large, "Request body is larger than %llu bytes",
+        return json_refuse(body, 413, ERROR_too_large, "Request body is larger than %llu bytes",
                            (unsigned long long)body_max);
     }
-    return json_refuse(refusal, 500, api_error_of_errno(errno),
-                       "Request body could not be kept: %s", error_text(errno));
+    return json_refuse(body, 500, api_error_of_errno(errno), "Request body could not be kept: %s",
+                       error_text(errno));
 }
 
-/*
- * Reads the body into the spool; without one (NULL), or when that fails, it is read all the same,
- * unless it is too large: nginx would throw the client's next request away together with the rest
- * of a body that was answered before its end.
- */
-static int read_body(struct request *request, struct spool *spool, struct json_refusal *refusal)
+/* Reads what is left of a body that is refused: nginx would throw the client's next request away
+ * together with the rest of a body that was answered before its end. Always -1. */
+static int drain(struct request *request, struct json_body *body)
 {
     char piece[PIECE_SIZE];
     ssize_t length;
     while ((length = request_read(request, piece, sizeof(piece))) > 0) {
-        if (spool != NULL && spool_write(spool, piece, (size_t)length) != 0) {
-            bool is_too_large = errno == EFBIG;
-            (void)refuse_unkept(refusal);
-            if (is_too_large) {
-                return -1;
-            }
-            spool = NULL;
+    }
+    if (length < 0 && body != NULL) {
+        body->refusal.status = 0;
+    }
+    return -1;
+}
+
+static int read_body(struct request *request, struct json_body *body)
+{
+    char piece[PIECE_SIZE];
+    ssize_t length;
+    while ((length = request_read(request, piece, sizeof(piece))) > 0) {
+        if (spool_write(body->spool, piece, (size_t)length) != 0) {
+            bool is_too_large = errno == EFBIG; /* and so is the rest, perhaps */
+            (void)refuse_unkept(body);
+            return is_too_large ? -1 : drain(request, body);
         }
     }
-    if (length < 0) {
-        refusal->status = 0;
-        return -1;
-    }
-    return spool == NULL ? -1 : 0;
+    return length < 0 ? -1 : 0;
 }
 
 /* Whether a body in these codings is the body itself: each of the list is "identity". */
@@ -84,39 +91,29 @@ static bool is_identity(const char *codings)
     return true;
 }
 
-/* A body in another coding is read, for it comes before the answer, and taken for nothing. */
-static int check_coding(struct request *request, struct json_refusal *refusal)
+static int check_coding(struct request *request, struct json_body *body)
 {
     const char *codings = request_content_encoding(request);
     if (is_identity(codings)) {
         return 0;
     }
-    refusal->headers = "Accept-Encoding: identity\r\n"; /* RFC 7694 */
-    (void)json_refuse(refusal, 415, ERROR_unsupported,
+    body->refusal.headers = "Accept-Encoding: identity\r\n"; /* RFC 7694 */
+    (void)json_refuse(body, 415, ERROR_unsupported,
                       "Content-Encoding: %.100s is not supported; send the body without it",
                       codings);
-    return read_body(request, NULL, refusal);
+    return drain(request, body);
 }
 
 /* ---- scanning ---- */
 
-static const char *wanted_type(enum json_kind kind)
-{
-    switch (kind) {
-    case JSON_TEXT_OR_INT:
-        return "a string or a whole number in plain digits";
-    case JSON_COUNT:
-        return "a whole number in plain digits, at most 2^53 - 1";
-    case JSON_FLAG:
-        return "true or false";
-    case JSON_ENVIRONMENT:
-        return "an object";
-    case JSON_TEXT:
-    case JSON_CONTENT:
-        break;
-    }
-    return "a string";
-}
+static const char *const wanted_types[] = {
+    [JSON_TEXT] = "a string",
+    [JSON_TEXT_OR_INT] = "a string or a whole number in plain digits",
+    [JSON_COUNT] = "a whole number in plain digits, at most 2^53 - 1",
+    [JSON_FLAG] = "true or false",
+    [JSON_CONTENT] = "a string",
+    [JSON_ENVIRONMENT] = "an object",
+};
 
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)
 {
@@ -140,35 +137,28 @@ static bool fits(enum json_kind kind, enum json_type type, struct json_span span
     return false;
 }
 
-struct collection {
-    struct json_body *body;
-    struct json_refusal *refusal;
-};
-
 /* Notes where a wanted member is. */
-static bool collect(void *context, struct json_span name, enum json_type type,
-                    struct json_span span)
+static bool note_member(void *context, struct json_span name, enum json_type type,
+                        struct json_span span)
 {
-    struct collection *collection = context;
-    for (size_t i = 0; i < collection->body->count; i++) {
-        struct json_value *value = &collection->body->values[i];
-        if (!json_decodes_to(name, value->member->name)) {
+    struct json_body *body = context;
+    for (size_t i = 0; i < body->count; i++) {
+        struct json_value *value = &body->values[i];
+        const struct json_member *member = value->member;
+        if (!json_decodes_to(name, member->name)) {
             continue;
         }
         if (value->seen) {
-            (void)json_refuse_invalid(collection->refusal, "%s is given twice",
-                                      value->member->name);
-            return false;
+            return json_refuse_invalid(body, "%s is given twice", member->name) == 0;
         }
-        if (!fits(value->member->kind, type, span)) {
-            (void)json_refuse_invalid(collection->refusal, "%s must be %s", value->member->name,
-                                      wanted_type(value->member->kind));
-            return false;
+        if (!fits(member->kind, type, span)) {
+            return json_refuse_invalid(body, "%s must be %s", member->name,
+                                       wanted_types[member->kind]) == 0;
         }
         value->seen = true;
         value->type = type;
         value->span = span;
-        return true;
+        break;
     }
     return true;
 }
@@ -190,29 +180,26 @@ static bool is_wide(const char *text, size_t length)
                            (length >= 4 && memcmp(text, "\0\0\xfe\xff", 4) == 0));
 }
 
-static int scan_body(struct json_body *body, unsigned flags, struct json_refusal *refusal)
+static int scan_body(struct json_body *body, unsigned flags)
 {
     size_t length = (size_t)spool_size(body->spool);
     const char *text = spool_view(body->spool);
     if (text == NULL) {
-        return refuse_unkept(refusal);
+        return refuse_unkept(body);
     }
     if (is_wide(text, length)) {
-        return json_refuse(refusal, 400, ERROR_invalid_json,
+        return json_refuse(body, 400, ERROR_invalid_json,
                            "Invalid JSON at byte 0: UTF-16 or UTF-32, send it as UTF-8");
     }
     size_t mark = mark_length(text, length);
-    text += mark;
-    length -= mark;
-    if (length == 0 && (flags & JSON_MAY_BE_EMPTY) != 0) {
+    if (length == mark && (flags & JSON_MAY_BE_EMPTY) != 0) {
         return 0;
     }
-    struct collection collection = {body, refusal};
     struct json_scan_error error;
-    int scanned = json_scan_object(text, length, collect, &collection, &error);
+    int scanned = json_scan_object(text + mark, length - mark, note_member, body, &error);
     spool_relax_view(body->spool);
     if (scanned < 0) {
-        return json_refuse(refusal, 400, ERROR_invalid_json, "Invalid JSON at byte %zu: %s",
+        return json_refuse(body, 400, ERROR_invalid_json, "Invalid JSON at byte %zu: %s",
                            mark + error.offset, error.reason);
     }
     return scanned == 0 ? 0 : -1;
@@ -220,53 +207,42 @@ static int scan_body(struct json_body *body, unsigned flags, struct json_refusal
 
 /* ---- taking the members out ---- */
 
-/* The decoded string, NUL-terminated (owned by the caller; NULL when memory is out). */
-static char *decode(struct json_span span, size_t *length)
-{
-    size_t room = span.length + 4; /* decoding never makes a string longer */
-    char *text = malloc(room + 1);
-    if (text != NULL) {
-        *length = json_decode(&span, text, room);
-        text[*length] = '\0';
-    }
-    return text;
-}
-
-static int take_text(struct json_value *value, struct json_refusal *refusal)
+static int take_text(struct json_body *body, struct json_value *value)
 {
     const char *name = value->member->name;
-    if (value->span.length > TEXT_MAX) {
-        return json_refuse(refusal, 413, ERROR_too_large, "%s is longer than %d MiB", name,
+    struct json_span span = value->span;
+    if (span.length > TEXT_MAX) {
+        return json_refuse(body, 413, ERROR_too_large, "%s is longer than %d MiB", name,
                            TEXT_MAX >> 20);
     }
-    if (json_has_lone_surrogate(value->span)) {
-        return json_refuse_invalid(refusal, "%s contains a lone surrogate", name);
+    if (json_has_lone_surrogate(span)) {
+        return json_refuse_invalid(body, "%s contains a lone surrogate", name);
     }
-    size_t length;
-    cleanup_free char *text = decode(value->span, &length);
-    if (text == NULL) {
-        return json_refuse(refusal, 500, ERROR_internal, "Out of memory");
+    size_t room = span.length + 4; /* decoding never makes a string longer */
+    value->text = malloc(room + 1);
+    if (value->text == NULL) {
+        return json_refuse(body, 500, ERROR_internal, "Out of memory");
     }
-    if (strlen(text) != length) {
-        return json_refuse_invalid(refusal, "%s contains a NUL character", name);
-    }
-    value->text = steal_pointer(text);
-    return 0;
+    size_t length = json_decode(&span, value->text, room);
+    value->text[length] = '\0';
+    return strlen(value->text) == length
+               ? 0
+               : json_refuse_invalid(body, "%s contains a NUL character", name);
 }
 
-static int take_environment(struct json_value *value, struct json_refusal *refusal)
+static int take_environment(struct json_body *body, struct json_value *value)
 {
     const char *name = value->member->name;
     char fault[JSON_ENVIRONMENT_FAULT_SIZE];
     if (value->span.length > ENV_MAX) {
-        return json_refuse(refusal, 413, ERROR_too_large, "%s is longer than %d MiB", name,
+        return json_refuse(body, 413, ERROR_too_large, "%s is longer than %d MiB", name,
                            ENV_MAX >> 20);
     }
     int taken = json_environment_take(&value->environment, value->span, fault);
     if (taken < 0) {
-        return json_refuse(refusal, 500, ERROR_internal, "Out of memory");
+        return json_refuse(body, 500, ERROR_internal, "Out of memory");
     }
-    return taken == 0 ? 0 : json_refuse_invalid(refusal, "%s: %s", name, fault);
+    return taken == 0 ? 0 : json_refuse_invalid(body, "%s: %s", name, fault);
 }
 
 /* Whether a member counts as given. */
@@ -277,31 +253,24 @@ static bool is_given(const struct json_value *value)
             value->member->may_be_empty);
 }
 
-static int take_value(struct json_value *value, struct json_refusal *refusal)
+static int take_value(struct json_body *body, struct json_value *value)
 {
     const struct json_member *member = value->member;
     if (!is_given(value)) {
         value->seen = false;
-        return member->required ? json_refuse_absent(refusal, member) : 0;
+        return member->required ? json_refuse_absent(body, member) : 0;
     }
-    switch (member->kind) {
-    case JSON_TEXT:
-    case JSON_TEXT_OR_INT:
-        return take_text(value, refusal);
-    case JSON_ENVIRONMENT:
-        return take_environment(value, refusal);
-    case JSON_CONTENT:
-    case JSON_COUNT:
-    case JSON_FLAG:
-        break;
+    if (member->kind == JSON_ENVIRONMENT) {
+        return take_environment(body, value);
     }
-    return 0;
+    bool is_text = member->kind == JSON_TEXT || member->kind == JSON_TEXT_OR_INT;
+    return is_text ? take_text(body, value) : 0;
 }
 
-static int take_values(struct json_body *body, struct json_refusal *refusal)
+static int take_values(struct json_body *body)
 {
     for (size_t i = 0; i < body->count; i++) {
-        if (take_value(&body->values[i], refusal) != 0) {
+        if (take_value(body, &body->values[i]) != 0) {
             return -1;
         }
     }
@@ -325,16 +294,13 @@ static struct json_body *new_body(const struct json_member *members, size_t coun
 struct json_body *json_read(struct request *request, const struct json_member *members,
                             size_t count, unsigned flags)
 {
-    struct json_refusal refusal = {.status = 0};
     cleanup_(json_freep) struct json_body *body = new_body(members, count);
     if (body == NULL) {
-        (void)json_refuse(&refusal, 500, ERROR_internal, "Out of memory");
-        (void)read_body(request, NULL, &refusal);
-    } else if (check_coding(request, &refusal) == 0 &&
-               read_body(request, body->spool, &refusal) == 0 &&
-               scan_body(body, flags, &refusal) == 0 && take_values(body, &refusal) == 0) {
+        (void)drain(request, body);
+    } else if (check_coding(request, body) == 0 && read_body(request, body) == 0 &&
+               scan_body(body, flags) == 0 && take_values(body) == 0) {
         return steal_pointer(body);
     }
-    json_answer_refusal(request, &refusal, flags);
+    json_answer_refusal(request, body, flags);
     return NULL;
 }

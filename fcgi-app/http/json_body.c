@@ -26,27 +26,27 @@ struct json_body *json_body_new(const struct json_member *members, size_t count,
     return body;
 }
 
-int json_refuse(struct json_refusal *refusal, int status, enum api_error error, const char *format,
-                ...)
+int json_refuse(struct json_body *body, int status, enum api_error error, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    refusal->status = status;
-    refusal->error = error;
-    (void)vsnprintf(refusal->message, sizeof(refusal->message), format, arguments);
+    body->refusal.status = status;
+    body->refusal.error = error;
+    (void)vsnprintf(body->refusal.message, sizeof(body->refusal.message), format, arguments);
     va_end(arguments);
     return -1;
 }
 
-int json_refuse_absent(struct json_refusal *refusal, const struct json_member *member)
+int json_refuse_absent(struct json_body *body, const struct json_member *member)
 {
-    return member->missing != NULL ? json_refuse_invalid(refusal, "%s", member->missing)
-                                   : json_refuse_invalid(refusal, "%s is required", member->name);
+    return member->missing != NULL ? json_refuse_invalid(body, "%s", member->missing)
+                                   : json_refuse_invalid(body, "%s is required", member->name);
 }
 
-void json_answer_refusal(struct request *request, const struct json_refusal *refusal,
-                         unsigned flags)
+void json_answer_refusal(struct request *request, const struct json_body *body, unsigned flags)
 {
+    static const struct json_refusal no_memory = {500, ERROR_internal, NULL, "Out of memory"};
+    const struct json_refusal *refusal = body == NULL ? &no_memory : &body->refusal;
     if (refusal->status != 0) {
         answer_error_with(request, refusal->status, refusal->error, refusal->headers,
                           (flags & JSON_ANSWER_FAILURE) != 0 ? ERROR_FAILURE : 0, "%s",
@@ -94,49 +94,49 @@ void json_freep(struct json_body **body)
 
 static const struct json_value *find_value(const struct json_body *body, const char *name)
 {
+    static const struct json_value absent = {.seen = false};
     for (size_t i = 0; body != NULL && i < body->count; i++) {
         if (strcmp(body->values[i].member->name, name) == 0) {
             return &body->values[i];
         }
     }
-    return NULL;
+    return &absent;
 }
 
 const char *json_text(const struct json_body *body, const char *name)
 {
-    const struct json_value *value = find_value(body, name);
-    return value == NULL ? NULL : value->text;
+    return find_value(body, name)->text;
 }
 
 bool json_is_given(const struct json_body *body, const char *name)
 {
-    const struct json_value *value = find_value(body, name);
-    return value != NULL && value->seen;
+    return find_value(body, name)->seen;
 }
 
 uint64_t json_count(const struct json_body *body, const char *name, uint64_t fallback)
 {
     const struct json_value *value = find_value(body, name);
-    return value != NULL && value->seen ? json_digits_value(value->span) : fallback;
+    return value->seen ? json_digits_value(value->span) : fallback;
 }
 
 bool json_flag(const struct json_body *body, const char *name)
 {
-    return json_is_given(body, name) && find_value(body, name)->span.data[0] == 't';
+    const struct json_value *value = find_value(body, name);
+    return value->seen && value->span.data[0] == 't';
 }
 
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count)
 {
     const struct json_value *value = find_value(body, name);
-    *count = value == NULL ? 0 : value->environment.count;
-    return value == NULL ? NULL : (const char *const *)value->environment.entries;
+    *count = value->environment.count;
+    return (const char *const *)value->environment.entries;
 }
 
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context)
 {
     const struct json_value *value = find_value(body, name);
-    if (value == NULL || !value->seen) {
+    if (!value->seen) {
         return 0;
     }
     size_t since_relief = 0;

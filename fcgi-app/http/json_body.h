@@ -24,12 +24,6 @@ struct json_value {
     struct json_environment environment;
 };
 
-struct json_body {
-    struct spool *spool; /* NULL: it is a query, and the texts lie behind the values */
-    size_t count;
-    struct json_value values[];
-};
-
 /* Why a request is refused. */
 struct json_refusal {
     int status; /* 0: the client has left */
@@ -38,24 +32,29 @@ struct json_refusal {
     char message[512];
 };
 
+struct json_body {
+    struct json_refusal refusal;
+    struct spool *spool; /* NULL: it is a query, and the texts lie behind the values */
+    size_t count;
+    struct json_value values[];
+};
+
 /* Values for these members, and `room` bytes behind them; no spool. NULL when memory is out. */
 struct json_body *json_body_new(const struct json_member *members, size_t count, size_t room);
 
-/* Fills the refusal. Always -1. */
-__attribute__((format(printf, 4, 5))) int json_refuse(struct json_refusal *refusal, int status,
-                                                      enum api_error error, const char *format,
-                                                      ...);
+/* Notes a refusal. Always -1. */
+__attribute__((format(printf, 4, 5))) int
+json_refuse(struct json_body *body, int status, enum api_error error, const char *format, ...);
 
 /* The same with status 400. */
-#define json_refuse_invalid(refusal, ...)                                                          \
-    json_refuse(refusal, 400, ERROR_invalid_request, __VA_ARGS__)
+#define json_refuse_invalid(body, ...) json_refuse(body, 400, ERROR_invalid_request, __VA_ARGS__)
 
 /* The refusal for a required member that is absent. */
-int json_refuse_absent(struct json_refusal *refusal, const struct json_member *member);
+int json_refuse_absent(struct json_body *body, const struct json_member *member);
 
-/* Answers with the refusal, unless the client has left. `flags`: enum json_flags. */
-void json_answer_refusal(struct request *request, const struct json_refusal *refusal,
-                         unsigned flags);
+/* Answers with the refusal, unless the client has left; NULL: memory was out. `flags`: enum
+ * json_flags. */
+void json_answer_refusal(struct request *request, const struct json_body *body, unsigned flags);
 
 bool json_is_plain_digits(struct json_span span);
 

@@ -1,36 +1,23 @@
 #include "fcgi-app/http/query.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/request.h"
 
-static int hex_digit(char digit)
-{
-    if (!isxdigit((unsigned char)digit)) {
-        return -1;
-    }
-    return isdigit((unsigned char)digit) ? digit - '0' : tolower((unsigned char)digit) - 'a' + 10;
-}
-
 /* One decoded byte; moves *text on. A % that begins no %xx stands for itself. */
 static char decode_byte(const char **text)
 {
     const char *at = (*text)++;
-    if (*at == '+') {
-        return ' ';
+    if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
+        const char digits[] = {at[1], at[2], '\0'};
+        *text = at + 3;
+        return (char)strtoul(digits, NULL, 16);
     }
-    if (*at == '%') {
-        int high = hex_digit(at[1]);
-        int low = high < 0 ? -1 : hex_digit(at[2]);
-        if (low >= 0) {
-            *text = at + 3;
-            return (char)(high * 16 + low);
-        }
-    }
-    return *at;
+    return *at == '+' ? ' ' : *at;
 }
 
 /* Decodes into `out`, which has room for `length` bytes and a NUL. False when one is in it. */
@@ -63,59 +50,53 @@ static const char *find_parameter(const char *query, const char *name, size_t *v
     return NULL;
 }
 
-/* `text` is NULL for one with a NUL. */
-static int take_flag(struct json_value *value, const char *text, struct json_refusal *refusal)
+static int take_flag(struct json_body *body, struct json_value *value, bool is_text)
 {
     static const struct json_span on = {"true", 4}, off = {"false", 5};
-    bool is_on = text != NULL && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
-    if (!is_on && (text == NULL || (strcmp(text, "0") != 0 && strcmp(text, "false") != 0))) {
-        return json_refuse_invalid(refusal, "Invalid %s: it must be true, false, 1 or 0",
+    const char *text = is_text ? value->text : "";
+    bool is_on = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
+    if (!is_on && strcmp(text, "0") != 0 && strcmp(text, "false") != 0) {
+        return json_refuse_invalid(body, "Invalid %s: it must be true, false, 1 or 0",
                                    value->member->name);
     }
     value->span = is_on ? on : off;
     return 0;
 }
 
-/* Decodes to `room`, which has room for all of the query. The room that is left, or NULL. */
-static char *take_parameter(struct json_value *value, const char *query, char *room,
-                            struct json_refusal *refusal)
+/* Decodes to *room, which has room for all of the query, and moves it on. 0, or -1 when the query
+ * is refused. */
+static int take_parameter(struct json_body *body, struct json_value *value, const char *query,
+                          char **room)
 {
     const struct json_member *member = value->member;
     size_t length;
     const char *raw = find_parameter(query, member->name, &length);
     value->seen = raw != NULL && length > 0;
     if (!value->seen) {
-        return member->required && json_refuse_absent(refusal, member) < 0 ? NULL : room;
+        return member->required ? json_refuse_absent(body, member) : 0;
     }
-    value->text = decode_parameter(room, raw, length) ? room : NULL;
+    bool is_text = decode_parameter(*room, raw, length);
+    value->text = *room;
+    *room += strlen(*room) + 1;
     if (member->kind == JSON_FLAG) {
-        return take_flag(value, value->text, refusal) < 0 ? NULL : room;
+        return take_flag(body, value, is_text);
     }
-    if (value->text == NULL) {
-        (void)json_refuse_invalid(refusal, "%s contains a NUL character", member->name);
-        return NULL;
-    }
-    return room + strlen(room) + 1;
+    return is_text ? 0 : json_refuse_invalid(body, "%s contains a NUL character", member->name);
 }
 
 struct json_body *query_read(struct request *request, const struct json_member *members,
                              size_t count, unsigned flags)
 {
-    struct json_refusal refusal = {.status = 0};
     const char *query = request_query(request);
     cleanup_(json_freep) struct json_body *body = json_body_new(members, count, strlen(query) + 1);
-    if (body == NULL) {
-        (void)json_refuse(&refusal, 500, ERROR_internal, "Out of memory");
-        json_answer_refusal(request, &refusal, flags);
-        return NULL;
+    char *room = body == NULL ? NULL : (char *)&body->values[count];
+    int taken = body == NULL ? -1 : 0;
+    for (size_t i = 0; taken == 0 && i < count; i++) {
+        taken = take_parameter(body, &body->values[i], query, &room);
     }
-    char *room = (char *)&body->values[count];
-    for (size_t i = 0; i < count; i++) {
-        room = take_parameter(&body->values[i], query, room, &refusal);
-        if (room == NULL) {
-            json_answer_refusal(request, &refusal, flags);
-            return NULL;
-        }
+    if (taken == 0) {
+        return steal_pointer(body);
     }
-    return steal_pointer(body);
+    json_answer_refusal(request, body, flags);
+    return NULL;
 }
