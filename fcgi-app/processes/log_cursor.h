@@ -30,8 +30,9 @@ void log_cursor_clear(struct log_cursor *cursor);
 int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines);
 
 enum log_seek {
-    LOG_SEEK_FAILED = -1, /* errno says why */
     LOG_SEEK_DONE,
+    LOG_SEEK_FAILED,  /* errno says why */
+    LOG_SEEK_FOREIGN, /* the id is another job's: for callers, the cursor does not know the job */
     LOG_SEEK_AHEAD,   /* the log has not come so far */
     LOG_SEEK_UNKNOWN, /* no event of the log has this id */
 };

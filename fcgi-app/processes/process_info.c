@@ -1,6 +1,6 @@
 /*
- * What is known of background processes: all of them, one, or one at its end. Rendered as procd
- * hands them out, one after the other.
+ * Describes background processes: all of them, one, or one when it has ended. Each is rendered when
+ * procd hands it out, so that a long list needs little memory.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/writer.h"
+#include "fcgi-app/processes/process_id.h"
 #include "procd/log/event_id.h"
 #include "procd/wire/client.h"
 
@@ -97,8 +98,7 @@ static void write_log(struct writer *writer, const struct job *job)
                             ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
         return;
     }
-    char first[EVENT_ID_SIZE];
-    char next[EVENT_ID_SIZE];
+    char first[EVENT_ID_SIZE], next[EVENT_ID_SIZE];
     (void)event_id_render(job->id, position->first_offset, position->first_line, first);
     (void)event_id_render(job->id, position->next_offset, position->next_line, next);
     (void)writer_format(
@@ -136,9 +136,9 @@ static void list_job(void *context, const struct job *job)
     (void)writer_string(writer, "}");
 }
 
-/* Ends the answer that holds the jobs, or answers for what kept procd from handing them out. */
-static void finish(struct request *request, struct listing *listing, enum procd_result result,
-                   const char *id, const char *end)
+/* Ends the answer that holds the jobs, or reports why procd did not hand them out. */
+static void listing_finish(struct request *request, struct listing *listing,
+                           enum procd_result result, const char *id, const char *end)
 {
     if (result == PROCD_NOT_FOUND) {
         answer_error(request, 404, ERROR_not_found, "process not found: %s", id);
@@ -154,7 +154,7 @@ static void finish(struct request *request, struct listing *listing, enum procd_
     writer_clear(&listing->writer);
 }
 
-static bool begin(struct request *request, struct listing *listing)
+static bool listing_begin(struct request *request, struct listing *listing)
 {
     *listing = (struct listing){.any = false};
     if (writer_init(&listing->writer, request, BUFFER, false) < 0) {
@@ -166,20 +166,14 @@ static bool begin(struct request *request, struct listing *listing)
 
 /* ---- the endpoints ---- */
 
-#define ID_MEMBER                                                                                  \
-    {                                                                                              \
-        .name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required",    \
-        .about = "The process."                                                                    \
-    }
-
 static void list_processes(struct request *request, const struct json_body *query)
 {
     struct listing listing;
     bool full = json_flag(query, "full");
-    if (begin(request, &listing)) {
+    if (listing_begin(request, &listing)) {
         listing.is_short = !full;
         (void)writer_string(&listing.writer, "{\"processes\":[");
-        finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
+        listing_finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
     }
 }
 
@@ -197,12 +191,12 @@ static void get_process(struct request *request, const struct json_body *query)
 {
     struct listing listing;
     const char *id = json_text(query, "id");
-    if (begin(request, &listing)) {
-        finish(request, &listing, procd_get(id, list_job, &listing), id, "");
+    if (listing_begin(request, &listing)) {
+        listing_finish(request, &listing, procd_get(id, list_job, &listing), id, "");
     }
 }
 
-static const struct json_member get_parameters[] = {ID_MEMBER};
+static const struct json_member get_parameters[] = {PROCESS_ID_MEMBER};
 const struct endpoint get_process_endpoint = {
     API_ROW(get_process),
     .about = "Describes a background process.",
@@ -210,18 +204,18 @@ const struct endpoint get_process_endpoint = {
     .handle = get_process,
 };
 
-/* The client's leaving and the server's stop end the waiting. */
-static void wait_for(struct request *request, const char *id, int64_t timeout_ms)
+/* Waits until the process has ended, the client has left or the server stops. */
+static void wait_for_end(struct request *request, const char *id, int64_t timeout_ms)
 {
     struct listing listing;
     const struct pollfd others[] = {{.fd = request_fd(request), .events = POLLRDHUP},
                                     {.fd = stopping_fd(), .events = POLLIN}};
-    if (!begin(request, &listing)) {
+    if (!listing_begin(request, &listing)) {
         return;
     }
     enum procd_result result = procd_wait(id, timeout_ms, others, 2, list_job, &listing);
     if (result != PROCD_INTERRUPTED) {
-        finish(request, &listing, result, id, "");
+        listing_finish(request, &listing, result, id, "");
         return;
     }
     writer_clear(&listing.writer);
@@ -234,12 +228,12 @@ static void wait_process(struct request *request, const struct json_body *body)
 {
     /* JSON_COUNT_MAX ms are 285,000 years. */
     bool is_bounded = json_is_given(body, "timeout_ms");
-    wait_for(request, json_text(body, "id"),
-             is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
+    wait_for_end(request, json_text(body, "id"),
+                 is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
 }
 
 static const struct json_member wait_members[] = {
-    ID_MEMBER,
+    PROCESS_ID_MEMBER,
     {.name = "timeout_ms", .kind = JSON_COUNT, .about = "The longest time to wait."},
 };
 const struct endpoint wait_process_endpoint = {

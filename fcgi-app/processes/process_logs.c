@@ -1,6 +1,6 @@
 /*
- * GET /process_logs_streaming: finds the log and where the stream begins in it; the rest is
- * log_stream.c's.
+ * GET /process_logs_streaming: finds the log and the place in it where the stream begins. Then
+ * log_stream.c takes over.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -18,12 +18,13 @@
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/processes/log_cursor.h"
 #include "fcgi-app/processes/log_stream.h"
+#include "fcgi-app/processes/process_id.h"
 #include "procd/log/event_id.h"
 #include "procd/log/job_files.h"
 #include "procd/wire/client.h"
 
 /* What a client asks for, beside the process. */
-struct wish {
+struct log_query {
     const char *cursor_name; /* where `cursor` is from; NULL: there is none */
     struct event_id cursor;  /* the last event that the client has seen */
     uint64_t tail;           /* without a cursor: so many of the newest lines */
@@ -46,70 +47,58 @@ static const char *last_event(const struct request *request, const struct json_b
 }
 
 /* 0, or -1 when the request has been answered. */
-static int read_wish(struct request *request, const struct json_body *query, const char *last,
-                     struct wish *wish)
+static int read_query(struct request *request, const struct json_body *parameters, const char *last,
+                      struct log_query *query)
 {
-    const char *tail = json_text(query, "tail");
-    const char *fault = NULL;
-    wish->tail =
+    const char *tail = json_text(parameters, "tail");
+    query->tail =
         tail == NULL ? JOB_HISTORY_LINES : strtoull(tail, NULL, 10); /* at most the largest */
-    wish->follow = !json_is_given(query, "follow") || json_flag(query, "follow");
-    if (tail != NULL && json_is_given(query, "cursor")) {
-        fault = "cursor and tail exclude each other";
+    query->follow = !json_is_given(parameters, "follow") || json_flag(parameters, "follow");
+    if (tail != NULL && json_is_given(parameters, "cursor")) {
+        answer_error(request, 400, ERROR_invalid_request, "cursor and tail exclude each other");
     } else if (tail != NULL && tail[strspn(tail, "0123456789")] != '\0') {
-        fault = "Invalid tail: it must be a number of lines";
+        answer_error(request, 400, ERROR_invalid_request,
+                     "Invalid tail: it must be a number of lines");
+    } else if (last != NULL && !event_id_parse(last, strlen(last), &query->cursor)) {
+        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: it is not an event id",
+                     query->cursor_name);
+    } else {
+        return 0;
     }
-    if (fault != NULL) {
-        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
-        return -1;
-    }
-    if (last != NULL && !event_id_parse(last, strlen(last), &wish->cursor)) {
-        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: it is no event id",
-                     wish->cursor_name);
-        return -1;
-    }
-    return 0;
+    return -1;
 }
 
 /* ---- the stream ---- */
 
-/* Puts the cursor where the stream begins. NULL; or what is wrong with the client's; or "" with
- * errno when the log cannot be read. */
-static const char *seek(struct log_cursor *cursor, const char *id, const struct wish *wish)
+/* Moves the cursor to where the stream begins. */
+static enum log_seek seek(struct log_cursor *cursor, const char *id, const struct log_query *query)
 {
-    if (wish->cursor_name == NULL) {
-        return log_cursor_seek_newest(cursor, wish->tail) < 0 ? "" : NULL;
+    if (query->cursor_name == NULL) {
+        return log_cursor_seek_newest(cursor, query->tail) < 0 ? LOG_SEEK_FAILED : LOG_SEEK_DONE;
     }
-    if (!event_id_is_of(&wish->cursor, id)) {
-        return "it belongs to another process";
-    }
-    switch (log_cursor_seek_after(cursor, &wish->cursor)) {
-    case LOG_SEEK_DONE:
-        return NULL;
-    case LOG_SEEK_AHEAD:
-        return "it is ahead of the log";
-    case LOG_SEEK_UNKNOWN:
-        return "no event of the log has this id";
-    case LOG_SEEK_FAILED:
-        break;
-    }
-    return "";
+    return event_id_is_of(&query->cursor, id) ? log_cursor_seek_after(cursor, &query->cursor)
+                                              : LOG_SEEK_FOREIGN;
 }
 
 /* Takes the directory over. */
-static void stream_log(struct request *request, const char *id, const struct wish *wish,
+static void stream_log(struct request *request, const char *id, const struct log_query *query,
                        int directory, struct admission *admission)
 {
+    static const char *const faults[] = {
+        [LOG_SEEK_FOREIGN] = "it belongs to another process",
+        [LOG_SEEK_AHEAD] = "it is ahead of the log",
+        [LOG_SEEK_UNKNOWN] = "no event of the log has this id",
+    };
     struct log_cursor cursor;
     log_cursor_init(&cursor, directory);
-    const char *wrong = seek(&cursor, id, wish);
+    enum log_seek found = seek(&cursor, id, query);
     int error = errno;
-    if (wrong != NULL && *wrong != '\0') {
-        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: %s", wish->cursor_name,
-                     wrong);
+    if (found != LOG_SEEK_DONE && found != LOG_SEEK_FAILED) {
+        answer_error(request, 400, ERROR_invalid_request, "Invalid %s: %s", query->cursor_name,
+                     faults[found]);
     } else if (sse_begin(request) == 0 && strcmp(request_method(request), "HEAD") != 0) {
-        if (wrong == NULL) {
-            log_stream_open(request, id, &cursor, wish->follow, admission);
+        if (found == LOG_SEEK_DONE) {
+            log_stream_open(request, id, &cursor, query->follow, admission);
             return;
         }
         errno = error;
@@ -130,18 +119,18 @@ static void send_not_found(struct request *request, const char *id)
     }
 }
 
-static void process_logs_streaming(struct request *request, const struct json_body *query)
+static void process_logs_streaming(struct request *request, const struct json_body *parameters)
 {
-    struct wish wish = {.cursor_name = NULL};
-    const char *last = last_event(request, query, &wish.cursor_name);
-    const char *id = json_text(query, "id");
+    struct log_query query = {.cursor_name = NULL};
+    const char *last = last_event(request, parameters, &query.cursor_name);
+    const char *id = json_text(parameters, "id");
     if (last != NULL && event_id_is_end(last)) {
         /* The client comes back from the end of a stream: an EventSource asks again until it gets a
          * 204, whatever has become of the process. */
         (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
         return;
     }
-    if (read_wish(request, query, last, &wish) < 0) {
+    if (read_query(request, parameters, last, &query) < 0) {
         return;
     }
     cleanup_(admission_leave) struct admission admission = {0};
@@ -151,7 +140,7 @@ static void process_logs_streaming(struct request *request, const struct json_bo
     int directory = -1;
     enum procd_result result = procd_open_job(id, &directory);
     if (result == PROCD_DONE) {
-        stream_log(request, id, &wish, directory, &admission);
+        stream_log(request, id, &query, directory, &admission);
     } else if (result == PROCD_NOT_FOUND) {
         send_not_found(request, id);
     } else {
@@ -160,11 +149,7 @@ static void process_logs_streaming(struct request *request, const struct json_bo
 }
 
 static const struct json_member log_parameters[] = {
-    {.name = "id",
-     .kind = JSON_TEXT,
-     .required = true,
-     .missing = "Process ID is required",
-     .about = "The process."},
+    PROCESS_ID_MEMBER,
     {.name = "cursor", .kind = JSON_TEXT, .about = "The id of the last event that the client has."},
     {.name = "tail", .kind = JSON_TEXT, .about = "How many of the newest lines come first."},
     {.name = "follow", .kind = JSON_FLAG, .about = "Whether new lines are sent as they come: yes."},

@@ -1,5 +1,6 @@
 /*
- * Orders to background processes: start, write to, end, forget.
+ * Orders to background processes: start, write to, end, forget. procd and the runners carry them
+ * out; here a request becomes an order, and its result an answer.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
+#include "fcgi-app/processes/process_id.h"
 #include "procd/wire/client.h"
 
 /* ---- start ---- */
@@ -55,22 +57,14 @@ const struct endpoint start_process_endpoint = {
     .handle = start_process,
 };
 
-/* ---- what they have in common ---- */
-
-#define ID_MEMBER                                                                                  \
-    {                                                                                              \
-        .name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required",    \
-        .about = "The process."                                                                    \
-    }
-
 /* {"success": true, "message": <message>} */
-static void answer_message(struct request *request, const char *message)
+static void answer_done(struct request *request, const char *message)
 {
     answer_fields(request, 200,
                   FIELDS(FLAG_FIELD("success", true), TEXT_FIELD("message", message)));
 }
 
-/* Answers for a result other than PROCD_DONE. `not_found` is the status for an unknown id. */
+/* Reports a result other than PROCD_DONE. `not_found` is the status for an unknown id. */
 static void answer_refusal(struct request *request, enum procd_result result, const char *id,
                            enum job_status status, int not_found)
 {
@@ -102,8 +96,7 @@ static int wanted_signal(struct request *request, const struct json_body *body, 
     }
     int signal = signal_number(name);
     if (signal == 0) {
-        answer_failure(request, 400, ERROR_invalid_request, "signal is none that is known: %s",
-                       name);
+        answer_failure(request, 400, ERROR_invalid_request, "unknown signal: %s", name);
     }
     return signal;
 }
@@ -136,14 +129,14 @@ static void kill_process(struct request *request, const struct json_body *body)
     } else if (result != PROCD_DONE) {
         answer_refusal(request, result, id, status, 400);
     } else if (order.signal == SIGKILL || order.has_grace) {
-        answer_message(request, "Process killed successfully");
+        answer_done(request, "Process killed successfully");
     } else {
-        answer_message(request, "Signal sent");
+        answer_done(request, "Signal sent");
     }
 }
 
 static const struct json_member kill_members[] = {
-    ID_MEMBER,
+    PROCESS_ID_MEMBER,
     {.name = "signal", .kind = JSON_TEXT_OR_INT, .about = "A signal's name or number: SIGKILL."},
     {.name = "grace_ms", .kind = JSON_COUNT, .about = "The time between the signal and SIGKILL."},
     {.name = "left",
@@ -166,7 +159,7 @@ static void delete_process(struct request *request, const struct json_body *body
     enum job_status status = JOB_FAILED;
     enum procd_result result = procd_delete(id, &status);
     if (result == PROCD_DONE) {
-        answer_message(request, "Process deleted");
+        answer_done(request, "Process deleted");
     } else if (result == PROCD_NOT_RUNNING) {
         answer_failure(request, 400, ERROR_running, "process is running");
     } else {
@@ -174,7 +167,7 @@ static void delete_process(struct request *request, const struct json_body *body
     }
 }
 
-static const struct json_member delete_members[] = {ID_MEMBER};
+static const struct json_member delete_members[] = {PROCESS_ID_MEMBER};
 const struct endpoint delete_process_endpoint = {
     API_ROW(delete_process),  .about = "Forgets a process that has ended, with its log.",
     MEMBERS(delete_members),  .flags = JSON_ANSWER_FAILURE,
@@ -229,7 +222,7 @@ static void write_stdin(struct request *request, const struct json_body *body)
 }
 
 static const struct json_member write_members[] = {
-    ID_MEMBER,
+    PROCESS_ID_MEMBER,
     {.name = "data", .kind = JSON_CONTENT, .about = "What is written."},
     {.name = "eof", .kind = JSON_FLAG, .about = "Closes standard input behind it."},
 };

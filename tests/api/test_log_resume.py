@@ -166,11 +166,11 @@ def test_a_malformed_cursor(sandbox):
     good = whole(sandbox, identifier)[4].id
     for value in ("nonsense", "-1", "0", "7", "99999999999999999999999", "0x10", "1.5", good[:-2], good + "-1", good + "x", good.upper() + "X",
                   good.replace("-", "_"), good[8:], "-".join(["0" + part for part in good.split("-")]), "x" * 1000):
-        assert refused(sandbox, identifier, last=value) == "Invalid Last-Event-ID: it is no event id"
-        assert refused(sandbox, identifier, f"&cursor={value}") == "Invalid cursor: it is no event id"
+        assert refused(sandbox, identifier, last=value) == "Invalid Last-Event-ID: it is not an event id"
+        assert refused(sandbox, identifier, f"&cursor={value}") == "Invalid cursor: it is not an event id"
     assert refused(sandbox, identifier, "&cursor=%00") == "cursor contains a NUL character"
     assert refused(sandbox, identifier, f"&cursor={good}%00") == "cursor contains a NUL character"
-    assert "no event id" in refused(sandbox, identifier, "&cursor=+")
+    assert "not an event id" in refused(sandbox, identifier, "&cursor=+")
     assert sandbox.get(f"/process_logs_streaming?id={identifier}&cursor=x", token=False).status_code == 401
 
 
