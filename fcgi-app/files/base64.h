@@ -1,7 +1,7 @@
 /*
- * Base64 (RFC 4648, section 4), piece by piece. The decoder is strict: the standard alphabet,
- * padding where the text ends, zeros in the bits that are left over, and nothing else, so that one
- * text stands for one content.
+ * Base64 (RFC 4648, section 4), piece by piece. The decoder is strict: it takes the standard
+ * alphabet, padding at the end, zeros in the bits that are left over, and nothing else. So each
+ * content has exactly one text.
  */
 #ifndef FCGI_APP_FILES_BASE64_H
 #define FCGI_APP_FILES_BASE64_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The most that so many characters, or so many bytes, become. */
+/* The most bytes that so many characters become, and the reverse. */
 #define BASE64_DECODED_MAX(length) ((length) / 4 * 3 + 3)
 #define BASE64_ENCODED_MAX(length) (((length) + 2) / 3 * 4)
 
@@ -18,7 +18,7 @@
 struct base64_decoder {
     uint64_t taken;   /* characters so far; after a failure: before the wrong one */
     uint32_t bits;    /* of the characters of the group that is not whole yet */
-    unsigned padding; /* = so far */
+    unsigned padding; /* how many = so far */
 };
 
 /*

@@ -1,6 +1,6 @@
 /*
- * Every file-system call that a client asks for, done as the user that identity.h has made this
- * process for files: never by access(2), which asks about another one. All functions are
+ * Every file-system call that a client asks for, done as the user that identity.h gives this
+ * process for files; so never by access(2), which asks about another user. All functions are
  * thread-safe. On failure they return -1 (or NULL) and fill *error with the operation, the path and
  * the system's reason: "open /tmp/x: No such file or directory".
  */
@@ -26,15 +26,16 @@ struct fs_error {
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path);
 
 /*
- * Writing a file so that its old content stays until all of the new is there. Whether it may be
- * written is for open(2) to say, as for a shell's `>`: the kernel follows the links. What is there
- * keeps its owner, group, mode, access control list and extended attributes; a new file gets 0644.
+ * Writes a file so that its old content stays until the new one is complete. open(2) decides
+ * whether it may be written, as for a shell's `>`, and the kernel follows the links. A file that
+ * exists keeps its owner, group, mode, access control list and extended attributes; a new one gets
+ * 0644.
  *
- * The content goes to a temporary file beside the target, then rename. Where a new file cannot be
- * all that the old one is (another's file, one with several names, a set-user-ID file, a bind
- * mount, a directory where nothing may be made) the content is copied over the old once it is all
- * there and the disk has room for it; the kernel then clears what it clears after any write. Only a
- * device or a FIFO is written at once. Never blocks on a FIFO.
+ * The content goes to a temporary file beside the target, which then takes the target's name. Some
+ * files cannot be replaced like that: another user's, one with several names, a set-user-ID file, a
+ * bind mount, one in a directory where nothing may be made. Then the content is copied over the old
+ * one, once it is complete and the disk has room for it; the kernel clears what it clears after any
+ * write. Only a device or a FIFO gets its content piece by piece. Never blocks on a FIFO.
  */
 struct fs_writer;
 struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);
@@ -45,15 +46,12 @@ void fs_write_cancel(struct fs_writer *writer);                        /* frees 
 
 /*
  * Opens a regular file for reading, and nothing else, whatever takes its name meanwhile. The
- * descriptor (owned by the caller, CLOEXEC, non-blocking), or
- * -1. Directories, devices, sockets and FIFOs are refused with a reason; *size is what fstat says.
+ * descriptor (owned by the caller, CLOEXEC, non-blocking), or -1. Directories, devices, sockets and
+ * FIFOs are refused with a reason. *size is what fstat(2) reports.
  */
 int fs_open(const char *path, uint64_t *size, struct fs_error *error);
 
-/*
- * stat(2): follows links, so that a link is what it leads to, and one that leads nowhere is not
- * there.
- */
+/* stat(2). It follows links: a link that leads nowhere does not exist. */
 int fs_stat(const char *path, struct stat *status, struct fs_error *error);
 
 /* The last component of a path, without the slashes behind it; "/" of the root. Borrowed from
@@ -64,16 +62,16 @@ const char *fs_name(const char *path, size_t *length);
 int fs_delete_file(const char *path, struct fs_error *error);
 
 /*
- * Removes a tree of any depth without following links; a path that is no directory is removed too,
- * and what is not there is no failure. A directory in it that its owner may not change is no
- * obstacle to its owner. Stops at the first entry that cannot be removed, which *error names.
+ * Removes a tree of any depth without following links. It also removes what is not a directory, and
+ * succeeds where nothing exists. A directory whose mode keeps its owner from changing it gets
+ * another mode first. Stops at the first entry that cannot be removed, which *error names.
  */
 int fs_delete_tree(const char *path, struct fs_error *error);
 
 /*
- * Makes a directory with its parents; one that is there already is no failure. Each is reached from
- * the one before, by descriptor. The mode is 0755 as long as the umask of the process leaves it
- * alone: no mode is changed afterwards, when the name may be another directory's.
+ * Makes a directory with its parents; succeeds if it exists. Each is reached from the one before,
+ * by descriptor. The mode is 0755 less the umask of the process. It is not changed afterwards,
+ * because the name may be another directory's by then.
  */
 int fs_make_directory(const char *path, struct fs_error *error);
 

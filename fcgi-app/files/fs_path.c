@@ -1,6 +1,3 @@
-/*
- * Paths cut into directory and name.
- */
 #include "fcgi-app/files/fs_path.h"
 
 #include <errno.h>

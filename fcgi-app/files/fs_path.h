@@ -1,7 +1,6 @@
 /*
- * The last component of a path and the directory that holds it: what is to be replaced or removed
- * is addressed by both, so that nobody can swap the directory in between. Part of fs; nobody else
- * needs it.
+ * The last component of a path and the directory that holds it. What is replaced or removed is
+ * addressed by both, so that nobody can exchange the directory in between. Part of fs.
  */
 #ifndef FCGI_APP_FILES_FS_PATH_H
 #define FCGI_APP_FILES_FS_PATH_H
@@ -12,7 +11,7 @@ struct fs_place {
 };
 
 /*
- * Opens the directory of `path`, of which the trailing slashes do not count. 0, or -1 with errno
+ * Opens the directory of `path`; trailing slashes do not count. 0, or -1 with errno
  * (EINVAL: the path ends in . or .., EBUSY: it is the root). Clear it in any case. Thread-safe.
  */
 int fs_place_open(struct fs_place *place, const char *path);

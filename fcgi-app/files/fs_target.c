@@ -1,6 +1,6 @@
 /*
- * Opening what is to be written, without changing it. A file is held by O_PATH: while a descriptor
- * is open for writing, execve(2) of the file fails with ETXTBSY.
+ * Opens what is to be written, without changing it. A file is held by an O_PATH descriptor, because
+ * execve(2) of a file that is open for writing fails with ETXTBSY.
  */
 #include "fcgi-app/files/fs_target.h"
 
@@ -42,9 +42,9 @@ int fs_target_flags(int fd)
 }
 
 /*
- * Opens what is there, as a shell's `>` does, except that nothing is truncated. The kernel minds
- * the owner of a file or FIFO in a sticky directory (fs.protected_regular, fs.protected_fifos) when
- * it is asked with O_CREAT; the first question makes sure that nothing is created.
+ * Opens what exists, as a shell's `>` does, but truncates nothing. Only with O_CREAT does the
+ * kernel check the owner of a file or FIFO in a sticky directory (fs.protected_regular,
+ * fs.protected_fifos). The first open(2), without it, makes sure that nothing is created.
  */
 static int open_existing(const char *path)
 {
@@ -57,7 +57,7 @@ static int open_existing(const char *path)
         return -1;
     }
     if (fd >= 0 && !S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
-        return steal_fd(&fd); /* to open a device twice can have effects */
+        return steal_fd(&fd); /* opening a device twice can have effects */
     }
     /* The first one stays open meanwhile: the reader of a FIFO sees no end. */
     return open(path, FOR_WRITING | O_CREAT, 0644);
@@ -101,7 +101,7 @@ static int target_take(struct fs_target *target, int opened)
     return 0;
 }
 
-/* Takes a file that is being executed, which the kernel said last of all: it may be written. */
+/* Takes a file that is being executed. The kernel checks for that last: it may be written. */
 static int take_executed(struct fs_target *target, const char *path)
 {
     struct stat status;
@@ -134,7 +134,7 @@ static int find_new(struct fs_target *target, const char *path)
     if (fstatat(target->place.directory, target->place.name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         return errno == ENOENT ? 0 : -1;
     }
-    /* A link to nothing. Where it leads the kernel finds, too, by making an empty file. */
+    /* A link to nothing. The kernel follows it, too, by making an empty file where it leads. */
     fs_place_clear(&target->place);
     int fd = open(path, FOR_WRITING | O_CREAT, 0644);
     target->made = fd >= 0 && fstat(fd, &status) == 0 && status.st_size == 0;

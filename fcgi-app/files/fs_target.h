@@ -1,10 +1,9 @@
 /*
- * What a path names before it is written, as open(2) for writing finds it. Part of fs; nobody else
- * needs it.
+ * What a path names before it is written, as open(2) for writing finds it. Part of fs.
  *
- * The kernel alone follows the links and decides: what it refuses to a shell's `>` (a mode, a
- * security module, somebody else's link, file or FIFO in a sticky directory) is refused here too,
- * before anything is changed.
+ * The kernel alone follows the links and decides. What it refuses to a shell's `>` (because of a
+ * mode, a security module, or another user's link, file or FIFO in a sticky directory) is refused
+ * here too, before anything is changed.
  */
 #ifndef FCGI_APP_FILES_FS_TARGET_H
 #define FCGI_APP_FILES_FS_TARGET_H
@@ -16,11 +15,11 @@
 /* One of three: something to write into (`stream`), a regular file (`file`), or nothing yet. */
 struct fs_target {
     int stream; /* a device or a FIFO, open for writing and non-blocking; -1 otherwise */
-    int file;   /* O_PATH; -1 otherwise. Nobody is kept from executing it. */
+    int file;   /* O_PATH, so that it can still be executed; -1 otherwise */
     int flags;  /* of the file's inode, those that ioctl_iflags(2) lets users change */
     bool made;  /* the file was made by opening it, at the end of a link to nothing */
-    /* Where the file is, or is to be made. directory is -1 for a file that has no place: it has
-     * been removed, or is reached by a path that is too long. */
+    /* Where the file is, or is to be made. Its directory is -1 for a file without a place: one that
+     * was removed, or whose path is too long. */
     struct fs_place place;
 };
 
@@ -34,10 +33,10 @@ int fs_target_open(struct fs_target *target, const char *path);
  * being executed). */
 int fs_target_open_file(const struct fs_target *target);
 
-/* Those flags of an open file; 0 where there are none. */
+/* The flags of an open file that users may change; 0 where there are none. */
 int fs_target_flags(int fd);
 
-/* Closes all; `unwritten` removes a file that was made and is still empty. */
+/* Closes all. `unwritten` also removes a file that opening it has made, if it is still empty. */
 void fs_target_clear(struct fs_target *target, bool unwritten);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * Writing a file as a whole: into a temporary file beside it, which takes its name when all is
- * there. Where that would change more than the content, the whole content is copied over the old:
- * there alone a crash of the server may leave half a file. Nothing is synced: a power cut is the
- * file system's matter.
+ * Theory of operation: the content goes into a temporary file beside the target, which takes its
+ * name when the content is complete. Where that would change more than the content, the content is
+ * copied over the old one: only then may a crash of the server leave half a file. Nothing is
+ * synced: what a power cut leaves depends on the file system.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ void fs_write_cancel(struct fs_writer *writer)
 
 /* ---- opening ---- */
 
-/* A name that nobody can guess or has taken. 0 or -1 with errno. */
+/* A name that nobody can guess, so that nobody has it. 0 or -1 with errno. */
 static int random_name(char *name, size_t size)
 {
     uint64_t random;
@@ -115,7 +115,7 @@ static int name_temporary(struct fs_writer *writer)
     return 0;
 }
 
-/* Whether a failure says nothing about the place, so that another one would not do either. */
+/* Whether a call failed for want of something, so that it would fail elsewhere, too. */
 static bool is_shortage(int number)
 {
     return number == ENOSPC || number == EDQUOT || number == ENOMEM || number == EMFILE ||
@@ -201,7 +201,8 @@ int fs_write_data(struct fs_writer *writer, const char *data, size_t length, str
 
 /* ---- the end: a new file, or one in the place of the old ---- */
 
-/* Where a write is only found to have failed at close(2), as on NFS, any close tells. */
+/* Some file systems (NFS) report only at close(2) that a write has failed: closing a copy of the
+ * descriptor does, too. */
 static int close_copy(const struct fs_writer *writer)
 {
     int copy = fcntl(writer->fd, F_DUPFD_CLOEXEC, 0);
@@ -246,8 +247,7 @@ static ssize_t content_read(const struct fs_writer *writer, off_t offset, char *
 
 /*
  * Makes sure that the disk has room for `size` bytes in the file, so that the old content is not
- * lost to a full disk. A file system that cannot say so leaves it to the writing. 0 or -1 with
- * errno.
+ * lost to a full disk. Succeeds where the file system cannot reserve room. 0 or -1 with errno.
  */
 static int reserve_room(int fd, off_t size)
 {
@@ -304,10 +304,9 @@ static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t si
 }
 
 /*
- * Copies the content over that of the file, which is the same file then, with whatever it has. What
- * the file grows by comes first: until that is there a failure leaves the old content. Clients that
- * write one file at the same time come one after the other, so that it ends as one of them wrote
- * it.
+ * Copies the content over that of the file, which stays the same file with all that it has. What
+ * the file grows by is written first: until that is done a failure leaves the old content. Clients
+ * that write one file at the same time take turns, so that it ends as one of them wrote it.
  */
 static int overwrite(const struct fs_writer *writer)
 {

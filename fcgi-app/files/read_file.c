@@ -93,7 +93,7 @@ static bool is_text_so_far(const char *data, size_t *length)
  * to be of 8 EiB), so a client that leaves, or a stop of the server, ends this with ECANCELED. 1,
  * 0, or -1 with errno.
  */
-static int is_text(struct request *request, struct reading *reading, int more)
+static int is_utf8(struct request *request, struct reading *reading, int more)
 {
     size_t length = reading->held;
     if (!is_text_so_far(reading->input, &length)) {
@@ -142,7 +142,7 @@ static void write_base64(struct reading *reading, bool is_last)
 
 /* Answers with the file, of which the first piece lies in `input`. 0, also when the client has
  * left; or -1 with errno when it cannot be read further. */
-static int write_content(struct reading *reading, bool is_base64, int more)
+static int write_answer(struct reading *reading, bool is_base64, int more)
 {
     struct writer *answer = &reading->answer;
     for (int written = writer_string(answer, "{\"content\":\""); written == 0;
@@ -174,7 +174,7 @@ static int begin_reading(struct request *request, struct reading *reading, enum 
     if (more < 0 || *coding != CODING_ANY) {
         return more;
     }
-    int text = is_text(request, reading, more);
+    int text = is_utf8(request, reading, more);
     *coding = text > 0 ? CODING_TEXT : CODING_BASE64;
     return text < 0 ? -1 : more;
 }
@@ -199,7 +199,7 @@ static void handle_read_file(struct request *request, const struct json_body *bo
     int result = reading_init(&reading, request, fd, size);
     if (result == 0) {
         int more = begin_reading(request, &reading, &coding);
-        result = more < 0 ? -1 : write_content(&reading, coding == CODING_BASE64, more);
+        result = more < 0 ? -1 : write_answer(&reading, coding == CODING_BASE64, more);
     }
     if (result < 0 && reading.answer.begun) {
         request_abort(request);

@@ -1,5 +1,5 @@
 /*
- * All threads share one working directory and want the same one, so that each may change it.
+ * All threads share one working directory and want the same one, so each may change it.
  */
 #include "fcgi-app/files/requested_path.h"
 
@@ -13,15 +13,15 @@
 #include "common/start_directory.h"
 #include "fcgi-app/http/json.h"
 
-static const char *start_directory; /* NULL: wherever this process is */
+static const char *start_directory; /* NULL: where this process is */
 
 void requested_path_init(const char *name)
 {
     start_directory = name;
 }
 
-/* Whether this process is in the directory of that name. What fails for want of memory is no reason
- * to go elsewhere. */
+/* Whether this process is in the directory of that name. If that cannot be found out, for want of
+ * memory, it stays where it is. */
 static bool is_here(const char *name)
 {
     struct stat named;
@@ -33,7 +33,7 @@ static bool is_here(const char *name)
 }
 
 /* As for commands. */
-static void enter(const char *name)
+static void enter_start_directory(const char *name)
 {
     if (chdir(name) < 0 && (!start_directory_is_gone(errno) || chdir("/") < 0)) {
         log_line("%s: %m", name);
@@ -46,6 +46,6 @@ const char *requested_path(const struct json_body *body)
     if (path == NULL || path[0] == '/' || start_directory == NULL || is_here(start_directory)) {
         return path;
     }
-    enter(start_directory);
+    enter_start_directory(start_directory);
     return path;
 }

@@ -50,7 +50,7 @@ static int refuse_unkept(struct json_body *body)
 
 /* Reads what is left of a body that is refused: nginx would throw the client's next request away
  * together with the rest of a body that was answered before its end. Always -1. */
-static int drain(struct request *request, struct json_body *body)
+static int drain_body(struct request *request, struct json_body *body)
 {
     char piece[PIECE_SIZE];
     ssize_t length;
@@ -70,7 +70,7 @@ static int read_body(struct request *request, struct json_body *body)
         if (spool_write(body->spool, piece, (size_t)length) != 0) {
             bool is_too_large = errno == EFBIG; /* and so is the rest, perhaps */
             (void)refuse_unkept(body);
-            return is_too_large ? -1 : drain(request, body);
+            return is_too_large ? -1 : drain_body(request, body);
         }
     }
     return length < 0 ? -1 : 0;
@@ -101,7 +101,7 @@ static int check_coding(struct request *request, struct json_body *body)
     (void)json_refuse(body, 415, ERROR_unsupported,
                       "Content-Encoding: %.100s is not supported; send the body without it",
                       codings);
-    return drain(request, body);
+    return drain_body(request, body);
 }
 
 /* ---- scanning ---- */
@@ -207,7 +207,7 @@ static int scan_body(struct json_body *body, unsigned flags)
 
 /* ---- taking the members out ---- */
 
-static int take_text(struct json_body *body, struct json_value *value)
+static int take_text_member(struct json_body *body, struct json_value *value)
 {
     const char *name = value->member->name;
     struct json_span span = value->span;
@@ -264,7 +264,7 @@ static int take_value(struct json_body *body, struct json_value *value)
         return take_environment(body, value);
     }
     bool is_text = member->kind == JSON_TEXT || member->kind == JSON_TEXT_OR_INT;
-    return is_text ? take_text(body, value) : 0;
+    return is_text ? take_text_member(body, value) : 0;
 }
 
 static int take_values(struct json_body *body)
@@ -296,7 +296,7 @@ struct json_body *json_read(struct request *request, const struct json_member *m
 {
     cleanup_(json_freep) struct json_body *body = new_body(members, count);
     if (body == NULL) {
-        (void)drain(request, body);
+        (void)drain_body(request, body);
     } else if (check_coding(request, body) == 0 && read_body(request, body) == 0 &&
                scan_body(body, flags) == 0 && take_values(body) == 0) {
         return steal_pointer(body);

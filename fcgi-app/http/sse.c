@@ -52,7 +52,7 @@ size_t sse_short(char text[SSE_SHORT_SIZE], const char *id, const char *event, c
     return (size_t)length < SSE_SHORT_SIZE ? (size_t)length : SSE_SHORT_SIZE - 1;
 }
 
-static int write_text(struct request *request, const char *text)
+static int write_string(struct request *request, const char *text)
 {
     return request_write(request, text, strlen(text));
 }
@@ -70,7 +70,7 @@ static int write_json(struct request *request, const char *text)
             continue;
         }
         if (request_write(request, from, (size_t)(at - from)) < 0 ||
-            write_text(request, escape) < 0) {
+            write_string(request, escape) < 0) {
             return -1;
         }
         from = at += taken;
@@ -88,10 +88,10 @@ static int send_event(struct request *request, const char *id, const char *event
         return -1;
     }
     bool sent =
-        write_text(request, "event: ") == 0 && write_text(request, event) == 0 &&
-        write_text(request, "\ndata: ") == 0 && write_json(request, text) == 0 &&
-        (id == NULL || (write_text(request, "\nid: ") == 0 && write_text(request, id) == 0)) &&
-        write_text(request, "\n\n") == 0 && request_flush(request) == 0;
+        write_string(request, "event: ") == 0 && write_string(request, event) == 0 &&
+        write_string(request, "\ndata: ") == 0 && write_json(request, text) == 0 &&
+        (id == NULL || (write_string(request, "\nid: ") == 0 && write_string(request, id) == 0)) &&
+        write_string(request, "\n\n") == 0 && request_flush(request) == 0;
     cJSON_free(text);
     return sent ? 0 : -1;
 }
@@ -155,5 +155,5 @@ int sse_output(struct writer *writer, int64_t id, const char *stream, const stru
 
 int sse_keepalive(struct request *request)
 {
-    return write_text(request, SSE_KEEPALIVE) < 0 ? -1 : request_flush(request);
+    return write_string(request, SSE_KEEPALIVE) < 0 ? -1 : request_flush(request);
 }

@@ -32,14 +32,14 @@ struct listing {
     bool any;
 };
 
-static void write_text(struct writer *writer, const char *name, const char *text)
+static void write_text_member(struct writer *writer, const char *name, const char *text)
 {
     (void)writer_format(writer, ",\"%s\":\"", name);
     (void)writer_text(writer, text, strlen(text));
     (void)writer_string(writer, "\"");
 }
 
-static void write_time(struct writer *writer, const char *name, uint64_t ns)
+static void write_time_member(struct writer *writer, const char *name, uint64_t ns)
 {
     const uint64_t second = 1000000000;
     char time[RFC3339_SIZE];
@@ -53,11 +53,11 @@ static void write_start(struct writer *writer, const struct job *job, const char
 {
     (void)writer_format(writer, "{\"id\":\"%s\",\"pid\":%d,\"status\":\"%s\"", job->id,
                         (int)job->pid, job_status_name(job->status));
-    write_text(writer, "command", job->command);
+    write_text_member(writer, "command", job->command);
     if (cwd != NULL) {
-        write_text(writer, "cwd", cwd);
+        write_text_member(writer, "cwd", cwd);
     }
-    write_time(writer, "started_at", job->started_at);
+    write_time_member(writer, "started_at", job->started_at);
 }
 
 static void write_short(struct writer *writer, const struct job *job)
@@ -65,7 +65,7 @@ static void write_short(struct writer *writer, const struct job *job)
     write_start(writer, job, NULL);
     if (job->status != JOB_RUNNING) {
         (void)writer_format(writer, ",\"exit_code\":%d", job->exit_code);
-        write_time(writer, "completed_at", job->ended_at);
+        write_time_member(writer, "completed_at", job->ended_at);
     }
 }
 
@@ -78,7 +78,7 @@ static void write_end(struct writer *writer, const struct job *job)
                                     "\"max_rss_kb\":null");
         return;
     }
-    write_time(writer, "ended_at", job->ended_at);
+    write_time_member(writer, "ended_at", job->ended_at);
     (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->exit_code);
     (void)(job->signal == 0 ? writer_string(writer, "null")
                             : writer_format(writer, "\"%s\"", signal_name(job->signal, signal)));
@@ -113,7 +113,7 @@ static void write_left(struct writer *writer, const struct job *job)
     for (size_t i = 0; i < job->left_count; i++) {
         const struct left_process *left = &job->left[i];
         (void)writer_format(writer, "%s{\"pid\":%d", i == 0 ? "" : ",", (int)left->pid);
-        write_text(writer, "command", left->name);
+        write_text_member(writer, "command", left->name);
         (void)writer_string(writer, "}");
     }
     (void)writer_string(writer, "]");

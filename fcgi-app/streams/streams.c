@@ -162,7 +162,7 @@ static enum progress send_bytes(struct stream *stream, const char *data, size_t 
     return *sent < length ? PROGRESS_FULL : PROGRESS_MORE;
 }
 
-static enum progress send_event(struct stream *stream)
+static enum progress send_short_event(struct stream *stream)
 {
     size_t sent;
     enum progress progress = send_bytes(stream, stream->event + stream->event_sent,
@@ -201,7 +201,7 @@ static enum progress send_next(struct stream *stream)
 static enum progress stream_step(struct stream *stream)
 {
     if (stream->event_sent < stream->event_length) {
-        return send_event(stream);
+        return send_short_event(stream);
     }
     return stream->ending ? send_end(stream) : send_next(stream);
 }
@@ -282,7 +282,7 @@ static void wake_streams(bool only_unwatched)
 }
 
 /* Sends a sign of life to those that have been silent for long. */
-static void keep_alive(int64_t now)
+static void keep_streams_alive(int64_t now)
 {
     struct stream *stream;
     while ((stream = TAILQ_FIRST(&loop.streams)) != NULL &&
@@ -429,7 +429,7 @@ __attribute__((noreturn)) static void *run_streams(void *unused)
         if (loop.unwatched > 0) {
             wake_streams(true);
         }
-        keep_alive(now);
+        keep_streams_alive(now);
         take_turns();
     }
 }
