@@ -41,7 +41,7 @@ static int open_directory(int parent, const char *name)
 
 /* Moves this process into parent/`name`, which must not be there yet. A descriptor of that, or -1
  * with errno. */
-static int enter(int parent, const char *name)
+static int cgroup_move_in(int parent, const char *name)
 {
     if (mkdirat(parent, name, 0755) < 0) {
         return -1;
@@ -114,7 +114,7 @@ static bool look_for(void *context, pid_t pid)
 
 /* By opening it: access(2) goes by the real user, and libc makes another call of faccessat(3) than
  * old seccomp profiles know. */
-static bool may_write(int directory, const char *name)
+static bool cgroup_may_write(int directory, const char *name)
 {
     cleanup_fd int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
     return fd >= 0;
@@ -124,13 +124,13 @@ static bool may_write(int directory, const char *name)
  * Whether this process may move below its own cgroup: both files are asked for that, and the new
  * one takes processes (cgroups(7), "threaded mode"). To try it costs some 10 ms of every start.
  */
-static bool may_enter(int directory)
+static bool cgroup_may_enter(int directory)
 {
     static const char domain[] = "domain\n";
     char type[sizeof(domain)];
     cleanup_fd int fd = openat(directory, "cgroup.type", O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || !may_write(directory, "cgroup.procs") ||
-        !may_write(directory, "../cgroup.procs")) {
+    if (fd < 0 || !cgroup_may_write(directory, "cgroup.procs") ||
+        !cgroup_may_write(directory, "../cgroup.procs")) {
         return false;
     }
     ssize_t length = io_read_full(fd, type, sizeof(type));
@@ -147,7 +147,7 @@ static bool can_enter(int directory)
     (void)snprintf(name, sizeof(name), "probe-%d", (int)getpid());
     pid_t pid = fork();
     if (pid == 0) {
-        _exit(enter(directory, name) >= 0 ? 0 : errno);
+        _exit(cgroup_move_in(directory, name) >= 0 ? 0 : errno);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid) {
         return false;
@@ -164,8 +164,8 @@ static int open_run(const char *path, bool below_own)
         return -1;
     }
     cleanup_fd int directory = open_directory(AT_FDCWD, path);
-    if (directory < 0 || !may_write(directory, "cgroup.kill") ||
-        (made && !(below_own ? may_enter(directory) : can_enter(directory)))) {
+    if (directory < 0 || !cgroup_may_write(directory, "cgroup.kill") ||
+        (made && !(below_own ? cgroup_may_enter(directory) : can_enter(directory)))) {
         int saved = errno;
         (void)rmdir(path); /* stays if it is in use */
         errno = saved;
@@ -330,7 +330,7 @@ int cgroup_enter(const char *path)
         int pid = (int)getpid();
         (void)(taken == 0 ? snprintf(name, sizeof(name), "%d", pid)
                           : snprintf(name, sizeof(name), "%d-%d", pid, taken));
-        int own = enter(directory, name);
+        int own = cgroup_move_in(directory, name);
         if (own >= 0) {
             cgroup_oom_forget(); /* they were those of the cgroup before */
             return own;

@@ -17,7 +17,7 @@
 _Static_assert(sizeof(LINE_BEGIN) - 1 == EVENT_KIND_SIZE, "it tells a line from a gap");
 
 /* Takes `wanted` from the front of the text. */
-static bool take_text(const char **text, const char *end, const char *wanted)
+static bool event_take_text(const char **text, const char *end, const char *wanted)
 {
     size_t length = strlen(wanted);
     if ((size_t)(end - *text) < length || memcmp(*text, wanted, length) != 0) {
@@ -27,7 +27,7 @@ static bool take_text(const char **text, const char *end, const char *wanted)
     return true;
 }
 
-static bool take_number(const char **text, const char *end, uint64_t *number)
+static bool event_take_number(const char **text, const char *end, uint64_t *number)
 {
     const char *begin = *text;
     uint64_t value = 0;
@@ -47,7 +47,7 @@ static bool take_number(const char **text, const char *end, uint64_t *number)
 }
 
 /* The eight hexadecimal digits and the dash behind them. */
-static bool take_tag(const char **text, const char *end)
+static bool event_take_tag(const char **text, const char *end)
 {
     const char *at = *text;
     if (end - at <= EVENT_TAG_LENGTH || at[EVENT_TAG_LENGTH] != '-') {
@@ -67,8 +67,8 @@ bool event_id_parse(const char *text, size_t length, struct event_id *id)
     const char *at = text;
     const char *end = text + length;
     *id = (struct event_id){.offset = 0};
-    if (!take_tag(&at, end) || !take_number(&at, end, &id->offset) || !take_text(&at, end, "-") ||
-        !take_number(&at, end, &id->line) || at != end) {
+    if (!event_take_tag(&at, end) || !event_take_number(&at, end, &id->offset) ||
+        !event_take_text(&at, end, "-") || !event_take_number(&at, end, &id->line) || at != end) {
         return false;
     }
     memcpy(id->text, text, length);
@@ -94,13 +94,13 @@ bool event_id_is_of(const struct event_id *id, const char *job_id)
 bool event_id_is_end(const char *text)
 {
     const char *end = text + strlen(text);
-    return take_tag(&text, end) && strcmp(text, END) == 0;
+    return event_take_tag(&text, end) && strcmp(text, END) == 0;
 }
 
 void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE])
 {
     const char *at = job_id;
-    bool has_tag = take_tag(&at, job_id + strlen(job_id));
+    bool has_tag = event_take_tag(&at, job_id + strlen(job_id));
     (void)snprintf(text, EVENT_ID_SIZE, "%.*s-" END, EVENT_TAG_LENGTH,
                    has_tag ? job_id : "00000000");
 }
@@ -108,7 +108,7 @@ void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE])
 bool event_is_line(const char *text, size_t length)
 {
     const char *at = text;
-    return take_text(&at, text + length, LINE_BEGIN);
+    return event_take_text(&at, text + length, LINE_BEGIN);
 }
 
 /* In the last line before the empty one. */
@@ -119,7 +119,7 @@ static bool find_id(const char *text, const char *end, struct event_id *id)
         return false;
     }
     const char *at = memrchr(text, '\n', (size_t)(last - text));
-    return at != NULL && take_text(&at, last, EVENT_ID_BEGIN) &&
+    return at != NULL && event_take_text(&at, last, EVENT_ID_BEGIN) &&
            event_id_parse(at, (size_t)(last - at), id);
 }
 
@@ -130,8 +130,8 @@ struct event event_parse(const char *text, size_t length)
     const char *end = text + length;
     if (event_is_line(text, length)) {
         event.kind = find_id(text, end, &event.id) ? EVENT_LINE : EVENT_UNKNOWN;
-    } else if (take_text(&at, end, GAP_BEGIN) && take_number(&at, end, &event.missed) &&
-               take_text(&at, end, GAP_END) && at == end) {
+    } else if (event_take_text(&at, end, GAP_BEGIN) && event_take_number(&at, end, &event.missed) &&
+               event_take_text(&at, end, GAP_END) && at == end) {
         event.kind = EVENT_GAP;
     }
     return event;

@@ -111,7 +111,7 @@ static void drop(struct job_log *log, uint64_t lines)
 }
 
 /* Of the pending lines only `left` are not whole on the disk. */
-static void settle(struct job_log *log, uint64_t left)
+static void job_log_settle(struct job_log *log, uint64_t left)
 {
     log->has_line = log->has_line || left < log->pending;
     log->pending = left;
@@ -139,7 +139,7 @@ static void give_up_batch(struct job_log *log, size_t done)
 {
     int error = errno;
     size_t kept = events_end(log->buffer, done);
-    settle(log, log->pending - count_marks(log->buffer, kept, EVENT_ID_BEGIN));
+    job_log_settle(log, log->pending - count_marks(log->buffer, kept, EVENT_ID_BEGIN));
     drop(log, log->pending);
     log->pending = 0;
     if (kept > 0) {
@@ -178,7 +178,7 @@ static bool flush(struct job_log *log)
     log->written += done;
     log->used = 0;
     bool open = log->in_event && !log->event_lost;
-    settle(log, open);
+    job_log_settle(log, open);
     log->whole = open ? log->event_start : log->written;
     note_position(log);
     return true;
@@ -255,19 +255,19 @@ static void make_place(struct job_log *log)
 }
 
 /* After a failed write the disk gets a while. */
-static bool may_write(const struct job_log *log)
+static bool job_log_may_write(const struct job_log *log)
 {
     return log->dropped == 0 || (uint64_t)clock_monotonic_ms() >= log->retry_at_ms;
 }
 
 /* Whether an event can begin: there is a place for it, and what is missing before it is told. */
-static bool prepare(struct job_log *log)
+static bool job_log_prepare(struct job_log *log)
 {
-    if (!may_write(log)) {
+    if (!job_log_may_write(log)) {
         return false;
     }
     make_place(log);
-    return log->dropped == 0 || (may_write(log) && put_gap(log));
+    return log->dropped == 0 || (job_log_may_write(log) && put_gap(log));
 }
 
 /* Of the event that has been begun last. The buffer never cuts it. */
@@ -281,7 +281,7 @@ static void put_event_id(struct job_log *log)
 /* While the disk takes no more the event is lost at once. */
 static void begin_event(struct job_log *log, const char *stream)
 {
-    log->event_lost = !prepare(log);
+    log->event_lost = !job_log_prepare(log);
     log->in_event = true;
     log->event_start = log->written + log->used;
     if (log->event_lost) {
@@ -380,7 +380,7 @@ static void put_pieces(struct job_log *log, const char *stream, const struct lin
 /* ---- the log ---- */
 
 /* The position file comes first: it is small, and the segment must not be there without it. */
-static int open_files(struct job_log *log)
+static int job_log_open_files(struct job_log *log)
 {
     log->position_fd = job_position_create(log->directory, &log->position);
     return log->position_fd < 0 ? -1 : open_segment(log);
@@ -399,7 +399,7 @@ int job_log_open(struct job_log *log, int directory, const char *id, uint64_t ma
     }
     memcpy(log->tag, id, EVENT_TAG_LENGTH);
     log->buffer = malloc(BUFFER_SIZE);
-    if (log->buffer == NULL || open_files(log) < 0) {
+    if (log->buffer == NULL || job_log_open_files(log) < 0) {
         close_fd(&log->position_fd);
         free(steal_pointer(log->buffer));
         return -1;

@@ -70,7 +70,7 @@ static void answer_start(int control, pid_t pid)
     (void)message_send(control, &message, NULL, 0); /* the next procd finds the job on the disk */
 }
 
-static int open_files(struct background *job)
+static int background_open_files(struct background *job)
 {
     if (job_peers_listen(&job->peers, job->directory) < 0 || job_exit_reserve(job->directory) < 0 ||
         job_log_open(&job->log, job->directory, job->id, job->log_max) < 0) {
@@ -135,14 +135,16 @@ static void correct_record(const struct background *job, const struct incoming *
 }
 
 /* Starts the shell, which makes its record first. False, with *error, when there is no job. */
-static bool start(struct background *job, const struct incoming *command, struct spawn_error *error)
+static bool background_start(struct background *job, const struct incoming *command,
+                             struct spawn_error *error)
 {
     cleanup_(command_pipes_close) struct command_pipes pipes = COMMAND_PIPES_NONE;
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
     cleanup_fd int input = -1;
     const char *directory = spawn_start_directory();
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
-    if (open_files(job) < 0 || (keeps_stdin && job_input_open(&job->input, &input) < 0) ||
+    if (background_open_files(job) < 0 ||
+        (keeps_stdin && job_input_open(&job->input, &input) < 0) ||
         command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
@@ -170,7 +172,7 @@ static bool start(struct background *job, const struct incoming *command, struct
 
 /* Whether nothing but the output that is in the pipes is to be awaited. Begins the time for that.
  */
-static bool is_over(struct background *job)
+static bool background_is_over(struct background *job)
 {
     bool over = deadline_is_over(&job->deadline, &job->shell, job->children);
     if (over && job->drain_until == 0) {
@@ -205,7 +207,7 @@ static void take_kill(struct background *job, const struct incoming *order)
         /* By just what was ordered, while we did nothing: procd lost its patience. */
         job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
     }
-    if (signal <= 0 || signal >= NSIG || is_over(job)) {
+    if (signal <= 0 || signal >= NSIG || background_is_over(job)) {
         return;
     }
     if (signal == SIGKILL) {
@@ -267,7 +269,7 @@ static void hear_peer(struct background *job, int *peer)
 /* How long to wait for something to happen, in ms; -1 for ever. */
 static int patience(struct background *job)
 {
-    if (!is_over(job)) {
+    if (!background_is_over(job)) {
         return deadline_patience(&job->deadline);
     }
     int64_t left = job->children ? job->drain_until - clock_monotonic_ms() : 0;
@@ -289,7 +291,7 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
     return io_poll(polled, POLLED, patience(job));
 }
 
-static void serve(struct background *job, const struct pollfd polled[POLLED])
+static void background_serve(struct background *job, const struct pollfd polled[POLLED])
 {
     /* Orders first: an end that came after one may be its doing. */
     for (int i = 0; i < JOB_PEERS_MAX; i++) {
@@ -313,15 +315,15 @@ static void serve(struct background *job, const struct pollfd polled[POLLED])
     deadline_serve(&job->deadline, &job->shell, &job->children);
 }
 
-static void accompany(struct background *job)
+static void background_accompany(struct background *job)
 {
     struct pollfd polled[POLLED];
-    while (!is_over(job) || job_output_is_open(&job->output)) {
-        if (wait_for_events(job, polled) == 0 && is_over(job)) {
+    while (!background_is_over(job) || job_output_is_open(&job->output)) {
+        if (wait_for_events(job, polled) == 0 && background_is_over(job)) {
             return; /* what is left in the pipes is taken by the caller */
         }
-        serve(job, polled);
-        if (is_over(job) && clock_monotonic_ms() >= job->drain_until) {
+        background_serve(job, polled);
+        if (background_is_over(job) && clock_monotonic_ms() >= job->drain_until) {
             return; /* a descendant that writes without end must not keep the job from ending */
         }
     }
@@ -405,7 +407,7 @@ static void finish(struct background *job)
     log_end(job, &ending);
 }
 
-static void release(struct background *job)
+static void background_release(struct background *job)
 {
     close_fd(&job->directory);
     close_fd(&job->input);
@@ -426,9 +428,9 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
                              .log = {.segment = -1},
                              .output = JOB_OUTPUT_NONE};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
-    if (job.directory < 0 || job.id == NULL || !start(&job, command, &error)) {
+    if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {
         job_log_close(&job.log);
-        release(&job);
+        background_release(&job);
         /* without procd nobody waits */
         (void)spawn_send_failure(*control, error.stage, error.error);
         return false;
@@ -436,10 +438,10 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     answer_start(*control, job.shell.pid);
     log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.shell.pid);
     close_fd(control);
-    accompany(&job);
+    background_accompany(&job);
     finish(&job);
     left->lease = -1;
     job_output_leave(&job.output, left->pipes);
-    release(&job);
+    background_release(&job);
     return true;
 }

@@ -91,7 +91,7 @@ static void take_hang_up(struct foreground_job *job)
 
 enum { LEASE, SIGNALS, PIPES, POLLED = PIPES + 2 };
 
-static void step(struct foreground_job *job)
+static void foreground_step(struct foreground_job *job)
 {
     int *pipes[] = {&job->pipes.out_read, &job->pipes.err_read};
     struct pollfd polled[POLLED] = {
@@ -120,22 +120,22 @@ static void step(struct foreground_job *job)
 }
 
 /* Whether there is nothing more to wait for. A tree that could not be killed is not waited for. */
-static bool is_over(const struct foreground_job *job)
+static bool foreground_is_over(const struct foreground_job *job)
 {
     bool killed = job->hung_up && job->deadline.kill_at == 0;
     return killed || deadline_is_over(&job->deadline, &job->shell, job->children);
 }
 
 /* The part after the shell runs. Same result as foreground_run. */
-static bool accompany(struct foreground_job *job, struct leftover *left)
+static bool foreground_accompany(struct foreground_job *job, struct leftover *left)
 {
     int64_t started = clock_monotonic_ms();
     if (report_start(job->lease, job->shell.pid, &job->pipes) < 0) {
         take_hang_up(job);
     }
     close_fd(&job->pipes.watch);
-    while (!is_over(job)) {
-        step(job);
+    while (!foreground_is_over(job)) {
+        foreground_step(job);
     }
     if (job->shell.ended) { /* a client that hung up may wait for the end of the tree, too */
         /* A stop of the server is no reason of its own: what became of the command is told. */
@@ -152,7 +152,7 @@ static bool accompany(struct foreground_job *job, struct leftover *left)
 }
 
 /* Starts the shell. False, after a report, when there is none. */
-static bool start(struct foreground_job *job, const struct incoming *command, int input)
+static bool foreground_start(struct foreground_job *job, const struct incoming *command, int input)
 {
     struct spawn_error error = {.stage = SPAWN_PREPARE};
     int result = command_pipes_open(command, &job->pipes);
@@ -177,7 +177,7 @@ static bool start(struct foreground_job *job, const struct incoming *command, in
     return true;
 }
 
-static void release(struct foreground_job *job)
+static void foreground_release(struct foreground_job *job)
 {
     close_fd(&job->lease);
     command_pipes_close(&job->pipes);
@@ -187,12 +187,13 @@ bool foreground_run(const struct incoming *command, int *lease_fd, int *input_fd
                     struct leftover *left)
 {
     cleanup_fd int input = steal_fd(input_fd);
-    cleanup_(release) struct foreground_job job = {
+    cleanup_(foreground_release) struct foreground_job job = {
         .lease = steal_fd(lease_fd), .signals = signals, .pipes = COMMAND_PIPES_NONE};
     /* A client that is gone already needs no start. */
-    if (message_send_plain(job.lease, MESSAGE_BEGIN) < 0 || !start(&job, command, input)) {
+    if (message_send_plain(job.lease, MESSAGE_BEGIN) < 0 ||
+        !foreground_start(&job, command, input)) {
         return true;
     }
     close_fd(&input);
-    return accompany(&job, left);
+    return foreground_accompany(&job, left);
 }

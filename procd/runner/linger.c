@@ -25,7 +25,7 @@ void leftover_discard(int *pipe)
     }
 }
 
-static void step(struct leftover *left, int signals)
+static void linger_step(struct leftover *left, int signals)
 {
     struct pollfd polled[POLLED] = {
         [SIGNALS] = {.fd = signals, .events = POLLIN},
@@ -52,7 +52,7 @@ static void step(struct leftover *left, int signals)
 void linger(struct leftover *left, int signals)
 {
     while (reap_children(NULL) || left->pipes[0] >= 0 || left->pipes[1] >= 0) {
-        step(left, signals);
+        linger_step(left, signals);
     }
     close_fd(&left->lease);
     close_fd(&left->pipes[0]);

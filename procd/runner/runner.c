@@ -100,7 +100,8 @@ static bool run_background(struct incoming *order, int *control, int signals, st
     return !background_run(order, &command, settings.log_max, control, signals, left);
 }
 
-static bool take_message(struct incoming *message, int *control, int signals, struct leftover *left)
+static bool runner_take_message(struct incoming *message, int *control, int signals,
+                                struct leftover *left)
 {
     switch ((int)message->type) {
     case MESSAGE_RUN:
@@ -125,7 +126,7 @@ static void enter_cgroup_if_idle(int control, bool *wanted)
 }
 
 /* Reads the settings, which the environment then loses, and prepares for commands. */
-static bool prepare(const struct runner_options *options)
+static bool runner_prepare(const struct runner_options *options)
 {
     static struct user user;
     if (settings_take(&settings) < 0) {
@@ -168,7 +169,7 @@ int runner_main(const struct runner_options *options)
     if (mark_self() < 0) {
         log_at(LOG_WARNING, "runner: RLIMIT_LOCKS: %m");
     }
-    if (!prepare(options)) {
+    if (!runner_prepare(options)) {
         return 1;
     }
     if (options->directory != NULL) {
@@ -188,7 +189,7 @@ int runner_main(const struct runner_options *options)
         logger_set_request(NULL);
         enter_cgroup_if_idle(control, &cgroup_wanted);
         int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
-        free_for_next = received == 1 && take_message(&message, &control, signals, &left);
+        free_for_next = received == 1 && runner_take_message(&message, &control, signals, &left);
     }
     close_fd(&control);
     linger(&left, signals);

@@ -34,7 +34,7 @@ void runner_cgroup_init(const char *path, const struct settings *settings)
 }
 
 /* 0, or -1 with errno: EOPNOTSUPP when there are none. */
-static int enter(void)
+static int runner_cgroup_enter(void)
 {
     if (own.path == NULL) {
         errno = EOPNOTSUPP;
@@ -54,7 +54,8 @@ static int put_in_force(enum cgroup_limit limit, uint64_t value)
     if (value == own.in_force[limit]) {
         return 0;
     }
-    if ((own.directory < 0 && enter() < 0) || cgroup_set_limit(own.directory, limit, value) < 0) {
+    if ((own.directory < 0 && runner_cgroup_enter() < 0) ||
+        cgroup_set_limit(own.directory, limit, value) < 0) {
         return -1;
     }
     own.in_force[limit] = value;
@@ -63,7 +64,7 @@ static int put_in_force(enum cgroup_limit limit, uint64_t value)
 
 bool runner_cgroup_enter_early(void)
 {
-    if (own.directory < 0 && enter() < 0) {
+    if (own.directory < 0 && runner_cgroup_enter() < 0) {
         log_at(LOG_WARNING, "runner: no cgroup in %s: %m", own.path);
         return false;
     }

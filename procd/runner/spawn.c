@@ -262,7 +262,8 @@ static bool await_execution(struct launch *launch, int64_t patience_ms)
     return true;
 }
 
-static int start(struct launch *launch, int64_t patience_ms, pid_t *pid, struct spawn_error *error)
+static int spawn_child(struct launch *launch, int64_t patience_ms, pid_t *pid,
+                       struct spawn_error *error)
 {
     launch->alive = 1;
     confinement_raise_oom_score();
@@ -321,7 +322,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     };
     sigemptyset(&launched.mask);
     bool is_bounded = patience_ms >= 0 && patience_ms < EXECUTE_MAX_MS;
-    int result = start(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
+    int result = spawn_child(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
     was_at_root = launched.is_at_root;
     if (result > 0) {
         (void)steal_pointer(environment); /* the child has it, in this memory */
