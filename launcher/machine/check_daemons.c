@@ -15,10 +15,6 @@
 
 #define ANSWER_TIMEOUT_MS 2000
 
-static const char *const daemons[] = {"procd", "fcgi-app", "guard"};
-
-#define DAEMONS (sizeof(daemons) / sizeof(daemons[0]))
-
 /* What procd answers: a bit for each daemon that runs, or 0. */
 static int ask(const void *path)
 {
@@ -28,12 +24,12 @@ static int ask(const void *path)
         return 0;
     }
     for (size_t i = 0; i < status.daemon_count; i++) {
-        for (size_t j = 0; j < DAEMONS; j++) {
-            bool is_it = strcmp(status.daemons[i].name, daemons[j]) == 0;
+        for (int j = 0; j < DAEMON_COUNT; j++) {
+            bool is_it = strcmp(status.daemons[i].name, server_daemons[j].name) == 0;
             running |= is_it && status.daemons[i].pid > 0 ? 1 << j : 0;
         }
     }
-    return running | 1; /* it has answered */
+    return running | 1 << DAEMON_PROCD; /* it has answered */
 }
 
 /* A client of procd is one's for life: a child asks. */
@@ -53,10 +49,10 @@ static void report_missing(const char *name, const char *run, int running)
         remedy("SANDBOX_RUN_DIR=%s nginx-sandbox --without-nginx, with its other settings", run);
         return;
     }
-    for (size_t i = 0; i < DAEMONS; i++) {
-        if ((running & 1 << i) == 0) {
-            problem("%s: %s does not run.", name, daemons[i]);
-            remedy("s6-svc -u %s/service/%s", run, daemons[i]);
+    for (int i = 0; i < DAEMON_COUNT; i++) {
+        if (server_daemons[i].is_ours && (running & 1 << i) == 0) {
+            problem("%s: %s does not run.", name, server_daemons[i].name);
+            remedy("s6-svc -u %s/service/%s", run, server_daemons[i].name);
         }
     }
 }
@@ -66,23 +62,29 @@ void check_server(const char *run)
     report_missing(run, run, running_daemons(run));
 }
 
-static void check_unit(const char *sandbox, const char *daemon, const char *unit)
+/* Whether the unit runs; if not a problem that begins with `subject`. */
+static bool check_unit(const char *subject, const char *unit)
 {
-    if (!program_unit_is("is-active", unit)) {
-        problem("%s: %s not run.", sandbox, daemon);
+    bool is_active = program_unit_is("is-active", unit);
+    if (!is_active) {
+        problem("%s does not run.", subject);
         remedy("systemctl start %s; journalctl -e -u %s", unit, unit);
     }
+    return is_active;
 }
 
-/* Those that systemd runs. */
+/* The units of the daemons, which that of the sandbox brings up. */
 static void check_units(const char *name, const char *run)
 {
-    for (size_t i = 0; i < DAEMONS; i++) {
+    for (int i = 0; i < DAEMON_COUNT; i++) {
         char unit[128];
-        char text[32];
-        (void)snprintf(unit, sizeof(unit), "nginx-sandbox-%s@%s.service", daemons[i], name);
-        (void)snprintf(text, sizeof(text), "%s does", daemons[i]);
-        check_unit(name, text, unit);
+        char subject[128];
+        (void)snprintf(unit, sizeof(unit), "nginx-sandbox-%s@%s.service", server_daemons[i].name,
+                       name);
+        (void)snprintf(subject, sizeof(subject), "%s: %s", name, server_daemons[i].name);
+        if (server_daemons[i].is_ours) {
+            (void)check_unit(subject, unit);
+        }
     }
     if (running_daemons(run) == 0) {
         problem("%s: procd does not answer.", name);
@@ -93,6 +95,7 @@ static void check_units(const char *name, const char *run)
 void check_daemons(const char *name, const char *run)
 {
     char whole[128];
+    char subject[64];
     (void)snprintf(whole, sizeof(whole), "nginx-sandbox@%s.service", name);
     bool by_systemd = machine_has_systemd() && program_unit_is("is-active", whole);
     int running = by_systemd ? 0 : running_daemons(run);
@@ -104,8 +107,8 @@ void check_daemons(const char *name, const char *run)
         problem("%s: is not started at boot.", name);
         remedy("systemctl enable %s", whole);
     }
-    check_unit(name, "does", whole);
-    if (by_systemd) {
+    (void)snprintf(subject, sizeof(subject), "%s:", name);
+    if (check_unit(subject, whole)) {
         check_units(name, run);
     }
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/daemons.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/run_files.h"
@@ -67,10 +68,11 @@ static int write_environment(const struct run_dir *run, const char *cgroup)
 /* Where commands start, and where the units leave the pids of their daemons. */
 static int lay_out(const struct run_dir *run, const char *cwd)
 {
-    static const char *const services[] = {"service/procd", "service/fcgi-app", "service/guard"};
-    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
-        if (file_make_dir(run->fd, services[i], 0755) < 0) {
-            return log_failure("%s/%s: %m", run->path, services[i]);
+    for (int i = 0; i < DAEMON_COUNT; i++) {
+        char service[64];
+        (void)snprintf(service, sizeof(service), "service/%s", server_daemons[i].name);
+        if (server_daemons[i].is_ours && file_make_dir(run->fd, service, 0755) < 0) {
+            return log_failure("%s/%s: %m", run->path, service);
         }
     }
     if (symlinkat(cwd, run->fd, "cwd") < 0) {

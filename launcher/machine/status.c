@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/daemons.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "launcher/base/program.h"
@@ -57,9 +58,11 @@ static int print_sandbox(const void *argument)
         return EXIT_NOT_RUNNING;
     }
     (void)printf("%s: running\n", name);
-    print_daemon(&status, "procd");
-    print_daemon(&status, "fcgi-app");
-    print_daemon(&status, "guard");
+    for (int i = 0; i < DAEMON_COUNT; i++) {
+        if (server_daemons[i].is_ours) {
+            print_daemon(&status, server_daemons[i].name);
+        }
+    }
     (void)printf("  jobs      %lld running; runners %lld, of which %lld wait for a command\n",
                  (long long)status.running, (long long)status.runners,
                  (long long)status.idle_runners);

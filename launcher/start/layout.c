@@ -123,12 +123,16 @@ int layout_find_http_js(struct layout *layout)
 int layout_find_daemons(struct layout *layout)
 {
     char own[PATH_MAX];
-    return own_directory(own) < 0 || find_tree(own, layout->tree) < 0 ||
-                   find_daemon(own, "fcgi-app", layout->fcgi_app) < 0 ||
-                   find_daemon(own, "procd", layout->procd) < 0 ||
-                   find_daemon(own, "guard", layout->guard) < 0 || own_path(layout->launcher) < 0
-               ? -1
-               : 0;
+    if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < DAEMON_COUNT; i++) {
+        const struct daemon_entry *entry = &server_daemons[i];
+        if (entry->is_ours && find_daemon(own, entry->name, layout->daemons[i]) < 0) {
+            return -1;
+        }
+    }
+    return own_path(layout->launcher);
 }
 
 int layout_find(struct layout *layout, bool with_nginx)
@@ -139,7 +143,7 @@ int layout_find(struct layout *layout, bool with_nginx)
     if (!with_nginx) {
         return 0;
     }
-    if (find_program("nginx", layout->nginx) < 0 ||
+    if (find_program("nginx", layout->daemons[DAEMON_NGINX]) < 0 ||
         find_module("ngx_stream_module.so", "libnginx-mod-stream", layout->stream_module) < 0 ||
         find_module("ngx_stream_js_module.so", "libnginx-mod-stream-js", layout->stream_js_module) <
             0) {

@@ -8,13 +8,12 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "common/daemons.h"
+
 struct layout {
     char tree[PATH_MAX]; /* holds nginx.conf, snippets/, templates/, service/ */
-    char fcgi_app[PATH_MAX];
-    char procd[PATH_MAX];
-    char guard[PATH_MAX];
-    char launcher[PATH_MAX]; /* this program */
-    char nginx[PATH_MAX];
+    char daemons[DAEMON_COUNT][PATH_MAX]; /* the program of each; nginx's may be "" */
+    char launcher[PATH_MAX];              /* this program */
     char s6_svscan[PATH_MAX];
     char stream_module[PATH_MAX];
     char stream_js_module[PATH_MAX];

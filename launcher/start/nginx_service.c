@@ -21,6 +21,7 @@
 #include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/resource_limit.h"
+#include "common/run_files.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/nginx_log.h"
@@ -314,6 +315,10 @@ int nginx_service(int argc, char **argv)
 {
     if (argc != 3 || strcmp(argv[1], "-r") != 0) {
         return SUBCOMMAND_MISUSED;
+    }
+    /* nginx must not hold the sockets of other services. */
+    for (int fd = STDERR_FILENO + 1; fd < RUN_FD_NGINX; fd++) {
+        (void)close(fd);
     }
     struct service service = {.run = argv[2],
                               .supervisor = getppid(),

@@ -128,17 +128,18 @@ static int check_names(const struct user *user, const struct run_dir *run,
                        const struct layout *layout)
 {
     const char *const names[] = {run->path,
-                                 layout->fcgi_app,
-                                 layout->procd,
-                                 layout->guard,
                                  layout->launcher,
-                                 layout->nginx,
                                  layout->s6_svscan,
                                  layout->stream_module,
                                  layout->stream_js_module,
                                  layout->http_js_module};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (names[i][0] != '\0' && path_check(user, names[i], NULL) < 0) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < DAEMON_COUNT; i++) {
+        if (layout->daemons[i][0] != '\0' && path_check(user, layout->daemons[i], NULL) < 0) {
             return -1;
         }
     }
