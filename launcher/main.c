@@ -1,8 +1,8 @@
 /*
  * bin/nginx-sandbox: reads the settings, lays out the run directory, opens the daemons' sockets,
  * and becomes `supervise`, the parent of s6-svscan, which runs nginx, fcgi-app, procd and guard,
- * and the service of a claim in a pool. Whatever is wrong is told in one line, before anything
- * runs. With a subcommand it is something else: subcommands.h.
+ * and in a pool the service of the claim. An error is one line, before any of them runs. With a
+ * subcommand it is another program: subcommands.h.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -59,7 +59,7 @@ static const char usage[] =
     "      --generate-secret  without a secret make one and print it\n"
     "      --without-nginx    only the daemons and the snippets, for an nginx that is there "
     "already\n"
-    "      -- COMMAND         runs beside the server, whose end and exit status are the command's\n"
+    "      -- COMMAND         runs beside the server, which ends with its exit status\n"
     "  -h, --help             this\n"
     "      --version          the version\n"
     "\n"
@@ -137,8 +137,8 @@ static int clean_process(bool keeps_input)
     if (nothing < 0 || (!keeps_input && dup2(nothing, STDIN_FILENO) < 0)) {
         return log_failure("/dev/null: %m");
     }
-    /* The session's keys are those of who started us, and would be every command's
-     * (session-keyring(7)). A kernel or container without keys refuses. */
+    /* The keys of the session are those of the user who started us, and every command would have
+     * them (session-keyring(7)). A kernel or container without keys refuses. */
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     for (int number = 1; number < NSIG; number++) {
         (void)signal(number, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own */
@@ -146,14 +146,15 @@ static int clean_process(bool keeps_input)
     return 0;
 }
 
-/* Whether our own home is one. A container gives a user without an account "/". */
+/* Whether HOME is a directory that we can use. A container gives a user without an account "/". */
 static bool has_home(void)
 {
     const char *home = getenv("HOME");
     return home != NULL && home[0] == '/' && access(home, W_OK | X_OK) == 0;
 }
 
-/* Variables of a make that called us, and a PATH for s6 and a home if there is none. */
+/* Removes the variables of a make that has started us, and sets PATH for s6 and HOME if they are
+ * missing. */
 static int clean_environment(const char *home)
 {
     static const char *const names[] = {"MAKEFLAGS",     "MAKELEVEL",    "MFLAGS",
@@ -167,14 +168,22 @@ static int clean_environment(const char *home)
     return setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0);
 }
 
-/* Runs nginx -t. Its words are shown only if it has complaints. */
+/* Runs nginx -t. Its output is shown only if it has complaints. */
 static int check_nginx(const struct layout *layout, const struct run_dir *run)
 {
     char conf[PATH_MAX + 32];
     char words[4096];
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
-    const char *const arguments[] = {layout->daemons[DAEMON_NGINX], "-t",      "-q", "-e", "stderr",
-                                     "-p",          run->path, "-c", conf, NULL};
+    const char *const arguments[] = {layout->daemons[DAEMON_NGINX],
+                                     "-t",
+                                     "-q",
+                                     "-e",
+                                     "stderr",
+                                     "-p",
+                                     run->path,
+                                     "-c",
+                                     conf,
+                                     NULL};
     int status = program_run(arguments, words, sizeof(words));
     if (status < 0 && !stop_signal_waits()) {
         log_line("nginx -t: %m");
@@ -207,7 +216,7 @@ struct start {
     struct worker_user worker;
 };
 
-/* What the environment says, but for the secret. 0, or -1 after one line. */
+/* Reads all settings but the secret. 0, or -1 after one line. */
 static int read_environment(struct start *start)
 {
     const struct settings *settings = &start->settings;
@@ -231,8 +240,8 @@ static int read_environment(struct start *start)
     return 0;
 }
 
-/* Finds the user of commands, the programs, and what nginx is to compare tokens with: digests by
- * our salt or that of a claim, or none yet in a pool. 0, or -1 after one line. */
+/* Finds the user of commands, the programs, and the digests that nginx is to compare tokens with:
+ * by our salt or that of a claim, or none yet in a pool. 0, or -1 after one line. */
 static int find_parts(struct start *start, bool generate_secret)
 {
     char url[LISTEN_URL_SIZE];
@@ -253,8 +262,8 @@ static int find_parts(struct start *start, bool generate_secret)
     return needs_js ? layout_find_http_js(&start->layout) : 0;
 }
 
-/* Whether commands could put a socket of their own in the place of one of these, and so get a
- * token. 0, or -1 after one line. */
+/* Checks that commands cannot replace one of these sockets, and so get a token. 0, or -1 after one
+ * line. */
 static int check_unix_sockets(const struct user *user, const struct listen_addresses *addresses)
 {
     for (size_t i = 0; i < addresses->count; i++) {
@@ -267,7 +276,7 @@ static int check_unix_sockets(const struct user *user, const struct listen_addre
     return 0;
 }
 
-/* Opens nginx's sockets, which are listened on from now on. 0, or -1 after one line. */
+/* Opens nginx's sockets, which listen from now on. 0, or -1 after one line. */
 static int open_sockets(struct start *start)
 {
     struct listeners *listeners = &start->listeners;
@@ -325,8 +334,8 @@ static int render(const struct start *start)
                         start->access_log);
 }
 
-/* Nothing of ours may be where the user of commands could replace it: then a path becomes one
- * without links. 0, or -1 after one line. */
+/* Checks that the user of commands cannot replace a file of ours. Paths become ones without links.
+ * 0, or -1 after one line. */
 static int check_paths(struct start *start)
 {
     static char access_log[PATH_MAX];
@@ -349,7 +358,8 @@ static int check_paths(struct start *start)
     return result;
 }
 
-/* What the services go by, as it has been checked. */
+/* Gives the services the settings that have been checked, by their environment. 0, or -1 after one
+ * line. */
 static int hand_down_settings(const struct start *start)
 {
     if ((start->access_log != NULL && setenv(ACCESS_LOG_VARIABLE, start->access_log, 1) < 0) ||

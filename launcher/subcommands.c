@@ -33,7 +33,7 @@ static const struct subcommand {
 
 #define COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
-static void print_usage(FILE *out, const struct subcommand *subcommand)
+static void print_subcommand(FILE *out, const struct subcommand *subcommand)
 {
     (void)fprintf(out, "usage: nginx-sandbox %s %s\n  %s\n", subcommand->name,
                   subcommand->arguments, subcommand->meaning);
@@ -69,13 +69,13 @@ int subcommands_run(int count, char **arguments)
         return refuse_unknown(arguments[0]);
     }
     if (count == 2 && (strcmp(arguments[1], "--help") == 0 || strcmp(arguments[1], "-h") == 0)) {
-        print_usage(stdout, &subcommands[i]);
+        print_subcommand(stdout, &subcommands[i]);
         return 0;
     }
     int result = subcommands[i].run(count, arguments);
     if (result != SUBCOMMAND_MISUSED) {
         return result;
     }
-    print_usage(stderr, &subcommands[i]);
+    print_subcommand(stderr, &subcommands[i]);
     return SUBCOMMAND_USAGE;
 }

@@ -1,6 +1,3 @@
-/*
- * Whole small files and directories.
- */
 #include "launcher/base/file.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * Whole small files and new directories, always relative to a directory's descriptor.
- * Errors are errno; the callers say which file it was about.
+ * Whole small files and new directories, relative to a directory's descriptor. Errors are in errno;
+ * the caller reports the file.
  */
 #ifndef LAUNCHER_BASE_FILE_H
 #define LAUNCHER_BASE_FILE_H
@@ -18,13 +18,13 @@ char *file_read(int directory, const char *path, size_t most);
 /* The text without such a mark at its beginning. */
 const char *file_skip_mark(const char *text);
 
-/* What such an errno says of a file. Not thread-safe (strerror). */
+/* The words for such an errno about a file. */
 const char *file_reason(int number);
 
 /* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
 int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);
 
-/* The same in the place of what is there, which is never seen half. (Before, it is PATH.new.) */
+/* The same in the place of a file of that name, in one step. (Until then it is PATH.new.) */
 int file_replace(int directory, const char *path, mode_t mode, const char *data, size_t length);
 
 /* Makes a directory with exactly this mode. 0, or -1 with errno. */

@@ -1,6 +1,3 @@
-/*
- * One child at a time.
- */
 #include "launcher/base/program.h"
 
 #include <errno.h>
@@ -19,7 +16,7 @@
 
 #define EXIT_NOT_EXECUTED 127
 
-static _Noreturn void execute(const char *const arguments[], int output)
+static _Noreturn void program_execute(const char *const arguments[], int output)
 {
     stop_signal_unblock();
     int nothing = open("/dev/null", O_RDONLY);
@@ -31,9 +28,9 @@ static _Noreturn void execute(const char *const arguments[], int output)
     _exit(EXIT_NOT_EXECUTED);
 }
 
-/* Waits until the descriptor is readable, or a signal that ends the server waits: then the child is
- * killed, and what depends on it fails soon. */
-static void await(int fd, pid_t child)
+/* Waits until the descriptor is readable. If a signal that ends the server is pending first, it
+ * kills the child, and the wait is over soon. */
+static void program_await(int fd, pid_t child)
 {
     cleanup_fd int stop = stop_signal_open();
     struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
@@ -43,14 +40,14 @@ static void await(int fd, pid_t child)
     }
 }
 
-/* To the end, whatever room there is: nobody is to wait for a reader. */
-static void read_all(int fd, pid_t child, char *words, size_t size)
+/* Reads to the end, whatever room there is: the child must not wait for a reader. */
+static void program_read_all(int fd, pid_t child, char *words, size_t size)
 {
     char rest[512];
     size_t length = 0;
     for (;;) {
         bool fits = words != NULL && length < size - 1;
-        await(fd, child);
+        program_await(fd, child);
         ssize_t count = fits ? io_read_some(fd, words + length, size - 1 - length)
                              : io_read_some(fd, rest, sizeof(rest));
         if (count <= 0) {
@@ -63,13 +60,13 @@ static void read_all(int fd, pid_t child, char *words, size_t size)
     }
 }
 
-/* Its exit status, or -1 with errno. */
-static int await_exit(pid_t child)
+/* Returns the exit status, or -1 with errno. */
+static int program_await_exit(pid_t child)
 {
     int status = 0;
     cleanup_fd int pidfd = pidfd_open(child, 0);
     if (pidfd >= 0) {
-        await(pidfd, child);
+        program_await(pidfd, child);
     }
     while (waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) {
@@ -92,14 +89,14 @@ int program_run(const char *const arguments[], char *words, size_t size)
     cleanup_fd int output = ends[0];
     pid_t child = fork();
     if (child == 0) {
-        execute(arguments, ends[1]);
+        program_execute(arguments, ends[1]);
     }
     close_fd(&ends[1]);
     if (child < 0) {
         return -1;
     }
-    read_all(output, child, words, size);
-    return await_exit(child);
+    program_read_all(output, child, words, size);
+    return program_await_exit(child);
 }
 
 int program_call(int (*function)(const void *argument), const void *argument)
@@ -111,7 +108,7 @@ int program_call(int (*function)(const void *argument), const void *argument)
         (void)fflush(stdout);
         _exit(result);
     }
-    return child < 0 ? -1 : await_exit(child);
+    return child < 0 ? -1 : program_await_exit(child);
 }
 
 bool program_unit_is(const char *question, const char *unit)

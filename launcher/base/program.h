@@ -1,5 +1,5 @@
 /*
- * Running another program and reading what it says, or a part of this one apart.
+ * Runs another program and reads its output, or a function in a child.
  */
 #ifndef LAUNCHER_BASE_PROGRAM_H
 #define LAUNCHER_BASE_PROGRAM_H
@@ -9,19 +9,19 @@
 
 /*
  * Runs arguments[0] (searched in PATH) without input and waits for it. `words` (may be NULL) gets
- * the first size - 1 bytes of its standard output and error, NUL-terminated; the rest is thrown
- * away. Returns its exit status, 127 when it cannot be executed; -1 with errno when it was ended by
- * a signal or not started. A signal that ends the server (stop_signal.h) ends it, too.
+ * the first size - 1 bytes of its standard output and error, NUL-terminated. Returns its exit
+ * status, 127 when it cannot be executed; -1 with errno when a signal ended it or it was not
+ * started. A signal that ends the server (stop_signal.h) ends it, too.
  */
 int program_run(const char *const arguments[], char *words, size_t size);
 
 /*
- * Calls a function in a process of its own, for what cannot be undone or done twice in one. Returns
- * what it returned, at most 255; -1 with errno as above.
+ * Calls a function in a child, if a process can call it only once or cannot undo it. Returns what
+ * it returned, at most 255; -1 with errno as above.
  */
 int program_call(int (*function)(const void *argument), const void *argument);
 
-/* Whether systemctl(1) affirms this of the unit: `question` is is-active or is-enabled. */
+/* Whether systemctl(1) says yes about the unit: `question` is is-active or is-enabled. */
 bool program_unit_is(const char *question, const char *unit);
 
 #endif

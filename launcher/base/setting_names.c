@@ -1,6 +1,3 @@
-/*
- * A table, and the edit distance of names.
- */
 #include "launcher/base/setting_names.h"
 
 #include <stdbool.h>
@@ -12,9 +9,9 @@
 #include "common/variables.h"
 
 #define PREFIX      "SANDBOX_"
-#define NAME_LENGTH 64 /* longer names are near to none */
+#define NAME_LENGTH 64 /* longer names are not compared */
 
-/* Shorter names after the prefix may differ in one letter only, or too many would be near. */
+/* Short names may differ in one letter only, or too many would be near. */
 #define SHORT_NAME 6
 
 struct setting_name {
@@ -190,7 +187,7 @@ void setting_names_warn(const struct variables *variables)
         name[length] = '\0';
         const char *nearest = setting_names_nearest(name);
         if (nearest != NULL) {
-            log_at(LOG_WARNING, "%s%s%s is no setting and does nothing: is %s meant?",
+            log_at(LOG_WARNING, "%s%s%s is no setting and does nothing: did you mean %s?",
                    where == NULL ? "" : where, where == NULL ? "" : ": ", name, nearest);
         }
     }

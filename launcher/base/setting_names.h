@@ -1,17 +1,17 @@
 /*
- * The names of all settings, with their defaults and what they are in a few words: for --help, and
- * to find what a wrong name was meant to be.
+ * The names of all settings, with their defaults and a few words about each: for --help, and to
+ * find what a wrong name was meant to be.
  */
 #ifndef LAUNCHER_BASE_SETTING_NAMES_H
 #define LAUNCHER_BASE_SETTING_NAMES_H
 
 #include <stdio.h>
 
-/* One line each, in groups. */
+/* Prints a line for each, in groups. */
 void setting_names_list(FILE *out);
 
-/* The setting that `name` was probably meant to be, or NULL: for what is one, and for what is like
- * none. Only names that begin with SANDBOX_ are looked at; others are other programs'. */
+/* The setting that `name` probably means; NULL for a setting, and for a name that is near to none.
+ * Only names that begin with SANDBOX_ are compared; others belong to other programs. */
 const char *setting_names_nearest(const char *name);
 
 struct variables;

@@ -1,6 +1,3 @@
-/*
- * Looking at pending signals.
- */
 #include "launcher/base/stop_signal.h"
 
 #include <signal.h>

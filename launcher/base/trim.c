@@ -1,6 +1,3 @@
-/*
- * Cutting spaces off.
- */
 #include "launcher/base/trim.h"
 
 #include <string.h>

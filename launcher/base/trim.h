@@ -1,12 +1,9 @@
-/*
- * Spaces around a text.
- */
 #ifndef LAUNCHER_BASE_TRIM_H
 #define LAUNCHER_BASE_TRIM_H
 
 #define SPACES " \t\r"
 
-/* The text without the spaces at its ends: where it begins; its end is cut off in place. */
+/* Cuts the spaces off both ends of the text, in place. Returns its new beginning. */
 char *trim(char *text);
 
 #endif

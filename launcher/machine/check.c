@@ -1,6 +1,6 @@
 /*
- * nginx-sandbox check: looks at an installation from the settings to the daemons, and says for each
- * thing that is wrong what it is and what to do. It changes nothing.
+ * nginx-sandbox check: looks at an installation from the settings to the daemons, and prints for
+ * each problem what it is and what to do. It changes nothing.
  */
 #include <errno.h>
 #include <limits.h>
@@ -40,7 +40,7 @@ static void check_user(const struct installed_sandbox *sandbox)
         problem("%s: %s.", name, error);
         remedy("Correct SANDBOX_USER, or make the user.");
     } else if (found == 0) {
-        problem("%s: commands run as root, who is the whole machine.", name);
+        problem("%s: commands run as root, which may do anything on this machine.", name);
         remedy("Set SANDBOX_USER=nginx-sandbox in nginx-sandbox.conf.");
     } else if (worker != NULL &&
                (user.uid == worker->pw_uid || user_has_group(&user, worker->pw_gid))) {
@@ -65,7 +65,7 @@ static void check_age(const struct stat *rendered, const char *etc, const char *
     struct stat source;
     (void)snprintf(path, sizeof(path), "%s/%s%s", etc, name, suffix);
     if (stat(path, &source) == 0 && is_newer(&source, rendered)) {
-        problem("%s was changed after what nginx includes was made of it.", path);
+        problem("%s was changed after nginx-sandbox render.", path);
         remedy(RENDER, nginx_reload_command());
     }
 }
@@ -76,7 +76,7 @@ static void check_rendered(const char *etc, const struct installation *installat
     struct stat rendered;
     (void)snprintf(path, sizeof(path), "%s/nginx/http.conf", etc);
     if (stat(path, &rendered) < 0) {
-        problem("What nginx includes is not there: %s: %s.", path, strerror(errno));
+        problem("The file that nginx includes is missing: %s: %s.", path, strerror(errno));
         remedy(RENDER, nginx_reload_command());
         return;
     }
@@ -95,23 +95,22 @@ static void check_machine(void)
     struct statfs system;
     if (machine_has_systemd() &&
         (statfs("/sys/fs/cgroup", &system) < 0 || system.f_type != CGROUP2_SUPER_MAGIC)) {
-        problem("The cgroups of this machine are not those of version 2 alone.");
+        problem("This machine does not have cgroups of version 2 alone.");
         remedy("Start the kernel with systemd.unified_cgroup_hierarchy=1.");
     }
 }
 
-/* Sandboxes whose settings are in files, for which `render` writes what nginx includes. */
+/* Checks the sandboxes of `etc`, for which `render` writes what nginx includes. */
 static void check_installation(const char *etc, const char *state, const char *configuration)
 {
     struct installation installation;
     char path[PATH_MAX];
     bool is_read = installation_read(&installation, etc, state) == 0;
     if (!is_read) {
-        problem("The settings cannot be used, and what nginx includes cannot be made: the line on "
-                "standard error says why.");
+        problem("The settings cannot be used: the line on standard error says why.");
         remedy("Correct it, then: " RENDER, nginx_reload_command());
     }
-    /* Without systemd the daemons have their settings from elsewhere. */
+    /* Without systemd the daemons have other settings. */
     for (size_t i = 0; is_read && machine_has_systemd() && i < installation.count; i++) {
         check_user(&installation.sandboxes[i]);
     }
@@ -124,7 +123,7 @@ static void check_installation(const char *etc, const char *state, const char *c
         check_nginx_itself(configuration);
         check_nginx_age(configuration, path);
     }
-    /* Nothing but the names is known for sure: the settings may be wrong. */
+    /* The settings may be wrong: only the names are certain. */
     for (size_t i = 0; i < installation.count; i++) {
         (void)snprintf(path, sizeof(path), "%s/%s", state, installation.sandboxes[i].name);
         check_daemons(installation.sandboxes[i].name, path);
@@ -132,7 +131,7 @@ static void check_installation(const char *etc, const char *state, const char *c
     installation_free(&installation);
 }
 
-/* Servers of --without-nginx, whose own snippets nginx includes. */
+/* Checks servers that run by --without-nginx, whose own snippets nginx includes. */
 static void check_servers(const struct included_servers *servers, const char *configuration)
 {
     check_nginx_itself(configuration);

@@ -1,6 +1,3 @@
-/*
- * Asking systemctl(1) and procd.
- */
 #include "launcher/machine/check_daemons.h"
 
 #include <limits.h>
@@ -15,8 +12,8 @@
 
 #define ANSWER_TIMEOUT_MS 2000
 
-/* What procd answers: a bit for each daemon that runs, or 0. */
-static int ask(const void *path)
+/* A bit for each daemon that runs, as procd says; 0 without an answer. */
+static int ask_daemons(const void *path)
 {
     struct procd_status status;
     int running = 0;
@@ -32,16 +29,16 @@ static int ask(const void *path)
     return running | 1 << DAEMON_PROCD; /* it has answered */
 }
 
-/* A client of procd is one's for life: a child asks. */
+/* A process is a client of one procd for its whole life: so a child asks. */
 static int running_daemons(const char *run)
 {
     char path[PATH_MAX + 32];
     (void)snprintf(path, sizeof(path), "%s/" RUN_PROCD_SOCKET, run);
-    int running = program_call(ask, path);
+    int running = program_call(ask_daemons, path);
     return running < 0 ? 0 : running;
 }
 
-/* 0: none runs. */
+/* `running` is 0 if no daemon runs. */
 static void report_missing(const char *name, const char *run, int running)
 {
     if (running == 0) {
@@ -62,7 +59,7 @@ void check_server(const char *run)
     report_missing(run, run, running_daemons(run));
 }
 
-/* Whether the unit runs; if not a problem that begins with `subject`. */
+/* Whether the unit runs. If not, reports a problem that begins with `subject`. */
 static bool check_unit(const char *subject, const char *unit)
 {
     bool is_active = program_unit_is("is-active", unit);
@@ -73,7 +70,7 @@ static bool check_unit(const char *subject, const char *unit)
     return is_active;
 }
 
-/* The units of the daemons, which that of the sandbox brings up. */
+/* The daemons' units, which the unit of the sandbox starts. */
 static void check_units(const char *name, const char *run)
 {
     for (int i = 0; i < DAEMON_COUNT; i++) {

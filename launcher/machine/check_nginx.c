@@ -1,5 +1,5 @@
 /*
- * Looking at what `nginx -T` prints, where each file has a line of its own before it.
+ * `nginx -T` prints each file after a line with its name.
  */
 #include "launcher/machine/check_nginx.h"
 
@@ -21,7 +21,7 @@
 #include "launcher/machine/problem.h"
 #include "procd/process/process_table.h"
 
-#define CONFIGURATION_MAX (8 << 20) /* of all nginx; what is beyond is not looked at */
+#define CONFIGURATION_MAX (8 << 20) /* of the whole configuration; the rest is not looked at */
 
 #define CLOCK_SLACK_MS 1000 /* whole seconds are compared */
 
@@ -100,7 +100,7 @@ void check_nginx_snippets(const char *configuration, const char *run)
     }
 }
 
-/* Its workers must get at the sockets, which have the group of the account that is known here. */
+/* The sockets belong to the group of the worker account that is known here. */
 static void check_worker(const char *configuration)
 {
     const struct passwd *worker = user_worker_account();
@@ -111,9 +111,9 @@ static void check_worker(const char *configuration)
         strcmp(name, worker->pw_name) == 0) {
         return;
     }
-    problem("nginx's workers are %s, who cannot reach the daemons: the sockets are %s's.", name,
-            worker->pw_name);
-    remedy("Let nginx.conf say: user %s;", worker->pw_name);
+    problem("nginx's workers run as %s and cannot reach the daemons: the sockets belong to %s.",
+            name, worker->pw_name);
+    remedy("In nginx.conf: user %s;", worker->pw_name);
 }
 
 static pid_t master_of_systemd(void)
@@ -126,7 +126,7 @@ static pid_t master_of_systemd(void)
                : 0;
 }
 
-/* By the file that the configuration names. */
+/* By the pid file that the configuration names. */
 static pid_t master_of_file(const char *configuration)
 {
     char path[PATH_MAX] = DEFAULT_PID_FILE;
@@ -141,7 +141,7 @@ static pid_t master_of_file(const char *configuration)
     return pid > 0 && kill(pid, 0) == 0 ? pid : 0;
 }
 
-/* nginx's master, whoever has started it; 0: there is none. */
+/* The pid of nginx's master; 0: nginx does not run. */
 static pid_t find_master(const char *configuration)
 {
     pid_t master = master_of_systemd();
@@ -157,7 +157,7 @@ void check_nginx_itself(const char *configuration)
     }
 }
 
-/* How long ago the youngest worker was started; -1 when there is none. */
+/* How long ago the youngest worker was started; -1 without a worker. */
 static int64_t age_of_workers(pid_t master)
 {
     cleanup_(pid_list_clear) struct pid_list children = {0};
@@ -183,7 +183,8 @@ void check_nginx_age(const char *configuration, const char *path)
     int64_t age = (int64_t)(now.tv_sec - written.st_mtim.tv_sec) * 1000;
     int64_t workers = age_of_workers(master);
     if (workers > age + CLOCK_SLACK_MS) {
-        problem("nginx has not read its configuration since what it includes was made anew.");
+        problem(
+            "nginx has not read its configuration since the files that it includes were written.");
         remedy("nginx -t && %s", nginx_reload_command());
     }
 }

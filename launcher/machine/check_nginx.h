@@ -10,30 +10,30 @@
 
 #define SERVERS_MOST 16 /* that are looked at */
 
-/* The run directories of servers whose snippets nginx includes: `nginx-sandbox --without-nginx`,
- * rather than `nginx-sandbox render`. */
+/* The run directories of servers that run by `nginx-sandbox --without-nginx` and whose snippets
+ * nginx includes. */
 struct included_servers {
     char run[SERVERS_MOST][PATH_MAX];
     size_t count;
 };
 
-/* All that nginx reads (nginx -T), to be freed; NULL after it was reported as a problem. */
+/* Returns all that nginx reads (nginx -T), to be freed, or NULL after reporting a problem. */
 char *check_nginx_dump(void);
 
-/* Finds them in what nginx reads; what is in `etc` is no server's. */
+/* Finds such servers in what nginx reads. `etc` is no server. */
 void check_nginx_servers(const char *configuration, const char *etc,
                          struct included_servers *servers);
 
 /* Whether nginx reads this file. */
 bool check_nginx_reads(const char *configuration, const char *path);
 
-/* Reports what is missing of the two includes of what `render` has written. */
+/* Reports which of the two includes are missing of what `render` has written. */
 void check_nginx_rendered(const char *configuration, const char *etc);
 
-/* The same of a server's own snippets. */
+/* The same for the snippets of a server. */
 void check_nginx_snippets(const char *configuration, const char *run);
 
-/* Reports workers who cannot reach the daemons, and an nginx that does not run. */
+/* Reports workers that cannot reach the daemons, and an nginx that does not run. */
 void check_nginx_itself(const char *configuration);
 
 /* Reports an nginx that has not read its configuration since `path` was written. */

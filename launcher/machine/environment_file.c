@@ -1,6 +1,3 @@
-/*
- * Reading KEY=value.
- */
 #include "launcher/machine/environment_file.h"
 
 #include <errno.h>
@@ -18,7 +15,7 @@
 
 #define NAME "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
-/* The value without the quotes around it; NULL for one that is not understood. */
+/* The value without the quotes around it; NULL if it is not understood. */
 static char *unquote(char *value)
 {
     char quote = *value;
@@ -32,8 +29,8 @@ static char *unquote(char *value)
     return strpbrk(value, "\\\"'") == NULL ? value : NULL;
 }
 
-/* One line; what is wrong with it, or NULL. */
-static const char *read_line(struct variables *variables, char *line)
+/* Reads one line. Returns what is wrong with it, or NULL. */
+static const char *environment_read_line(struct variables *variables, char *line)
 {
     line = trim(line);
     if (*line == '\0' || *line == '#' || *line == ';') {
@@ -46,7 +43,7 @@ static const char *read_line(struct variables *variables, char *line)
     line[length] = '\0';
     char *value = unquote(trim(line + length + 1));
     if (value == NULL) {
-        return "has a quote or a backslash where there may be none";
+        return "has a quote or a backslash where none is allowed";
     }
     return variables_add(variables, line, value) == 0 ? NULL : strerror(errno);
 }
@@ -72,11 +69,11 @@ int environment_file_read(struct variables *variables, const char *path)
     for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
         number++;
     }
-    /* From the last line to the first: of two values for a name the last counts. */
+    /* From the last line to the first: of two values for a name the last one counts. */
     for (char *line = NULL; line != text; number--) {
         char *end = strrchr(text, '\n');
         line = end == NULL ? text : end + 1;
-        const char *wrong = read_line(variables, line);
+        const char *wrong = environment_read_line(variables, line);
         if (wrong != NULL) {
             return log_failure("%s: line %d %s", path, number, wrong);
         }

@@ -1,6 +1,6 @@
 /*
- * A file of settings: KEY=value, in the form of systemd's EnvironmentFile as far as one line holds
- * a value and nothing is escaped.
+ * A file of settings, KEY=value, in the form of systemd's EnvironmentFile as far as a value is on
+ * one line and nothing is escaped.
  */
 #ifndef LAUNCHER_MACHINE_ENVIRONMENT_FILE_H
 #define LAUNCHER_MACHINE_ENVIRONMENT_FILE_H

@@ -1,8 +1,8 @@
 /*
- * nginx-sandbox hold NAME: what the launcher does before it becomes the supervisor, where systemd
- * is that. Then it stays, and with it the lock on the run directory and the cgroup of its unit,
- * which is delegated to us: procd's runners make theirs in there, and so outlive procd's own unit.
- * What procd needs to know of it is left in RUN/environment.
+ * nginx-sandbox hold NAME: lays out a run directory where systemd is the supervisor, and then
+ * stays. It keeps the lock on the run directory, and the cgroup of its unit, which is delegated to
+ * us: procd's runners make their cgroups in it, and so outlive procd's own unit. procd finds the
+ * settings that it needs for that in RUN/environment.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@
 #include "procd/cgroup/cgroup.h"
 #include "procd/cgroup/cgroup_place.h"
 
-/* The setting becomes the path of our own cgroup, if it is not another one. */
+/* The setting becomes the path of our own cgroup, unless it is a path already. */
 static int choose_cgroup(struct settings *settings)
 {
     static char own[PATH_MAX];
@@ -65,8 +65,9 @@ static int write_environment(const struct run_dir *run, const char *cgroup)
     return 0;
 }
 
-/* Where commands start, and where the units leave the pids of their daemons. */
-static int lay_out(const struct run_dir *run, const char *cwd)
+/* Makes the link to the directory where commands start, and the directories where the units leave
+ * the pids of their daemons. */
+static int hold_lay_out(const struct run_dir *run, const char *cwd)
 {
     for (int i = 0; i < DAEMON_COUNT; i++) {
         char service[64];
@@ -81,8 +82,8 @@ static int lay_out(const struct run_dir *run, const char *cwd)
     return 0;
 }
 
-static int set_up(struct settings *settings, const struct run_dir *run, const struct user *user,
-                  const char *cwd)
+static int hold_set_up(struct settings *settings, const struct run_dir *run,
+                       const struct user *user, const char *cwd)
 {
     static struct layout layout;
     struct worker_user worker;
@@ -98,11 +99,11 @@ static int set_up(struct settings *settings, const struct run_dir *run, const st
     if (cgroup_path() == NULL) {
         return log_failure(CGROUP_VARIABLE ": %s cannot be used", settings->cgroup);
     }
-    return write_environment(run, settings->cgroup) < 0 || lay_out(run, cwd) < 0 ? -1 : 0;
+    return write_environment(run, settings->cgroup) < 0 || hold_lay_out(run, cwd) < 0 ? -1 : 0;
 }
 
 /* Everything before the daemons, with the settings in the environment. 0, or -1 after one line. */
-static int prepare(struct run_dir *run, const char *state, const char *name)
+static int hold_prepare(struct run_dir *run, const char *state, const char *name)
 {
     char path[PATH_MAX];
     struct settings settings;
@@ -119,7 +120,8 @@ static int prepare(struct run_dir *run, const char *state, const char *name)
     if (has_user < 0 || run_dir_open(run, path) < 0) {
         return -1;
     }
-    return set_up(&settings, run, has_user > 0 ? &user : NULL, can_enter_home ? user.home : "/");
+    return hold_set_up(&settings, run, has_user > 0 ? &user : NULL,
+                       can_enter_home ? user.home : "/");
 }
 
 int hold_main(int count, char **arguments)
@@ -132,7 +134,7 @@ int hold_main(int count, char **arguments)
         return SUBCOMMAND_MISUSED;
     }
     if (!installation_check_name(arguments[first]) ||
-        prepare(&run, places.state, arguments[first]) < 0) {
+        hold_prepare(&run, places.state, arguments[first]) < 0) {
         return EXIT_FAILURE;
     }
     notify_ready();

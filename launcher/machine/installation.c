@@ -1,6 +1,3 @@
-/*
- * Reading the directory of settings.
- */
 #include "launcher/machine/installation.h"
 
 #include <dirent.h>
@@ -49,7 +46,7 @@ bool installation_check_name(const char *name)
     return is_good;
 }
 
-/* Cuts `suffix` off a file's name into `name`; false if it has not got it or is far too long. */
+/* The file's name without `suffix`; false if it does not end so, or is far too long. */
 static bool without_suffix(const char *file, const char *suffix, char name[NAME_MAX + 1])
 {
     size_t length = strlen(file);
@@ -99,7 +96,7 @@ static int by_name(const void *one, const void *other)
     return strcmp(a->name, b->name);
 }
 
-/* A sandbox for each file NAME.secret in `directory` that there is none for yet. */
+/* Adds a sandbox for each file NAME.secret in `directory`, unless it is there already. */
 static int add_sandboxes(struct installation *installation, const char *directory)
 {
     struct dirent **entries = NULL;
@@ -134,7 +131,7 @@ static int add_sandboxes(struct installation *installation, const char *director
     return result;
 }
 
-/* `credentials` is NULL, or the directory where systemd has put those of this process. */
+/* `credentials` is the directory of systemd credentials of this process, or NULL. */
 static int find_sandboxes(struct installation *installation, const char *etc,
                           const char *credentials)
 {
@@ -149,7 +146,7 @@ static int find_sandboxes(struct installation *installation, const char *etc,
     return 0;
 }
 
-/* Settings of a sandbox that is none are a mistake. */
+/* Settings without a sandbox of that name are a mistake. */
 static int check_settings_files(const struct installation *installation, const char *etc)
 {
     struct dirent **entries = NULL;
@@ -171,7 +168,7 @@ static int check_settings_files(const struct installation *installation, const c
 }
 
 /* Appends NAME.conf to the variables. */
-static int read_file(struct variables *variables, const char *etc, const char *name)
+static int append_settings_file(struct variables *variables, const char *etc, const char *name)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
@@ -191,7 +188,7 @@ static int read_settings(struct settings *settings, struct cors_origins *cors,
 static int read_shared(struct installation *installation, const char *etc)
 {
     struct variables *variables = &installation->variables;
-    if (read_file(variables, etc, SHARED_NAME) < 0) {
+    if (append_settings_file(variables, etc, SHARED_NAME) < 0) {
         return -1;
     }
     setting_names_warn(variables);
@@ -210,7 +207,7 @@ static int read_shared(struct installation *installation, const char *etc)
     return 0;
 }
 
-/* nginx has one value of these for all sandboxes. */
+/* nginx has one value of these settings for all sandboxes. */
 static int refuse_shared(const struct variables *variables)
 {
     static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
@@ -237,11 +234,11 @@ static int read_sandbox(struct installation *installation, struct installed_sand
         access(path, F_OK) < 0) {
         (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
     }
-    if (read_file(variables, etc, sandbox->name) < 0) {
+    if (append_settings_file(variables, etc, sandbox->name) < 0) {
         return -1;
     }
     setting_names_warn(variables);
-    if (refuse_shared(variables) < 0 || read_file(variables, etc, SHARED_NAME) < 0 ||
+    if (refuse_shared(variables) < 0 || append_settings_file(variables, etc, SHARED_NAME) < 0 ||
         read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
         listen_addresses_read(&sandbox->proxy_listen, variables, PROXY_LISTEN_VARIABLE,
                               (unsigned)sandbox->settings.proxy_port, listener_has_ipv6()) < 0 ||

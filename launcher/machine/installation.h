@@ -1,11 +1,11 @@
 /*
- * What the directory of settings (/etc/nginx-sandbox) says of the sandboxes on a machine whose
- * nginx serves them: their names, settings and secrets, and which requests are for which.
+ * The directory of settings (/etc/nginx-sandbox) on a machine whose nginx serves several sandboxes:
+ * their names, settings and secrets, and which requests are for which.
  *
  *     nginx-sandbox.conf   settings of all, in the form of systemd's EnvironmentFile
  *     NAME.conf            settings of one, which override these
  *     NAME.secret          its secrets, one a line
- *     map.conf             lines of an nginx map: whom a request is for
+ *     map.conf             lines of an nginx map: which requests are for which sandbox
  *
  * A systemd credential NAME.secret (systemd.exec(5)) comes before the file of that name.
  */
@@ -26,10 +26,11 @@
 
 #define SANDBOX_NAME_MOST 32 /* bytes */
 
-/* May a sandbox be called so: [a-z0-9][a-z0-9-]{0,31}, and not as a file that means something? */
+/* Whether a sandbox may have this name: [a-z0-9][a-z0-9-]{0,31}, and not that of a file with a
+ * meaning of its own. */
 bool installation_is_name(const char *name);
 
-/* The same; false after one line to standard error. */
+/* The same, with one line to standard error if not. */
 bool installation_check_name(const char *name);
 
 struct installed_sandbox {
@@ -56,9 +57,9 @@ struct installation {
 };
 
 /*
- * Waits to be the only one who changes what is in `etc`, of which `directory` is a descriptor. A
+ * Waits until no other process changes `etc`, of which `directory` is a descriptor. Returns a
  * descriptor (CLOEXEC) that holds the lock, or -1 after one line to standard error. The lock is a
- * file that only root can open: whoever can read the directory could lock that, and keep the
+ * file that only root can open: a user who can read the directory could lock that, and keep the
  * operator out.
  */
 int installation_lock(int directory, const char *etc);

@@ -1,6 +1,3 @@
-/*
- * Printing problems.
- */
 #include "launcher/machine/problem.h"
 
 #include <stdarg.h>

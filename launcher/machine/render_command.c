@@ -1,5 +1,5 @@
 /*
- * Writing ETC/nginx: into a directory beside it, which then takes its place.
+ * The files go into a directory beside ETC/nginx, which then takes its place.
  */
 #include "launcher/machine/render_command.h"
 
@@ -24,11 +24,11 @@
 #include "launcher/start/layout.h"
 #include "launcher/start/run_dir.h"
 
-/* In ETC: what nginx includes, and what is to become that. */
+/* In ETC: the directory that nginx includes, and the one that is to take its place. */
 #define TARGET "nginx"
 #define STAGE  ".nginx.new"
 
-/* Nginx is to find it from wherever it is started, and read every character as it is. */
+/* nginx must find it from any working directory, and read every character as it is. */
 static int check_path(const char *option, const char *path)
 {
     if (path[0] == '/' && run_dir_is_plain_path(path) && strlen(path) < PATH_MAX - NAME_MAX) {
@@ -37,13 +37,13 @@ static int check_path(const char *option, const char *path)
     return log_failure("%s must be an absolute path of plain characters", option);
 }
 
-static int fail(const char *etc, const char *name)
+static int stage_fail(const char *etc, const char *name)
 {
     return log_failure("%s/%s: %m", etc, name);
 }
 
 /* Removes the stage, if it is there. */
-static int remove_stage(int directory)
+static int stage_remove(int directory)
 {
     cleanup_fd int stage =
         openat(directory, STAGE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -61,20 +61,20 @@ static int write_entrances(int stage, const char *path)
         char line[PATH_MAX + 100];
         int length = snprintf(line, sizeof(line), "include %s/snippets/%s;\n", path, names[i]);
         if (file_write(stage, names[i], 0644, line, (size_t)length) < 0) {
-            return fail(path, names[i]);
+            return stage_fail(path, names[i]);
         }
     }
     return 0;
 }
 
-/* Fills the stage with files that call themselves ETC/nginx. */
-static int fill(int stage, const struct installation *installation, const char *etc)
+/* Fills the stage with files that contain ETC/nginx as their path. */
+static int stage_fill(int stage, const struct installation *installation, const char *etc)
 {
     static struct layout layout;
     char path[PATH_MAX];
     struct rendered_sandbox *sandboxes = calloc(installation->count, sizeof(*sandboxes));
     if (sandboxes == NULL) {
-        return fail(etc, STAGE);
+        return stage_fail(etc, STAGE);
     }
     (void)snprintf(path, sizeof(path), "%s/" TARGET, etc);
     for (size_t i = 0; i < installation->count; i++) {
@@ -110,9 +110,9 @@ static int fill(int stage, const struct installation *installation, const char *
     return result;
 }
 
-/* The stage becomes ETC/nginx and what was that becomes the stage, in one step: a start of nginx
- * always finds some. On the disk before, or a crash might leave empty files. */
-static int take_place(int directory, int stage)
+/* Exchanges the stage and ETC/nginx in one step, so that a start of nginx always finds one of them.
+ * The files are on the disk before: a crash might leave empty ones otherwise. */
+static int stage_take_place(int directory, int stage)
 {
     if (syncfs(stage) < 0) {
         return -1;
@@ -125,21 +125,21 @@ static int take_place(int directory, int stage)
 
 static int write_all(int directory, const struct installation *installation, const char *etc)
 {
-    if (remove_stage(directory) < 0 || file_make_dir(directory, STAGE, 0755) < 0) {
-        return fail(etc, STAGE);
+    if (stage_remove(directory) < 0 || file_make_dir(directory, STAGE, 0755) < 0) {
+        return stage_fail(etc, STAGE);
     }
     cleanup_fd int stage = openat(directory, STAGE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int result = -1;
     if (stage < 0) {
-        (void)fail(etc, STAGE);
-    } else if (fill(stage, installation, etc) == 0) {
-        result = take_place(directory, stage);
+        (void)stage_fail(etc, STAGE);
+    } else if (stage_fill(stage, installation, etc) == 0) {
+        result = stage_take_place(directory, stage);
         if (result < 0) {
-            (void)fail(etc, TARGET);
+            (void)stage_fail(etc, TARGET);
         }
     }
-    if (remove_stage(directory) < 0) {
-        (void)fail(etc, STAGE);
+    if (stage_remove(directory) < 0) {
+        (void)stage_fail(etc, STAGE);
     }
     return result;
 }

@@ -1,6 +1,5 @@
 /*
- * `nginx-sandbox render`: what an nginx that is there already includes, for the sandboxes of the
- * machine.
+ * `nginx-sandbox render`: writes what the nginx of a machine includes for its sandboxes.
  */
 #ifndef LAUNCHER_MACHINE_RENDER_COMMAND_H
 #define LAUNCHER_MACHINE_RENDER_COMMAND_H

@@ -1,6 +1,3 @@
-/*
- * Reading map.conf.
- */
 #include "launcher/machine/sandbox_map.h"
 
 #include <errno.h>
@@ -20,7 +17,8 @@
 
 typedef bool has_function(const struct installation *installation, const char *name);
 
-/* One word to nginx: in double quotes without one inside, or without what means something to it. */
+/* Whether nginx reads it as one word: in double quotes without one inside, or without characters
+ * that mean something to nginx. */
 static bool is_one_word(const char *key)
 {
     size_t length = strlen(key);
@@ -30,8 +28,8 @@ static bool is_one_word(const char *key)
     return length > 0 && key[strcspn(key, SPACES "\"'\\;{}#$")] == '\0';
 }
 
-/* `line` is cut into its key and its name; false if it is no entry. */
-static bool split(char *line, char **name)
+/* Cuts an entry into its key, where it begins, and its name; false if it is no entry. */
+static bool map_split_line(char *line, char **name)
 {
     size_t length = strlen(line);
     if (length == 0 || line[length - 1] != ';') {
@@ -51,10 +49,9 @@ static bool split(char *line, char **name)
     return true;
 }
 
-/* Appends the entry that the line is, if it is one. 1 if it is, 0 if it says nothing, -1 after a
- * line of error. */
-static int read_line(FILE *out, const char *path, char *line,
-                     const struct installation *installation, has_function *has)
+/* Appends the entry. 1, 0 if the line has none, or -1 after one line of error. */
+static int map_read_line(FILE *out, const char *path, char *line,
+                         const struct installation *installation, has_function *has)
 {
     char *name = NULL;
     line = trim(line);
@@ -65,7 +62,7 @@ static int read_line(FILE *out, const char *path, char *line,
         (void)fprintf(out, "%s\n", line);
         return 0;
     }
-    if (!split(line, &name) || !is_one_word(line)) {
+    if (!map_split_line(line, &name) || !is_one_word(line)) {
         log_line("%s: lines must be such as `host.example.org NAME;`", path);
         return -1;
     }
@@ -94,7 +91,7 @@ char *sandbox_map_read(const char *path, const struct installation *installation
     int result = 0;
     char *rest = text == NULL ? NULL : text + (file_skip_mark(text) - text);
     for (char *line; result >= 0 && (line = strsep(&rest, "\n")) != NULL; found |= result) {
-        result = read_line(out, path, line, installation, has);
+        result = map_read_line(out, path, line, installation, has);
     }
     if (result >= 0 && found == 0) {
         (void)fputs("default " DEFAULT_SANDBOX ";\n", out);

@@ -1,9 +1,9 @@
 /*
  * map.conf: which requests are for which sandbox, in lines of an nginx map.
  *
- *     one.example.org   one;      # a host, or whatever SANDBOX_ROUTE_BY names
+ *     one.example.org   one;      # a host, or what SANDBOX_ROUTE_BY names
  *     "~^two[.-]"       two;      # a regular expression
- *     default           one;      # without it others are nobody's
+ *     default           one;      # without it other requests are for no sandbox
  */
 #ifndef LAUNCHER_MACHINE_SANDBOX_MAP_H
 #define LAUNCHER_MACHINE_SANDBOX_MAP_H
@@ -12,9 +12,9 @@
 
 struct installation;
 
-/* The entries as nginx takes them: only such as name a sandbox that the installation `has`. Without
+/* Returns the entries as nginx takes them, each for a sandbox that the installation `has`. Without
  * a file, or without an entry in it, all requests are for `default`. NULL after one line to
- * standard error; the caller frees. */
+ * standard error. The caller frees. */
 char *sandbox_map_read(const char *path, const struct installation *installation,
                        bool (*has)(const struct installation *installation, const char *name));
 

@@ -1,7 +1,8 @@
 /*
- * nginx-sandbox secret init|rotate|retire [NAME]: the file of a sandbox's secrets, one a line. The
- * first is the current one; the others, former ones, are still valid. nginx knows digests of them
- * only, so each change is rendered, and nginx, if it runs and takes the result, reloads.
+ * nginx-sandbox secret init|rotate|retire [NAME]: changes the file of a sandbox's secrets, one a
+ * line. The first is the current one; the others are former ones, which are still valid. nginx
+ * knows only digests of them, so each change is rendered, and nginx, if it runs and takes the
+ * result, reloads.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,19 +34,19 @@ struct secret_file {
     char *content;                     /* NULL: there is no such file */
 };
 
-static int fail(const struct secret_file *file)
+static int secret_file_fail(const struct secret_file *file)
 {
     return log_failure("%s/%s: %s", file->etc, file->name, file_reason(errno));
 }
 
 /* ---- the file ---- */
 
-/* Puts `content` in the place of the file at once, for root alone, and on the disk. */
-static int replace(const struct secret_file *file, const char *content)
+/* Replaces the file in one step: for root alone, and on the disk. */
+static int secret_file_replace(const struct secret_file *file, const char *content)
 {
     if (file_replace(file->directory, file->name, 0600, content, strlen(content)) < 0 ||
         syncfs(file->directory) < 0) {
-        return fail(file);
+        return secret_file_fail(file);
     }
     return 0;
 }
@@ -96,7 +97,7 @@ static char *with_current_alone(const struct secret_file *file)
 
 /* ---- nginx ---- */
 
-/* 1 when it has reloaded, 0 when it does not run, -1 after a line. */
+/* 1 when nginx has reloaded, 0 when it does not run, -1 after a line. */
 static int reload(void)
 {
     static const char *const test[] = {"nginx", "-t", "-q", NULL};
@@ -107,32 +108,31 @@ static int reload(void)
     }
     if (program_run(test, words, sizeof(words)) != 0) {
         (void)fputs(words, stderr);
-        return log_failure(
-            "nginx does not take its configuration, and goes on with the one that it has");
+        return log_failure("nginx does not take its new configuration and keeps the current one");
     }
     if (program_run(order, words, sizeof(words)) != 0) {
         (void)fputs(words, stderr);
-        return log_failure("nginx did not reload, and goes on with the configuration that it has");
+        return log_failure("nginx did not reload and keeps its current configuration");
     }
     return 1;
 }
 
-/* Replaces the content, or leaves it as it was when it cannot be rendered. 1, 0 or -1 as above. */
+/* Replaces the content, or restores it when it cannot be rendered. 1, 0 or -1 as reload(). */
 static int change(struct secret_file *file, const char *content)
 {
-    if (replace(file, content) < 0) {
+    if (secret_file_replace(file, content) < 0) {
         return -1;
     }
     if (render_installation(file->directory, file->etc, file->state) < 0) {
         if (file->content != NULL) {
-            (void)replace(file, file->content);
+            (void)secret_file_replace(file, file->content);
         } else {
             (void)unlinkat(file->directory, file->name, 0);
         }
-        return log_failure("the secrets of %s are as they were", file->sandbox);
+        return log_failure("the secrets of %s are unchanged", file->sandbox);
     }
-    close_fd(&file->lock); /* the operator may have made `render` a part of a reload */
-    /* Another directory is included by who knows which nginx. */
+    close_fd(&file->lock); /* `render` may be a part of the reload */
+    /* Which nginx includes another directory is unknown. */
     return strcmp(file->etc, DEFAULT_ETC) == 0 ? reload() : 0;
 }
 
@@ -149,7 +149,7 @@ static int init(struct secret_file *file)
         return 0;
     }
     char *content = with_new_secret(file);
-    int result = content == NULL ? -1 : replace(file, content);
+    int result = content == NULL ? -1 : secret_file_replace(file, content);
     forget(&content);
     return result;
 }
@@ -174,7 +174,7 @@ static int retire(struct secret_file *file)
 {
     if (file->content == NULL) {
         errno = ENOENT;
-        return fail(file);
+        return secret_file_fail(file);
     }
     char *content = with_current_alone(file);
     int result = content == NULL ? -1 : change(file, content);
@@ -203,7 +203,7 @@ static int act(int (*run)(struct secret_file *file), struct secret_file *file)
     file->directory = directory;
     (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
     file->content = file_read(directory, file->name, FILE_MOST);
-    int result = file->content == NULL && errno != ENOENT ? fail(file) : run(file);
+    int result = file->content == NULL && errno != ENOENT ? secret_file_fail(file) : run(file);
     forget(&file->content);
     close_fd(&file->lock);
     return result;

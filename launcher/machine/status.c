@@ -1,5 +1,6 @@
 /*
- * nginx-sandbox status [NAME...]: what procd of each sandbox tells of itself and the others.
+ * nginx-sandbox status [NAME...]: prints what the procd of each sandbox reports of its daemons and
+ * jobs.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +41,7 @@ static void print_daemon(const struct procd_status *status, const char *name)
     (void)printf("  %-9s is not running\n", name);
 }
 
-/* A client of procd is one's for life. */
+/* A process is a client of one procd for its whole life: each sandbox is asked by a child. */
 static int print_sandbox(const void *argument)
 {
     const char *name = argument;
@@ -72,7 +73,7 @@ static int print_sandbox(const void *argument)
 }
 
 /* The exit status, the worse of this and `before`. */
-static int ask(const char *name, int before)
+static int status_ask(const char *name, int before)
 {
     int status = program_call(print_sandbox, name);
     if (status < 0) {
@@ -87,7 +88,7 @@ static int is_sandbox(const struct dirent *entry)
     return installation_is_name(entry->d_name);
 }
 
-static int ask_all(void)
+static int status_ask_all(void)
 {
     struct dirent **entries = NULL;
     int result = EXIT_SUCCESS;
@@ -97,7 +98,7 @@ static int ask_all(void)
         return EXIT_FAILURE;
     }
     for (int i = 0; i < count; i++) {
-        result = ask(entries[i]->d_name, result);
+        result = status_ask(entries[i]->d_name, result);
         free(entries[i]);
     }
     free(entries);
@@ -118,13 +119,13 @@ int status_main(int count, char **arguments)
     }
     state = places.state;
     if (first == count) {
-        return ask_all();
+        return status_ask_all();
     }
     for (int i = first; i < count; i++) {
         if (!installation_check_name(arguments[i])) {
             return SUBCOMMAND_USAGE;
         }
-        result = ask(arguments[i], result);
+        result = status_ask(arguments[i], result);
     }
     return result;
 }

@@ -1,6 +1,3 @@
-/*
- * The file of the claim.
- */
 #include "launcher/pool/claim.h"
 
 #include <errno.h>
@@ -18,7 +15,7 @@
 
 #define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-static int fail(const char *path, const char *reason)
+static int claim_fail(const char *path, const char *reason)
 {
     return log_failure(CLAIM_PATH_VARIABLE ": %s: %s", path, reason);
 }
@@ -28,7 +25,7 @@ static int directory_of(const char *path, char directory[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
     if (path[0] != '/' || slash[1] == '\0' || strlen(path) > PATH_MAX - sizeof(".new")) {
-        return fail(path, "must be the absolute path of a file");
+        return claim_fail(path, "must be the absolute path of a file");
     }
     (void)snprintf(directory, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
     return 0;
@@ -49,35 +46,35 @@ int claim_read(const char *path, struct claim *claim)
 {
     struct stat status;
     if (lstat(path, &status) < 0) {
-        return errno == ENOENT ? 0 : fail(path, strerror(errno));
+        return errno == ENOENT ? 0 : claim_fail(path, strerror(errno));
     }
     if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
-        return fail(path, "must be a file of the user who starts the server, and "
-                          "readable by that user only (chmod 600)");
+        return claim_fail(path, "must be a file of the user who starts the server, and "
+                                "readable by that user only (chmod 600)");
     }
     char version[2];
     cleanup_free char *text = file_read(AT_FDCWD, path, 200);
     char *rest = text;
     if (text == NULL && errno != EFBIG && errno != EILSEQ) {
-        return fail(path, strerror(errno));
+        return claim_fail(path, strerror(errno));
     }
     if (text == NULL || !next_word(&rest, version, sizeof(version)) || version[0] != '1' ||
         !next_word(&rest, claim->salt.text, sizeof(claim->salt.text)) ||
         !next_word(&rest, claim->digest.md5, sizeof(claim->digest.md5)) ||
         !next_word(&rest, claim->digest.sha256, sizeof(claim->digest.sha256)) || rest == NULL ||
         *rest != '\0') {
-        return fail(path, "is damaged: no claim of a sandbox is in it");
+        return claim_fail(path, "is damaged: no claim of a sandbox is in it");
     }
     return 1;
 }
 
-/* What the file is called before it is whole. */
+/* The name of the file until it is whole. */
 static void draft_of(const char *path, char draft[PATH_MAX])
 {
     (void)snprintf(draft, PATH_MAX, "%.*s.new", PATH_MAX - (int)sizeof(".new"), path);
 }
 
-/* The draft, on the disk: a file of our own, whatever had its name. */
+/* Writes the draft, on the disk: a new file, whatever had its name. */
 static int write_draft(const char *path, const struct claim *claim)
 {
     if (unlink(path) < 0 && errno != ENOENT) {
@@ -101,7 +98,7 @@ int claim_write(const char *path, const struct claim *claim)
     }
     draft_of(path, draft);
     if (write_draft(draft, claim) < 0) {
-        (void)fail(draft, strerror(errno));
+        (void)claim_fail(draft, strerror(errno));
         (void)unlink(draft);
         return -1;
     }
@@ -109,10 +106,10 @@ int claim_write(const char *path, const struct claim *claim)
     int reason = linked < 0 ? errno : 0;
     (void)unlink(draft);
     if (reason != 0) {
-        return reason == EEXIST ? 0 : fail(path, strerror(reason));
+        return reason == EEXIST ? 0 : claim_fail(path, strerror(reason));
     }
     cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? fail(directory, strerror(errno)) : 1;
+    return fd < 0 || fsync(fd) < 0 ? claim_fail(directory, strerror(errno)) : 1;
 }
 
 int claim_check_place(const char *path, const char *run)
@@ -124,16 +121,16 @@ int claim_check_place(const char *path, const char *run)
         return -1;
     }
     if (realpath(directory, resolved) == NULL) {
-        return fail(directory, strerror(errno));
+        return claim_fail(directory, strerror(errno));
     }
     if (strncmp(resolved, run, length) == 0 &&
         (resolved[length] == '/' || resolved[length] == '\0')) {
-        return fail(path, "is in the run directory, which is emptied at every start");
+        return claim_fail(path, "is in the run directory, which is emptied at every start");
     }
     return 0;
 }
 
-/* Better told at the start than to the first client. */
+/* An error at the start is better than one for the first client. */
 static int try_draft(const char *path)
 {
     static const struct claim none;
@@ -141,7 +138,7 @@ static int try_draft(const char *path)
     draft_of(path, draft);
     int result = write_draft(draft, &none);
     if (result < 0) {
-        (void)fail(draft, strerror(errno));
+        (void)claim_fail(draft, strerror(errno));
     }
     (void)unlink(draft);
     return result;
@@ -191,7 +188,7 @@ int claim_take(struct secret_salt *salt, struct secrets *secrets, char path[PATH
         return -1;
     }
     if (setting == NULL && make_default_directory() < 0) {
-        return fail(CLAIM_PATH, strerror(errno));
+        return claim_fail(CLAIM_PATH, strerror(errno));
     }
     if (directory_of(setting == NULL ? CLAIM_PATH : setting, directory) < 0) {
         return -1;

@@ -1,7 +1,8 @@
 /*
  * Pool mode (SANDBOX_AUTH_MODE=pool): a sandbox that was started without a secret belongs to the
- * first token that comes. The claim is the salted digest of that token in the file
- * SANDBOX_SECRET_PATH, which is made once, whole, and outlives the server. Mode 0600; one line:
+ * first token that comes. The claim is the salted digest of that token, in the file
+ * SANDBOX_SECRET_PATH, which is made once, whole, and outlives the server. Its mode is 0600; one
+ * line:
  *
  *     1 SALT MD5 SHA256
  */
@@ -16,8 +17,8 @@
 #define AUTH_MODE_VARIABLE  "SANDBOX_AUTH_MODE"
 #define CLAIM_PATH_VARIABLE "SANDBOX_SECRET_PATH"
 
-/* Where the claim is kept unless the variable says so: beside the run directories of a machine's
- * sandboxes, none of which can have a name with a dot in it. */
+/* The default place of the claim: beside the run directories of a machine's sandboxes, whose names
+ * have no dot. */
 #define CLAIM_DIRECTORY "/var/lib/nginx-sandbox"
 #define CLAIM_PATH      CLAIM_DIRECTORY "/pool.claim"
 
@@ -26,8 +27,8 @@ struct claim {
     struct secret_digest digest;
 };
 
-/* Whether AUTH_MODE_VARIABLE, whose value this is (NULL: unset or empty), asks for a server with
- * secrets: "secret", or "static" as other servers of this API call it. Thread-safe. */
+/* Whether this value of AUTH_MODE_VARIABLE (NULL: unset or empty) asks for a server with secrets:
+ * "secret", or "static" as other servers of this API call it. Thread-safe. */
 bool claim_is_secret_mode(const char *mode);
 
 /*
@@ -38,15 +39,15 @@ bool claim_is_secret_mode(const char *mode);
  */
 int claim_take(struct secret_salt *salt, struct secrets *secrets, char path[PATH_MAX]);
 
-/* The file must outlive the server's run directory: 0, or -1 after one line to standard error if it
- * is in there. */
+/* Checks that the file is not in the run directory, which it must outlive. 0, or -1 after one line
+ * to standard error. */
 int claim_check_place(const char *path, const char *run);
 
-/* 1, 0 if there is no file, or -1 after one line to standard error. */
+/* Reads the file. 1, 0 if there is no file, or -1 after one line to standard error. */
 int claim_read(const char *path, struct claim *claim);
 
-/* Makes the file, on the disk when this returns. 1, 0 if there is one already, which stays as it
- * is, or -1 after one line to standard error. */
+/* Makes the file, which is on the disk when this returns. 1, 0 if there is one already, which stays
+ * as it is, or -1 after one line to standard error. */
 int claim_write(const char *path, const struct claim *claim);
 
 #endif

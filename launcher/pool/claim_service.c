@@ -1,5 +1,5 @@
 /*
- * One request after the other, so that there is one that is first.
+ * It serves one request after the other, so that one of them is the first.
  */
 #include "launcher/pool/claim_service.h"
 
@@ -36,8 +36,7 @@ struct service {
     bool published; /* nginx knows it, too */
 };
 
-/* RUN/claimed, for those who may ask here: nginx's workers, by the group of our socket if it has
- * one. */
+/* Puts RUN/claimed in place, for nginx's workers: the group of our socket, if it has one. */
 static int put_in_place(int directory, const struct claim *claim)
 {
     static const char draft[] = RUN_CLAIMED ".new";
@@ -57,7 +56,7 @@ static int put_in_place(int directory, const struct claim *claim)
     return renameat(directory, draft, directory, RUN_CLAIMED);
 }
 
-/* When it fails nginx goes on to ask here, and it is tried again each time. */
+/* If it fails nginx continues to ask here, and each request tries it again. */
 static void publish(struct service *service)
 {
     cleanup_fd int directory = open(service->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -88,7 +87,7 @@ static int decide(struct service *service, const char *token)
     return secret_matches(&service->claim.salt, &service->claim.digest, token) ? 200 : 401;
 }
 
-/* Reads until the request is whole. The header's value in `text`, or NULL. */
+/* Reads until the request is whole. The value of its header, in `text`, or NULL. */
 static const char *read_request(int fd, char text[REQUEST_MOST + 1])
 {
     size_t length = 0;
@@ -110,7 +109,7 @@ static const char *read_request(int fd, char text[REQUEST_MOST + 1])
     return NULL;
 }
 
-static void serve(struct service *service, int fd)
+static void claim_serve(struct service *service, int fd)
 {
     static char text[REQUEST_MOST + 1];
     static const char scheme[] = "Bearer ";
@@ -130,7 +129,7 @@ static void serve(struct service *service, int fd)
     explicit_bzero(text, sizeof(text));
     char answer[32];
     int length = snprintf(answer, sizeof(answer), "Status: %d\r\n\r\n", status);
-    (void)io_write_all(fd, answer, (size_t)length); /* whoever has gone has gone */
+    (void)io_write_all(fd, answer, (size_t)length); /* nginx may have left */
 }
 
 int claim_service(int argc, char **argv)
@@ -146,14 +145,14 @@ int claim_service(int argc, char **argv)
         return 1;
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    if (found > 0) { /* an earlier one may have died between the claim and this */
+    if (found > 0) { /* an earlier process may have died between the claim and this */
         service.claimed = true;
         publish(&service);
     }
     for (;;) {
         cleanup_fd int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
-            serve(&service, fd);
+            claim_serve(&service, fd);
         } else if (errno != EINTR && errno != ECONNABORTED) {
             log_line("accept: %m");
             return 1;

@@ -1,6 +1,3 @@
-/*
- * Reading a request of SCGI.
- */
 #include "launcher/pool/scgi_request.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Reading SANDBOX_CORS_ORIGINS. Each origin is taken apart and written anew, so that nginx's
- * configuration gets nothing else, and what a browser would write differently is still found.
+ * Each origin is parsed and written anew, so that nginx's configuration gets nothing else, and an
+ * origin in another spelling than a browser's is still found.
  */
 #include "launcher/render/cors_origins.h"
 
@@ -29,7 +29,7 @@ struct origin {
 };
 
 /* Takes the first `length` bytes of *text in lower case. False if that is nothing, or too much. */
-static bool take(const char **text, size_t length, char *taken, size_t most)
+static bool origin_take(const char **text, size_t length, char *taken, size_t most)
 {
     if (length == 0 || length > most) {
         return false;
@@ -46,7 +46,7 @@ static bool take(const char **text, size_t length, char *taken, size_t most)
 static bool take_scheme(const char **text, struct origin *origin)
 {
     size_t length = strspn(*text, LETTERS DIGITS "+-.");
-    if (strspn(*text, LETTERS) == 0 || !take(text, length, origin->scheme, SCHEME_MOST) ||
+    if (strspn(*text, LETTERS) == 0 || !origin_take(text, length, origin->scheme, SCHEME_MOST) ||
         strncmp(*text, "://", 3) != 0) {
         return false;
     }
@@ -59,7 +59,7 @@ static bool take_address(const char **text, struct origin *origin)
 {
     struct in6_addr address;
     size_t length = strcspn(*text, "]");
-    if ((*text)[length] != ']' || !take(text, length + 1, origin->host, HOST_MOST)) {
+    if ((*text)[length] != ']' || !origin_take(text, length + 1, origin->host, HOST_MOST)) {
         return false;
     }
     origin->host[length] = '\0';
@@ -76,7 +76,7 @@ static bool take_host(const char **text, struct origin *origin)
     if (**text == '[') {
         return take_address(text, origin);
     }
-    return take(text, strspn(*text, LETTERS DIGITS "-._"), origin->host, HOST_MOST);
+    return origin_take(text, strspn(*text, LETTERS DIGITS "-._"), origin->host, HOST_MOST);
 }
 
 /* ":8443", or nothing. */
@@ -102,13 +102,13 @@ static bool take_port(const char **text, struct origin *origin)
     return true;
 }
 
-static bool parse(const char *text, struct origin *origin)
+static bool origin_parse(const char *text, struct origin *origin)
 {
     return take_scheme(&text, origin) && take_host(&text, origin) && take_port(&text, origin) &&
            *text == '\0';
 }
 
-static char *format(const struct origin *origin)
+static char *origin_format(const struct origin *origin)
 {
     char *text = NULL;
     int length = origin->port == 0
@@ -117,21 +117,21 @@ static char *format(const struct origin *origin)
     return length < 0 ? NULL : text;
 }
 
-/* One of the list; what is wrong with it, or NULL. */
-static const char *add(struct cors_origins *origins, const char *text)
+/* Adds one of the list. Returns what is wrong with it, or NULL. */
+static const char *cors_add(struct cors_origins *origins, const char *text)
 {
     struct origin origin;
     if (strcmp(text, "*") == 0) {
         origins->any = true;
         return NULL;
     }
-    if (!parse(text, &origin)) {
+    if (!origin_parse(text, &origin)) {
         return "is no origin";
     }
     if (origins->count == CORS_ORIGINS_MOST) {
         return "is one too many";
     }
-    char *formatted = format(&origin);
+    char *formatted = origin_format(&origin);
     if (formatted == NULL) {
         return strerror(ENOMEM);
     }
@@ -154,7 +154,7 @@ int cors_origins_read(struct cors_origins *origins, const struct variables *from
         item = trim(item);
         if (*item != '\0') {
             number++;
-            fault = add(origins, item);
+            fault = cors_add(origins, item);
         }
     }
     if (fault == NULL && origins->any && number > 1) {

@@ -1,6 +1,6 @@
 /*
- * SANDBOX_CORS_ORIGINS: the web pages that may call the API from a browser, by their origin (RFC
- * 6454: scheme, host and port). None, unless the operator names some.
+ * SANDBOX_CORS_ORIGINS: the origins (RFC 6454: scheme, host and port) of web pages that may call
+ * the API from a browser. None by default.
  */
 #ifndef LAUNCHER_RENDER_CORS_ORIGINS_H
 #define LAUNCHER_RENDER_CORS_ORIGINS_H

@@ -64,7 +64,8 @@ unsigned listen_address_port(const struct listen_address *address)
                                                    : address->ipv6.sin6_port);
 }
 
-static bool is_known(const struct listen_addresses *addresses, const struct listen_address *one)
+static bool address_is_known(const struct listen_addresses *addresses,
+                             const struct listen_address *one)
 {
     for (size_t i = 0; i < addresses->count; i++) {
         const struct listen_address *other = &addresses->address[i];
@@ -76,9 +77,10 @@ static bool is_known(const struct listen_addresses *addresses, const struct list
 }
 
 /* NULL, or what is wrong. */
-static const char *append(struct listen_addresses *addresses, const struct listen_address *address)
+static const char *address_append(struct listen_addresses *addresses,
+                                  const struct listen_address *address)
 {
-    if (is_known(addresses, address)) {
+    if (address_is_known(addresses, address)) {
         return "the same address twice";
     }
     if (addresses->count == LISTEN_ADDRESSES_MOST) {
@@ -92,8 +94,8 @@ static const char *append_all(struct listen_addresses *addresses, unsigned port,
 {
     const struct listen_address any4 = ipv4_address(port);
     const struct listen_address any6 = ipv6_address(port);
-    const char *wrong = append(addresses, &any4);
-    return wrong == NULL && ipv6 ? append(addresses, &any6) : wrong;
+    const char *wrong = address_append(addresses, &any4);
+    return wrong == NULL && ipv6 ? address_append(addresses, &any6) : wrong;
 }
 
 /* One item of the list; NULL, or what is wrong. */
@@ -107,7 +109,7 @@ static const char *read_item(struct listen_addresses *addresses, char *item, uns
     bool is_unix = strncmp(item, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
     bool is_good = is_unix ? parse_unix(item + strlen(UNIX_PREFIX), &address)
                            : listen_address_parse(item, port, &address);
-    return is_good ? append(addresses, &address) : "something else";
+    return is_good ? address_append(addresses, &address) : "something else";
 }
 
 int listen_addresses_read(struct listen_addresses *addresses, const struct variables *from,

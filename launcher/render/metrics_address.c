@@ -17,7 +17,7 @@ static unsigned parse_port(const char *text)
 }
 
 /* Whether `text` is address:port or [address]:port. */
-static bool parse(const char *text, struct listen_address *address)
+static bool metrics_parse(const char *text, struct listen_address *address)
 {
     char host[LISTEN_TEXT_SIZE];
     const char *colon = strrchr(text, ':');
@@ -34,7 +34,7 @@ int metrics_address_read(struct listen_address *address, const struct variables 
 {
     const char *text = variables_get(from, METRICS_VARIABLE);
     if (text != NULL && strcmp(text, "off") != 0) {
-        return parse(text, address)
+        return metrics_parse(text, address)
                    ? 0
                    : variables_fail(from, METRICS_VARIABLE
                                     " must be off or a numeric address and a port: "

@@ -1,6 +1,3 @@
-/*
- * Reading SANDBOX_PREFIX.
- */
 #include "launcher/render/prefix.h"
 
 #include <errno.h>
@@ -13,8 +10,8 @@
 /* Characters that mean the same to nginx in a path, in a regular expression and without quotes. */
 #define PLAIN "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-/* "" or "/a/b": what nginx has for a path once it has merged slashes. */
-static bool is_good(const char *path)
+/* "" or "/a/b": as nginx has a path once it has merged slashes. */
+static bool prefix_is_good(const char *path)
 {
     while (*path == '/') {
         size_t length = strspn(path + 1, PLAIN);
@@ -26,7 +23,7 @@ static bool is_good(const char *path)
     return *path == '\0';
 }
 
-static int add(struct prefixes *prefixes, const struct variables *from, char *path)
+static int prefix_add(struct prefixes *prefixes, const struct variables *from, char *path)
 {
     size_t at = prefixes->count;
     for (size_t i = 0; i < prefixes->count; i++) {
@@ -45,8 +42,8 @@ static int add(struct prefixes *prefixes, const struct variables *from, char *pa
     return 0;
 }
 
-/* One of the list, with the spaces around it and a slash at its end. */
-static int read_one(struct prefixes *prefixes, const struct variables *from, char *path)
+/* Reads one of the list, with the spaces around it and a slash at its end. */
+static int prefix_read_one(struct prefixes *prefixes, const struct variables *from, char *path)
 {
     path = trim(path);
     size_t length = strlen(path);
@@ -55,12 +52,12 @@ static int read_one(struct prefixes *prefixes, const struct variables *from, cha
     } else if (length == 0) {
         return 0;
     }
-    if (!is_good(path)) {
+    if (!prefix_is_good(path)) {
         return variables_fail(from, PREFIX_VARIABLE
                               " must be paths such as /sandbox, of letters, digits, - and _, with "
                               "commas between them");
     }
-    return add(prefixes, from, path);
+    return prefix_add(prefixes, from, path);
 }
 
 int prefixes_read(struct prefixes *prefixes, const struct variables *from, bool with_root)
@@ -74,10 +71,10 @@ int prefixes_read(struct prefixes *prefixes, const struct variables *from, bool 
     int result = 0;
     char *rest = prefixes->text;
     for (char *path; result == 0 && (path = strsep(&rest, ",")) != NULL;) {
-        result = read_one(prefixes, from, path);
+        result = prefix_read_one(prefixes, from, path);
     }
     if (result == 0 && (with_root || prefixes->count == 0)) {
-        result = add(prefixes, from, end);
+        result = prefix_add(prefixes, from, end);
     }
     if (result < 0) {
         prefixes_free(prefixes);

@@ -1,5 +1,5 @@
 /*
- * SANDBOX_PREFIX: the paths below which a server has the API.
+ * SANDBOX_PREFIX: the paths below which a server offers the API.
  */
 #ifndef LAUNCHER_RENDER_PREFIX_H
 #define LAUNCHER_RENDER_PREFIX_H

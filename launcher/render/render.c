@@ -25,7 +25,7 @@
 #include "launcher/start/nginx_log.h"
 #include "launcher/start/run_dir.h"
 
-/* Each of a list of addresses has a line, the longest LISTEN_TEXT_SIZE and these words. */
+/* The longest line of an address: LISTEN_TEXT_SIZE and these words. */
 #define LINES_SIZE ((size_t)LISTEN_ADDRESSES_MOST * (LISTEN_TEXT_SIZE + 80))
 
 static int render_fail(const char *path)
@@ -70,8 +70,8 @@ static int copy_snippets(const struct rendering *r, const struct words *words)
     return result;
 }
 
-/* The lines that listen on these addresses. Probes find a peer that vanished without a word; over a
- * unix socket none does. */
+/* Renders the `listen` lines. Probes find a peer that vanished without a word; a unix socket has
+ * none. */
 static void listen_lines(const struct listen_addresses *addresses, char lines[LINES_SIZE])
 {
     size_t length = 0;
@@ -87,8 +87,8 @@ static void listen_lines(const struct listen_addresses *addresses, char lines[LI
     }
 }
 
-/* Which sandbox a request is for, its path there (none outside of the prefixes), and the upstreams.
- */
+/* Maps a request to its sandbox, and to its path there (none outside of the prefixes), and makes an
+ * upstream for each sandbox. */
 static int generate_sandboxes(const struct rendering *r)
 {
     static const char name[] = "generated/sandboxes.conf";
@@ -142,7 +142,8 @@ static int generate_proxies(const struct rendering *r, unsigned long long connec
     return generated_write(r, &file, name, 0644);
 }
 
-/* The listener for Prometheus, if there is to be one: its server, and whose a path is. */
+/* The listener for Prometheus: its server, and a map from a path to its sandbox. Empty without one.
+ * */
 static int generate_metrics(const struct rendering *r)
 {
     static const char name[] = "generated/metrics.conf";
@@ -171,7 +172,7 @@ struct capacity {
 
 /*
  * Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
- * it is fcgi-app that refuses; as far as the descriptor limit goes.
+ * fcgi-app refuses requests and not nginx; as far as the limit of descriptors goes.
  */
 static int find_capacity(const struct rendering *r, struct capacity *capacity)
 {
@@ -188,9 +189,9 @@ static int find_capacity(const struct rendering *r, struct capacity *capacity)
     return 0;
 }
 
-/* Of requests without the right token an address may send so many at once, and so many more in each
- * second. 1 MiB is for about 8,000 addresses (nginx.org, limit_req_zone); where it is full the one
- * that was quiet for longest makes room. */
+/* An address may send so many requests without the right token at once, and so many more each
+ * second. 1 MiB holds about 8,000 addresses (nginx.org, limit_req_zone); when it is full the
+ * address that was quiet for longest makes room. */
 static void add_failed_auth(const struct rendering *r, struct words *words)
 {
     unsigned long long rate = r->settings->max_failed_auth;
@@ -241,7 +242,7 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
     words_add(words, DEFAULT_RUN_DIR, "%s", r->sandboxes[0].run);
     words_add(words, "@MAX_BODY@", "%llu", (unsigned long long)settings->max_body);
     words_add(words, "@READER_TIMEOUT@", "%llums", (unsigned long long)settings->reader_timeout_ms);
-    /* Without a setting a server block of somebody else keeps its own keepalive_timeout. */
+    /* Without a setting the server block of another nginx keeps its own keepalive_timeout. */
     if (settings->http_keepalive_ms == KEEPALIVE_MS) {
         words_add(words, "@KEEPALIVE@", "%s", "");
     } else {
@@ -326,7 +327,7 @@ static int add_access_log(const struct rendering *r, const struct worker_user *w
     return 0;
 }
 
-/* As many workers as the server may use processors, but memory is counted too. */
+/* As many workers as the server may use processors, but few, since each needs memory. */
 static int worker_count(void)
 {
     cpu_set_t set;

@@ -1,6 +1,3 @@
-/*
- * Which page of which sandbox may read the answers: nginx's maps of the header Origin.
- */
 #include "launcher/render/render_cors.h"
 
 #include <string.h>
@@ -18,8 +15,8 @@ static void write_expression(FILE *out, const char *origin)
     }
 }
 
-/* What Access-Control-Allow-Origin is, by the sandbox's name and the header Origin. Most requests
- * have none, and a key that is no expression is found first. */
+/* Access-Control-Allow-Origin by the sandbox's name and the header Origin. Most requests have no
+ * such header; nginx finds a key that is no expression first. */
 static void write_allowed(FILE *out, const char *name, const struct cors_origins *origins)
 {
     (void)fprintf(out, "\"%s \" \"\";\n", name);
@@ -41,7 +38,7 @@ static void write_varies(FILE *out, const char *name, const struct cors_origins 
     }
 }
 
-/* The header that a sandbox is chosen by is one that pages must be able to send. */
+/* Pages must be able to send the header that chooses the sandbox. */
 static void write_route_header(FILE *out, const char *map_key)
 {
     static const char prefix[] = "http_";

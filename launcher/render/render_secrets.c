@@ -13,7 +13,7 @@ bool render_needs_http_js(const struct rendering *r)
     return false;
 }
 
-/* A sandbox of a pool that is nobody's yet. */
+/* Whether it is a sandbox of a pool that is not claimed yet. */
 static bool is_unclaimed(const struct rendering *r)
 {
     return r->sandboxes[0].secrets->count == 0;
@@ -26,8 +26,8 @@ void render_secret_words(const struct rendering *r, struct words *words)
         words_add(words, "@CLAIM@", "%s", "");
         return;
     }
-    /* Until somebody has claimed it a request with a token goes to the service of the claim, by a
-     * status that is for nothing else. */
+    /* Until it is claimed a request with a token goes to the service of the claim, by a status that
+     * has no other use. */
     words_add(words, "@REFUSE@",
               "if ($nginx_sandbox_claim = ask) { return 461; }\n"
               "if ($nginx_sandbox_claim != 1) { return 401; }\n"
@@ -47,9 +47,9 @@ static int generate_unclaimed(const struct rendering *r)
 }
 
 /*
- * $nginx_sandbox_known by secure_link, whose variable is about one digest and is the same for the
- * whole request, however often it is asked. A sandbox that is none has no digest, and so no token.
- * (A name of `default` alone would mean something to a map.)
+ * secure_link compares one digest for the whole request, however often it is asked. An unknown
+ * sandbox has no digest, and so no token. (A name of `default` alone would mean something to a
+ * map.)
  */
 static int generate_secure_link(const struct rendering *r)
 {
@@ -73,7 +73,7 @@ static int generate_secure_link(const struct rendering *r)
                           r->salt->text);
 }
 
-/* The same by njs, for several secrets: the words that nginx/token.js takes. */
+/* The same by njs, for several secrets: the words for nginx/token.js. */
 static int generate_digests(const struct rendering *r)
 {
     static const char name[] = "generated/secrets.conf";

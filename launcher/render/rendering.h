@@ -1,5 +1,5 @@
 /*
- * What a configuration of nginx is rendered from. It may be for several sandboxes.
+ * What a configuration of nginx is rendered from: the settings of one or more sandboxes.
  */
 #ifndef LAUNCHER_RENDER_RENDERING_H
 #define LAUNCHER_RENDER_RENDERING_H
@@ -20,7 +20,7 @@ struct rendered_sandbox {
     const char *run;  /* its run directory */
     unsigned proxy_port;
     const struct listen_addresses *proxy_listen;
-    const struct secrets *secrets; /* none: the first token claims it (claim.h) */
+    const struct secrets *secrets; /* count 0: the first token claims the sandbox (claim.h) */
     const struct cors_origins *cors;
 };
 
@@ -36,10 +36,10 @@ struct rendering {
     const struct prefixes *prefixes;
     const char *map_key;     /* the nginx variable, without its $, that a sandbox is chosen by */
     const char *map_entries; /* the lines of that map */
-    const struct cors_origins *cors; /* of requests that are for no sandbox: a preflight has none of
-                                        the headers that may choose one */
+    const struct cors_origins *cors; /* of requests for no known sandbox: a preflight has none of
+                                      * the headers that may choose one */
     const struct listen_address *metrics; /* of the listener for Prometheus; size 0: none */
-    bool may_have_tls; /* somebody else's nginx reads this, and its servers may speak TLS */
+    bool may_have_tls; /* it is for another nginx than ours, whose servers may speak TLS */
 };
 
 #endif

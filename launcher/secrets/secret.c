@@ -1,6 +1,3 @@
-/*
- * Taking the token, checking that HTTP can carry it, and digesting it.
- */
 #include "launcher/secrets/secret.h"
 
 #include <errno.h>
@@ -73,9 +70,9 @@ static char *generate_secret(const char *url)
     return secret;
 }
 
-/* One token of the source `name`, as HTTP carries it in one header line: any bytes but controls,
- * and no space at its end. */
-static bool is_good(const char *name, const char *secret)
+/* Whether HTTP can carry the token from the source `name` in one header line: any bytes but
+ * controls, and no space at its end. */
+static bool secret_is_good(const char *name, const char *secret)
 {
     size_t length = strlen(secret);
     if (length > SECRET_MOST) {
@@ -125,7 +122,7 @@ static int read_lines(const struct secret_salt *salt, const char *name, char *te
         if (secrets->count == SECRETS_MOST) {
             return log_failure("%s: holds more than %d secrets", name, SECRETS_MOST);
         }
-        if (!is_good(name, text)) {
+        if (!secret_is_good(name, text)) {
             return -1;
         }
         secret_digest(salt, text, &secrets->digests[secrets->count++]);
@@ -262,7 +259,7 @@ int secret_take(const struct secret_salt *salt, struct secrets *secrets, const c
     return result;
 }
 
-/* Whether it is nobody's to read but its owner's. */
+/* Whether only its owner may read it. */
 static bool is_private(const char *path)
 {
     struct stat status;
@@ -271,7 +268,7 @@ static bool is_private(const char *path)
         return false;
     }
     if (!S_ISREG(status.st_mode)) {
-        log_line("%s: is no file", path);
+        log_line("%s: is not a regular file", path);
         return false;
     }
     if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 077) != 0) {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Valid at once, while one takes the place of another. */
+/* Secrets of one sandbox that are valid at once, while one replaces another. */
 #define SECRETS_MOST 16
 
 /* nginx takes a header line of at most 8 KiB (large_client_header_buffers). */
@@ -22,9 +22,10 @@ struct secret_salt {
     char text[23];
 };
 
-/* base64url(hash(salt + "Bearer " + token)), NUL-terminated: what nginx's secure_link module wants,
- * and what nginx/token.js does. The token is without the spaces at its start, which HTTP cannot
- * tell from those that stand before it (nginx/snippets/http.conf, $nginx_sandbox_authorization). */
+/* base64url(hash(salt + "Bearer " + token)), NUL-terminated: as nginx's secure_link module and
+ * nginx/token.js compute it. The token is without the spaces at its start, since HTTP cannot
+ * distinguish them from those before it (nginx/snippets/http.conf, $nginx_sandbox_authorization).
+ * */
 struct secret_digest {
     char md5[23];
     char sha256[44];
@@ -45,27 +46,27 @@ int secret_make(char secret[SECRET_MADE]);
 void secret_digest(const struct secret_salt *salt, const char *secret,
                    struct secret_digest *digest);
 
-/* Is it the digest of this token? In the same time whatever differs. */
+/* Whether it is the digest of this token. It takes the same time wherever they differ. */
 bool secret_matches(const struct secret_salt *salt, const struct secret_digest *digest,
                     const char *secret);
 
 /*
- * Where the first token of a text begins that has one a line: behind a byte order mark and empty
- * lines. At the end of the text: it has none. Thread-safe.
+ * The beginning of the first token of a text with one token a line, after a byte order mark and
+ * empty lines; the end of the text if it has none. Thread-safe.
  */
 const char *secret_first_line(const char *text);
 
 /*
- * Takes the tokens, one a line, from SANDBOX_SECRET or SANDBOX_SECRET_FILE and removes both from
- * the environment. With neither set, and `url` not NULL, a new one is made and printed once, in
- * commands for a client of this URL. 0, or -1 after one line to standard error that names the
+ * Takes the tokens, one a line, from SANDBOX_SECRET or SANDBOX_SECRET_FILE, and removes both from
+ * the environment. If neither is set and `url` is not NULL, it makes a new one and prints it once,
+ * in commands for a client of this URL. 0, or -1 after one line to standard error that names the
  * variable. Call before threads.
  */
 int secret_take(const struct secret_salt *salt, struct secrets *secrets, const char *url);
 
 /*
- * Reads a file of one token a line, which nobody but its owner, root or we, may read. 0, or -1
- * after one line to standard error.
+ * Reads a file of one token a line, which only its owner, root or we, may read. 0, or -1 after one
+ * line to standard error.
  */
 int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets);
 

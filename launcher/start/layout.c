@@ -1,5 +1,5 @@
 /*
- * Looking for the tree and the programs, first beside this program, then where Debian puts them.
+ * Each is first looked for beside this program, then where Debian has it.
  */
 #include "launcher/start/layout.h"
 

@@ -1,5 +1,5 @@
 /*
- * Where things are on this machine: the tree of nginx/ (installed, or in the checkout), our
+ * Where the files of this machine are: the tree of nginx/ (installed, or in the checkout), our
  * daemons, and the stock programs and modules that we start.
  */
 #ifndef LAUNCHER_START_LAYOUT_H
@@ -11,7 +11,7 @@
 #include "common/daemons.h"
 
 struct layout {
-    char tree[PATH_MAX]; /* holds nginx.conf, snippets/, templates/, service/ */
+    char tree[PATH_MAX];                  /* holds nginx.conf, snippets/, templates/, service/ */
     char daemons[DAEMON_COUNT][PATH_MAX]; /* the program of each; nginx's may be "" */
     char launcher[PATH_MAX];              /* this program */
     char s6_svscan[PATH_MAX];
@@ -24,7 +24,8 @@ struct layout {
  * error that names what is missing. */
 int layout_find(struct layout *layout, bool with_nginx);
 
-/* Fills layout->tree alone, for who starts nothing. 0, or -1 after one line to standard error. */
+/* Fills layout->tree alone, for a program that starts no daemon. 0, or -1 after one line to
+ * standard error. */
 int layout_find_tree(struct layout *layout);
 
 /* Fills in nginx's njs module for http, as libnginx-mod-http-js has it. 0, or -1 after one line to

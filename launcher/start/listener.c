@@ -1,6 +1,3 @@
-/*
- * Opening TCP and unix sockets.
- */
 #include "launcher/start/listener.h"
 
 #include <assert.h>
@@ -26,7 +23,7 @@ int listener_listen(int fd)
 }
 
 /* Whether a process listens there; -1 with errno if that cannot be known. */
-static int somebody_listens(const struct sockaddr_un *address)
+static int has_listener(const struct sockaddr_un *address)
 {
     cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
@@ -38,7 +35,7 @@ static int somebody_listens(const struct sockaddr_un *address)
     return errno == ECONNREFUSED || errno == ENOENT ? 0 : -1;
 }
 
-/* Removes what a killed server has left. Nothing but a socket is removed. 0, or -1 with errno. */
+/* Removes the socket of a killed server, and nothing but a socket. 0, or -1 with errno. */
 static int remove_stale(const struct sockaddr_un *address)
 {
     struct stat status;
@@ -49,7 +46,7 @@ static int remove_stale(const struct sockaddr_un *address)
         errno = EEXIST;
         return -1;
     }
-    int found = somebody_listens(address);
+    int found = has_listener(address);
     if (found != 0) {
         errno = found > 0 ? EADDRINUSE : errno;
         return -1;
@@ -159,7 +156,7 @@ void listeners_remove_left(const struct listen_addresses *addresses)
 bool listener_answers(int fd)
 {
     struct sockaddr_un address;
-    return !is_unix_at(fd, &address) || somebody_listens(&address) != 0;
+    return !is_unix_at(fd, &address) || has_listener(&address) != 0;
 }
 
 int listener_replace(int fd)

@@ -1,6 +1,6 @@
 /*
- * The sockets that nginx and the daemons inherit, so that while one of them restarts its clients
- * wait in the backlog.
+ * The sockets that nginx and the daemons inherit. While one of them restarts its clients wait in
+ * the backlog.
  */
 #ifndef LAUNCHER_START_LISTENER_H
 #define LAUNCHER_START_LISTENER_H
@@ -17,7 +17,7 @@ struct listen_addresses;
  * Prometheus. */
 #define LISTENERS_MOST 17
 
-/* Does the machine have IPv6? */
+/* Whether the machine has IPv6. */
 bool listener_has_ipv6(void);
 
 /* What our own nginx listens on. An empty one is {0}. */
@@ -27,9 +27,9 @@ struct listeners {
 };
 
 /* Opens the sockets that nginx opens for such `listen` lines, non-blocking, and appends them. The
- * file of a unix socket has mode 0666: the directory above it says who may connect. A socket that
- * is left there, with nobody behind it, is replaced. 0, or -1 after one line to standard error that
- * names `variable`. */
+ * file of a unix socket has mode 0666: the directory above it decides who may connect. A socket
+ * file that is left there, without a listener, is replaced. 0, or -1 after one line to standard
+ * error that names `variable`. */
 int listeners_add_all(struct listeners *listeners, const char *variable,
                       const struct listen_addresses *addresses);
 
@@ -37,22 +37,22 @@ int listeners_add_all(struct listeners *listeners, const char *variable,
 int listeners_add(struct listeners *listeners, const char *variable,
                   const struct listen_address *address);
 
-/* Removes the files of unix sockets, before anybody listens there or when nobody does any more. */
+/* Removes the files of unix sockets, for a start that fails. */
 void listeners_remove_files(const struct listeners *listeners);
 
-/* The same of addresses, once the server has ended: where another process listens the file stays.
- */
+/* The same of addresses, once the server has ended. The file stays if another process listens
+ * there. */
 void listeners_remove_left(const struct listen_addresses *addresses);
 
-/* Whether somebody listens at the address of this listening unix socket; true of another family. */
+/* Whether a process listens at the address of this unix socket; true for another family. */
 bool listener_answers(int fd);
 
 /* Puts a new listening socket with the address of this unix socket in its place. 0, or -1 with
  * errno. */
 int listener_replace(int fd);
 
-/* Nobody listens any more: who comes is refused, and who waits in the backlog is disconnected. The
- * file of a unix socket goes, and the socket cannot listen again: listener_replace(). */
+/* Stops listening: new clients are refused, and those in the backlog are disconnected. The file of
+ * a unix socket is removed, and that socket cannot listen again: listener_replace(). */
 void listener_shut_down(int fd);
 
 /* Makes a socket listen, also one that was shut down, with the backlog that nginx gives it. 0, or

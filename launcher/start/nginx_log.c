@@ -26,7 +26,7 @@ bool nginx_log_is_ours(const char *path)
     return stat(path, &file) == 0 && log_output_has_reader(&file);
 }
 
-/* The descriptor of our own that is this file, for what cannot be opened; -1. */
+/* Our own descriptor of this file, for files that cannot be opened; -1. */
 static int find_open(const struct stat *file)
 {
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -39,7 +39,7 @@ static int find_open(const struct stat *file)
     return -1;
 }
 
-/* Standard error if the access log is none of ours. -1 after one line. */
+/* Standard error if the access log is not ours to write. -1 after one line. */
 static int open_access_log(void)
 {
     const char *path = getenv("SANDBOX_ACCESS_LOG");
@@ -49,7 +49,7 @@ static int open_access_log(void)
     }
     int fd = find_open(&file);
     if (fd < 0) {
-        /* A FIFO without a reader keeps some lines for the one to come. */
+        /* A FIFO without a reader keeps some lines for the next one. */
         fd = open(path, (S_ISFIFO(file.st_mode) ? O_RDWR : O_WRONLY) | O_APPEND | O_NONBLOCK |
                             O_NOCTTY | O_CLOEXEC);
     }
@@ -59,20 +59,21 @@ static int open_access_log(void)
     return fd;
 }
 
-/* Of each worker that is root's where setgroups(2) is forbidden, as in most user namespaces: nginx
- * goes on, and the launcher has said what it comes to (worker_user.c). */
-static bool is_known(const char *line, size_t length)
+/* From each worker that runs as root where setgroups(2) is forbidden, as in most user namespaces:
+ * nginx goes on, and the launcher has logged the consequence (worker_user.c). */
+static bool is_known_complaint(const char *line, size_t length)
 {
     static const char words[] = " initgroups(root, 0) failed ";
     return memmem(line, length, words, strlen(words)) != NULL;
 }
 
-/* Takes one line on. Those of the access log are JSON; those of the error log begin with a date. */
-static void pass_line(const struct nginx_log *log, const char *line, size_t length)
+/* Passes one line on. Those of the access log are JSON; those of the error log begin with a date.
+ * */
+static void relay_line(const struct nginx_log *log, const char *line, size_t length)
 {
     bool is_access = line[0] == '{';
     int fd = is_access ? log->access_log : STDERR_FILENO;
-    if (!is_access && is_known(line, length)) {
+    if (!is_access && is_known_complaint(line, length)) {
         return;
     }
     if (log_output_write(fd, line, length) < 0) {
@@ -80,18 +81,18 @@ static void pass_line(const struct nginx_log *log, const char *line, size_t leng
     }
 }
 
-/* Takes on all whole lines, or all if it must. Returns how much of the buffer is left, and moved to
- * its begin. */
-static size_t pass_lines(const struct nginx_log *log, char *buffer, size_t length, bool all)
+/* Passes on all whole lines, or the whole buffer if it must. Moves the rest to the beginning of the
+ * buffer, and returns its length. */
+static size_t relay_lines(const struct nginx_log *log, char *buffer, size_t length, bool all)
 {
     char *line = buffer;
     char *end = buffer + length;
     for (char *newline; line < end && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL;
          line = newline + 1) {
-        pass_line(log, line, (size_t)(newline + 1 - line));
+        relay_line(log, line, (size_t)(newline + 1 - line));
     }
     if (all && line < end) {
-        pass_line(log, line, (size_t)(end - line));
+        relay_line(log, line, (size_t)(end - line));
         line = end;
     }
     length = (size_t)(end - line);
@@ -107,9 +108,9 @@ static void *relay(void *context)
     ssize_t count;
     while ((count = io_read_some(log->ends[0], buffer + length, sizeof(buffer) - length)) > 0) {
         length += (size_t)count;
-        length = pass_lines(log, buffer, length, length == sizeof(buffer));
+        length = relay_lines(log, buffer, length, length == sizeof(buffer));
     }
-    (void)pass_lines(log, buffer, length, true);
+    (void)relay_lines(log, buffer, length, true);
     return NULL;
 }
 

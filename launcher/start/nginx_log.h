@@ -1,7 +1,7 @@
 /*
- * What our nginx writes to its standard error: its error log, and its access log where that is a
- * pipe, a socket or a terminal. nginx waits for the reader of such a log. So it writes to a pipe of
- * ours, which does not block, and a thread takes the lines on, or counts them as dropped.
+ * What our nginx writes to standard error: its error log, and its access log if that is a pipe, a
+ * socket or a terminal. nginx would wait for the reader of such a log. So it writes to a pipe of
+ * ours, which does not block, and a thread passes the lines on, or counts them as dropped.
  */
 #ifndef LAUNCHER_START_NGINX_LOG_H
 #define LAUNCHER_START_NGINX_LOG_H
@@ -19,14 +19,15 @@ struct nginx_log {
     pthread_t thread;
 };
 
-/* Whether the access log by this absolute path is to be written by us. */
+/* Whether we write the access log with this absolute path. */
 bool nginx_log_is_ours(const char *path);
 
 /* Opens the pipe and the access log that SANDBOX_ACCESS_LOG names, and starts the thread, which
  * must have all signals blocked that the caller waits for. 0, or -1 after one line. */
 int nginx_log_start(struct nginx_log *log);
 
-/* Ends it when nginx has ended and all of its lines are out, but soon, whoever holds the pipe. */
+/* Waits, but not long, until all lines of an nginx that has ended are out, even if a process still
+ * holds the pipe. */
 void nginx_log_end(struct nginx_log *log);
 
 #endif

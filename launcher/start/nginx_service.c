@@ -33,7 +33,8 @@
 /* How long its workers may take to close the sockets, before these are shut down all the same. */
 #define CLOSE_PATIENCE_MS 500
 #define CLOSE_PAUSE_MS    2
-/* Without workers that listen nginx is deaf. After so many looks it is told to start some. */
+/* Without listening workers nginx is deaf. After so many looks it gets SIGHUP, so that it starts
+ * some. */
 #define LOOK_INTERVAL_MS 1000
 #define DEAF_LOOKS       2
 
@@ -46,11 +47,11 @@ struct service {
     int64_t started_ms;
     pid_t supervisor;
     int deaf_looks;
-    bool is_failing; /* the last try to start it failed, and was told */
+    bool is_failing; /* the last start failed, and a line says so */
     bool is_stopping;
 };
 
-/* Reads the variable NGINX. The sockets shall stay here: nginx gets them by fork(2) alone. */
+/* Reads the variable NGINX. */
 static int find_sockets(struct service *service)
 {
     const char *value = getenv("NGINX");
@@ -71,7 +72,7 @@ static int find_sockets(struct service *service)
     return 0;
 }
 
-/* They are shut down after a stop of the service, which may be started again. */
+/* The sockets were shut down at a stop of the service, which may be started again. */
 static int listen_again(const struct service *service)
 {
     for (size_t i = 0; i < service->count; i++) {
@@ -82,7 +83,7 @@ static int listen_again(const struct service *service)
     return 0;
 }
 
-/* A unix socket that was shut down stays so: another takes its place. */
+/* A unix socket cannot listen again once it was shut down: another takes its place. */
 static int replace_deaf(const struct service *service)
 {
     for (size_t i = 0; i < service->count; i++) {
@@ -93,7 +94,7 @@ static int replace_deaf(const struct service *service)
     return 0;
 }
 
-/* Refuses who comes, and disconnects who waits in the backlog. */
+/* Refuses new clients, and disconnects those in the backlog. */
 static void shut_down(const struct service *service)
 {
     for (size_t i = 0; i < service->count; i++) {
@@ -101,8 +102,7 @@ static void shut_down(const struct service *service)
     }
 }
 
-/* One byte for each start, and the pid for who looks for it: a link, for which a full disk has
- * room. */
+/* Adds one byte for each start, and leaves the pid as a link, for which a full disk has room. */
 static void note_start(pid_t master)
 {
     char text[16];
@@ -139,7 +139,7 @@ static _Noreturn void become_nginx(const char *run, int log)
     _exit(EXIT_FAILURE);
 }
 
-static void start(struct service *service)
+static void nginx_start(struct service *service)
 {
     service->started_ms = clock_monotonic_ms();
     pid_t child = listen_again(service) < 0 ? -1 : fork();
@@ -159,15 +159,15 @@ static void start(struct service *service)
     note_start(child);
 }
 
-/* May a worker still accept? nginx gives one that is to stop another title, and has closed the
- * sockets when it waits for events again. */
+/* Whether a worker may still accept. nginx changes the title of a worker that is to stop, which
+ * closes the sockets when it waits for events again. */
 static bool workers_listen(pid_t master)
 {
     static const char worker[] = "nginx: worker process";
     static const char stopping[] = "nginx: worker process is shutting down";
     struct pid_list children = {0};
     bool found = false;
-    (void)process_children(master, &children); /* what is missing is not waited for */
+    (void)process_children(master, &children); /* an incomplete list is not waited for */
     for (size_t i = 0; i < children.count; i++) {
         char title[sizeof(stopping)];
         found = found || (process_file_read(children.pids[i], "cmdline", title, sizeof(title)) &&
@@ -180,8 +180,8 @@ static bool workers_listen(pid_t master)
 
 /*
  * The same for a stop, where nginx may have been started just now: a worker has its master's title
- * at first, and a master that has no workers yet will have some before it looks at signals. All
- * that is over when the master has gone, or all workers say that they stop.
+ * at first, and a master without workers will start some before it looks at signals. No worker
+ * listens any more when the master has gone, or all workers have the title of one that stops.
  */
 static bool may_listen(pid_t master)
 {
@@ -205,7 +205,7 @@ static bool may_listen(pid_t master)
 
 /*
  * A master that could not fork does not try again, and one that got SIGWINCH has ended its workers:
- * clients would wait in the backlog for ever. A reload heals both.
+ * clients would wait in the backlog for ever. A reload mends both.
  */
 static void look_after(struct service *service)
 {
@@ -215,16 +215,16 @@ static void look_after(struct service *service)
     }
     service->deaf_looks++;
     if (service->deaf_looks >= DEAF_LOOKS) {
-        log_at(LOG_WARNING, "nginx has no workers: it is told to start some");
+        log_at(LOG_WARNING, "nginx has no workers: it gets a signal to start some");
         (void)kill(service->master, SIGHUP);
         service->deaf_looks = 0;
     }
 }
 
-/* The whole session is told, so that workers go also when their master is stopped. A socket that is
- * shut down under a worker that waits for connections would keep it busy, with a line for each try.
- */
-static void stop(struct service *service)
+/* The whole session gets the signal, so that workers end also when their master is stopped
+ * (SIGSTOP). A socket that is shut down under a worker that waits for connections would keep it
+ * busy, with a line for each try. */
+static void nginx_stop(struct service *service)
 {
     service->is_stopping = true;
     if (service->master != 0) {
@@ -238,16 +238,16 @@ static void stop(struct service *service)
     shut_down(service);
 }
 
-/* A supervisor that was killed is replaced by one that starts this service anew: then everything
- * here is its affair. */
+/* The supervisor was killed. Another one starts this service again, and decides about everything
+ * here. */
 static bool is_left(const struct service *service)
 {
     return getppid() != service->supervisor;
 }
 
-/* Reaps who has died: nginx, and workers that it has left. These are ended first, while the number
- * of their session is certainly theirs. */
-static void reap(struct service *service)
+/* Reaps nginx, and workers that it has left. These are ended first, while the number of their
+ * session is certainly theirs. */
+static void nginx_reap(struct service *service)
 {
     siginfo_t info;
     for (;;) {
@@ -266,8 +266,8 @@ static void reap(struct service *service)
     }
 }
 
-/* Waits for a signal, or until nginx is to be looked after or may be started. Returns the signal,
- * or 0. */
+/* Waits for a signal, or until it is time to look at nginx or to start it. Returns the signal, or
+ * 0. */
 static int wait_for_signal(const struct service *service, const sigset_t *signals)
 {
     int64_t left = service->started_ms + START_INTERVAL_MS - clock_monotonic_ms();
@@ -281,7 +281,7 @@ static int wait_for_signal(const struct service *service, const sigset_t *signal
     return number < 0 ? 0 : number;
 }
 
-static void serve(struct service *service, const sigset_t *signals)
+static void nginx_serve(struct service *service, const sigset_t *signals)
 {
     while (service->master != 0 || (!service->is_stopping && !is_left(service))) {
         int number = wait_for_signal(service, signals);
@@ -290,13 +290,13 @@ static void serve(struct service *service, const sigset_t *signals)
             if (service->master != 0) {
                 look_after(service);
             } else if (!is_left(service)) { /* it may have come to that within the wait */
-                start(service);
+                nginx_start(service);
             }
             break;
         case SIGCHLD:
-            reap(service);
+            nginx_reap(service);
             break;
-        case SIGPIPE: /* nobody reads the log */
+        case SIGPIPE: /* the log has no reader */
             break;
         case SIGHUP:
         case SIGUSR1:
@@ -305,7 +305,7 @@ static void serve(struct service *service, const sigset_t *signals)
             }
             break;
         default:
-            stop(service);
+            nginx_stop(service);
             break;
         }
     }
@@ -333,7 +333,7 @@ int nginx_service(int argc, char **argv)
     if (find_sockets(&service) < 0 || replace_deaf(&service) < 0) {
         return EXIT_FAILURE;
     }
-    /* Orphaned workers come to us, so that they are reaped here. */
+    /* Orphaned workers become our children, so that they are reaped here. */
     if (sigprocmask(SIG_SETMASK, &signals, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         log_line("nginx: %m");
         return EXIT_FAILURE;
@@ -343,7 +343,7 @@ int nginx_service(int argc, char **argv)
     if (nginx_log_start(&service.log) < 0) {
         return EXIT_FAILURE;
     }
-    serve(&service, &signals);
+    nginx_serve(&service, &signals);
     nginx_log_end(&service.log);
     return EXIT_SUCCESS;
 }

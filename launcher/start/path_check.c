@@ -1,6 +1,6 @@
 /*
- * A path is gone along from the root, name by name, and at a link on along its target: realpath(3)
- * would not tell what was on the way.
+ * A path is walked from the root, name by name, and at a link along its target: realpath(3) would
+ * not report what was on the way.
  */
 #include "launcher/start/path_check.h"
 
@@ -16,17 +16,17 @@
 
 #define VARIABLE "SANDBOX_USER"
 
-/* As many as the kernel follows (path_resolution(7)). */
+/* As many links as the kernel follows (path_resolution(7)). */
 #define LINKS_MAX 40
 
-/* As many as directories are nested; more would be opened again (nftw(3)). */
+/* As many directories as are nested; nftw(3) would open more again. */
 #define TREE_DESCRIPTORS 8
 
 /*
- * Where there is an access control list the bits of the group are the most that it gives to anybody
- * (acl(5)): it counts as if it gave that to the user.
+ * With an access control list the bits of the group are the most that it gives to any user
+ * (acl(5)): it counts as if it gave that to this user.
  */
-static bool may_write(const struct user *user, const char *path, const struct stat *status)
+static bool user_may_write(const struct user *user, const char *path, const struct stat *status)
 {
     bool listed = user_has_group(user, status->st_gid) ||
                   getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
@@ -36,63 +36,65 @@ static bool may_write(const struct user *user, const char *path, const struct st
 
 bool path_may_change(const struct user *user, const char *path, const struct stat *status)
 {
-    /* There nobody takes away what others have made; links are asked for their owner. */
+    /* In a sticky directory users cannot remove the entries of others; links are checked by their
+     * owner. */
     bool sticky = S_ISDIR(status->st_mode) && (status->st_mode & S_ISVTX) != 0;
-    return sticky ? status->st_uid == user->uid : may_write(user, path, status);
+    return sticky ? status->st_uid == user->uid : user_may_write(user, path, status);
 }
 
 struct way {
     const struct user *user;
-    const char *path;        /* what was asked for */
+    const char *path;        /* the whole path */
     char at[PATH_MAX + 256]; /* how far we are, without links; "" is the root */
-    char rest[PATH_MAX * 2]; /* what is still to be gone along */
+    char rest[PATH_MAX * 2]; /* the names that are left */
     unsigned links;
 };
 
-static const char *place(const struct way *way)
+static const char *way_place(const struct way *way)
 {
     return way->at[0] == '\0' ? "/" : way->at;
 }
 
-static int fail(const struct way *way, const char *name, int number)
+static int way_fail(const struct way *way, const char *name, int number)
 {
     errno = number;
     return log_failure(VARIABLE ": %s/%s: %m", way->at, name);
 }
 
-static int check_place(const struct way *way)
+static int way_check_place(const struct way *way)
 {
     struct stat status;
-    if (stat(place(way), &status) < 0) {
-        return log_failure(VARIABLE ": %s: %m", place(way));
+    if (stat(way_place(way), &status) < 0) {
+        return log_failure(VARIABLE ": %s: %m", way_place(way));
     }
-    if (path_may_change(way->user, place(way), &status)) {
+    if (path_may_change(way->user, way_place(way), &status)) {
         return log_failure(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid,
-                           place(way), way->path);
+                           way_place(way), way->path);
     }
     return 0;
 }
 
-/* Whether the user can make something in the directory where we are, be it sticky. */
+/* Checks that the user cannot make an entry in the current directory, which may be sticky. */
 static int check_nothing_can_be_made(const struct way *way, const char *name)
 {
     struct stat status;
-    if (stat(place(way), &status) < 0) {
-        return log_failure(VARIABLE ": %s: %m", place(way));
+    if (stat(way_place(way), &status) < 0) {
+        return log_failure(VARIABLE ": %s: %m", way_place(way));
     }
-    if (may_write(way->user, place(way), &status)) {
+    if (user_may_write(way->user, way_place(way), &status)) {
         return log_failure(VARIABLE ": user %u may make %s/%s", way->user->uid, way->at, name);
     }
     return 0;
 }
 
-/* The rest begins with what the link says, and what came behind it. */
-static int follow(struct way *way, const char *name, const char *link, const struct stat *status)
+/* Puts the target of the link before the rest. */
+static int way_follow(struct way *way, const char *name, const char *link,
+                      const struct stat *status)
 {
     char target[PATH_MAX * 2];
     ssize_t length = readlink(link, target, PATH_MAX);
     if (length < 0 || ++way->links > LINKS_MAX) {
-        return fail(way, name, length < 0 ? errno : ELOOP);
+        return way_fail(way, name, length < 0 ? errno : ELOOP);
     }
     if (status->st_uid == way->user->uid) {
         return log_failure(VARIABLE ": user %u may change %s, and so replace %s", way->user->uid,
@@ -100,7 +102,7 @@ static int follow(struct way *way, const char *name, const char *link, const str
     }
     size_t behind = strlen(way->rest);
     if ((size_t)length + 1 + behind >= sizeof(way->rest)) {
-        return fail(way, name, ENAMETOOLONG);
+        return way_fail(way, name, ENAMETOOLONG);
     }
     memmove(way->rest + length + 1, way->rest, behind + 1);
     memcpy(way->rest, target, (size_t)length);
@@ -112,7 +114,7 @@ static int follow(struct way *way, const char *name, const char *link, const str
 }
 
 /* The first name of the rest; NULL when there is none. */
-static const char *take_name(struct way *way, char name[NAME_MAX + 1])
+static const char *way_take_name(struct way *way, char name[NAME_MAX + 1])
 {
     size_t slashes = strspn(way->rest, "/");
     size_t length = strcspn(way->rest + slashes, "/");
@@ -125,8 +127,8 @@ static const char *take_name(struct way *way, char name[NAME_MAX + 1])
     return name;
 }
 
-/* Goes to what is called so. 1 when there is no such thing. */
-static int enter(struct way *way, const char *name)
+/* Enters the entry `name`. 1 when there is no such entry. */
+static int way_enter(struct way *way, const char *name)
 {
     struct stat status;
     char next[sizeof(way->at)];
@@ -139,27 +141,27 @@ static int enter(struct way *way, const char *name)
         return 0;
     }
     if (snprintf(next, sizeof(next), "%s/%s", way->at, name) >= PATH_MAX) {
-        return fail(way, name, ENAMETOOLONG);
+        return way_fail(way, name, ENAMETOOLONG);
     }
     if (lstat(next, &status) < 0) {
         if (errno != ENOENT) {
-            return fail(way, name, errno);
+            return way_fail(way, name, errno);
         }
         return check_nothing_can_be_made(way, name) < 0 ? -1 : 1;
     }
     if (S_ISLNK(status.st_mode)) {
-        return follow(way, name, next, &status);
+        return way_follow(way, name, next, &status);
     }
     memcpy(way->at, next, sizeof(next));
-    return check_place(way);
+    return way_check_place(way);
 }
 
-static int go(struct way *way)
+static int way_go(struct way *way)
 {
     char name[NAME_MAX + 1];
-    int result = check_place(way);
-    while (result == 0 && take_name(way, name) != NULL) {
-        result = enter(way, name);
+    int result = way_check_place(way);
+    while (result == 0 && way_take_name(way, name) != NULL) {
+        result = way_enter(way, name);
     }
     if (result == 1) { /* what is not there has no links */
         size_t length = strlen(way->at);
@@ -167,7 +169,7 @@ static int go(struct way *way)
         (void)snprintf(way->at + length, sizeof(way->at) - length, "/%s%s", name,
                        is_last ? "" : way->rest);
     } else if (result == 0 && strspn(way->rest, "/") < strlen(way->rest)) {
-        return fail(way, "", ENAMETOOLONG);
+        return way_fail(way, "", ENAMETOOLONG);
     }
     return result < 0 ? -1 : 0;
 }
@@ -176,13 +178,13 @@ int path_check(const struct user *user, const char *path, char resolved[PATH_MAX
 {
     struct way way = {.user = user, .path = path};
     if (snprintf(way.rest, sizeof(way.rest), "%s", path) >= PATH_MAX) {
-        return fail(&way, path, ENAMETOOLONG);
+        return way_fail(&way, path, ENAMETOOLONG);
     }
-    if (go(&way) < 0) {
+    if (way_go(&way) < 0) {
         return -1;
     }
-    if (resolved != NULL && snprintf(resolved, PATH_MAX, "%s", place(&way)) >= PATH_MAX) {
-        return fail(&way, "", ENAMETOOLONG);
+    if (resolved != NULL && snprintf(resolved, PATH_MAX, "%s", way_place(&way)) >= PATH_MAX) {
+        return way_fail(&way, "", ENAMETOOLONG);
     }
     return 0;
 }
@@ -202,20 +204,20 @@ int path_check_made_again(const struct user *user, const char *path, char resolv
 
 static const struct user *visitor; /* nftw(3) hands nothing through */
 
-/* Stops nftw(3), and is no error of its own. */
-#define TOLD 1
+/* Stops nftw(3) after one line. */
+#define REPORTED 1
 
 static int visit(const char *path, const struct stat *status, int type, struct FTW *at)
 {
     (void)at;
     if (type == FTW_DNR || type == FTW_NS) {
         log_line(VARIABLE ": cannot look at %s", path);
-        return TOLD;
+        return REPORTED;
     }
     if (S_ISLNK(status->st_mode) ? status->st_uid == visitor->uid
                                  : path_may_change(visitor, path, status)) {
         log_line(VARIABLE ": user %u may change %s, which root runs or reads", visitor->uid, path);
-        return TOLD;
+        return REPORTED;
     }
     return 0;
 }

@@ -1,8 +1,8 @@
 /*
- * What root runs, reads or writes by its name, and whether a user may put something else in its
- * place: by its own rights or those to a directory or link on the way there, as the owners, modes
- * and access control lists say (as sshd's StrictModes). Each: 0, or -1 after one line to standard
- * error. Not thread-safe (nftw).
+ * Whether a user may replace what root runs, reads or writes by its name: by its own rights, or by
+ * those to a directory or link on the way there, as owners, modes and access control lists say (as
+ * sshd's StrictModes). Each function: 0, or -1 after one line to standard error. Not thread-safe
+ * (nftw).
  */
 #ifndef LAUNCHER_START_PATH_CHECK_H
 #define LAUNCHER_START_PATH_CHECK_H
@@ -19,15 +19,15 @@ struct user;
  */
 int path_check(const struct user *user, const char *path, char resolved[PATH_MAX]);
 
-/* The same of a file that root makes again whenever it is gone, such as a log: the user must not be
- * the faster one, nor put a link there. */
+/* The same for a file that root makes again when it is gone, such as a log: the user must not be
+ * able to make it first, nor to put a link there. */
 int path_check_made_again(const struct user *user, const char *path, char resolved[PATH_MAX]);
 
 /* A directory with everything below it. */
 int path_check_tree(const struct user *user, const char *path);
 
-/* Whether the user may write to what is at `path`, which has this status: of a directory, whether
- * it may put others in the place of what is there. */
+/* Whether the user may write to `path`, which has this status; of a directory, whether it may
+ * replace the entries. */
 bool path_may_change(const struct user *user, const char *path, const struct stat *status);
 
 #endif

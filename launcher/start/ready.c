@@ -1,6 +1,3 @@
-/*
- * Waiting for /health.
- */
 #include "launcher/start/ready.h"
 
 #include <fcntl.h>
@@ -32,7 +29,7 @@
 #define LATER_PAUSE_MS 250
 #define QUICK_TRIES    50
 
-/* The status of GET /health, or 0 if there is no answer yet. */
+/* The status of GET /health, or 0 without an answer. */
 static int ask_health(const struct listen_address *address)
 {
     static const char request[] =
@@ -51,7 +48,7 @@ static int ask_health(const struct listen_address *address)
     return got > 0 && sscanf(answer, "HTTP/1.1 %3d", &status) == 1 ? status : 0;
 }
 
-/* The last status of /health: 200, or what it was when patience ended. */
+/* The last status of /health: 200, or the one when time ran out. */
 static int wait_for_health(const struct listen_address *address)
 {
     int64_t deadline = clock_monotonic_ms() + PATIENCE_SECONDS * 1000L;
@@ -64,7 +61,7 @@ static int wait_for_health(const struct listen_address *address)
     return status;
 }
 
-/* Each address with a comma between them; TCP with `scheme` before it. */
+/* Prints the addresses with commas between them; TCP ones with `scheme` before them. */
 static void print_addresses(FILE *line, const struct listen_addresses *addresses,
                             const char *scheme)
 {
@@ -76,7 +73,7 @@ static void print_addresses(FILE *line, const struct listen_addresses *addresses
     }
 }
 
-/* In one write, which does not wait for a reader. */
+/* Prints one line by one write, which does not wait for a reader. */
 static void print_ready(const struct settings *settings, const struct listen_addresses *listen,
                         const struct listen_addresses *proxy_listen)
 {
@@ -84,7 +81,7 @@ static void print_ready(const struct settings *settings, const struct listen_add
     size_t length = 0;
     FILE *line = open_memstream(&text, &length);
     if (line == NULL) {
-        log_line("the line that tells of the start: %m");
+        log_line("the line about the start: %m");
         return;
     }
     (void)fprintf(line, "nginx-sandbox: ready on ");
@@ -102,7 +99,7 @@ static void print_ready(const struct settings *settings, const struct listen_add
     }
     (void)fprintf(line, ")\n");
     if (fclose(line) == 0) {
-        (void)log_output_write(STDOUT_FILENO, text, length); /* nobody may read it */
+        (void)log_output_write(STDOUT_FILENO, text, length); /* it may have no reader */
     }
     free(text);
 }
@@ -147,7 +144,7 @@ pid_t ready_announce(const struct settings *settings, const char *run_directory)
     if (child != 0) {
         return child;
     }
-    (void)signal(SIGPIPE, SIG_IGN); /* nobody may read the line */
+    (void)signal(SIGPIPE, SIG_IGN); /* the line may have no reader */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server ||
         descriptor_close_inherited() < 0) {
         _exit(1);

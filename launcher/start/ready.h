@@ -1,6 +1,6 @@
 /*
- * The one line that says where the server listens: printed by a short-lived child once the whole
- * chain answers.
+ * The one line that says where the server listens. A short-lived child prints it once /health
+ * answers 200.
  */
 #ifndef LAUNCHER_START_READY_H
 #define LAUNCHER_START_READY_H
@@ -10,10 +10,9 @@
 #include "common/settings.h"
 
 /*
- * Forks the child that asks for /health until it is 200, then prints that line, and ends with 0.
- * If that does not come about it prints one line, leaves RUN/failed for `procd --stop` (which makes
- * the exit status), sends SIGTERM to its parent, and ends with 1. Returns its pid, or -1 after one
- * line.
+ * Forks the child that asks for /health until it is 200, prints that line, and ends with 0. If time
+ * runs out it prints one line, leaves RUN/failed for `procd --stop` (which makes the exit status),
+ * sends SIGTERM to its parent, and ends with 1. Returns its pid, or -1 after one line.
  */
 pid_t ready_announce(const struct settings *settings, const char *run_directory);
 

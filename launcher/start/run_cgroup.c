@@ -1,6 +1,3 @@
-/*
- * Making the cgroup, and the limits in it possible.
- */
 #include "launcher/start/run_cgroup.h"
 
 #include <errno.h>
@@ -13,7 +10,7 @@
 #include "procd/cgroup/cgroup.h"
 #include "procd/cgroup/cgroup_limits.h"
 
-/* What no limit can be put in force for, in words. */
+/* Why no limit can be enforced, in words. */
 static const char *why_no_limit(const struct settings *settings)
 {
     if (strcmp(settings->cgroup, "off") == 0) {
@@ -27,7 +24,8 @@ static const char *why_no_limit(const struct settings *settings)
                           : "its controller is not available in the cgroup (SANDBOX_CGROUP)";
 }
 
-/* What the operator limits must be limited; what he gives us a cgroup for may be. */
+/* A limit that the operator sets must be enforceable. In a cgroup that the operator names others
+ * may be used by requests. */
 static int enable_limits(const struct settings *settings)
 {
     bool wanted = settings->cgroup[0] == '/';
@@ -45,11 +43,12 @@ static int enable_limits(const struct settings *settings)
     return 0;
 }
 
-/* An earlier server with this run directory, if it was killed, may have left something in there. */
+/* An earlier server with this run directory, if it was killed, may have left processes in the
+ * cgroup. */
 int run_cgroup_make(struct settings *settings, const struct run_dir *run, const struct user *user)
 {
     static char base[PATH_MAX];                       /* the cgroup that the run's own is in */
-    (void)cgroup_remove(run->path, settings->cgroup); /* what stays is found again */
+    (void)cgroup_remove(run->path, settings->cgroup); /* what is left is found again */
     if (cgroup_open(run->path, settings->cgroup) < 0) {
         return log_failure(CGROUP_VARIABLE ": cannot use %s: %m", settings->cgroup);
     }

@@ -1,6 +1,3 @@
-/*
- * Making, locking and laying out the run directory.
- */
 #include "launcher/start/run_dir.h"
 
 #include <errno.h>
@@ -35,12 +32,12 @@ bool run_dir_is_plain_path(const char *path)
                        "~")] == '\0';
 }
 
-static int fail(const char *path, const char *reason)
+static int run_dir_fail(const char *path, const char *reason)
 {
     return log_failure(RUN_DIR_VARIABLE ": %s: %s", path, reason);
 }
 
-/* The directories above are passed through by nginx's workers, whatever our umask. */
+/* nginx's workers must be able to enter the directories above, whatever our umask. */
 static int make_one(struct run_dir *run, mode_t mode)
 {
     mode_t mask = umask(022);
@@ -69,7 +66,7 @@ static int make_path(struct run_dir *run)
     return run->made_count < RUN_DIR_MOST ? make_one(run, RUN_MODE_OWN) : -1;
 }
 
-/* As far as they are empty. */
+/* Removes those that are empty. */
 static void remove_made(struct run_dir *run)
 {
     while (run->made_count > 0) {
@@ -84,7 +81,7 @@ static int make_fresh(struct run_dir *run)
 {
     (void)snprintf(run->path, sizeof(run->path), "/tmp/nginx-sandbox.XXXXXX");
     if (mkdtemp(run->path) == NULL) {
-        return fail(run->path, strerror(errno));
+        return run_dir_fail(run->path, strerror(errno));
     }
     run->fresh = true;
     return 0;
@@ -93,56 +90,56 @@ static int make_fresh(struct run_dir *run)
 static int make_given(struct run_dir *run, const char *path)
 {
     if (snprintf(run->given, sizeof(run->given), "%s", path) >= (int)sizeof(run->given)) {
-        return fail(path, strerror(ENAMETOOLONG));
+        return run_dir_fail(path, strerror(ENAMETOOLONG));
     }
     if (make_path(run) < 0 || realpath(path, run->path) == NULL) {
-        return fail(path, strerror(errno));
+        return run_dir_fail(path, strerror(errno));
     }
     if (!run_dir_is_plain_path(run->path)) {
-        return fail(path, "holds characters that mean something to nginx");
+        return run_dir_fail(path, "holds characters that mean something to nginx");
     }
     if (strlen(run->path) > RUN_DIR_MOST) {
-        return fail(path, "is too long for the sockets in it");
+        return run_dir_fail(path, "is too long for the sockets in it");
     }
     return 0;
 }
 
-/* The directory is emptied at every start, so it must be ours: locked by nobody, of the user who
- * starts the server, and either empty or marked by an earlier start. The lock also keeps
- * systemd-tmpfiles from clearing the directory as old (tmpfiles.d(5)). */
-static int take(const struct run_dir *run)
+/* The directory is emptied at every start. So it must be ours: not locked, of the user who starts
+ * the server, and empty or marked by an earlier start. The lock also keeps systemd-tmpfiles from
+ * clearing the directory as old (tmpfiles.d(5)). */
+static int run_dir_take(const struct run_dir *run)
 {
     struct stat status;
     if (flock(run->fd, LOCK_EX | LOCK_NB) < 0) {
-        return fail(run->path, errno == EWOULDBLOCK ? "is in use by a running nginx-sandbox"
-                                                    : strerror(errno));
+        return run_dir_fail(run->path, errno == EWOULDBLOCK ? "is in use by a running nginx-sandbox"
+                                                            : strerror(errno));
     }
     if (fstat(run->fd, &status) < 0) {
-        return fail(run->path, strerror(errno));
+        return run_dir_fail(run->path, strerror(errno));
     }
     if (status.st_uid != geteuid()) {
-        return fail(run->path, "belongs to another user");
+        return run_dir_fail(run->path, "belongs to another user");
     }
     if (!directory_has(run->fd, MARKER) && directory_is_empty(run->fd) != 1) {
-        return fail(run->path, "is not empty and no run directory of nginx-sandbox");
+        return run_dir_fail(run->path, "is not empty and no run directory of nginx-sandbox");
     }
     return 0;
 }
 
-/* Nobody else comes in meanwhile: a command's user, whose directories are among them, could put in
- * more for ever. The marker stays, so that whatever comes between leaves a directory that is ours,
- * and so for the next start to empty. */
-static int empty(const struct run_dir *run)
+/* No other user may enter meanwhile: the user of commands, who owns directories in it, could add
+ * entries for ever. The marker stays, so that an interrupted start leaves a directory that the next
+ * start may empty. */
+static int run_dir_empty(const struct run_dir *run)
 {
     return fchmod(run->fd, RUN_MODE_OWN) < 0 ? -1 : directory_empty_but(run->fd, MARKER);
 }
 
 static int empty_as_child(const void *run)
 {
-    return empty(run) < 0 ? errno : 0;
+    return run_dir_empty(run) < 0 ? errno : 0;
 }
 
-/* By a child, since it may take long: a signal that ends the server ends that. */
+/* A child does it, since it may take long: a signal that ends the server ends the child. */
 static int empty_or_stop(const struct run_dir *run)
 {
     if (directory_is_empty(run->fd) == 1) {
@@ -154,12 +151,12 @@ static int empty_or_stop(const struct run_dir *run)
 }
 
 /* 0, also when it is marked already; or -1 with errno. */
-static int mark(const struct run_dir *run)
+static int run_dir_mark(const struct run_dir *run)
 {
     return file_write(run->fd, MARKER, 0600, "", 0) < 0 && errno != EEXIST ? -1 : 0;
 }
 
-static int lay_out(const struct run_dir *run)
+static int run_dir_lay_out(const struct run_dir *run)
 {
     static const struct {
         const char *name;
@@ -168,20 +165,20 @@ static int lay_out(const struct run_dir *run)
         {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
         {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
-    if (mark(run) < 0) {
-        return fail(run->path, strerror(errno));
+    if (run_dir_mark(run) < 0) {
+        return run_dir_fail(run->path, strerror(errno));
     }
     if (empty_or_stop(run) < 0) {
-        return stop_signal_waits() ? -1 : fail(run->path, strerror(errno));
+        return stop_signal_waits() ? -1 : run_dir_fail(run->path, strerror(errno));
     }
     for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
         if (file_make_dir(run->fd, directories[i].name, directories[i].mode) < 0) {
-            return fail(run->path, strerror(errno));
+            return run_dir_fail(run->path, strerror(errno));
         }
     }
-    /* Tells `procd --stop`, the last to run, to remove the directory. */
+    /* `procd --stop`, the last to run, then removes the directory. */
     if (run->fresh && file_write(run->fd, "remove-on-exit", 0600, "", 0) < 0) {
-        return fail(run->path, strerror(errno));
+        return run_dir_fail(run->path, strerror(errno));
     }
     return 0;
 }
@@ -195,12 +192,12 @@ int run_dir_open(struct run_dir *run, const char *given)
         return -1;
     }
     run->fd = open(run->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run->fd < 0 ? fail(run->path, strerror(errno)) < 0 : take(run) < 0) {
+    if (run->fd < 0 ? run_dir_fail(run->path, strerror(errno)) < 0 : run_dir_take(run) < 0) {
         remove_made(run);
         close_fd(&run->fd);
         return -1;
     }
-    if (lay_out(run) < 0) {
+    if (run_dir_lay_out(run) < 0) {
         run_dir_discard(run);
         return -1;
     }
@@ -210,21 +207,22 @@ int run_dir_open(struct run_dir *run, const char *given)
 int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers)
 {
     if (user == NULL) {
-        return fchmod(run->fd, RUN_MODE) < 0 ? fail(run->path, strerror(errno)) : 0;
+        return fchmod(run->fd, RUN_MODE) < 0 ? run_dir_fail(run->path, strerror(errno)) : 0;
     }
     if (fchown(run->fd, (uid_t)-1, workers) < 0 || fchmod(run->fd, RUN_MODE_CLOSED) < 0 ||
         fchownat(run->fd, RUN_SPOOL, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
         fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {
-        return fail(run->path, strerror(errno));
+        return run_dir_fail(run->path, strerror(errno));
     }
     return 0;
 }
 
 void run_dir_discard(struct run_dir *run)
 {
-    /* A given one that is not empty yet when the server is to end is left to the next start. */
+    /* A given directory that is not empty yet when the server is to end is left to the next start.
+     * */
     bool leave = !run->fresh && stop_signal_waits();
-    if (!leave && (empty(run) < 0 || unlinkat(run->fd, MARKER, 0) < 0 ||
+    if (!leave && (run_dir_empty(run) < 0 || unlinkat(run->fd, MARKER, 0) < 0 ||
                    (run->fresh && rmdir(run->path) < 0))) {
         log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);
     }

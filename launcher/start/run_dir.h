@@ -1,6 +1,6 @@
 /*
- * The run directory: chosen or made, locked against a second server, emptied, and laid out.
- * Everything that the server writes is in it.
+ * The run directory: chosen or made, locked against a second server, emptied, and laid out. All
+ * files that the server writes are in it.
  */
 #ifndef LAUNCHER_START_RUN_DIR_H
 #define LAUNCHER_START_RUN_DIR_H
@@ -17,7 +17,7 @@ struct user;
 #define RUN_DIR_MOST (107 - 14)
 
 struct run_dir {
-    /* What this start has made of a given path: each entry is the length of a beginning of it. */
+    /* What this start has made of a given path: the length of each part, from the root on. */
     char given[PATH_MAX];
     size_t made[RUN_DIR_MOST];
     size_t made_count;
@@ -35,16 +35,16 @@ struct run_dir {
 int run_dir_open(struct run_dir *run, const char *given);
 
 /*
- * Until then only we come into the directory; from now on nginx's workers do. With SANDBOX_USER
- * (`user` is not NULL) they alone, by their group, and what fcgi-app writes in there becomes the
+ * Lets nginx's workers into the directory, which until then is ours alone. With SANDBOX_USER
+ * (`user` is not NULL) only they get in, by their group, and what fcgi-app writes becomes the
  * user's, since it has no other rights to files. 0, or -1 after one line to standard error.
  */
 int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t workers);
 
-/* After a failed start: leaves nothing behind, no parent either that this start has made. */
+/* Removes it after a failed start, with all parents that this start has made. */
 void run_dir_discard(struct run_dir *run);
 
-/* Are all characters of the path such that nginx reads them as they are? */
+/* Whether nginx reads all characters of the path as they are. */
 bool run_dir_is_plain_path(const char *path);
 
 #endif

@@ -86,7 +86,7 @@ int sandbox_user_open(const char *setting, struct user *user, bool *can_enter_ho
     return found;
 }
 
-/* The run scripts find their programs there. */
+/* The run scripts search their programs in PATH. */
 static int check_search_path(const struct user *user)
 {
     const char *path = getenv("PATH");
@@ -106,7 +106,7 @@ static int check_search_path(const struct user *user)
     return 0;
 }
 
-/* Links to what has no name of its own, and what is no file. */
+/* Links to files without a name of their own, and a device. */
 static bool is_device(const char *path)
 {
     return strcmp(path, "/dev/stdout") == 0 || strcmp(path, "/dev/stderr") == 0 ||
@@ -123,7 +123,7 @@ int sandbox_user_check_access_log(const struct user *user, const char *path,
     return path_check_made_again(user, path, resolved);
 }
 
-/* What root runs, loads or reads; "" is none. */
+/* Checks what root runs, loads or reads; "" is not used. */
 static int check_names(const struct user *user, const struct run_dir *run,
                        const struct layout *layout)
 {
@@ -179,9 +179,9 @@ static int check_cgroup_file(const struct user *user, const char *directory, con
 }
 
 /*
- * Who may write to the cgroup.procs of two cgroups and to that of the nearest one above both moves
- * processes between them, and who may change a directory makes a cgroup there (cgroups(7),
- * "Delegation").
+ * A user who may write to the cgroup.procs of two cgroups and to that of their nearest common
+ * ancestor can move processes between them. A user who may change a directory can make a cgroup in
+ * it (cgroups(7), "Delegation").
  */
 int sandbox_user_check_cgroup(const struct user *user, const char *path, char resolved[PATH_MAX])
 {

@@ -1,6 +1,6 @@
 /*
- * SANDBOX_USER: the user whom commands and file operations run as, and what must be true for that
- * to protect the server from them.
+ * SANDBOX_USER: the user that runs commands and file operations, and what must be true so that this
+ * protects the server from them.
  */
 #ifndef LAUNCHER_START_SANDBOX_USER_H
 #define LAUNCHER_START_SANDBOX_USER_H
@@ -15,8 +15,8 @@
 
 /*
  * Finds the user that `setting` (settings.user) names. 1 with *user (clear it) and *can_enter_home,
- * whether it may enter its home; 0 when commands run as we do; -1 after one line to standard error:
- * there is no such user, or we may not become it.
+ * whether it may enter its home; 0 when commands run as our own user; -1 after one line to standard
+ * error: there is no such user, or we may not become it.
  */
 int sandbox_user_open(const char *setting, struct user *user, bool *can_enter_home);
 

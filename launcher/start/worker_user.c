@@ -1,8 +1,4 @@
-/*
- * Choosing nginx's worker user.
- */
 #include "launcher/start/worker_user.h"
-#include "launcher/base/stop_signal.h"
 
 #include <grp.h>
 #include <limits.h>
@@ -18,8 +14,9 @@
 #include "common/logger.h"
 #include "common/user.h"
 #include "launcher/base/program.h"
+#include "launcher/base/stop_signal.h"
 
-/* Root in a container may have lost what setuid(2), setgroups(2) and chown(2) want. */
+/* Root in a container may lack the capabilities that setuid(2), setgroups(2) and chown(2) need. */
 static bool can_change_user(void)
 {
     const uint32_t wanted = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_CHOWN);
@@ -29,15 +26,16 @@ static bool can_change_user(void)
 
 /* In a child: whether this is a user here at all. A user namespace may have one user, or forbid
  * setgroups(2) (user_namespaces(7)). */
-static int become(const void *argument)
+static int worker_become(const void *argument)
 {
     const struct passwd *user = argument;
     return initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
            setuid(user->pw_uid) < 0;
 }
 
-/* May the user pass through this directory? (Other groups than the main one are not looked at.) */
-static bool may_enter(uid_t user, gid_t group, const char *directory)
+/* Whether the user may enter this directory by its owner, main group or the rest. (Other groups are
+ * not looked at.) */
+static bool worker_may_enter(uid_t user, gid_t group, const char *directory)
 {
     struct stat status;
     if (stat(directory, &status) < 0) {
@@ -52,13 +50,14 @@ static bool may_enter(uid_t user, gid_t group, const char *directory)
     return (status.st_mode & bit) != 0;
 }
 
-/* May the user get to `path`, through everything above it? Otherwise `at` is where it ends. */
-static bool may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MAX])
+/* Whether the user may reach `path`, through everything above it. If not, `at` is the directory
+ * that it cannot enter. */
+static bool worker_may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MAX])
 {
     (void)snprintf(at, PATH_MAX, "%s", path);
     for (char *slash; (slash = strrchr(at, '/')) != NULL && slash > at;) {
         *slash = '\0';
-        if (!may_enter(user, group, at)) {
+        if (!worker_may_enter(user, group, at)) {
             return false;
         }
     }
@@ -67,7 +66,7 @@ static bool may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MA
 
 bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX])
 {
-    return worker->group == (gid_t)-1 || may_reach(worker->user, worker->group, path, at);
+    return worker->group == (gid_t)-1 || worker_may_reach(worker->user, worker->group, path, at);
 }
 
 void worker_user_choose(struct worker_user *worker, const char *run_path)
@@ -81,7 +80,7 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
     }
     (void)snprintf(worker->directive, sizeof(worker->directive), "user root root;\n");
     if (!can_change_user()) {
-        log_at(LOG_WARNING, "nginx's workers run as root, which may not change user here");
+        log_at(LOG_WARNING, "nginx's workers run as root: it may not change user here");
         return;
     }
     const struct passwd *user = user_worker_account();
@@ -91,13 +90,13 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
                "nginx's workers run as root: there is no www-data, nginx or nobody with a group");
         return;
     }
-    if (!may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
+    if (!worker_may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
         log_at(LOG_WARNING, "nginx's workers run as root: %s may not enter %s", user->pw_name, at);
         return;
     }
-    if (program_call(become, user) != 0) {
+    if (program_call(worker_become, user) != 0) {
         if (!stop_signal_waits()) { /* which ends the child, and then the start */
-            log_at(LOG_WARNING, "nginx's workers run as root, which cannot become %s here",
+            log_at(LOG_WARNING, "nginx's workers run as root: it cannot become %s here",
                    user->pw_name);
         }
         return;

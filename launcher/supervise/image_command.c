@@ -1,10 +1,8 @@
 /*
- * Starting the command, and lending it the terminal.
- *
- * A terminal that is our session's is lent as a shell does it: the command is the foreground
- * process group, so that Ctrl-C reaches it and not the server, and a shell in there has job
+ * A terminal of our session is lent to the command as a shell does it: the command is the
+ * foreground process group, so that Ctrl-C reaches it and not the server, and a shell in it has job
  * control. It cannot have a session of its own then, since a terminal belongs to one session. Any
- * other terminal becomes that of its session.
+ * other terminal becomes that of the command's session.
  */
 #include "launcher/supervise/image_command.h"
 
@@ -34,7 +32,7 @@
 
 /* ---- the terminal ---- */
 
-/* The first of the standard descriptors that is one, or -1. */
+/* The first standard descriptor that is a terminal, or -1. */
 static int find_terminal(void)
 {
     int fd = STDIN_FILENO;
@@ -57,7 +55,7 @@ static int take_terminal(int terminal)
         if (setsid() < 0) {
             return -1;
         }
-        /* One that is another session's is left to that. */
+        /* A terminal of another session stays with it. */
         return terminal < 0 ? 0 : (int)((void)ioctl(terminal, TIOCSCTTY, 0), 0);
     }
     bool is_foreground = tcgetpgrp(terminal) == getpgrp();
@@ -75,8 +73,8 @@ static void take_back_terminal(struct image_command *command)
 
 /* ---- the child ---- */
 
-/* Another user's command must not type what the shell that has started the server reads afterwards.
- * Where the server leads the session no shell is above it. */
+/* Another user's command must not type what the shell above the server reads afterwards. If the
+ * server leads the session there is no such shell. */
 static int guard_terminal(const struct user *user, pid_t server)
 {
     if (user == NULL || !is_of_our_session(find_terminal())) {
@@ -85,8 +83,8 @@ static int guard_terminal(const struct user *user, pid_t server)
     return terminal_guard() < 0 && getsid(0) != server ? -1 : 0;
 }
 
-/* Commands of this user could reach it by ptrace(2), so it has no more rights than they. */
-static int become(const struct settings *settings, const struct user *user, pid_t server)
+/* It has no more rights than other commands of this user, which could reach it by ptrace(2). */
+static int command_become(const struct settings *settings, const struct user *user, pid_t server)
 {
     if (user != NULL && (capability_drop_inheritable() < 0 || environment_adopt(user) < 0)) {
         return -1;
@@ -97,8 +95,8 @@ static int become(const struct settings *settings, const struct user *user, pid_
     return guard_terminal(user, server) < 0 ? -1 : user == NULL ? 0 : user_become(user);
 }
 
-/* A server that is killed cannot end the command any more. Called after the change of user, which
- * takes it back (PR_SET_PDEATHSIG(2const)). */
+/* A killed server cannot end the command. Called after the change of user, which would undo it
+ * (PR_SET_PDEATHSIG(2const)). */
 static int end_with(pid_t server)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
@@ -111,14 +109,14 @@ static int end_with(pid_t server)
     return 0;
 }
 
-static _Noreturn void execute(char *const arguments[], const struct settings *settings,
-                              const struct user *user, pid_t server)
+static _Noreturn void command_execute(char *const arguments[], const struct settings *settings,
+                                      const struct user *user, pid_t server)
 {
     sigset_t none;
     sigemptyset(&none);
     settings_leave_environment();
     if (take_terminal(find_terminal()) < 0 || descriptor_close_inherited() < 0 ||
-        become(settings, user, server) < 0 || end_with(server) < 0 ||
+        command_become(settings, user, server) < 0 || end_with(server) < 0 ||
         sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         log_line("cannot start %s: %m", arguments[0]);
         _exit(EXIT_NOT_EXECUTABLE);
@@ -148,7 +146,7 @@ int image_command_start(struct image_command *command, const struct settings *se
     pid_t server = getpid();
     command->pid = fork();
     if (command->pid == 0) {
-        execute(command->arguments, settings, user, server);
+        command_execute(command->arguments, settings, user, server);
     }
     if (command->pid < 0) {
         command->pid = 0;
@@ -163,7 +161,7 @@ int image_command_start(struct image_command *command, const struct settings *se
 void image_command_changed(struct image_command *command, int wait_status)
 {
     if (WIFSTOPPED(wait_status)) {
-        /* Ctrl-Z, and no shell is above us that could make it go on. */
+        /* Ctrl-Z; no shell is above us that could continue it */
         if (WSTOPSIG(wait_status) == SIGTSTP) {
             (void)kill(-command->pid, SIGCONT);
         }

@@ -1,16 +1,17 @@
 /*
- * One loop over signals, and what a stop is made of:
+ * One loop over signals. A stop has three steps:
  *
- * 1. nginx stops listening, procd begins no more commands, and all commands get SIGTERM. fcgi-app
- *    serves on, so that clients see how their commands end.
- * 2. When the last command has ended, or SANDBOX_STOP_GRACE is over, s6-svscan ends the services:
- *    fcgi-app tells the clients that are left. Then, as `procd --stop`, it kills all below it.
- * 3. What is left here is killed, and this process ends with the status of the command beside the
- *    server, or of s6-svscan.
+ *     1. nginx stops listening, procd begins no more commands, and all commands get SIGTERM.
+ * fcgi-app serves on, so that clients see how their commands end.
+ *     2. When the last command has ended, or SANDBOX_STOP_GRACE is over, s6-svscan ends the
+ * services: fcgi-app ends the streams that are left with an error. Then, as `procd --stop`, it
+ * kills all processes below it.
+ *     3. What is left here is killed, and this process ends with the status of the command beside
+ * the server, or of s6-svscan.
  *
- * All signals are blocked from the first line of the launcher on, and none is ignored, so one that
- * comes at any moment is read here at last. A s6-svscan that was killed leaves its work to this
- * process; if this process is killed, s6-svscan gets SIGTERM and does it alone.
+ * All signals are blocked from the first line of the launcher on, and none is ignored: one that
+ * comes before this loop is read here. If s6-svscan is killed this process does the rest of its
+ * work; if this process is killed, s6-svscan gets SIGTERM and does it alone.
  */
 #include "launcher/supervise/supervise.h"
 
@@ -66,11 +67,11 @@ static struct {
     bool has_user;
     int signals;  /* a signalfd for all */
     pid_t svscan; /* 0: it has ended */
-    pid_t ready;  /* who waits for the services; 0: it has ended, or there is none */
+    pid_t ready;  /* the child of ready_announce(); 0: it has ended */
     int code;     /* of svscan */
     bool lost;    /* svscan was killed */
     struct image_command command;
-    bool leavings_told; /* what the command has left has got SIGTERM */
+    bool leavings_told; /* what the command has left running has got SIGTERM */
     enum stage stage;
     int64_t kill_at;  /* the grace is over, monotonic ms */
     int64_t deadline; /* of the services */
@@ -86,7 +87,7 @@ static _Noreturn void become_svscan(pid_t parent)
     char text[16];
     sigset_t stop;
     sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM); /* until it reads it from a signalfd, which may be a while */
+    sigaddset(&stop, SIGTERM); /* until it reads it from a signalfd, which takes a while */
     (void)snprintf(path, sizeof(path), "%s/" SUPERVISOR_FILE, server.run_directory);
     int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -99,7 +100,7 @@ static _Noreturn void become_svscan(pid_t parent)
     }
     (void)snprintf(path, sizeof(path), "%s/bin/s6-svscan", server.run_directory);
     (void)snprintf(services, sizeof(services), "%s/service", server.run_directory);
-    /* In a session of its own no terminal's signal ends a service before its turn. */
+    /* In a session of its own no signal of a terminal ends a service before its turn. */
     if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || setsid() < 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 ||
         getppid() != parent || sigprocmask(SIG_SETMASK, &stop, NULL) < 0 ||
@@ -119,13 +120,13 @@ static int start_svscan(void)
     if (server.svscan < 0) {
         return log_failure("fork: %m");
     }
-    /* The services' listening sockets and the lock are theirs: who holds one keeps its clients
-     * waiting, and the next server from starting. */
+    /* This process must not hold the services' listening sockets, whose clients would wait, nor the
+     * lock, for which the next server would wait. */
     return descriptor_close_inherited();
 }
 
-/* s6-svc(1) without a fork, which may be impossible when it is most needed. A service that is not
- * there needs no order. */
+/* As s6-svc(1), but without a fork, which may be impossible when it is most needed. A service that
+ * is not there needs no order. */
 static void order_service(const char *name, const char *order)
 {
     char path[PATH_MAX + 64];
@@ -149,7 +150,7 @@ static bool is_not_left(pid_t pid)
     return pid == server.svscan || pid == server.ready || pid == server.command.pid;
 }
 
-/* Whether the command beside the server has left something that lives. (As process 1 of a container
+/* Whether a process lives that the command beside the server has left. (As process 1 of a container
  * we are the parent of other orphans, too, which end with it.) */
 static bool has_leavings(void)
 {
@@ -163,7 +164,7 @@ static bool has_leavings(void)
     return false;
 }
 
-/* Whether anything that had SIGTERM has not ended yet. */
+/* Whether a process that got SIGTERM has not ended yet. */
 static bool commands_are_left(void)
 {
     server.runners.living = 0;
@@ -214,7 +215,7 @@ static void begin_stop(int number)
     }
 }
 
-/* One round of what the stage waits for. Whether all is over. */
+/* Does one round of the stage. Returns whether all is over. */
 static bool go_on_stopping(void)
 {
     int64_t now = clock_monotonic_ms();
@@ -253,7 +254,7 @@ static void svscan_ended(int status)
     server.svscan = 0;
     server.lost = !WIFEXITED(status);
     server.code = server.lost ? 0 : WEXITSTATUS(status);
-    /* By our own SIGTERM it dies when it has not begun to listen to that. */
+    /* Our own SIGTERM kills it if it does not handle signals yet. */
     if (server.lost && server.stage != ENDING_SERVICES) {
         server.code = 1;
         log_line("s6-svscan was killed: the server ends");
@@ -261,7 +262,7 @@ static void svscan_ended(int status)
     begin_stop(SIGTERM);
 }
 
-static void reap(void)
+static void supervise_reap(void)
 {
     int status;
     pid_t pid;
@@ -289,9 +290,9 @@ static void hear(int number)
     bool repeated = server.stage != RUNNING;
     switch (number) {
     case SIGCHLD:
-        reap();
+        supervise_reap();
         return;
-    case SIGHUP: /* the terminal is gone: that is the command's business, as in a shell */
+    case SIGHUP: /* the terminal is gone: the command decides, as in a shell */
         if (server.command.pid != 0) {
             (void)kill(server.command.pid, SIGHUP);
         }
@@ -328,7 +329,7 @@ static void wait_for_signals(void)
 
 /* ---- the end ---- */
 
-/* What s6-svscan would have done at its end: in its place, since its orphans have come to us. */
+/* Becomes what s6-svscan becomes at its end, in its place, since its orphans have come to us. */
 static _Noreturn void do_the_work_of_svscan(void)
 {
     char path[PATH_MAX + 32];
@@ -348,7 +349,7 @@ static _Noreturn void do_the_work_of_svscan(void)
     _exit(1);
 }
 
-/* Where nginx was not stopped, or had not begun. */
+/* Unix sockets stay if nginx was not stopped, or had not begun. */
 static void remove_unix_sockets(void)
 {
     static const char *const variables[] = {LISTEN_VARIABLE, PROXY_LISTEN_VARIABLE};
@@ -360,7 +361,7 @@ static void remove_unix_sockets(void)
     }
 }
 
-static int finish(void)
+static int supervise_finish(void)
 {
     if (server.lost) {
         do_the_work_of_svscan();
@@ -403,13 +404,13 @@ void supervise_become(const char *program, const char *run_directory, bool with_
         all[used++] = "--";
         memcpy(all + used, arguments, count * sizeof(*all));
     }
-    /* Executed anew, so that no trace of a secret is in its environment. */
+    /* A new program has no trace of a secret in its environment. */
     execv(program, (char *const *)(uintptr_t)all);
     free(all);
 }
 
 /* 0, or -1 for a wrong command line. */
-static int read_options(int count, char **arguments)
+static int supervise_read_options(int count, char **arguments)
 {
     server.with_nginx = true;
     for (int option; (option = getopt(count, arguments, "+r:n")) != -1;) {
@@ -429,7 +430,7 @@ static int read_options(int count, char **arguments)
     return server.run_directory == NULL ? -1 : 0;
 }
 
-static int prepare(void)
+static int supervise_prepare(void)
 {
     char error[256];
     sigset_t all;
@@ -456,10 +457,10 @@ static int prepare(void)
 
 int supervise_main(int count, char **arguments)
 {
-    if (read_options(count, arguments) < 0) {
+    if (supervise_read_options(count, arguments) < 0) {
         return SUBCOMMAND_MISUSED;
     }
-    if (settings_take(&server.settings) < 0 || prepare() < 0) {
+    if (settings_take(&server.settings) < 0 || supervise_prepare() < 0) {
         return 1; /* what has been started ends with us */
     }
     if (!server.with_nginx) {
@@ -478,5 +479,5 @@ int supervise_main(int count, char **arguments)
     while (!go_on_stopping()) {
         wait_for_signals();
     }
-    return finish();
+    return supervise_finish();
 }

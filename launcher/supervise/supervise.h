@@ -1,7 +1,7 @@
 /*
- * `nginx-sandbox supervise`, what the launcher becomes once everything is laid out: the parent of
- * the supervisor of the services (s6-svscan) and of the command beside the server, and who hears
- * the signals that end both. In a container it is process 1.
+ * `nginx-sandbox supervise`, which the launcher becomes once everything is laid out: the parent of
+ * the services' supervisor (s6-svscan) and of the command beside the server. It takes the signals
+ * that end both. In a container it is process 1.
  */
 #ifndef LAUNCHER_SUPERVISE_SUPERVISE_H
 #define LAUNCHER_SUPERVISE_SUPERVISE_H
@@ -9,9 +9,9 @@
 #include <stdbool.h>
 
 /*
- * Becomes it (`program` is the launcher's own), with the rest of the environment and the
- * descriptors that services inherit; all signals must be blocked. `arguments` is the command's, or
- * NULL. Returns only on error, with errno.
+ * Executes `program`, the launcher's own, as that subcommand, with the environment and the
+ * descriptors that services inherit. All signals must be blocked. `arguments` is the command beside
+ * the server, or NULL. Returns only on an error, with errno.
  */
 void supervise_become(const char *program, const char *run_directory, bool with_nginx,
                       char *const *arguments);

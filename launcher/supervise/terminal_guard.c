@@ -1,6 +1,5 @@
 /*
- * A filter of one system call. The kernel looks at the lower half of a request alone, and so does
- * the filter.
+ * The filter compares the lower half of the request, since the kernel looks at no more.
  */
 #include "launcher/supervise/terminal_guard.h"
 
@@ -45,18 +44,15 @@ static struct sock_filter program[] = {
 };
 /* clang-format on */
 
+#endif
+
 int terminal_guard(void)
 {
+#ifdef IS_IOCTL
     const struct sock_fprog filter = {sizeof(program) / sizeof(program[0]), program};
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0);
-}
-
 #else
-
-int terminal_guard(void)
-{
     log_at(LOG_WARNING, "no seccomp filter for this machine: the command can type in its terminal");
     return 0;
-}
-
 #endif
+}

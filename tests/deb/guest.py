@@ -298,7 +298,7 @@ def test_check_says_what_is_wrong():
     with changed(settings, lambda text: text.replace("SANDBOX_USER", "#SANDBOX_USER")):
         says("commands run as root")
     with changed(settings, lambda text: text + "#\n"):
-        says("was changed after what nginx includes was made of it", "nginx-sandbox render")
+        says("was changed after nginx-sandbox render", "nginx-sandbox render")
     with changed(SITE, lambda text: text.replace("include", "#include") + "}"):
         says("No server block of nginx includes the API")
     with changed(SITE, lambda text: text + "nonsense;\n"):

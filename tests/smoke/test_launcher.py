@@ -128,7 +128,7 @@ def test_a_name_that_is_near_to_a_setting(wrong, right):
     with start({wrong: "1", "SANDBOX_SECRET": "a\tb"}) as server:
         status, _, said = server.wait(DEADLINE)
         lines = said.splitlines()
-        assert status == 1 and lines[0] == f"nginx-sandbox: warning: {wrong} is no setting and does nothing: is {right} meant?"
+        assert status == 1 and lines[0] == f"nginx-sandbox: warning: {wrong} is no setting and does nothing: did you mean {right}?"
         assert len(lines) == 2 and lines[1].startswith("nginx-sandbox: SANDBOX_SECRET")
 
 

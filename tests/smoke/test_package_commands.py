@@ -88,8 +88,8 @@ def test_a_name_in_a_file_that_is_near_to_a_setting(etc):
     (etc / "default.conf").write_text("SANDBOX_MAX_RUN=1\n")
     status, _, error = run("render", "--etc", str(etc))
     assert status == 0
-    assert error == f"""nginx-sandbox: warning: {etc}/nginx-sandbox.conf: SANDBOX_MAX_BODI is no setting and does nothing: is SANDBOX_MAX_BODY meant?
-nginx-sandbox: warning: {etc}/default.conf: SANDBOX_MAX_RUN is no setting and does nothing: is SANDBOX_MAX_RUNS meant?
+    assert error == f"""nginx-sandbox: warning: {etc}/nginx-sandbox.conf: SANDBOX_MAX_BODI is no setting and does nothing: did you mean SANDBOX_MAX_BODY?
+nginx-sandbox: warning: {etc}/default.conf: SANDBOX_MAX_RUN is no setting and does nothing: did you mean SANDBOX_MAX_RUNS?
 """
 
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_rendered_leaves_the_secrets(etc):
     before = (etc / "default.secret").read_text()
     (etc / "nginx-sandbox.conf").write_text("PORT=none\n")
     status, _, error = secret(etc, "rotate")
-    assert status == 1 and "PORT must be a number" in error and "secrets of default are as they were" in error
+    assert status == 1 and "PORT must be a number" in error and "secrets of default are unchanged" in error
     assert (etc / "default.secret").read_text() == before
 
 

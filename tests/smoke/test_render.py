@@ -52,7 +52,7 @@ WRONG = {
     "a secret with a NUL": (write("default.secret", b"a\0b\n", 0o600), "NUL"),
     "a secret with a space at its end": (write("default.secret", "a \n", 0o600), "space"),
     "a secret that others may read": (write("default.secret", "a\n", 0o644), "chmod 600"),
-    "a secret that is a directory": (several(lambda p: (p.etc / "default.secret").unlink(), lambda p: (p.etc / "default.secret").mkdir()), "no file"),
+    "a secret that is a directory": (several(lambda p: (p.etc / "default.secret").unlink(), lambda p: (p.etc / "default.secret").mkdir()), "not a regular file"),
     "settings without a secret": (write("two.conf", ""), "two.secret"),
     "a bad name": (write("Two.secret", "x\n", 0o600), "name"),
     "a name that means something": (write("map.secret", "x\n", 0o600), "name"),
