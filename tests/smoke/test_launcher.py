@@ -145,7 +145,7 @@ def test_a_near_name_does_not_keep_the_server_from_starting():
     with start({"SANDBOX_MAX_RUN": "7"}) as server:
         assert Sandbox(server.url, ("127.0.0.1", server.proxy_port), "launcher").shell("echo up") == "up\n"
         assert server.end() == 0
-        assert server.stderr.text.count("SANDBOX_MAX_RUNS meant") == 1
+        assert server.stderr.text.count("did you mean SANDBOX_MAX_RUNS") == 1
 
 
 def test_an_unknown_subcommand_is_named():
