@@ -41,7 +41,7 @@ static void turn_away(struct request *request, const char *location, enum api_er
 
 static void turn_away_from_full(struct request *request)
 {
-    turn_away(request, "@nginx_sandbox_full", ERROR_too_many,
+    turn_away(request, "@nginx_sandbox_full", ERROR_unavailable,
               "Too many requests at once (SANDBOX_MAX_CONNECTIONS, or the limit on threads or open "
               "files)");
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/json_body.h"
 #include "procd/wire/client.h"
 
 struct request;

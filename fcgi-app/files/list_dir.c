@@ -126,7 +126,7 @@ static struct spool *list_names(struct request *request, const char *path)
 static void handle_list_dir(struct request *request, const struct json_body *body)
 {
     if (!enter_listing()) {
-        answer_error(request, 503, ERROR_too_many, "Too many directories are being listed");
+        answer_error(request, 503, ERROR_unavailable, "Too many directories are being listed");
         return;
     }
     cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));

@@ -11,7 +11,7 @@
 
 #include "common/logger.h"
 #include "common/start_directory.h"
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/json_body.h"
 
 static const char *start_directory; /* NULL: where this process is */
 

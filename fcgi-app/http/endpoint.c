@@ -1,6 +1,7 @@
 #include "fcgi-app/http/endpoint.h"
 
 #include "common/cleanup.h"
+#include "fcgi-app/http/json.h"
 #include "fcgi-app/http/query.h"
 
 void endpoint_handle(const struct endpoint *endpoint, struct request *request)

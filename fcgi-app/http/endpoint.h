@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "api/endpoints.h"
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/json_body.h"
 
 struct request;
 

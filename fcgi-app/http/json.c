@@ -3,7 +3,7 @@
  * noted as spans of the spool's view, and those that are wanted as text are decoded. The step that
  * fails notes the refusal, which becomes the answer.
  */
-#include "fcgi-app/http/json_body.h"
+#include "fcgi-app/http/json.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,19 +1,78 @@
 /*
- * What was read of a request, from its body (json.c) or its query (query.c). Only these two look
- * into it; handlers use json.h.
+ * What was read of a request, from its body (json.h) or its query (query.h): the values of its
+ * members.
  */
 #ifndef FCGI_APP_HTTP_JSON_BODY_H
 #define FCGI_APP_HTTP_JSON_BODY_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "api/errors.h"
-#include "fcgi-app/http/json.h"
 #include "fcgi-app/json/json_environment.h"
 #include "fcgi-app/json/json_scan.h"
 
+struct json_body;
+struct request;
 struct spool;
+
+enum json_kind {
+    JSON_TEXT,        /* a string without NUL; null and (unless may_be_empty) "" count as absent */
+    JSON_TEXT_OR_INT, /* the same, or an integer in plain digits, taken as its text */
+    JSON_COUNT,       /* an integer in plain digits, up to JSON_COUNT_MAX */
+    JSON_FLAG,        /* true or false */
+    /* any string, also empty or with NULs or very long: read it with json_content() */
+    JSON_CONTENT,
+    /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
+    JSON_ENVIRONMENT,
+};
+
+#define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
+
+/* One wanted member of the body, or parameter of the query. */
+struct json_member {
+    const char *name;
+    enum json_kind kind;
+    bool required;
+    bool may_be_empty; /* of a JSON_TEXT: "" is given, and a text like any other */
+    /* What to say when it is required and absent; NULL: "<name> is required". */
+    const char *missing;
+    const char *about; /* a sentence for those who read a list of the members */
+};
+
+enum json_flags {
+    JSON_MAY_BE_EMPTY = 1,   /* no body at all counts as {} */
+    JSON_ANSWER_FAILURE = 2, /* refusals carry "success": false, as the endpoint's answers do */
+};
+
+void json_free(struct json_body *body);
+void json_freep(struct json_body **body); /* for cleanup_() */
+
+/* The text of a member, NUL-terminated, owned by the body; NULL when it is absent. */
+const char *json_text(const struct json_body *body, const char *name);
+
+/* The value of a JSON_COUNT member, or `fallback` when it is absent. */
+uint64_t json_count(const struct json_body *body, const char *name, uint64_t fallback);
+
+/* Whether a JSON_FLAG member is true. */
+bool json_flag(const struct json_body *body, const char *name);
+
+/* Whether a member was given at all: an empty JSON_CONTENT or text that may be empty is given, null
+ * and other empty texts are not. */
+bool json_is_given(const struct json_body *body, const char *name);
+
+/* The environment member as "NAME=value" strings, owned by the body; *count 0 when it is absent. */
+const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);
+
+/*
+ * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, or the first
+ * value other than 0 that `sink` returned.
+ */
+int json_content(const struct json_body *body, const char *name,
+                 int (*sink)(void *context, const char *data, size_t length), void *context);
+
+/* ---- for json.c and query.c, which fill it ---- */
 
 struct json_value {
     const struct json_member *member;

@@ -119,20 +119,6 @@ static int add_faults(cJSON *json)
 
 /* ---- the answer ---- */
 
-int health_add_warning(cJSON *json, const char *text)
-{
-    cJSON *warnings = cJSON_GetObjectItemCaseSensitive(json, "warnings");
-    if (warnings == NULL) {
-        warnings = cJSON_AddArrayToObject(json, "warnings");
-    }
-    cJSON *warning = cJSON_CreateString(text);
-    if (!cJSON_AddItemToArray(warnings, warning)) {
-        cJSON_Delete(warning);
-        return -1;
-    }
-    return 0;
-}
-
 static cJSON *healthy(void)
 {
     cJSON *json = cJSON_CreateObject();

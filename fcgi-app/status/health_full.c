@@ -10,10 +10,23 @@
 
 #include <cjson/cJSON.h>
 
-#include "fcgi-app/status/health.h"
 #include "fcgi-app/status/server_state.h"
 
 #define DROPS_ARE_NEWS_MS 60000
+
+int health_add_warning(cJSON *json, const char *text)
+{
+    cJSON *warnings = cJSON_GetObjectItemCaseSensitive(json, "warnings");
+    if (warnings == NULL) {
+        warnings = cJSON_AddArrayToObject(json, "warnings");
+    }
+    cJSON *warning = cJSON_CreateString(text);
+    if (!cJSON_AddItemToArray(warnings, warning)) {
+        cJSON_Delete(warning);
+        return -1;
+    }
+    return 0;
+}
 
 struct number {
     const char *name;
