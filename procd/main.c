@@ -27,6 +27,7 @@
 #include "procd/daemon/loop.h"
 #include "procd/daemon/pool.h"
 #include "procd/daemon/registry.h"
+#include "procd/daemon/requests.h"
 #include "procd/daemon/server.h"
 #include "procd/daemon/stop.h"
 #include "procd/daemon/sweep.h"
@@ -185,11 +186,12 @@ static int open_parts(const struct settings *settings, const struct pool_options
         log_at(LOG_WARNING, "/proc is read-only: when memory is out the kernel may end a daemon "
                             "before a command");
     }
+    requests_init(run_directory, settings->max_jobs);
     if (pool_open(commands) < 0) {
         log_line("cannot start a runner: %m");
         return 1;
     }
-    if (server_open(listener, run_directory, settings->max_jobs) < 0) {
+    if (server_open(listener, requests_handle) < 0) {
         log_line("descriptor 0 must be a listening socket: %m");
         return 1;
     }

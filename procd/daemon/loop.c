@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"

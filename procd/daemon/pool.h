@@ -10,7 +10,6 @@
 #ifndef PROCD_DAEMON_POOL_H
 #define PROCD_DAEMON_POOL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "procd/daemon/loop.h"

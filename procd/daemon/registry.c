@@ -17,8 +17,8 @@
 #include "procd/daemon/leftovers.h"
 #include "procd/daemon/retention.h"
 #include "procd/jobs/job_directory.h"
-#include "procd/log/log_repair.h"
 #include "procd/log/job_position.h"
+#include "procd/log/log_repair.h"
 
 /* How soon a runner that is alive but cannot be connected (it begins, or it ends), or whose socket
  * is full, is looked at again. */

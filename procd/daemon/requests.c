@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -87,36 +86,32 @@ static bool answer_started(struct client *client, const struct starting *startin
     return client_answer(client, &message);
 }
 
-/* The runner has died. What it has begun has a record (job_record.h). */
-static bool finish_silent_start(struct client *client, struct starting *starting)
-{
-    pid_t pid = 0;
-    int begun = registry_adopt_silent(&starting->job, &pid);
-    if (begun == 0) {
-        registry_give_up(&starting->job);
-        return client == NULL || answer_failure(client, SPAWN_PREPARE, ECHILD);
-    }
-    return begun > 0 && (client == NULL || answer_started(client, starting, pid));
-}
-
-/* Answers START as the runner's reply says, though the job may be over by now. False when the
- * client is to be dropped, if there is one. */
+/* What START has come to, as the runner's reply says, though the job may be over by now; without a
+ * reply the runner has died, and a job that has begun has a record (job_record.h). False when the
+ * client, if there is one, is to be dropped. */
 static bool finish_start(struct client *client, struct starting *starting,
                          const struct incoming *reply)
 {
+    pid_t pid = 0;
+    int begun = 0;
+    struct spawn_error error = {.stage = SPAWN_PREPARE, .error = ECHILD};
     if (reply == NULL) {
-        return finish_silent_start(client, starting);
-    }
-    if (reply->type == MESSAGE_STARTED) {
+        begun = registry_adopt_silent(&starting->job, &pid);
+    } else if (reply->type == MESSAGE_STARTED) {
         registry_adopt(&starting->job);
-        return client == NULL ||
-               answer_started(client, starting, (pid_t)message_number(reply, FIELD_PID, 0));
+        begun = 1;
+        pid = (pid_t)message_number(reply, FIELD_PID, 0);
+    } else {
+        error = spawn_error_of(reply);
     }
-    registry_give_up(&starting->job);
-    return client == NULL ||
-           answer_failure(client,
-                          (enum spawn_stage)message_number(reply, FIELD_STAGE, SPAWN_PREPARE),
-                          (int)message_number(reply, FIELD_ERROR, EIO));
+    if (begun == 0) {
+        registry_give_up(&starting->job);
+    }
+    if (begun < 0 || client == NULL) {
+        return false;
+    }
+    return begun > 0 ? answer_started(client, starting, pid)
+                     : answer_failure(client, error.stage, error.error);
 }
 
 static void start_answered(void *context, const struct incoming *reply)

@@ -9,15 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "procd/daemon/connection.h"
+#include "procd/daemon/server.h"
 #include "procd/wire/protocol.h"
 
 /* The status is of this run directory (borrowed); at most `jobs_max` jobs run at once, 0: any
  * number. */
 void requests_init(const char *run_directory, size_t jobs_max);
 
-/* Answers, now or later. False when the client is to be dropped, also for a request that is unknown
- * or malformed. */
-bool requests_handle(struct client *client, struct incoming *request);
+/* For server_open(): false also for a request that is unknown or malformed. */
+request_function requests_handle;
 
 #endif

@@ -2,19 +2,51 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/analyzer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/logger.h"
-#include "procd/daemon/connection.h"
-#include "procd/daemon/loop.h"
-#include "procd/daemon/requests.h"
-#include "procd/wire/protocol.h"
 
 #define ACCEPT_PAUSE_MS 100 /* when there is no descriptor for another client */
+
+static LIST_HEAD(, client) clients;
+static request_function *handle_request;
+
+ANALYZER_OFF("-Wanalyzer-use-after-free") /* in server_close(): what is dropped is in no list */
+void client_drop(struct client *client)
+{
+    loop_close(&client->watch);
+    orders_forget(&client->order);
+    if (client->starting != NULL) {
+        client->starting->client = NULL;
+    }
+    LIST_REMOVE(client, entry);
+    free(client);
+}
+ANALYZER_ON
+
+bool client_answer(struct client *client, struct message *message)
+{
+    return message_send(client->watch.fd, message, NULL, 0) == 0;
+}
+
+bool client_answer_number(struct client *client, enum message_type type, enum field_tag tag,
+                          int64_t number)
+{
+    cleanup_message struct message message;
+    message_init(&message, type);
+    message_add_number(&message, tag, number);
+    return client_answer(client, &message);
+}
+
+bool client_answer_plain(struct client *client, enum message_type type)
+{
+    return message_send_plain(client->watch.fd, type) == 0;
+}
 
 static void hear_client(struct watch *watch)
 {
@@ -31,9 +63,24 @@ static void hear_client(struct watch *watch)
     }
     /* One request at a time: a client that sends another before the answer is none of ours. */
     bool waits = client->starting != NULL || client->order.job != NULL;
-    if (received != 1 || waits || !requests_handle(client, &request)) {
+    if (received != 1 || waits || !handle_request(client, &request)) {
         client_drop(client);
     }
+}
+
+static int client_add(int fd)
+{
+    cleanup_free struct client *client = calloc(1, sizeof(*client));
+    if (client == NULL) {
+        return -1;
+    }
+    client->watch = (struct watch){.fd = fd, .ready = hear_client};
+    if (message_send_plain(fd, MESSAGE_DONE) < 0 || loop_add(&client->watch) < 0) {
+        return -1;
+    }
+    LIST_INSERT_HEAD(&clients, client, entry);
+    (void)steal_pointer(client);
+    return 0;
 }
 
 static void accept_client(struct watch *watch);
@@ -73,14 +120,14 @@ static void accept_client(struct watch *watch)
         return; /* with any other error the client has gone */
     }
     refused = false;
-    if (client_add(fd, hear_client) == 0) {
+    if (client_add(fd) == 0) {
         (void)steal_fd(&fd);
     }
 }
 
-int server_open(int fd, const char *run_directory, size_t jobs_max)
+int server_open(int fd, request_function *handle)
 {
-    requests_init(run_directory, jobs_max);
+    handle_request = handle;
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
         return -1;
     }
@@ -91,6 +138,8 @@ int server_open(int fd, const char *run_directory, size_t jobs_max)
 
 void server_close(void)
 {
-    client_drop_all();
+    while (!LIST_EMPTY(&clients)) {
+        client_drop(LIST_FIRST(&clients));
+    }
     loop_close(&listener);
 }
