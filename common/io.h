@@ -19,7 +19,7 @@ ssize_t io_read_full(int fd, void *data, size_t length);
 /* One read(2), retried on EINTR. The count (0 at end of file), or -1 with errno. Thread-safe. */
 ssize_t io_read_some(int fd, void *data, size_t length);
 
-/* One pread(2), likewise. */
+/* One pread(2), retried on EINTR. The count (0 at end of file), or -1 with errno. */
 ssize_t io_read_at(int fd, void *data, size_t length, off_t offset);
 
 /*

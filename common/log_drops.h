@@ -1,5 +1,5 @@
 /*
- * How many lines of the log this server has dropped, because nobody read them or a disk was full:
+ * How many lines of the log this server has dropped, because they had no reader or a disk was full:
  * one number for all its programs, in a file of the run directory. All but log_drops_open() are
  * thread-safe.
  */

@@ -1,6 +1,6 @@
 /*
- * The orders of a job are a queue. A runner that is told to kill has some time for it; then procd
- * kills what is below the runner, which goes on and reports the end.
+ * The orders of a job are a queue. A runner that gets an order to kill has some time for it; then
+ * procd kills what is below the runner, which goes on and reports the end.
  */
 #include "procd/daemon/orders.h"
 
@@ -80,10 +80,10 @@ static void kill_for_runner(struct registered_job *job)
     cleanup_fd int directory = job_directory_open(job->record.id);
     /* It has its lock, so it is alive, and the number was its own when it was held. */
     if (held >= 0 && directory >= 0 && !job_directory_is_free(directory)) {
-        if (job->expected_end != END_OVERDUE) {
+        if (job->overdue != OVERDUE_NOW) {
             log_request(LOG_WARNING, job->record.request_id,
                         "job %s: its runner does not end it, so procd does", job->record.id);
-            job->expected_end = END_OVERDUE;
+            job->overdue = OVERDUE_NOW;
         }
         (void)tree_kill_round(runner, held, NULL);
     }
@@ -103,7 +103,7 @@ static void kill_overdue(struct timer *timer)
     (void)timer;
     for (size_t i = 0; i < registered_jobs.count; i++) {
         struct registered_job *job = registered_jobs.all[i];
-        if (job->state == REGISTERED_ENDED || job->expected_end == END_NOT_EXPECTED) {
+        if (job->state == REGISTERED_ENDED || job->overdue == OVERDUE_NEVER) {
             continue;
         }
         if (job->overdue_at <= now) {
@@ -118,8 +118,8 @@ static void expect_end(struct registered_job *job, int64_t grace_ms)
 {
     int64_t grace = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? GRACE_MOST_MS : grace_ms;
     int64_t at = clock_monotonic_ms() + grace + RUNNER_PATIENCE_MS;
-    if (job->expected_end == END_NOT_EXPECTED) {
-        job->expected_end = END_EXPECTED;
+    if (job->overdue == OVERDUE_NEVER) {
+        job->overdue = OVERDUE_LATER;
         job->overdue_at = at;
     }
     job->overdue_at = at < job->overdue_at ? at : job->overdue_at;

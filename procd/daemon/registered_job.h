@@ -1,6 +1,6 @@
 /*
- * The jobs that the registry knows, in an array by age. For the files of the registry, and read by
- * those who ask it.
+ * The jobs that the registry knows, in an array by age. The files of the registry change them;
+ * others read the one that registry_find() has returned.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -17,16 +17,16 @@
 #include "procd/wire/words.h"
 
 enum registered_state {
-    REGISTERED_UNDECIDED, /* its directory says what it is now, and is to be read */
+    REGISTERED_UNDECIDED, /* what it is now is to be read in its directory */
     REGISTERED_HEARD,     /* its runner is connected and has all orders */
     REGISTERED_BEHIND,    /* the same, but an order found no room in the socket */
-    REGISTERED_ENDED,     /* ending.status is no longer JOB_RUNNING */
+    REGISTERED_ENDED,     /* ending is valid; before, its status is JOB_RUNNING */
 };
 
-enum expected_end {
-    END_NOT_EXPECTED,
-    END_EXPECTED, /* an order is to end it by overdue_at */
-    END_OVERDUE,  /* it did not, which has been logged: procd kills from overdue_at on */
+enum overdue {
+    OVERDUE_NEVER, /* no order is to end it */
+    OVERDUE_LATER, /* an order is to end it by overdue_at */
+    OVERDUE_NOW,   /* it did not: procd has logged that, and kills at overdue_at */
 };
 
 struct registered_job {
@@ -36,12 +36,12 @@ struct registered_job {
     struct job_exit ending;
     bool has_position; /* of an ended one; a running one has it on the disk */
     struct job_position position;
-    enum expected_end expected_end;
+    enum overdue overdue;
     int64_t overdue_at;                   /* clock_monotonic_ms() */
     TAILQ_HEAD(order_list, order) orders; /* in the order in which they were given */
 };
 
-/* Read by all; `finished` is counted where jobs end and where they go. */
+/* The array is changed here, `finished` where jobs end and where they are removed. */
 extern struct registered_jobs {
     struct registered_job **all; /* oldest first */
     size_t count;

@@ -52,8 +52,8 @@ int registry_adopt_silent(struct expected_job *job, pid_t *pid);
 /* The job has not begun: removes its files. */
 void registry_give_up(struct expected_job *job);
 
-/* NULL when there is none. A client may have seen the job's exit record before it asks: what it is
- * told from here on is no older. Valid until the next call of this file. */
+/* The job as it is now, also for a client that has seen its exit record already. NULL if there is
+ * none. Valid until the next call of this file. */
 struct registered_job *registry_find(const char *id);
 
 /* Gives an order. True: order->done is called later, or has been. False: the job has ended (or, of

@@ -160,7 +160,7 @@ static int send_packet(int socket, const void *packet, size_t length, const int 
     return TEMP_FAILURE_RETRY(sendmsg(socket, &header, MSG_NOSIGNAL)) < 0 ? -1 : 0;
 }
 
-/* The fields in a memory file that nobody can change or cut any more. */
+/* The fields in a memory file that cannot be changed or cut any more. */
 static int make_fields_file(const struct message *message)
 {
     cleanup_fd int fd = memory_file_create("procd-message");
