@@ -1,6 +1,6 @@
 /*
- * Directories in the cgroup file system. Nothing here is remembered about a runner: what is in the
- * directories tells it, to every procd alike.
+ * Nothing is remembered about a runner: the directories in the cgroup file system say it all, to
+ * every procd alike.
  */
 #include "procd/cgroup/cgroup.h"
 
@@ -74,7 +74,7 @@ static void remove_below(int directory) // NOLINT(misc-no-recursion): as deep as
     }
 }
 
-/* Lets `each` see the processes in the cgroup itself until it returns false. 1 when it never did,
+/* Calls `each` for the processes in the cgroup itself until it returns false. 1 when it never did,
  * 0 when it did; -1 with errno. */
 static int each_member(int directory, bool (*each)(void *context, pid_t pid), void *context)
 {
@@ -91,7 +91,7 @@ static int each_member(int directory, bool (*each)(void *context, pid_t pid), vo
         }
     }
     if (ferror(members)) {
-        return -1; /* who is not in a part of the list may be in the rest */
+        return -1; /* a process that is not in this part of the list may be in the rest */
     }
     return 1;
 }
@@ -112,8 +112,8 @@ static bool look_for(void *context, pid_t pid)
 
 /* ---- the directory of the run ---- */
 
-/* By opening it: access(2) goes by the real user, and libc makes another call of faccessat(3) than
- * old seccomp profiles know. */
+/* Tried by opening it: access(2) goes by the real user, and faccessat(3) makes a system call that
+ * old seccomp profiles do not know. */
 static bool cgroup_may_write(int directory, const char *name)
 {
     cleanup_fd int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
@@ -121,8 +121,9 @@ static bool cgroup_may_write(int directory, const char *name)
 }
 
 /*
- * Whether this process may move below its own cgroup: both files are asked for that, and the new
- * one takes processes (cgroups(7), "threaded mode"). To try it costs some 10 ms of every start.
+ * Whether this process may move below its own cgroup: it may write to both files, and the new
+ * cgroup takes processes (cgroups(7), "threaded mode"). Trying the move would cost every start some
+ * 10 ms.
  */
 static bool cgroup_may_enter(int directory)
 {
@@ -138,8 +139,7 @@ static bool cgroup_may_enter(int directory)
     return length == (ssize_t)strlen(domain) && memcmp(type, domain, strlen(domain)) == 0;
 }
 
-/* Below any other cgroup only the moving itself shows whether the kernel lets it: a process of its
- * own tries. */
+/* Below any other cgroup only a move shows whether the kernel allows it, so a child tries. */
 static bool can_enter(int directory)
 {
     char name[32];
@@ -206,7 +206,7 @@ static bool move(void *directory, pid_t pid)
     return cgroup_write(*(const int *)directory, "cgroup.procs", text) == 0 || errno == ESRCH;
 }
 
-/* Moves who is in `base` to base/`name`, if that is only us. 0, or -1 with errno. */
+/* Moves the processes in `base` to base/`name`, if they are only ours. 0, or -1 with errno. */
 static int move_out(int base, const char *name)
 {
     bool any = false;
@@ -225,7 +225,7 @@ static int move_out(int base, const char *name)
     return daemons >= 0 && each_member(base, move, &daemons) > 0 ? 0 : -1;
 }
 
-/* Undoes move_out() and what it was for. What others have begun to use stays as it is. */
+/* Undoes move_out() and what it was for. Whatever others have begun to use stays. */
 static void move_back(int base, const char *run_name)
 {
     char name[128];
@@ -251,7 +251,8 @@ unsigned cgroup_offer_limits(void)
     (void)snprintf(name, sizeof(name), "%s" CGROUP_DAEMONS, strrchr(cgroup.path, '/') + 1);
     unsigned missing = cgroup_read_controllers(base, "cgroup.controllers") &
                        ~cgroup_read_controllers(base, "cgroup.subtree_control");
-    /* To give some to a cgroup with processes would make it, and us, threaded (cgroups(7)). */
+    /* A cgroup with processes that is given controllers becomes threaded, and so do we
+     * (cgroups(7)). */
     bool is_free = missing == 0 || is_root(base) || move_out(base, name) == 0;
     bool is_busy = !is_free && errno == EBUSY;
     if (is_free) {
@@ -351,7 +352,7 @@ bool cgroup_remove_runner(pid_t pid)
     return cgroup.directory >= 0 && unlinkat(cgroup.directory, name, AT_REMOVEDIR) == 0;
 }
 
-/* Whether the runner's directory is to be looked at again. */
+/* Whether the runner's directory must be looked at again. */
 static bool sweep_runner(const char *name, pid_t runner, bool (*alive)(pid_t runner))
 {
     struct membership members = {.wanted = runner};
@@ -362,7 +363,7 @@ static bool sweep_runner(const char *name, pid_t runner, bool (*alive)(pid_t run
     if (members.found) {
         return !alive(runner);
     }
-    /* An empty one may be that of a runner who is about to move in, and makes it again then. */
+    /* An empty one may belong to a runner that is about to move in; it then makes it again. */
     if (members.any) {
         (void)cgroup_write(directory, "cgroup.kill", "1");
     }

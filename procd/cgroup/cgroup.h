@@ -10,8 +10,8 @@
  * BASE is the cgroup that the server was started in, or what SANDBOX_CGROUP names. A runner moves
  * into its directory when it is idle for the first time and is the first in there; what it starts
  * from then on is born there. So a directory in which there are processes, but not that of its
- * name, is a dead runner's. The numbers in the names of directories that are left may come again: a
- * runner uses none that is there (but <pid>-<n> then).
+ * name, is a dead runner's. The kernel may give the pid in the name of a directory that was left to
+ * another runner, which then takes the name <pid>-<n>.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -24,19 +24,19 @@
 
 /*
  * Finds the directory of this run, or makes it and tries whether processes can move into it.
- * `setting` is settings.cgroup. 1; 0 when there are to be no cgroups, or "auto" finds none that can
- * be used; -1 with errno when the directory that `setting` names cannot.
+ * `setting` is settings.cgroup. 1; 0 when no cgroups are wanted, or "auto" finds none that can be
+ * used; -1 with errno when the directory that `setting` names cannot be used.
  */
 int cgroup_open(const char *run_directory, const char *setting);
 
 /*
- * Makes limits possible in the directory of this run (cgroup_limits.h), which is open: its cgroups
- * are given all controllers that there are. A cgroup with processes of its own cannot give any
- * ("no internal processes" in cgroups(7)): if this process, or it and the first of its container,
- * are all that there is in BASE, they move to the directory for daemons, and cgroup_remove() moves
- * back who is in there. Returns the limits that can be set, as a set of 1 << enum cgroup_limit;
- * when that is not CGROUP_ALL errno is EBUSY if it is for other processes in BASE, otherwise
- * EOPNOTSUPP. For the launcher, before it has children.
+ * Makes limits possible in the directory of this run (cgroup_limits.h), which is open: it gives its
+ * cgroups all controllers that there are. A cgroup with processes of its own cannot give any ("no
+ * internal processes" in cgroups(7)): if this process, or it and the first of its container, are
+ * all that there is in BASE, they move to the directory for daemons, and cgroup_remove() moves them
+ * back. Returns the limits that can be set, as a set of 1 << enum cgroup_limit; when that is not
+ * CGROUP_ALL, errno is EBUSY if other processes in BASE are the reason, otherwise EOPNOTSUPP. For
+ * the launcher, before it has children.
  */
 unsigned cgroup_offer_limits(void);
 
@@ -62,8 +62,8 @@ bool cgroup_remove_runner(pid_t pid);
  */
 bool cgroup_sweep(bool (*alive)(pid_t runner));
 
-/* Lets `each` see the processes of all runners' cgroups, as they were when each was read, until it
- * returns false; `setting` as above. Those in cgroups that commands have made are left out. */
+/* Calls `each` for the processes of all runners' cgroups, as they were when each was read, until it
+ * returns false; `setting` as above. Processes in cgroups that commands have made are left out. */
 void cgroup_each_process(const char *run_directory, const char *setting,
                          bool (*each)(void *context, pid_t pid), void *context);
 

@@ -108,7 +108,7 @@ void cgroup_take_controllers(int directory, unsigned controllers)
 
 /* ---- limits ---- */
 
-/* Swap would be memory that is not counted. A kernel without its accounting has no such file. */
+/* Swap would not be counted as memory. A kernel without swap accounting has no such file. */
 static int limit_swap(int directory, bool none)
 {
     int result = cgroup_write(directory, "memory.swap.max", none ? "0" : "max");

@@ -1,5 +1,5 @@
 /*
- * The file is looked for once and stays open.
+ * memory.events is looked for once and stays open.
  */
 #include "procd/cgroup/cgroup_oom.h"
 

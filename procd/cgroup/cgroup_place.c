@@ -1,5 +1,5 @@
 /*
- * Where cgroup version 2 is mounted and where we are in it, by what /proc/self tells (proc(5)).
+ * /proc/self says where cgroup version 2 is mounted and where we are in it (proc(5)).
  */
 #include "procd/cgroup/cgroup_place.h"
 
@@ -13,7 +13,7 @@
 
 #include "common/cleanup.h"
 
-/* What /proc tells as our place in the hierarchy of version 2: "/" or "/a/b". */
+/* Our place in the hierarchy of version 2 according to /proc: "/" or "/a/b". */
 static bool read_place(char place[PATH_MAX])
 {
     cleanup_file FILE *file = fopen("/proc/self/cgroup", "re");
@@ -27,7 +27,7 @@ static bool read_place(char place[PATH_MAX])
     return false;
 }
 
-/* The part of `place` below `root`, of which a mount shows no more; NULL if it is not below. */
+/* The part of `place` below `root`, which is all that a mount shows; NULL if it is not below. */
 static const char *below(const char *place, const char *root)
 {
     size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);

@@ -1,5 +1,6 @@
 /*
- * Making, finding and removing the directories of jobs.
+ * A job exists while its directory is in RUN/state/jobs. A removal begins with a rename to
+ * RUN/state/removed.
  */
 #include "procd/jobs/job_directory.h"
 
@@ -24,7 +25,7 @@
 #include "procd/wire/protocol.h"
 
 static int jobs = -1;    /* RUN/state/jobs */
-static int removed = -1; /* RUN/state/removed: those that are no more, until the remover comes */
+static int removed = -1; /* RUN/state/removed: removed jobs, until the remover comes */
 
 /* Makes a directory below `parent` if need be and opens it. */
 static int enter_directory(int parent, const char *name)
@@ -95,7 +96,7 @@ int job_directory_create(char id[JOB_ID_SIZE])
         return -1;
     }
     cleanup_fd int directory = job_directory_open(id);
-    /* Whoever is given a descriptor of it may read it (server.c, OPEN); nobody else comes through
+    /* A client that procd gives a descriptor of it (OPEN) may read it; nobody else can pass
      * RUN/state. */
     if (directory < 0 || fchmod(directory, 0755) < 0 || flock(directory, LOCK_EX | LOCK_NB) < 0) {
         int saved = errno;

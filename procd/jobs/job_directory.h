@@ -15,17 +15,18 @@
 int job_directories_open(const char *run_directory);
 void job_directories_close(void);
 
-/* What the file system of the jobs has room for. 0, or -1 with errno. */
+/* How much room the file system of the jobs has. 0, or -1 with errno. */
 int job_directories_room(struct statvfs *room);
 
-/* All entries, of which job_directory_is_name() tells those that are jobs; the caller closes it.
- * NULL with errno. */
+/*
+ * All entries; job_directory_is_name() says which are jobs. The caller closes it. NULL with errno.
+ */
 DIR *job_directories_list(void);
 bool job_directory_is_name(const char *name);
 
 /*
- * Makes the directory of a new job: its *id, and a descriptor that holds the lock which says that
- * somebody has this job; the lock goes with the descriptor to the runner. -1 with errno.
+ * Makes the directory of a new job: its *id, and a descriptor with the lock that marks the job as
+ * owned. The lock goes to the runner with the descriptor. -1 with errno.
  */
 int job_directory_create(char id[JOB_ID_SIZE]);
 

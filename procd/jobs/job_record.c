@@ -1,5 +1,5 @@
 /*
- * The two records, in the form of the protocol's messages.
+ * Both records are messages of the protocol.
  */
 #include "procd/jobs/job_record.h"
 

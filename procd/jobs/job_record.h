@@ -35,7 +35,7 @@ struct job_exit {
     enum end_reason reason;  /* END_LOST: status is JOB_FAILED, the rest is unknown */
     uint64_t ended_at;       /* ns since the epoch */
     uint64_t ended_boot_ns;  /* ns since the boot */
-    pid_t runner;            /* it has stayed for what the job has left running; 0: there is none */
+    pid_t runner;            /* stays for what the job has left running; 0: there is none */
     uint64_t runner_started; /* struct process_stat */
     uint64_t cpu_user_ms;
     uint64_t cpu_system_ms;
@@ -43,8 +43,8 @@ struct job_exit {
 };
 
 /*
- * A record that is on the disk but for its pid and its name, so that the process that it is about
- * can publish it before it begins: either there is a record, or nothing has run.
+ * A record that is on the disk but lacks its pid and its final name. The shell's process publishes
+ * it before it begins, so either there is a record, or nothing has run.
  */
 struct job_record_draft {
     int directory; /* borrowed */
@@ -56,7 +56,7 @@ struct job_record_draft {
  * long. NULL when memory is out. */
 char *command_shown(const char *text);
 
-/* Appends the fields of an ending, and reads them; what is missing has a value that is safe. */
+/* Appends the fields of an ending; reads them, with safe values for those that are missing. */
 void job_exit_describe(const struct job_exit *ending, struct message *message);
 struct job_exit job_exit_of(const struct incoming *message);
 

@@ -1,5 +1,5 @@
 /*
- * The thread that removes.
+ * A semaphore counts the rounds that are wanted.
  */
 #include "procd/jobs/remover.h"
 

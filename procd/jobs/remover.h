@@ -1,7 +1,7 @@
 /*
- * Removes what is put into a directory, in a thread of its own: unlink(2) of a large file waits for
- * the writes that are under way (truncate_inode_pages_final in the kernel), on a busy disk for a
- * second, and procd answers nobody while it waits.
+ * Removes what is put into a directory, in a thread of its own. unlink(2) of a large file waits for
+ * the writes that are under way (truncate_inode_pages_final in the kernel), for a second on a busy
+ * disk, and procd could answer nobody meanwhile.
  */
 #ifndef PROCD_JOBS_REMOVER_H
 #define PROCD_JOBS_REMOVER_H
@@ -13,7 +13,7 @@
  */
 int remover_open(int directory);
 
-/* Something has been put there. */
+/* Reports that something has been put there. */
 void remover_wake(void);
 
 /* Waits for what is being removed just now; the rest is the next remover's. None of these is

@@ -1,6 +1,6 @@
 /*
- * Reading ids strictly: a number has no leading zero, so that an id is equal to another only if
- * their texts are.
+ * Ids are read strictly: a number has no leading zero, so two ids are equal only if their texts
+ * are.
  */
 #include "procd/log/event_id.h"
 

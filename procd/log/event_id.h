@@ -1,6 +1,5 @@
 /*
- * The ids of the events in a job's log (job_files.h describes their form), and what else the edges
- * of an event say.
+ * The ids of the events in a job's log (job_files.h describes their form), and the kinds of events.
  *
  * Thread-safe.
  */
@@ -49,7 +48,7 @@ void event_id_render_end(const char *job_id, char text[EVENT_ID_SIZE]);
 #define EVENT_KIND_SIZE ((size_t)10)
 bool event_is_line(const char *text, size_t length);
 
-/* The first and the last bytes of an event that say everything which is not the line itself. */
+/* So many bytes at the beginning and at the end of an event say everything but the line itself. */
 #define EVENT_EDGE ((size_t)64)
 
 enum event_kind {

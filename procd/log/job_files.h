@@ -15,15 +15,15 @@
  *   id: <tag>-<offset>-<line>\n
  *   \n
  *
- * The id is the last line, since there are clients that take an id for the event's before the event
- * is whole: cut in between, they would resume behind a line that they have not got.
- * <tag> is the first 8 characters of the job's id, <offset> that of the event in the whole log, and
- * <line> counts the events from 0, those too that a full disk has cost: so two ids tell how many
- * lines and bytes are between them, whatever has become of these. event_id.h reads ids.
+ * The id is the last line, because some clients take over an id before the event is whole: cut in
+ * between, they would resume behind a line that they have not got. <tag> is the first 8 characters
+ * of the job's id, <offset> that of the event in the whole log, and <line> counts the events from
+ * 0, including those that a full disk has cost. So two ids say how many lines and bytes are between
+ * them, whatever has become of these. event_id.h reads ids.
  *
- * An event of a line that goes on in the next one has "continued":true after its data (job_log.h
- * tells when). Among them there may be an event without an id, which says that a full disk has cost
- * some lines; their numbers are the next ones:
+ * An event whose line goes on in the next one has "continued":true after its data (job_log.h says
+ * when). An event without an id says that a full disk has cost some lines, which have the next
+ * numbers:
  *
  *   event: gap\n
  *   data: {"missed_lines":12}\n
@@ -35,11 +35,11 @@
  * SANDBOX_LOG_MAX. A reader that finds the segment at its cursor gone continues with the oldest
  * that is there. Where an append fails half-way its torn event is cut off again.
  *
- * Directory and files may be read by whoever holds a descriptor of the directory, which procd gives
- * to its clients; the path to it is closed to all but the server's user.
+ * A process that holds a descriptor of the directory may read it and its files; procd gives one to
+ * its clients. The path to it is closed to all but the server's user.
  *
  * The runner holds a flock(2) on the directory while it lives. Of finished jobs only the newest are
- * kept (registry.h): the whole directory of another may go at any time.
+ * kept (retention.h): the whole directory of another may go at any time.
  */
 #ifndef PROCD_LOG_JOB_FILES_H
 #define PROCD_LOG_JOB_FILES_H

@@ -1,7 +1,6 @@
 /*
- * Rendering, batching, rotating. Offsets are those of the whole log; `written` is where the disk
- * ends, the buffer comes after it, and `whole` is what a reader may have taken already, so that it
- * is never taken back.
+ * Offsets are those of the whole log. `written` is where the disk ends, and the buffer comes after
+ * it. Readers may have read everything before `whole` already, so it is never taken back.
  */
 #include "procd/log/job_log.h"
 
@@ -32,7 +31,7 @@ _Static_assert(BUFFER_SIZE > JSON_ESCAPED_MAX(PIECE_MAX) + FRAME_MAX, "room for 
 
 /* ---- the position ---- */
 
-/* What the disk holds: the buffer is empty. */
+/* As the disk has it; the buffer is empty. */
 static struct job_position position_now(const struct job_log *log)
 {
     const struct job_log_segment *oldest = &log->segments[0];
@@ -152,8 +151,8 @@ static void give_up_batch(struct job_log *log, size_t done)
     log->used = 0;
     log->event_lost = log->in_event;
     log->retry_at_ms = (uint64_t)clock_monotonic_ms() + RETRY_AFTER_MS;
-    if (!log->told) {
-        log->told = true;
+    if (!log->reported) {
+        log->reported = true;
         errno = error;
         log_line("job log: lines are dropped: %m");
     }
@@ -228,7 +227,7 @@ static void make_room(struct job_log *log, size_t length)
     }
 }
 
-/* Tells of dropped lines. False if that could not be written either. */
+/* Reports dropped lines. False if that could not be written either. */
 static bool put_gap(struct job_log *log)
 {
     make_room(log, FRAME_MAX);
@@ -254,13 +253,14 @@ static void make_place(struct job_log *log)
     }
 }
 
-/* After a failed write the disk gets a while. */
+/* After a failed write the disk gets a pause. */
 static bool job_log_may_write(const struct job_log *log)
 {
     return log->dropped == 0 || (uint64_t)clock_monotonic_ms() >= log->retry_at_ms;
 }
 
-/* Whether an event can begin: there is a place for it, and what is missing before it is told. */
+/* Whether an event can begin: there is a place for it, and missing lines before it have been
+ * reported. */
 static bool job_log_prepare(struct job_log *log)
 {
     if (!job_log_may_write(log)) {

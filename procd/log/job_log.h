@@ -1,14 +1,14 @@
 /*
- * The log of a background job, as its runner writes it (job_files.h tells the form).
+ * The log of a background job, as its runner writes it (job_files.h describes the form).
  *
  * Lines are rendered into a buffer and reach the disk by job_log_flush, or when the buffer is full;
- * the position file follows. A log never fails: what cannot be written (a full disk) is dropped,
- * and as soon as there is room again an event says how many lines are missing:
+ * the position file follows. A log never fails: lines that cannot be written (a full disk) are
+ * dropped, and as soon as there is room again an event says how many lines are missing:
  *
  *   event: gap\n
  *   data: {"missed_lines":12}\n
  *
- * Dropped lines have their numbers, too. Timestamps of one log never repeat and never go back.
+ * Dropped lines have numbers as well. Timestamps of one log never repeat and never go back.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -61,10 +61,10 @@ struct job_log {
 
     uint64_t next_line; /* the number of the next event */
     uint64_t pending;   /* lines begun that are not whole on the disk */
-    uint64_t lost;      /* lines, by full disks, in all */
-    uint64_t dropped;   /* the same, not told yet */
+    uint64_t lost;      /* all lines that full disks have cost */
+    uint64_t dropped;   /* those that are not reported yet */
     uint64_t retry_at_ms;
-    bool told; /* the operator knows */
+    bool reported; /* the operator's log has it */
 
     int position_fd;
     struct job_position position; /* as it is in the file */
@@ -85,7 +85,7 @@ void job_log_drop(struct job_log *log);
 
 void job_log_flush(struct job_log *log);
 
-/* Flushes, tells what was dropped, releases. Fine on a log that was not opened. */
+/* Flushes, reports what was dropped, releases. Fine on a log that was not opened. */
 void job_log_close(struct job_log *log);
 
 #endif

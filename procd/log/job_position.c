@@ -24,7 +24,8 @@ static void render(const struct job_position *position, struct message *message)
     job_position_describe(position, message);
 }
 
-/* What is there is written over, not cut first: a full disk would not give the room back. */
+/* The old content is written over and not cut first, because a full disk would not give the room
+ * back. */
 int job_position_create(int directory, const struct job_position *position)
 {
     struct message message;
@@ -54,7 +55,7 @@ static ssize_t read_whole(int fd, char *data)
     }
 }
 
-/* What two reads in a row agree on. Its length, or -1 with errno. */
+/* Reads until two reads in a row agree. Its length, or -1 with errno. */
 static ssize_t read_settled(int fd, char *data)
 {
     char again[ROOM];

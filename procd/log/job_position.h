@@ -1,6 +1,6 @@
 /*
  * The position file of a background job (job_files.h): where its log begins and ends on the disk,
- * and how many lines it has lost, for whoever wants to know it without reading the log. The runner
+ * and how many lines it has lost, so that this can be known without reading the log. The runner
  * writes it right after each change of the log; a reader may be one change behind.
  *
  * Thread-safe.

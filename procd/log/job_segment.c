@@ -27,8 +27,8 @@ int job_segment_open(int directory, uint64_t start, int flags)
     return io_open_regular(directory, name, flags);
 }
 
-/* The offset that a file's name tells, or JOB_SEGMENT_NONE where the name is not how a segment's is
- * written. */
+/* The offset in a file's name, or JOB_SEGMENT_NONE if it is not a segment's name in its only
+ * spelling. */
 static uint64_t start_of(const char *name)
 {
     const size_t length = sizeof(JOB_SEGMENT_PREFIX) - 1;

@@ -11,7 +11,7 @@
 #define JOB_SEGMENT_NONE      UINT64_MAX
 #define JOB_SEGMENT_NAME_SIZE 64
 
-/* No log comes so far: so sums of a beginning and a file's length fit any offset. */
+/* No log grows so long, so the sum of a beginning and a file's length never overflows. */
 #define JOB_SEGMENT_START_MAX ((uint64_t)INT64_MAX / 2)
 
 void job_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start);

@@ -1,6 +1,6 @@
 /*
- * What a dead runner has left can be read whole: the segments are mapped, and the lines at both
- * ends of the log, by their ids, say where it stands.
+ * The segments that a dead runner has left are mapped. The ids of the lines at both ends of the log
+ * say where it stands.
  */
 #include "procd/log/log_repair.h"
 
@@ -112,7 +112,7 @@ static int find_line(int directory, uint64_t start, bool want_newest, struct eve
     return 0;
 }
 
-/* Whether the lines at both ends of a log that ends at `end` can be of one log: a command can have
+/* Whether the lines at both ends of a log that ends at `end` can be of one log; a command may have
  * written over them. */
 static bool ids_agree(const struct event_id *oldest, const struct event_id *newest_line,
                       uint64_t end)
@@ -121,8 +121,7 @@ static bool ids_agree(const struct event_id *oldest, const struct event_id *newe
            newest_line->line < INT64_MAX;
 }
 
-/* Of a log with a line, whose ids agree; what full disks have cost is known from the old position
- * only. */
+/* Of a log with lines, whose ids agree. Only the old position knows what full disks have cost. */
 static struct job_position position_of_lines(const struct event_id *oldest,
                                              const struct event_id *newest_line, uint64_t end,
                                              const struct job_position *old)

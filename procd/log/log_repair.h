@@ -1,5 +1,5 @@
 /*
- * The end of a log whose runner has died (job_files.h).
+ * Repairs a log whose runner has died (job_files.h).
  *
  * Thread-safe.
  */
@@ -7,9 +7,9 @@
 #define PROCD_LOG_LOG_REPAIR_H
 
 /*
- * After a runner has died: cuts what it has left behind the last whole event in the newest segment,
- * and writes a position file that agrees with the disk. (Lines that a full disk has cost in the
- * instant before may be missing from its counts.) 0, or -1 with errno.
+ * Cuts the newest segment behind its last whole event, and writes a position file that agrees with
+ * the disk. Its counts may lack lines that a full disk has cost just before the runner died. 0, or
+ * -1 with errno.
  */
 int job_log_repair(int directory);
 

@@ -1,6 +1,6 @@
 /*
- * Always one lower than it was, so that a server that runs in a command of another marks its own
- * commands, too.
+ * The limit is always set one lower than it was, so a server that runs inside a command of another
+ * server marks its own commands as well.
  */
 #include "procd/process/mark.h"
 
@@ -24,7 +24,8 @@ int mark_self(void)
     return setrlimit(RLIMIT_LOCKS, &limit);
 }
 
-/* The soft limit, by /proc/<pid>/limits, which everybody may read. False when it cannot be read. */
+/* The soft limit, by /proc/<pid>/limits, which every process may read. False when it cannot be
+ * read. */
 static bool read_limit(pid_t pid, rlim_t *limit)
 {
     char text[4096];

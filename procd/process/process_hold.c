@@ -1,5 +1,5 @@
 /*
- * pidfds, and what there was before.
+ * By pidfds; by directories in /proc where pidfds are refused.
  */
 #include "procd/process/process_hold.h"
 
@@ -13,7 +13,7 @@
 
 #include "common/directory.h"
 
-/* What a kernel without a system call says, or a seccomp filter that does not know it. */
+/* The errors of a kernel without the system call, and of a seccomp filter that does not know it. */
 static bool is_refusal(int error)
 {
     return error == ENOSYS || error == EPERM;
@@ -36,8 +36,8 @@ int process_hold(pid_t pid)
 
 int process_held_signal(int held, pid_t pid, int signal)
 {
-    /* From Linux 5.1 on for a directory in /proc as well. EPERM may be about the process, and then
-     * kill(2) says it again. */
+    /* From Linux 5.1 on for a directory in /proc as well. EPERM may be about the process; then
+     * kill(2) reports it again. */
     if (pidfd_send_signal(held, signal, NULL, 0) == 0) {
         return 0;
     }

@@ -1,7 +1,7 @@
 /*
- * Children by /proc/<pid>/task/<tid>/children, which lists those that this thread has forked or
- * been given; where the kernel is built without it (CONFIG_PROC_CHILDREN), by asking every process
- * for its parent.
+ * Children are read from /proc/<pid>/task/<tid>/children, which lists the processes that this
+ * thread has forked or adopted. Where the kernel is built without it (CONFIG_PROC_CHILDREN), every
+ * process is asked for its parent.
  */
 #include "procd/process/process_table.h"
 
@@ -64,7 +64,9 @@ bool pid_list_remove(struct pid_list *list, pid_t pid)
     return true;
 }
 
-/* Appends the numbers in a `children` file, which are parted by spaces and may be cut by a read. */
+/*
+ * Appends the numbers in a `children` file, which are separated by spaces and may be cut by a read.
+ */
 static int append_numbers(int fd, struct pid_list *list)
 {
     char text[4096];

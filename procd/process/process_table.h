@@ -1,5 +1,6 @@
 /*
- * What /proc tells about processes: who is whose child, what their files say; and lists of pids.
+ * What /proc says about processes: their children, parents and users, and the contents of their
+ * files; and lists of pids.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -20,14 +21,14 @@ void pid_list_clear(struct pid_list *list);
 
 /*
  * Appends the children of `parent` as they are now; a process that forks or ends meanwhile may be
- * missing. 0, or -1 with errno when memory or /proc is out.
+ * missing. 0, or -1 with errno when memory is out or /proc cannot be read.
  */
 int process_children(pid_t parent, struct pid_list *list);
 
 /*
- * Who is whose child, for one walk over a tree. Where the kernel lists a process's children they
- * are read when they are asked for; elsewhere the whole table is read once, when the view is taken:
- * walks over large trees would read it for every process else.
+ * The children of all processes, for one walk over a tree. Where the kernel lists a process's
+ * children, they are read when they are asked for. Elsewhere the whole table is read once, when the
+ * view is taken; otherwise a walk over a large tree would read it for every process.
  */
 struct process_view {
     struct process_entry *entries; /* NULL where the kernel lists children */
@@ -43,15 +44,15 @@ void process_view_clear(struct process_view *view);
 /* The parent of a process, 0 when there is no such process. */
 pid_t process_parent(pid_t pid);
 
-/* The real user of a process, whatever it executes: false when that cannot be told. */
+/* The real user of a process, whatever it executes: false when that is unknown. */
 bool process_real_user(pid_t pid, uid_t *user);
 
-/* One read(2) of /proc/<pid>/`name`, at most size - 1 bytes (such a file comes whole), as a text
- * that is empty when there is no such process; whether there is any. */
+/* One read(2) of /proc/<pid>/`name`, at most size - 1 bytes (such a file comes whole), as a text,
+ * which is empty when there is no such process. Whether it has any. */
 bool process_file_read(pid_t pid, const char *name, char *text, size_t size);
 
 /* 1 when /proc/<pid>/`name` begins with these bytes, 0 when not or when there is no such process,
- * -1 with errno when that cannot be told. */
+ * -1 with errno when that is unknown. */
 int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length);
 
 /* Appends a pid; removes one, and says whether it was there. */

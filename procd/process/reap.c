@@ -1,5 +1,5 @@
 /*
- * Reaping without waiting.
+ * Reaps with WNOHANG alone, so it never waits.
  */
 #include "procd/process/reap.h"
 

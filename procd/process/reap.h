@@ -1,6 +1,6 @@
 /*
- * The children of a runner: its shell, and what was orphaned below it and came to it, because a
- * runner is the subreaper of its tree.
+ * The children of a runner: its shell, and the orphans of its tree, which the kernel gives to the
+ * runner as the tree's subreaper.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -23,8 +23,8 @@ struct shell {
 };
 
 /*
- * Reaps every child that has ended and notes it when the shell is one of them (`shell` may be
- * NULL). Whether a child is left.
+ * Reaps every child that has ended, and notes the end of the shell if it is one of them (`shell`
+ * may be NULL). Whether a child is left.
  */
 bool reap_children(struct shell *shell);
 
@@ -33,9 +33,9 @@ int shell_code(const struct shell *shell);
 int shell_signal(const struct shell *shell);
 
 /*
- * What ended the shell, if it was not ended on purpose: END_EXIT, END_SIGNAL, or END_OOM when it
- * was killed and the kernel has killed for want of memory since it was started. A shell that
- * outlives what the kernel killed below it, and exits with a code of its own, has exited.
+ * What ended the shell, if nobody ended it on purpose: END_EXIT, END_SIGNAL, or END_OOM when it was
+ * killed and the kernel has killed for want of memory since the shell was started. A shell that
+ * survives such a kill of its child and exits with a code of its own has exited.
  */
 enum end_reason shell_reason(const struct shell *shell);
 

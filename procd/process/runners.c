@@ -1,5 +1,5 @@
 /*
- * Looking for runners in the process table, and telling them by a signal.
+ * Runners are found in the process table and get their order by a signal.
  */
 #include "procd/process/runners.h"
 
@@ -10,15 +10,15 @@
 #include "common/cleanup.h"
 #include "procd/process/process_hold.h"
 
-/* From the supervisor's supervisor over the supervisor of a service and procd to a runner. */
+/* The supervisor's supervisor, the supervisor of a service, procd, a runner. */
 #define DEPTH_MAX 5
 
 int runner_is(pid_t pid, const char *run_directory)
 {
     char line[PATH_MAX + 32];
     uid_t user;
-    /* Any command can give itself that command line, but with SANDBOX_USER none is of our user; and
-     * reading the memory of such a one may wait for whoever serves it (FUSE). */
+    /* Any command can give itself that command line, but with SANDBOX_USER no command has our user.
+     * Reading the command line of a command may hang, because its memory may be served by FUSE. */
     bool known = process_real_user(pid, &user);
     if (known && user != getuid()) {
         return 0;
@@ -34,11 +34,11 @@ int runner_is(pid_t pid, const char *run_directory)
 
 void runners_clear(struct runners *runners)
 {
-    pid_list_clear(&runners->told);
+    pid_list_clear(&runners->signalled);
 }
 
-/* Held, so that the signal goes to the process that was looked at. Where it cannot be
- * noted that a runner was told, it is not told: its commands must not get the signal twice. */
+/* Held, so that the signal goes to the process that was looked at. A runner that cannot be noted
+ * gets no signal, because its commands must not get it twice. */
 static bool meet(struct runners *runners, pid_t pid)
 {
     cleanup_fd int held = process_hold(pid);
@@ -46,8 +46,8 @@ static bool meet(struct runners *runners, pid_t pid)
         return false;
     }
     runners->living++;
-    if (runners->order && !pid_list_has(&runners->told, pid) &&
-        pid_list_add(&runners->told, pid) == 0) {
+    if (runners->order && !pid_list_has(&runners->signalled, pid) &&
+        pid_list_add(&runners->signalled, pid) == 0) {
         (void)process_held_signal(held, pid, RUNNER_STOP_SIGNAL);
     }
     return true;

@@ -1,5 +1,5 @@
 /*
- * Who the launcher says is the supervisor, and whether that is still true.
+ * The launcher names the supervisor in a file; whether that is still true is asked of /proc.
  */
 #include "procd/process/supervisor.h"
 

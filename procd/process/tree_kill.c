@@ -1,11 +1,11 @@
 /*
- * Rounds over the tree until nothing is left: each process is stopped, so that it forks no more,
- * then its children are visited, then it is killed. What forked in between is an orphan afterwards,
- * so it is our child and met in the next round.
+ * Walks over the tree in rounds until nothing is left. Each process is stopped, so that it forks no
+ * more; then its children are visited; then it is killed. A child that was forked in between is an
+ * orphan afterwards, so it becomes our child and is met in the next round.
  *
  * A number in /proc may belong to another process by the time it is used. Our own children keep
- * theirs until we reap them. Any other process is held (process_hold.h) and only then asked who its
- * parent is; as long as the parent, held the same way, has not been reaped either, the answer is
+ * theirs until we reap them. Any other process is first held (process_hold.h) and then asked for
+ * its parent. As long as the parent, held the same way, has not been reaped either, the answer is
  * true.
  */
 #include "procd/process/tree_kill.h"
@@ -21,15 +21,15 @@
 #include "procd/process/process_hold.h"
 #include "procd/process/process_table.h"
 
-/* Each level holds a descriptor. What lies deeper is orphaned by this round, and so is near in the
- * next. */
+/* Each level holds a descriptor. Deeper processes are orphaned by this round, so they are near the
+ * top in the next. */
 #define DEPTH_MAX 64
 
 /* How long the kernel gets to end what was killed, before the next round. */
 #define PAUSE_FIRST_MS 1
 #define PAUSE_MAX_MS   50
 
-/* What still is in an uninterruptible sleep after this time hangs there. */
+/* A process that is still in an uninterruptible sleep after this time hangs. */
 #define STUCK_MS 1000
 
 struct round {
@@ -48,9 +48,9 @@ static bool is_child(pid_t pid, pid_t parent, int parent_held)
 }
 
 /*
- * Signals and errors are not looked at here: whoever survives is there in the next round. Who is to
- * be spared is asked about the number, when the process is held: should the number be another's by
- * then, the answer does not matter, because the held one is dead.
+ * Errors of signals are ignored here, because a process that survives is met in the next round.
+ * `spared` is asked about the number while the process is held. If the number belongs to another
+ * process by then, the answer does not matter, because the held one is dead.
  */
 static void signal_process(struct round *round, pid_t pid, pid_t parent, int parent_held, int depth)
 {
@@ -58,11 +58,11 @@ static void signal_process(struct round *round, pid_t pid, pid_t parent, int par
     bool ours = parent_held < 0; /* its number is its own until we reap it */
     bool gone = !ours && (held < 0 || !is_child(pid, parent, parent_held));
     if (!gone && depth == 0 && round->spared != NULL && round->spared(pid)) {
-        /* Unless that was an answer about nobody. */
+        /* Unless the process has gone, and that was no answer. */
         round->met += !ours && process_held_signal(held, pid, 0) < 0;
         return;
     }
-    round->met += depth == 0; /* one that has gone meanwhile, too: it left who knows what */
+    round->met += depth == 0; /* one that has gone meanwhile counts: it may have left orphans */
     if (gone) {
         return;
     }
@@ -71,8 +71,8 @@ static void signal_process(struct round *round, pid_t pid, pid_t parent, int par
         return;
     }
     if (depth < DEPTH_MAX) {
-        /* Stopped until it has the signal itself: it neither forks meanwhile nor sees its children
-         * go first, so that a shell dies of the signal and not of a message about it. */
+        /* It stays stopped until it has the signal itself, so that it neither forks nor sees its
+         * children end first. A shell thus dies of the signal and does not report one. */
         (void)process_held_signal(held, pid, SIGSTOP);
         signal_children(round, pid, held, depth + 1);
     }
@@ -85,7 +85,7 @@ static void signal_process(struct round *round, pid_t pid, pid_t parent, int par
 static void signal_children(struct round *round, pid_t parent, int parent_held, int depth)
 {
     cleanup_(pid_list_clear) struct pid_list children = {0};
-    /* What it found so far is a beginning. */
+    /* What it has found so far is a beginning. */
     (void)process_view_children(&round->view, parent, &children);
     for (size_t i = 0; i < children.count; i++) {
         signal_process(round, children.pids[i], parent, parent_held, depth);
@@ -125,7 +125,8 @@ int tree_kill(struct shell *shell, int timeout_ms)
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     for (;;) {
-        (void)tree_kill_round(getpid(), -1, NULL); /* what a round has missed the next one meets */
+        (void)tree_kill_round(getpid(), -1,
+                              NULL); /* the next round meets what this one has missed */
         if (!reap_children(shell)) {
             return 0;
         }

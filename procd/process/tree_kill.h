@@ -1,7 +1,7 @@
 /*
- * Killing everything below a process, or signalling it, whatever sessions, groups and names it has
- * given itself. It works for the subreaper of a tree without any privilege: what loses its parent
- * comes to the subreaper.
+ * Kills or signals all descendants of a process, whatever sessions, groups and names they have
+ * given themselves. The subreaper of a tree needs no privilege for that, because orphans become its
+ * children.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -21,22 +21,22 @@
 int tree_kill(struct shell *shell, int timeout_ms);
 
 /*
- * Sends `signal` to all descendants of this process, to a parent before its children as they see
- * it, and SIGCONT after it, so that stopped ones take it.
+ * Sends `signal` to all descendants of this process, to a parent before its children, and SIGCONT
+ * after it, so that stopped processes take it.
  */
 void tree_signal(int signal);
 
 /* Whether a child is to be left alone, with all below it. */
 typedef bool tree_spare_function(pid_t child);
 
-/* The same as tree_signal(), but for the children that `spared` names. */
+/* As tree_signal(), but without the children that `spared` names. */
 void tree_signal_but(int signal, tree_spare_function *spared);
 
 /*
  * One round of killing: kills the children of `parent`, and all below them, but those that `spared`
  * (may be NULL) names. Neither waits nor reaps. `parent` is this process and `parent_held` is -1;
- * or it is another and held (process_hold.h). Returns how many children it has met that are not
- * spared: what is killed may leave orphans, so the work is done when a round meets none. -1 with
+ * or it is another and held (process_hold.h). Returns how many children that are not spared it has
+ * met. Killed processes may leave orphans, so the work is done when a round meets none. -1 with
  * errno when the process table cannot be read.
  */
 ssize_t tree_kill_round(pid_t parent, int parent_held, tree_spare_function *spared);

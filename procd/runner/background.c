@@ -2,9 +2,9 @@
  * A background job: both pipes into one log, orders over a socket in its directory, and records of
  * its beginning and its end.
  *
- * The end of a job is the end of its shell. Its pipes are then read to their ends, or for DRAIN_MS
- * when something that it started still holds them. A job that was killed takes everything it
- * started with it; what a job leaves running by ending lives on.
+ * A job ends when its shell does. Its pipes are then read to their ends, or for DRAIN_MS if
+ * something that it started still holds them. A job that is killed takes everything that it has
+ * started with it; whatever a job leaves running when it ends by itself lives on.
  */
 #include "procd/runner/background.h"
 
@@ -56,7 +56,7 @@ struct background {
     struct shell shell;
     bool children; /* some are left */
     struct deadline deadline;
-    uint64_t signals_sent; /* by order, without more: bit n is signal n + 1 */
+    uint64_t signals_sent; /* by plain orders: bit n is signal n + 1 */
     int64_t drain_until;   /* monotonic ms; meaningful once it is over */
 };
 
@@ -67,7 +67,8 @@ static void answer_start(int control, pid_t pid)
     cleanup_message struct message message;
     message_init(&message, MESSAGE_STARTED);
     message_add_number(&message, FIELD_PID, pid);
-    (void)message_send(control, &message, NULL, 0); /* the next procd finds the job on the disk */
+    (void)message_send(control, &message, NULL,
+                       0); /* if that fails, the next procd finds the job on the disk */
 }
 
 static int background_open_files(struct background *job)
@@ -80,8 +81,7 @@ static int background_open_files(struct background *job)
     return 0;
 }
 
-/* Where the command starts, as an absolute path; what it asks for may be relative to `directory`.
- */
+/* Where the command starts, as an absolute path. `asked` may be relative to `directory`. */
 static char *working_directory(const char *asked, const char *directory)
 {
     char *joined = NULL;
@@ -124,8 +124,8 @@ static int publish_record(const void *draft)
     return job_record_publish(draft, getpid());
 }
 
-/* The record says where the shell was to begin. It began elsewhere where that is gone, which only
- * the shell has found out. */
+/* The record names the directory in which the shell was to begin. If that is gone, the shell began
+ * elsewhere, which only the shell has found out. */
 static void correct_record(const struct background *job, const struct incoming *command)
 {
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
@@ -157,7 +157,7 @@ static bool background_start(struct background *job, const struct incoming *comm
     job->deadline = deadline_of(command);
     if (spawn_shell(command, input, &pipes, publish_record, &draft,
                     deadline_patience(&job->deadline), &job->shell.pid, error) < 0) {
-        (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it got as far as that */
+        (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it was published */
         return false;
     }
     if (spawn_start_directory() != directory) {
@@ -170,8 +170,7 @@ static bool background_start(struct background *job, const struct incoming *comm
 
 /* ---- the middle ---- */
 
-/* Whether nothing but the output that is in the pipes is to be awaited. Begins the time for that.
- */
+/* Whether only output in the pipes is still to come. Starts the time for that. */
 static bool background_is_over(struct background *job)
 {
     bool over = deadline_is_over(&job->deadline, &job->shell, job->children);
@@ -182,7 +181,7 @@ static bool background_is_over(struct background *job)
 }
 
 /* The shell leads a session and a group of its own, and its number is its own until it is reaped.
- * After that the rest of the tree is left. */
+ * Afterwards only the rest of the tree is left. */
 static void signal_job(const struct background *job, int signal)
 {
     if (job->shell.ended) {
@@ -193,8 +192,8 @@ static void signal_job(const struct background *job, int signal)
 }
 
 /*
- * An order to end the job, or to signal it. Too late when the shell has ended: then the end is
- * told.
+ * An order to end the job, or to signal it. When the shell has ended it comes too late, and the end
+ * is reported.
  */
 static void take_kill(struct background *job, const struct incoming *order)
 {
@@ -204,7 +203,8 @@ static void take_kill(struct background *job, const struct incoming *order)
     job->children = reap_children(&job->shell);
     if (job->shell.ended && !had_ended && signal == SIGKILL &&
         shell_reason(&job->shell) == END_SIGNAL && shell_signal(&job->shell) == SIGKILL) {
-        /* By just what was ordered, while we did nothing: procd lost its patience. */
+        /* By the very signal that was ordered, while we did nothing: procd has lost its patience
+         * and sent it. */
         job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
     }
     if (signal <= 0 || signal >= NSIG || background_is_over(job)) {
@@ -219,7 +219,7 @@ static void take_kill(struct background *job, const struct incoming *order)
         job->signals_sent |= UINT64_C(1) << (signal - 1);
         return;
     }
-    signal_job(job, SIGCONT); /* a stopped process takes a signal when it goes on */
+    signal_job(job, SIGCONT); /* a stopped process takes a signal only when it goes on */
     deadline_order(&job->deadline, grace_ms);
 }
 
@@ -241,7 +241,7 @@ static void take_write(struct background *job, const struct incoming *order, int
         message_add_number(&answer, FIELD_WRITTEN, written);
     }
     if (message_send(*peer, &answer, NULL, 0) < 0) {
-        close_fd(peer); /* if it is there it waits: so it learns that it will not hear */
+        close_fd(peer); /* so that procd, if it still waits, learns that no answer comes */
     }
 }
 
@@ -266,7 +266,7 @@ static void hear_peer(struct background *job, int *peer)
     }
 }
 
-/* How long to wait for something to happen, in ms; -1 for ever. */
+/* How long poll(2) may wait, in ms; -1: for ever. */
 static int patience(struct background *job)
 {
     if (!background_is_over(job)) {
@@ -293,7 +293,7 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
 
 static void background_serve(struct background *job, const struct pollfd polled[POLLED])
 {
-    /* Orders first: an end that came after one may be its doing. */
+    /* Orders first, because an end may be the effect of an order that came before it. */
     for (int i = 0; i < JOB_PEERS_MAX; i++) {
         if (polled[PEERS + i].revents != 0) {
             hear_peer(job, &job->peers.all[i]);
@@ -320,7 +320,7 @@ static void background_accompany(struct background *job)
     struct pollfd polled[POLLED];
     while (!background_is_over(job) || job_output_is_open(&job->output)) {
         if (wait_for_events(job, polled) == 0 && background_is_over(job)) {
-            return; /* what is left in the pipes is taken by the caller */
+            return; /* the caller reads what is left in the pipes */
         }
         background_serve(job, polled);
         if (background_is_over(job) && clock_monotonic_ms() >= job->drain_until) {
@@ -355,8 +355,9 @@ static struct job_exit describe_end(const struct background *job)
         .code = code,
         .signal = shell_signal(&job->shell),
         .reason = reason,
-        /* The date may have been set back since; nothing ends before it was started, or before its
-         * last line. */
+        /*
+         * The date may have been set back since, but no job ends before its start or its last line.
+         */
         .ended_at = now > job->log.last_ns ? now : job->log.last_ns,
         .ended_boot_ns = clock_boot_ns(),
         .runner = stays ? getpid() : 0,
@@ -367,8 +368,8 @@ static struct job_exit describe_end(const struct background *job)
     };
 }
 
-/* Readers of the log wait for the record, and there is room for it on the disk: what keeps it from
- * being written, such as a want of memory, ends. */
+/* Readers of the log wait for the record. It has its room on the disk, so whatever keeps it from
+ * being written, such as a lack of memory, passes. */
 static void write_exit(int directory, const struct job_exit *ending)
 {
     const struct timespec pause = {.tv_nsec = EXIT_PAUSE_MS * 1000000L};
@@ -390,9 +391,9 @@ static void log_end(const struct background *job, const struct job_exit *ending)
 }
 
 /*
- * procd is told before the exit record appears, so that whoever has seen the record and asks procd
- * is not told that the job runs. The socket goes first: who comes later finds no socket and looks
- * again.
+ * procd gets its message before the exit record appears, so that it never says that the job runs to
+ * a client that has seen the record. The socket is removed first: a procd that comes later finds no
+ * socket and looks for the record.
  */
 static void finish(struct background *job)
 {
@@ -431,7 +432,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {
         job_log_close(&job.log);
         background_release(&job);
-        /* without procd nobody waits */
+        /* without procd nobody waits for it */
         (void)spawn_send_failure(*control, error.stage, error.error);
         return false;
     }

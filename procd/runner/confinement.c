@@ -1,6 +1,6 @@
 /*
- * What is the same for every command is worked out here once, so that a child makes as few system
- * calls as there are limits.
+ * Whatever is the same for every command is prepared once, so that a child makes no more system
+ * calls than there are limits to set.
  */
 #include "procd/runner/confinement.h"
 
@@ -22,8 +22,8 @@
 #include "common/user.h"
 #include "procd/runner/environment.h"
 
-/* Of commands, unless the server's own is higher: the kernel adds a thousandth of the memory for
- * each (proc_pid_oom_score_adj(5)), so the daemons die last. */
+/* The score of commands, unless the server's own is higher. The kernel adds a thousandth of the
+ * memory for each point (proc_pid_oom_score_adj(5)), so the daemons die last. */
 #define COMMAND_OOM_SCORE "500"
 #define OOM_FILE          "/proc/self/oom_score_adj"
 
@@ -54,7 +54,7 @@ static int keep_limits(const struct resource_limit *inherited)
     return 0;
 }
 
-/* 0 with what a command has before a limit of ours, or -1 with errno. */
+/* 0 with the limit that a command inherits, or -1 with errno. */
 static int find_limit(__rlimit_resource_t resource, struct rlimit *now)
 {
     for (size_t i = 0; i < confinement.limit_count; i++) {
@@ -66,8 +66,8 @@ static int find_limit(__rlimit_resource_t resource, struct rlimit *now)
     return getrlimit(resource, now);
 }
 
-/* A limit of 0 is none. Nobody may raise what is in force already, so the lower one counts. `grace`
- * is what the hard limit is above the soft one. */
+/* 0 is no limit. A limit in force cannot be raised, so the lower one counts. `grace` is the
+ * distance from the soft to the hard limit. */
 static int add_limit(__rlimit_resource_t resource, uint64_t most, rlim_t grace)
 {
     struct rlimit now;
@@ -85,7 +85,7 @@ static int add_limit(__rlimit_resource_t resource, uint64_t most, rlim_t grace)
 
 static int add_limits(const struct settings *settings)
 {
-    /* Whole seconds, rounded up; the hard limit kills what goes on after SIGXCPU. */
+    /* Whole seconds, rounded up; the hard limit kills a process that goes on after SIGXCPU. */
     uint64_t cpu_seconds = (settings->limit_cpu_ms + 999) / 1000;
     return add_limit(RLIMIT_NOFILE, settings->limit_nofile, 0) < 0 ||
                    add_limit(RLIMIT_NPROC, settings->limit_nproc, 0) < 0 ||
@@ -127,12 +127,12 @@ int confinement_prepare(const struct settings *settings, const struct user *user
     if (keep_limits(inherited) < 0) {
         return -1;
     }
-    /* A job's files are for fcgi-app to read, which is not root then; a child puts it back. */
+    /* fcgi-app, which is not root then, reads a job's files; a child restores the umask. */
     confinement.umask = user == NULL ? 0 : umask(022);
     if (user != NULL) {
         environment_restrict();
-        /* The change of user takes a child's capabilities, but not what would outlive it, of a
-         * server that was started with inheritable or ambient ones. */
+        /* The change of user drops a child's capabilities, but not the inheritable and ambient ones
+         * that the server may have been started with. */
         if (capability_drop_inheritable() < 0) {
             return -1;
         }

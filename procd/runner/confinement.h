@@ -1,8 +1,8 @@
 /*
- * What commands may not: the user they run as, their limits, their place in the queue of the
- * out-of-memory killer. Prepared once by a runner, which has one thread, and taken on by each child
- * between clone(2) and execve(2); the runner itself keeps its rights, since it has to end what
- * they start.
+ * The confinement of commands: the user they run as, their limits, and their score for the
+ * out-of-memory killer. A runner, which has one thread, prepares it once, and each child takes it
+ * on between clone(2) and execve(2). The runner itself keeps its rights, since it must be able to
+ * end whatever the commands start.
  */
 #ifndef PROCD_RUNNER_CONFINEMENT_H
 #define PROCD_RUNNER_CONFINEMENT_H
@@ -15,21 +15,21 @@
 struct user;
 
 /*
- * Prepares this process, a runner, for its commands: those of `user` (NULL: ours; kept, must
- * outlive us). Its umask and environment become what a runner of theirs needs, and if they may not
- * gain rights, it may not either. `inherited`, RESOURCE_LIMITS of them or NULL, are what commands
- * have where we have others. 0, or -1 with errno.
+ * Prepares this process, a runner, for the commands of `user` (NULL: our own; borrowed for ever).
+ * Its umask and environment become those that a runner of this user needs, and if commands may not
+ * gain rights, it may not either. `inherited`, RESOURCE_LIMITS of them or NULL, are the limits of
+ * commands where this process has others. 0, or -1 with errno.
  */
 int confinement_prepare(const struct settings *settings, const struct user *user,
                         const struct resource_limit *inherited);
 
-/* Whether commands can be made to go before the daemons when memory is out: not where /proc may not
- * be written to. Then they run as the daemons do. */
+/* Whether the out-of-memory killer can be made to prefer commands to the daemons: not where /proc
+ * may not be written to. There they have the daemons' score. */
 bool confinement_can_rank(void);
 
 /*
- * Takes on the limits and becomes the user: in the child, system calls only. To be called before
- * anything of the file system is touched in the command's name. 0, or -1 with errno.
+ * Takes on the limits and becomes the user: in the child, by system calls alone. To call before the
+ * file system is touched in the command's name. 0, or -1 with errno.
  */
 int confinement_enter(void);
 
@@ -42,8 +42,8 @@ int confinement_enter(void);
 void confinement_raise_oom_score(void);
 void confinement_restore_oom_score(void);
 
-/* Gives the pipe or file behind a descriptor to the user of commands, who could not open it again
- * as /dev/stdout or /dev/stdin otherwise. 0, or -1 with errno. */
+/* Gives the pipe or file behind a descriptor to the user of commands, who otherwise could not open
+ * it again as /dev/stdout or /dev/stdin. 0, or -1 with errno. */
 int confinement_give(int fd);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Two moments on one clock.
+ * There are two moments: the timeout, and the kill after the grace. Both are of the monotonic
+ * clock.
  */
 #include "procd/runner/deadline.h"
 
@@ -13,11 +14,11 @@
 #include "procd/process/runners.h"
 #include "procd/process/tree_kill.h"
 
-/* What cannot be killed in this time belongs to another user or hangs in the kernel. */
+/* A process that cannot be killed in this time belongs to another user or hangs in the kernel. */
 #define KILL_TIMEOUT_MS 10000
 
-/* The stop kills after the grace, when clients have been told. This is for one that does not come
- * that far. */
+/* The stop kills after the grace, when clients have got their answers. This is for a stop that does
+ * not come that far. */
 #define STOP_MS 5000
 
 static int64_t stop_patience_ms;
@@ -27,7 +28,7 @@ void deadline_init(uint64_t grace_ms)
     stop_patience_ms = (int64_t)grace_ms + STOP_MS;
 }
 
-/* A peer may have said any number. */
+/* A peer may send any number. */
 static int64_t from_now(int64_t ms)
 {
     int64_t at;
@@ -72,7 +73,7 @@ void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shel
     *children = tree_kill(shell, KILL_TIMEOUT_MS) < 0;
     if (*children) {
         log_line("runner: processes of a command could not be killed");
-        if (!shell->ended) { /* it hangs in the kernel: its signal is with it, and is its end */
+        if (!shell->ended) { /* it hangs in the kernel; the signal that it has will end it */
             shell->ended = true;
             shell->wait_status = SIGKILL;
         }

@@ -1,7 +1,7 @@
 /*
- * The end that a command is to have: a timeout, an order, or both. First it is told (by SIGTERM to
- * the tree, or the order's signal to the group), and after a time of grace the tree is killed. In
- * the runner; the shell that ends by itself before comes to its end as if there were none of this.
+ * How a command is made to end: by a timeout, an order, or both. It first gets a signal (SIGTERM to
+ * the tree, or the order's signal to the group), and after a time of grace the tree is killed. A
+ * shell that ends by itself before is not affected.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -19,35 +19,36 @@
 struct deadline {
     int64_t timeout_at;
     int64_t grace_ms;      /* at the timeout */
-    bool whole_tree;       /* the command is not over before all that it has started */
-    int64_t kill_at;       /* the tree has been told to end */
+    bool whole_tree;       /* the command is over only when everything that it has started is */
+    int64_t kill_at;       /* the tree has got its signal */
     enum end_reason cause; /* END_TIMEOUT or END_KILLED once the tree is to end, otherwise
                               END_UNKNOWN */
 };
 
-/* How long commands have when the server stops (settings.stop_grace_ms). To call at first. */
+/* How long commands have when the server stops (settings.stop_grace_ms). To call first. */
 void deadline_init(uint64_t stop_grace_ms);
 
-/* As the command's message asks for. */
+/* The deadline that the command's message asks for. */
 struct deadline deadline_of(const struct incoming *command);
 
 /* How long poll(2) may wait, -1 for ever. */
 int deadline_patience(const struct deadline *deadline);
 
-/* Whether the command is over: the shell has ended, and if the tree is to end, or is what counts,
- * it has as well. */
+/* Whether the command is over: the shell has ended, and so has the whole tree if that is to end or
+ * is waited for. */
 bool deadline_is_over(const struct deadline *deadline, const struct shell *shell, bool children);
 
 /* Does what is due, and notes ends in *shell and *children. */
 void deadline_serve(struct deadline *deadline, struct shell *shell, bool *children);
 
-/* The tree is to end because of an order: it has been told, and has `grace_ms` from now on. */
+/* An order ends the tree: it has got its signal, and has `grace_ms` from now on. */
 void deadline_order(struct deadline *deadline, int64_t grace_ms);
 
 /*
- * The server stops (`grace_ms` is -1), or whom the command is for: the tree gets SIGTERM, and
- * SIGKILL when that time is over. The stop of a server kills by itself when SANDBOX_STOP_GRACE is
- * over. A tree that is to end already is left to that, so that nobody is told twice.
+ * The server stops (`grace_ms` is -1), or the program that the command is for: the tree gets
+ * SIGTERM, and SIGKILL when that time is over. The stop of a server kills by itself when
+ * SANDBOX_STOP_GRACE is over. A tree that is to end already is left alone, so that no process gets
+ * the signal twice.
  */
 void deadline_stop(struct deadline *deadline, int64_t grace_ms, const struct shell *shell);
 

@@ -1,5 +1,6 @@
 /*
- * Merging by name with a table of names, so that many variables cost no more than their number.
+ * Names are merged by a hash table, so that the cost grows only linearly with the number of
+ * variables.
  */
 #include "procd/runner/environment.h"
 
@@ -91,8 +92,8 @@ char **environment_merge(const struct incoming *command)
     if (names.slots == NULL) {
         return NULL;
     }
-    /* From the last to the first: whoever comes first has the name. The winners gather at the end.
-     */
+    /* From the last to the first: the first entry with a name keeps it. The kept entries gather at
+     * the end. */
     size_t winner = count;
     for (size_t i = count; i-- > 0;) {
         if (names_add(&names, entries[i])) {

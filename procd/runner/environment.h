@@ -22,8 +22,8 @@ int environment_adopt(const struct user *user);
 /* Gives an environment without a locale one in UTF-8. 0, or -1 with errno. */
 int environment_choose_locale(void);
 
-/* Leaves of our environment only what is a user's own or the locale's: these four, PATH, LANG,
- * LC_*, TZ and TERM. Nothing of the server's. */
+/* Keeps of our environment only the variables of a user and of the locale: these four, PATH, LANG,
+ * LC_*, TZ and TERM. None of the server's. */
 void environment_restrict(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A foreground command: begun, started, ended, each reported over the lease; or made to end because
- * nobody holds the other end of the lease any more.
+ * The beginning, the start and the end of a foreground command are reported over the lease. When
+ * nobody holds the other end of the lease any more, the command is ended.
  */
 #include "procd/runner/foreground.h"
 
@@ -48,7 +48,7 @@ static void report_end(int lease, const struct shell *shell, enum end_reason rea
     (void)message_send(lease, &message, NULL, 0);
 }
 
-/* A command and what it needs until its end. */
+/* A command and everything it needs until its end. */
 struct foreground_job {
     int lease;
     int signals;
@@ -56,11 +56,11 @@ struct foreground_job {
     struct deadline deadline;
     struct shell shell;
     struct command_pipes pipes;
-    bool hung_up;  /* nobody reads the pipes any more */
+    bool hung_up;  /* nobody else reads the pipes any more */
     bool children; /* some are left */
 };
 
-/* What fcgi-app grants a command when it stops itself; 0: nothing, it has just gone. */
+/* The grace that fcgi-app grants a command when it stops; 0 when it has just gone. */
 static int64_t parting_grace_ms(int lease)
 {
     char packet[MESSAGE_PACKET_SMALL];
@@ -72,8 +72,8 @@ static int64_t parting_grace_ms(int lease)
     return message_number(&message, FIELD_GRACE_MS, 0);
 }
 
-/* The client goes, or fcgi-app: the tree is to end. The read ends of the pipes stay open, or what a
- * command writes as its last word would kill it. */
+/* The client or fcgi-app has gone, so the tree must end. The read ends of the pipes stay open,
+ * because otherwise its last words would kill a command (SIGPIPE). */
 static void take_hang_up(struct foreground_job *job)
 {
     int64_t parting_ms = parting_grace_ms(job->lease);
@@ -109,7 +109,7 @@ static void foreground_step(struct foreground_job *job)
         }
     }
     if (polled[LEASE].revents != 0) {
-        take_hang_up(job); /* the client has nothing else to say */
+        take_hang_up(job); /* the client sends nothing else */
     }
     for (int i = 0; i < 2; i++) {
         if (polled[PIPES + i].revents != 0) {
@@ -119,14 +119,16 @@ static void foreground_step(struct foreground_job *job)
     deadline_serve(&job->deadline, &job->shell, &job->children);
 }
 
-/* Whether there is nothing more to wait for. A tree that could not be killed is not waited for. */
+/*
+ * Whether there is nothing to wait for any more. A tree that could not be killed is not waited for.
+ */
 static bool foreground_is_over(const struct foreground_job *job)
 {
     bool killed = job->hung_up && job->deadline.kill_at == 0;
     return killed || deadline_is_over(&job->deadline, &job->shell, job->children);
 }
 
-/* The part after the shell runs. Same result as foreground_run. */
+/* From the start of the shell to the end. The result is that of foreground_run. */
 static bool foreground_accompany(struct foreground_job *job, struct leftover *left)
 {
     int64_t started = clock_monotonic_ms();
@@ -137,8 +139,10 @@ static bool foreground_accompany(struct foreground_job *job, struct leftover *le
     while (!foreground_is_over(job)) {
         foreground_step(job);
     }
-    if (job->shell.ended) { /* a client that hung up may wait for the end of the tree, too */
-        /* A stop of the server is no reason of its own: what became of the command is told. */
+    if (job->shell.ended) { /* a client that hung up may wait for the end of the tree as well */
+        /*
+         * A stop of the server is no reason of its own: the report says what became of the command.
+         */
         bool timed_out = job->deadline.cause == END_TIMEOUT;
         report_end(job->lease, &job->shell, timed_out ? END_TIMEOUT : shell_reason(&job->shell),
                    clock_monotonic_ms() - started, job->children);
@@ -167,7 +171,7 @@ static bool foreground_start(struct foreground_job *job, const struct incoming *
                              deadline_patience(&job->deadline), &job->shell.pid, &error);
     }
     if (result < 0) {
-        /* a client that is gone needs no report */
+        /* a client that has gone needs no report */
         (void)spawn_send_failure(job->lease, error.stage, error.error);
         return false;
     }
@@ -189,7 +193,7 @@ bool foreground_run(const struct incoming *command, int *lease_fd, int *input_fd
     cleanup_fd int input = steal_fd(input_fd);
     cleanup_(foreground_release) struct foreground_job job = {
         .lease = steal_fd(lease_fd), .signals = signals, .pipes = COMMAND_PIPES_NONE};
-    /* A client that is gone already needs no start. */
+    /* A client that has gone already needs no start. */
     if (message_send_plain(job.lease, MESSAGE_BEGIN) < 0 ||
         !foreground_start(&job, command, input)) {
         return true;

@@ -1,5 +1,5 @@
 /*
- * Both streams of a job, read in order.
+ * Reads are in the order of pipe_order.h; each goes to the line reader of its stream.
  */
 #include "procd/runner/job_output.h"
 

@@ -28,23 +28,23 @@ struct job_output {
         .streams = {{.fd = -1}, {.fd = -1}}, .watch = -1                                           \
     }
 
-/* Takes over the read ends of `pipes`, and what watches them. `log` and `directory` are borrowed:
- * an unfinished line may need a file there. */
+/* Takes over the read ends of `pipes` and their watch. `log` and `directory` are borrowed; an
+ * unfinished line may need a file there. */
 void job_output_open(struct job_output *output, struct command_pipes *pipes, struct job_log *log,
                      int directory);
 
 /* Whether a pipe is open. */
 bool job_output_is_open(const struct job_output *output);
 
-/* Reads what poll(2) has reported of the two streams until there is no more for now, but not
- * without end: the caller has other things to look at. Then the log is flushed. */
+/* Reads the two streams, as poll(2) has reported, until there is no more for now, but a limited
+ * number of times, because the caller has other work. Then flushes the log. */
 void job_output_read(struct job_output *output, const struct pollfd polled[2]);
 
-/* Reads what the pipes hold now, and passes on the unfinished last lines. What is left are open
- * pipes that somebody still writes to: see job_output_leave. */
+/* Reads what the pipes hold now, and logs the unfinished last lines. Pipes that are still open then
+ * have other writers: see job_output_leave. */
 void job_output_finish(struct job_output *output);
 
-/* Closes all but the pipes and gives those to the caller. */
+/* Gives the pipes to the caller and closes everything else. */
 void job_output_leave(struct job_output *output, int pipes[2]);
 
 #endif

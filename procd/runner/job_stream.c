@@ -1,5 +1,5 @@
 /*
- * Cutting the output of a job into the lines of its log.
+ * A line that grows too long is logged in pieces, each of which ends between characters.
  */
 #include "procd/runner/job_stream.h"
 
@@ -32,7 +32,7 @@ void job_stream_lose_line(struct job_stream *stream)
 }
 
 /*
- * How many bytes at the end of a piece belong with what follows: \r that may end the line, or the
+ * How many bytes at the end of a piece belong to the next one: \r that may end the line, or the
  * beginning of a UTF-8 sequence.
  */
 static size_t open_end(const char *tail, size_t length)
@@ -53,7 +53,7 @@ static size_t open_end(const char *tail, size_t length)
     return open;
 }
 
-/* Passes on what there is of a line without an end, so that it does not fill the disk. */
+/* Logs what there is of an unfinished line, so that it does not fill the disk. */
 static void split_line(struct job_stream *stream)
 {
     struct spool *held = stream->reader.held;

@@ -1,5 +1,6 @@
 /*
- * The end of a runner's life, with a few descriptors and no hurry.
+ * The runner polls a few descriptors until its last child has ended and both pipes are at their
+ * end.
  */
 #include "procd/runner/linger.h"
 

@@ -1,5 +1,6 @@
 /*
- * Waiting for a command, having it, waiting for the next.
+ * A runner waits for a command, has it, and waits for the next, until a command leaves something
+ * behind.
  */
 #include "procd/runner/runner.h"
 
@@ -35,9 +36,8 @@ static struct settings settings;
 static char packets[2][MESSAGE_PACKET_MAX]; /* JOB is read while START waits behind it */
 
 /*
- * Every signal is blocked for ever, so that none ends a runner before its tree. SIGCHLD and the
- * order to stop are read from a descriptor. Dispositions are made default here, once, for all
- * commands.
+ * All signals stay blocked, so that none ends a runner before its tree. SIGCHLD and the order to
+ * stop are read from a descriptor. Dispositions are set to default here once, for all commands.
  */
 static int take_signals(void)
 {
@@ -50,7 +50,7 @@ static int take_signals(void)
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0) {
         return -1;
     }
-    /* By the bare call: libc does not let us touch 32 and 33, which it uses for threads. */
+    /* By the bare system call: libc keeps signals 32 and 33 for its threads. */
     static const char default_action[64];
     for (long number = 1; number < NSIG; number++) {
         (void)syscall(SYS_rt_sigaction, number, default_action, NULL, (long)(NSIG - 1) / 8);
@@ -70,15 +70,14 @@ static void lower_descriptor_limit(long soft)
     }
 }
 
-/* Both return whether the runner is free for the next command; if not, *left is to be stayed for.
- */
+/* Both return whether the runner is free for the next command. If not, it must stay for *left. */
 
 static bool run_foreground(struct incoming *message, int signals, struct leftover *left)
 {
     cleanup_fd int lease = message_take_descriptor(message, 0);
     cleanup_fd int input = message_take_descriptor(message, 1);
     if (lease < 0 || message_open(message) < 0) {
-        return true; /* the client learns it by the end of the lease */
+        return true; /* the client sees the end of the lease */
     }
     logger_set_request(message_text(message, FIELD_REQUEST_ID));
     return foreground_run(message, &lease, &input, signals, left);
@@ -92,7 +91,7 @@ static bool run_background(struct incoming *order, int *control, int signals, st
     }
     if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
         message_text(&command, FIELD_CMD) == NULL) {
-        incoming_clear(order); /* without its directory it is answered with a failure */
+        incoming_clear(order); /* without a directory the answer is a failure */
         order->fields_length = 0;
     } else {
         logger_set_request(message_text(&command, FIELD_REQUEST_ID));
@@ -115,7 +114,8 @@ static bool runner_take_message(struct incoming *message, int *control, int sign
     }
 }
 
-/* Once, and while nobody waits for it: whom a burst has started has a command to begin first. */
+/* Once, and only while no command waits: a runner that a burst has started begins its command
+ * first. */
 static void enter_cgroup_if_idle(int control, bool *wanted)
 {
     struct pollfd command = {.fd = control, .events = POLLIN};
@@ -134,12 +134,12 @@ static bool runner_prepare(const struct runner_options *options)
     }
     deadline_init(settings.stop_grace_ms);
     if (options->user != NULL && user_parse(options->user, &user) < 0) {
-        log_line("runner: %s is no user", options->user);
+        log_line("runner: invalid user: %s", options->user);
         return false;
     }
     static struct resource_limit limits[RESOURCE_LIMITS];
     if (options->limits != NULL && resource_limits_parse(options->limits, limits) < 0) {
-        log_line("runner: %s are no limits", options->limits);
+        log_line("runner: invalid limits: %s", options->limits);
         return false;
     }
     if (confinement_prepare(&settings, options->user == NULL ? NULL : &user,
@@ -179,7 +179,7 @@ int runner_main(const struct runner_options *options)
     bool cgroup_wanted = options->cgroup != NULL;
     if (options->cgroup_first && cgroup_wanted) {
         if (!runner_cgroup_enter_early()) {
-            return 1; /* nothing has begun, and so it is asked for again */
+            return 1; /* nothing has begun, so procd starts another */
         }
         cgroup_wanted = false;
     }

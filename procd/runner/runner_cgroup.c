@@ -1,6 +1,6 @@
 /*
- * Limits change only when a command wants others than the one before it: none costs a command
- * nothing, and neither do those that are the same for all.
+ * Limits are written only when a command wants others than the one before it. So a command without
+ * limits costs nothing, and neither do limits that are the same for all.
  */
 #include "procd/runner/runner_cgroup.h"
 
@@ -13,8 +13,8 @@
 #include "procd/cgroup/cgroup.h"
 #include "procd/cgroup/cgroup_limits.h"
 
-/* What may stay charged: the runner's own, some 200 KiB, and what the kernel frees only some time
- * after the end of a process. */
+/* What may stay charged: the runner's own memory, some 200 KiB, and memory that the kernel frees
+ * only some time after the end of a process. */
 #define LASTING_MOST (1 << 20)
 
 static struct {
@@ -48,7 +48,7 @@ static int runner_cgroup_enter(void)
     return 0;
 }
 
-/* What is not entered has no limits, and needs none to have none. */
+/* A cgroup is entered only for a limit; without one there is none to lift. */
 static int put_in_force(enum cgroup_limit limit, uint64_t value)
 {
     if (value == own.in_force[limit]) {

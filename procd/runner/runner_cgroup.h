@@ -15,23 +15,23 @@ struct settings;
 /* Remembers where cgroups are made (borrowed; NULL: nowhere), and the operator's limits. */
 void runner_cgroup_init(const char *path, const struct settings *settings);
 
-/* Enters a new one and sets the operator's limits: to call once, while nobody waits, because the
- * kernel makes us wait for it. What fails is logged, and tried again when a command needs it.
+/* Enters a new one and sets the operator's limits. To call once, while no command waits, because
+ * the kernel makes us wait for it. A failure is logged, and tried again when a command needs it.
  * Returns whether we are in one. */
 bool runner_cgroup_enter_early(void);
 
 /*
- * Puts in force what the fields memory_max, pids_max and cpu_max of an opened message ask for, and
- * the operator's limits for what they do not. To call before each command. 0; -1 with *error, and
+ * Puts in force the limits that the fields memory_max, pids_max and cpu_max of an opened message
+ * ask for, and the operator's for the others. To call before each command. 0; -1 with *error, and
  * then the command must not start.
  */
 int runner_cgroup_limit(const struct incoming *command, struct spawn_error *error);
 
 /*
- * Whether the next command would have the memory that it is promised. What a command leaves in
- * files in memory (tmpfs, memfd, shared memory) and in the kernel (System V messages and
- * semaphores, what is in a pipe that another holds) stays charged to the cgroup that it was made
- * in: the next would be killed for it. To ask after each command, whether or not it had a limit
+ * Whether the next command would have the memory that it is promised. Files in memory (tmpfs,
+ * memfd, shared memory) and data in the kernel (System V messages and semaphores, the content of a
+ * pipe that another process holds) stay charged to the cgroup in which a command made them; the
+ * next command would be killed for them. To ask after each command, whether or not it had a limit
  * itself; true where memory is not accounted.
  */
 bool runner_cgroup_is_clean(void);

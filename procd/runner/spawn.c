@@ -1,13 +1,14 @@
 /*
- * Starting a shell as vfork(2) does: the child borrows our memory until it executes, so no page
+ * A shell is started as by vfork(2): the child borrows our memory until it executes, so no page
  * table is copied and an error comes back by plain assignment. The price is that the child may only
- * make system calls and write to its `struct launch`; all else is prepared before. It is clone(2)
- * with a stack of its own, because sanitizers turn vfork into fork, and nothing returns twice.
+ * make system calls and write to its `struct launch`; everything else is prepared before. clone(2)
+ * with a stack of its own is used, because sanitizers turn vfork into fork, and because nothing
+ * returns twice.
  *
- * vfork(2) would have us wait as long as the child does, which is for ever where its working
- * directory is on a file system that does not answer. So the wait is ours: the kernel clears
- * `launch.alive` when the child executes or ends (CLONE_CHILD_CLEARTID), and wakes us. While we go
- * on and the child still hangs.
+ * vfork(2) would make us wait as long as the child does, which is for ever where its working
+ * directory is on a file system that does not answer. So we wait ourselves, for a limited time: the
+ * kernel clears `launch.alive` when the child executes or ends (CLONE_CHILD_CLEARTID), and wakes
+ * us.
  *
  * The child has no errno of its own, because it has no thread-local storage of its own: it reads
  * errno right after the call that failed. While we wait nobody else writes it: futex(2) does so
@@ -43,19 +44,19 @@
 
 /*
  * The kernel takes no argument longer than 32 pages with its NUL (MAX_ARG_STRLEN, execve(2)). A
- * longer command goes into a memory file, and the shell's own command reads it there; descriptor 3
- * is closed before anything of the command runs, and $0 stays what it was.
+ * longer command goes into a memory file, from which the shell reads it; descriptor 3 is closed
+ * before any part of the command runs, and $0 stays the same.
  */
 #define ARGUMENT_MAX      ((size_t)131072 - 1)
 #define SCRIPT_DESCRIPTOR 3
-#define SCRIPT_COMMAND                                                                             \
-    "eval \" $(/bin/cat <&3)\" 3<&-" /* the space: eval may have options, too                      \
-                                      */
+/* The space in front, because eval may have options. */
+#define SCRIPT_COMMAND "eval \" $(/bin/cat <&3)\" 3<&-"
 
 static const char *start_directory = "/";
-static bool was_at_root; /* the last command began there, for want of it */
+static bool
+    was_at_root; /* the last command began in the root, because the start directory is gone */
 
-/* How long a child may take to execute before it is taken for one that hangs. */
+/* How long a child may take to execute. After that it counts as hanging. */
 #define EXECUTE_MAX_MS 3000
 #define LOOK_AGAIN_MS  1000
 
@@ -157,8 +158,8 @@ IN_CHILD static bool launch_settle(struct launch *launch, enum launch_state stat
 static struct launch launched;
 static char child_stack[16384] __attribute__((aligned(16)));
 
-/* By its name, and as the command's user. A command may have removed it: then in the root, as a
- * login without a home. */
+/* By its name, and as the command's user. Where a command has removed it, the root takes its place,
+ * as for a login without a home. */
 IN_CHILD static int enter_start_directory(struct launch *launch)
 {
     if (launch->cwd != NULL && launch->cwd[0] == '/') {
@@ -183,15 +184,15 @@ IN_CHILD static int execute(struct launch *launch)
         (launch->script >= 0 && dup2(launch->script, SCRIPT_DESCRIPTOR) < 0)) {
         return -1;
     }
-    /* Everything we have is close-on-exec; this is the second lock, so a kernel without it is fine.
-     */
+    /* All our descriptors are close-on-exec; this is a second lock, so a kernel without it does no
+     * harm. */
     (void)close_range(first_to_close, ~0U, 0);
     launch->stage = SPAWN_CONFINE;
     if (confinement_enter() < 0) {
         return -1;
     }
-    /* A runner that is killed cannot end its tree any more: this much of it ends by itself. Not
-     * before the change of user, which takes it back (PR_SET_PDEATHSIG(2const)). */
+    /* A runner that is killed cannot end its tree any more, but its shell ends with it. Not set
+     * before the change of user, which clears it (PR_SET_PDEATHSIG(2const)). */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
         return -1;
     }
@@ -213,7 +214,7 @@ IN_CHILD static void say(const char *text)
     (void)!write(STDERR_FILENO, text, length);
 }
 
-/* To the command's own standard error, when it is too late for another answer. */
+/* On the command's own standard error, because it is too late for another answer. */
 IN_CHILD static void say_error(const struct launch *launch)
 {
     const char *reason = strerrordesc_np(launch->error); /* a constant, for any context */
@@ -233,7 +234,7 @@ IN_CHILD static int child_main(void *argument)
     _exit(127);
 }
 
-/* The memory file with the command, out of the way of the descriptor it will have. */
+/* Returns the memory file with the command, above the descriptor that it will have in the shell. */
 static int make_script(const char *cmd, size_t length)
 {
     cleanup_fd int fd = memory_file_create("command");
@@ -243,8 +244,8 @@ static int make_script(const char *cmd, size_t length)
     return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
 }
 
-/* Waits until the child has executed or ended: true; or until `patience_ms` are over, but not while
- * it still does what is ours. */
+/* Waits until the child has executed or ended: true; or until `patience_ms` are over, though not
+ * while the child still works for us: false. */
 static bool await_execution(struct launch *launch, int64_t patience_ms)
 {
     int64_t deadline = clock_monotonic_ms() + patience_ms;
@@ -254,7 +255,7 @@ static bool await_execution(struct launch *launch, int64_t patience_ms)
             return false;
         }
         left = left > 0 ? left : LOOK_AGAIN_MS;
-        const struct { /* as the call wants it, whatever time_t is */
+        const struct { /* as the system call wants it, whatever time_t is */
             long tv_sec, tv_nsec;
         } timeout = {(long)(left / 1000), (long)(left % 1000) * 1000000};
         (void)syscall(SYS_futex, &launch->alive, FUTEX_WAIT, 1, &timeout, NULL, 0);
@@ -281,7 +282,7 @@ static int spawn_child(struct launch *launch, int64_t patience_ms, pid_t *pid,
     }
     if (launch->state == LAUNCH_FAILED) {
         *error = (struct spawn_error){.stage = launch->stage, .error = launch->error};
-        (void)waitpid(*pid, NULL, 0); /* it has exited: that is how we came here */
+        (void)waitpid(*pid, NULL, 0); /* it has exited already */
         return -1;
     }
     return 0;
@@ -325,7 +326,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     int result = spawn_child(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
     was_at_root = launched.is_at_root;
     if (result > 0) {
-        (void)steal_pointer(environment); /* the child has it, in this memory */
+        (void)steal_pointer(environment); /* the child still uses it */
     }
     return result;
 }

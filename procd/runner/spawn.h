@@ -1,5 +1,5 @@
 /*
- * Starting a command's shell.
+ * Starts a command's shell.
  */
 #ifndef PROCD_RUNNER_SPAWN_H
 #define PROCD_RUNNER_SPAWN_H
@@ -10,11 +10,12 @@
 #include "procd/wire/words.h"
 
 /*
- * The pipes of a command. What has been given away or closed, or was not asked for, is -1.
+ * The pipes of a command. A descriptor that has been given away or closed, or was not asked for, is
+ * -1.
  *
- * The read ends are non-blocking: a command may open its own pipe for reading and take what poll(2)
- * has reported. O_NONBLOCK belongs to a read end alone; the command's write ends block, as it
- * expects.
+ * The read ends are non-blocking, because a command may open its own pipe for reading and take what
+ * poll(2) has reported. O_NONBLOCK belongs to the read end alone; the command's write ends block,
+ * as it expects.
  */
 struct command_pipes {
     int out_read, out_write;
@@ -33,18 +34,16 @@ struct command_pipes {
  * left open.
  */
 int command_pipes_open(const struct incoming *command, struct command_pipes *pipes);
-void command_pipes_close(struct command_pipes *pipes); /* what is open of them */
+void command_pipes_close(struct command_pipes *pipes); /* those that are open */
 void command_pipes_close_writers(struct command_pipes *pipes);
 
 /* Commands start in the directory of this name (borrowed) or, where it is gone, in the root. */
 void spawn_init(const char *directory);
 
-/* Where the last command that was started has begun, if it had no cwd of its own. */
+/* Where the last command began, if it had no cwd of its own. */
 const char *spawn_start_directory(void);
 
-/* What the child does before anything else, by system calls alone: -1 with errno forbids it to go
- * on.
- */
+/* What the child does first, by system calls alone. -1 with errno ends it. */
 typedef int spawn_begin_function(const void *context);
 
 /*
@@ -53,9 +52,10 @@ typedef int spawn_begin_function(const void *context);
  * other descriptor, default signals and our own environment overridden by env, where the last of a
  * name wins. The child calls `begin` first, unless it is NULL. 0 with *pid when the shell is
  * executing, or -1 with *error. 1 with *pid when it does not execute within `patience_ms` (-1: some
- * seconds): what it enters hangs, or somebody has stopped it. To its caller it is a shell like any
- * other, which may come to execute later, or say on its standard error why not and end with 127;
- * `command` must stay until it has ended. Single-threaded callers only, with all signals blocked.
+ * seconds), because its working directory hangs or another process has stopped it. To the caller it
+ * is a shell like any other: it may execute later, or report on its standard error why it cannot
+ * and end with 127; `command` must stay until it has ended. Single-threaded callers only, with all
+ * signals blocked.
  */
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
