@@ -1,4 +1,4 @@
-"""The order of the sources: which files need which."""
+"""The order of the sources: which files need which, names that mean one thing, files and functions that fit a screen or a few."""
 
 import functools
 import importlib.machinery
@@ -35,7 +35,7 @@ def build(monkeypatch):
     monkeypatch.setenv("BUILD", os.environ.get("SANDBOX_BUILD", str(REPOSITORY / "build")))
 
 
-@pytest.mark.parametrize("room", ["procd"])
+@pytest.mark.parametrize("room", ["fcgi-app", "procd", "launcher"])
 def test_no_circle(room):
     circles = tool("circles")
     assert not circles.circles(circles.all_arrows(room))
@@ -49,6 +49,11 @@ def test_daemon_and_runner_stand_side_by_side():
         assert not crossing
 
 
+@pytest.mark.parametrize("program", ["procd", "guard", "nginx-sandbox"])
+def test_no_shared_names(program):
+    assert not tool("shared-names").shared_names(program)
+
+
 # What a program links of procd beside procd/wire.
 OF_PROCD = {"fcgi-app": r"log/(event_id|job_segment)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
 
@@ -58,6 +63,18 @@ def test_others_link_the_words_of_procd(program):
     found = [path.relative_to("procd") for path in objects(program) if path.is_relative_to("procd")]
     assert any(path.parts[0] == "wire" for path in found)
     assert not [path for path in found if path.parts[0] != "wire" and not re.fullmatch(OF_PROCD[program], str(path))]
+
+
+def test_files_and_functions_are_short():
+    long = [path for path in sources.product_files() if len((sources.ROOT / path).read_text().splitlines()) > 500]
+    long += [(path, name) for path in sources.product_files() for name, first, last in sources.functions(path) if last - first + 1 > 60]
+    assert not long
+
+
+def test_the_tools_see_circles():
+    circles = tool("circles").circles
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert sorted(circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": {"d"}})) == [["a", "b", "c"], ["d", "e"]]
 
 
 def test_the_tools_see_functions(tmp_path, monkeypatch):
