@@ -67,6 +67,14 @@ def test_words():
         assert not found, (path.name, found[0])
 
 
+def test_every_member_is_described():
+    """docs/api.md has the name of every member and parameter that a row of an endpoint takes."""
+    rows = "".join(path.read_text() for path in (REPOSITORY / "fcgi-app").rglob("*.[ch]"))
+    members = set(re.findall(r'\.name = "(\w+)"', rows))
+    assert len(members) > 15
+    assert members <= set(re.findall(r"\w+", (REPOSITORY / "docs/api.md").read_text()))
+
+
 def test_error_codes():
     """The table of docs/api.md is the list of api/errors.h."""
     listed = re.findall(r'ERROR\((\w+), "(.*?)"\)', (REPOSITORY / "api/errors.h").read_text())
