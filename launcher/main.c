@@ -198,14 +198,9 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
 struct start {
     bool with_nginx; /* a service of ours, too */
     struct layout layout;
-    struct settings settings;
-    struct secret_salt salt;
-    struct secrets secrets;
-    struct prefixes prefixes;
-    struct cors_origins cors;
+    struct site site;       /* of one sandbox, which all requests are for */
+    struct sandbox sandbox; /* that one */
     struct listen_addresses listen;
-    struct listen_addresses proxy_listen;
-    struct listen_address metrics;
     struct listeners listeners; /* nginx's; none without it */
     char claim[PATH_MAX];       /* the file of the claim in pool mode, or "" */
     const char *access_log;     /* SANDBOX_ACCESS_LOG, or NULL */
@@ -219,18 +214,19 @@ struct start {
 /* Reads all settings but the secret. 0, or -1 after one line. */
 static int read_environment(struct start *start)
 {
-    const struct settings *settings = &start->settings;
+    struct site *site = &start->site;
+    const struct settings *settings = &site->settings;
     bool ipv6 = listener_has_ipv6();
-    if (settings_take(&start->settings) < 0 || metrics_address_read(&start->metrics, NULL) < 0 ||
+    if (settings_take(&site->settings) < 0 || metrics_address_read(&site->metrics, NULL) < 0 ||
         listen_addresses_read(&start->listen, NULL, LISTEN_VARIABLE, (unsigned)settings->port,
                               ipv6) < 0 ||
-        listen_addresses_read(&start->proxy_listen, NULL, PROXY_LISTEN_VARIABLE,
+        listen_addresses_read(&start->sandbox.proxy_listen, NULL, PROXY_LISTEN_VARIABLE,
                               (unsigned)settings->proxy_port, ipv6) < 0 ||
-        cors_origins_read(&start->cors, NULL) < 0 ||
-        prefixes_read(&start->prefixes, NULL, start->with_nginx) < 0) {
+        cors_origins_read(&site->cors, NULL) < 0 ||
+        prefixes_read(&site->prefixes, NULL, start->with_nginx) < 0) {
         return -1;
     }
-    unsigned port = listen_address_port(&start->metrics);
+    unsigned port = listen_address_port(&site->metrics);
     if (port != 0 && (port == settings->port || port == settings->proxy_port)) {
         return log_failure(
             METRICS_VARIABLE " must have a port of its own, not PORT or PROXY_PORT (%u)", port);
@@ -245,20 +241,20 @@ static int read_environment(struct start *start)
 static int find_parts(struct start *start, bool generate_secret)
 {
     char url[LISTEN_URL_SIZE];
-    int found = sandbox_user_open(start->settings.user, &start->user, &start->can_enter_home);
+    int found = sandbox_user_open(start->site.settings.user, &start->user, &start->can_enter_home);
     start->has_user = found > 0;
     if (found < 0 || layout_find(&start->layout, start->with_nginx) < 0 ||
-        secret_make_salt(&start->salt) < 0) {
+        secret_make_salt(&start->site.salt) < 0) {
         return -1;
     }
     listen_addresses_url(&start->listen, url);
-    int claimed = claim_take(&start->salt, &start->secrets, start->claim);
-    if (claimed < 0 || (claimed == 0 && secret_take(&start->salt, &start->secrets,
+    int claimed = claim_take(&start->site.salt, &start->sandbox.secrets, start->claim);
+    if (claimed < 0 || (claimed == 0 && secret_take(&start->site.salt, &start->sandbox.secrets,
                                                     generate_secret ? url : NULL) < 0)) {
         return -1;
     }
     /* With one secret nginx compares by itself. */
-    bool needs_js = start->with_nginx && start->secrets.count != 1;
+    bool needs_js = start->with_nginx && start->sandbox.secrets.count != 1;
     return needs_js ? layout_find_http_js(&start->layout) : 0;
 }
 
@@ -281,7 +277,7 @@ static int open_sockets(struct start *start)
 {
     struct listeners *listeners = &start->listeners;
     const struct listen_addresses *listen = &start->listen;
-    const struct listen_addresses *proxy_listen = &start->proxy_listen;
+    const struct listen_addresses *proxy_listen = &start->sandbox.proxy_listen;
     if (!start->with_nginx) {
         return 0;
     }
@@ -295,37 +291,33 @@ static int open_sockets(struct start *start)
         listeners_add_all(listeners, proxy_variable, proxy_listen) < 0) {
         return -1;
     }
-    return start->metrics.size == 0 ? 0
-                                    : listeners_add(listeners, METRICS_VARIABLE, &start->metrics);
+    return start->site.metrics.size == 0
+               ? 0
+               : listeners_add(listeners, METRICS_VARIABLE, &start->site.metrics);
 }
 
-/* RUN/nginx/: one sandbox, which every request is for. */
-static int render(const struct start *start)
+/* Writes RUN/nginx/. 0, or -1 after one line. */
+static int render(struct start *start)
 {
+    static char map_entries[] = "default " DEFAULT_SANDBOX ";\n";
     char path[PATH_MAX + 32];
     (void)snprintf(path, sizeof(path), "%s/nginx", start->run.path);
     cleanup_fd int directory = openat(start->run.fd, "nginx", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
         return log_failure("%s: %m", path);
     }
-    const struct rendered_sandbox sandbox = {.name = DEFAULT_SANDBOX,
-                                             .run = start->run.path,
-                                             .proxy_port = (unsigned)start->settings.proxy_port,
-                                             .proxy_listen = &start->proxy_listen,
-                                             .secrets = &start->secrets,
-                                             .cors = &start->cors};
+    (void)snprintf(start->sandbox.name, sizeof(start->sandbox.name), DEFAULT_SANDBOX);
+    memcpy(start->sandbox.run, start->run.path, sizeof(start->sandbox.run));
+    start->sandbox.settings = start->site.settings;
+    start->sandbox.cors = start->site.cors;
+    start->site.sandboxes = &start->sandbox;
+    start->site.count = 1;
+    start->site.map_key = "host";
+    start->site.map_entries = map_entries;
     const struct rendering rendering = {.directory = directory,
                                         .path = path,
                                         .layout = &start->layout,
-                                        .settings = &start->settings,
-                                        .sandboxes = &sandbox,
-                                        .count = 1,
-                                        .salt = &start->salt,
-                                        .prefixes = &start->prefixes,
-                                        .map_key = "host",
-                                        .map_entries = "default " DEFAULT_SANDBOX ";\n",
-                                        .cors = &start->cors,
-                                        .metrics = &start->metrics,
+                                        .site = &start->site,
                                         .may_have_tls = !start->with_nginx};
     if (render_snippets(&rendering) < 0) {
         return -1;
@@ -364,7 +356,7 @@ static int hand_down_settings(const struct start *start)
 {
     if ((start->access_log != NULL && setenv(ACCESS_LOG_VARIABLE, start->access_log, 1) < 0) ||
         (start->claim[0] != '\0' && setenv(CLAIM_PATH_VARIABLE, start->claim, 1) < 0) ||
-        setenv(CGROUP_VARIABLE, start->settings.cgroup, 1) < 0) {
+        setenv(CGROUP_VARIABLE, start->site.settings.cgroup, 1) < 0) {
         return log_failure("setenv: %m");
     }
     return 0;
@@ -375,10 +367,10 @@ static int set_up(struct start *start)
 {
     const struct user *user = start->has_user ? &start->user : NULL;
     const char *home = start->can_enter_home ? start->user.home : "/";
-    bool unclaimed = start->secrets.count == 0;
+    bool unclaimed = start->sandbox.secrets.count == 0;
     worker_user_choose(&start->worker, start->run.path);
     if (check_paths(start) < 0 || run_dir_admit(&start->run, user, start->worker.group) < 0 ||
-        run_cgroup_make(&start->settings, &start->run, user) < 0 || render(start) < 0 ||
+        run_cgroup_make(&start->site.settings, &start->run, user) < 0 || render(start) < 0 ||
         services_link(&start->run, &start->layout, user == NULL ? NULL : home, start->with_nginx,
                       unclaimed) < 0 ||
         (start->with_nginx && check_nginx(&start->layout, &start->run) < 0) ||
@@ -400,7 +392,8 @@ int main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     start.with_nginx = !options.without_nginx;
     if (read_environment(&start) < 0 || find_parts(&start, options.generate_secret) < 0 ||
-        clean_process(options.command != NULL) < 0 || clean_environment(start.settings.home) < 0) {
+        clean_process(options.command != NULL) < 0 ||
+        clean_environment(start.site.settings.home) < 0) {
         return 1;
     }
     if (open_sockets(&start) < 0) {
@@ -418,7 +411,7 @@ int main(int argc, char **argv)
         log_line("%s: %m", start.layout.launcher);
     }
     bool stopped = stop_signal_waits();
-    (void)cgroup_remove(start.run.path, start.settings.cgroup);
+    (void)cgroup_remove(start.run.path, start.site.settings.cgroup);
     listeners_remove_files(&start.listeners);
     run_dir_discard(&start.run);
     return stopped ? 0 : 1;

@@ -29,7 +29,7 @@
 
 /* ---- the settings ---- */
 
-static void check_user(const struct installed_sandbox *sandbox)
+static void check_user(const struct sandbox *sandbox)
 {
     const char *name = sandbox->name;
     cleanup_user struct user user = {0};
@@ -70,7 +70,7 @@ static void check_age(const struct stat *rendered, const char *etc, const char *
     }
 }
 
-static void check_rendered(const char *etc, const struct installation *installation)
+static void check_rendered(const char *etc, const struct site *site)
 {
     char path[PATH_MAX];
     struct stat rendered;
@@ -82,9 +82,9 @@ static void check_rendered(const char *etc, const struct installation *installat
     }
     check_age(&rendered, etc, "nginx-sandbox", ".conf");
     check_age(&rendered, etc, "map", ".conf");
-    for (size_t i = 0; i < installation->count; i++) {
-        check_age(&rendered, etc, installation->sandboxes[i].name, ".conf");
-        check_age(&rendered, etc, installation->sandboxes[i].name, ".secret");
+    for (size_t i = 0; i < site->count; i++) {
+        check_age(&rendered, etc, site->sandboxes[i].name, ".conf");
+        check_age(&rendered, etc, site->sandboxes[i].name, ".secret");
     }
 }
 
@@ -103,19 +103,19 @@ static void check_machine(void)
 /* Checks the sandboxes of `etc`, for which `render` writes what nginx includes. */
 static void check_installation(const char *etc, const char *state, const char *configuration)
 {
-    struct installation installation;
+    struct site site;
     char path[PATH_MAX];
-    bool is_read = installation_read(&installation, etc, state) == 0;
+    bool is_read = installation_read(&site, etc, state) == 0;
     if (!is_read) {
         problem("The settings cannot be used: the line on standard error says why.");
         remedy("Correct it, then: " RENDER, nginx_reload_command());
     }
     /* Without systemd the daemons have other settings. */
-    for (size_t i = 0; is_read && machine_has_systemd() && i < installation.count; i++) {
-        check_user(&installation.sandboxes[i]);
+    for (size_t i = 0; is_read && machine_has_systemd() && i < site.count; i++) {
+        check_user(&site.sandboxes[i]);
     }
     if (is_read) {
-        check_rendered(etc, &installation);
+        check_rendered(etc, &site);
     }
     if (configuration != NULL) {
         (void)snprintf(path, sizeof(path), "%s/nginx/http.conf", etc);
@@ -124,11 +124,11 @@ static void check_installation(const char *etc, const char *state, const char *c
         check_nginx_age(configuration, path);
     }
     /* The settings may be wrong: only the names are certain. */
-    for (size_t i = 0; i < installation.count; i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", state, installation.sandboxes[i].name);
-        check_daemons(installation.sandboxes[i].name, path);
+    for (size_t i = 0; i < site.count; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", state, site.sandboxes[i].name);
+        check_daemons(site.sandboxes[i].name, path);
     }
-    installation_free(&installation);
+    installation_free(&site);
 }
 
 /* Checks servers that run by --without-nginx, whose own snippets nginx includes. */

@@ -5,7 +5,6 @@
  * settings that it needs for that in RUN/environment.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 #include "launcher/machine/installation.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
+#include "launcher/render/metrics_address.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/run_dir.h"
 
@@ -80,24 +80,24 @@ static void free_entries(struct dirent **entries, int count)
     free(entries);
 }
 
-static bool has_sandbox(const struct installation *installation, const char *name)
+static bool has_sandbox(const struct site *site, const char *name)
 {
     bool found = false;
-    for (size_t i = 0; i < installation->count; i++) {
-        found |= strcmp(installation->sandboxes[i].name, name) == 0;
+    for (size_t i = 0; i < site->count; i++) {
+        found |= strcmp(site->sandboxes[i].name, name) == 0;
     }
     return found;
 }
 
 static int by_name(const void *one, const void *other)
 {
-    const struct installed_sandbox *a = one;
-    const struct installed_sandbox *b = other;
+    const struct sandbox *a = one;
+    const struct sandbox *b = other;
     return strcmp(a->name, b->name);
 }
 
 /* Adds a sandbox for each file NAME.secret in `directory`, unless it is there already. */
-static int add_sandboxes(struct installation *installation, const char *directory)
+static int add_sandboxes(struct site *site, const char *directory)
 {
     struct dirent **entries = NULL;
     int count = scandir(directory, &entries, is_secret, NULL);
@@ -105,14 +105,13 @@ static int add_sandboxes(struct installation *installation, const char *director
         return log_failure("%s: %m", directory);
     }
     int result = 0;
-    struct installed_sandbox *sandboxes =
-        reallocarray(installation->sandboxes, installation->count + (size_t)count + 1,
-                     sizeof(*installation->sandboxes));
+    struct sandbox *sandboxes =
+        reallocarray(site->sandboxes, site->count + (size_t)count + 1, sizeof(*site->sandboxes));
     if (sandboxes == NULL) {
         log_line("%s: %m", directory);
         result = -1;
     } else {
-        installation->sandboxes = sandboxes;
+        site->sandboxes = sandboxes;
     }
     for (int i = 0; result == 0 && i < count; i++) {
         char name[NAME_MAX + 1] = "";
@@ -121,9 +120,9 @@ static int add_sandboxes(struct installation *installation, const char *director
             log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
                      directory, entries[i]->d_name, SANDBOX_NAME_MOST);
             result = -1;
-        } else if (!has_sandbox(installation, name)) {
-            struct installed_sandbox *added = &installation->sandboxes[installation->count++];
-            *added = (struct installed_sandbox){0};
+        } else if (!has_sandbox(site, name)) {
+            struct sandbox *added = &site->sandboxes[site->count++];
+            *added = (struct sandbox){0};
             memcpy(added->name, name, strlen(name) + 1);
         }
     }
@@ -132,22 +131,21 @@ static int add_sandboxes(struct installation *installation, const char *director
 }
 
 /* `credentials` is the directory of systemd credentials of this process, or NULL. */
-static int find_sandboxes(struct installation *installation, const char *etc,
-                          const char *credentials)
+static int find_sandboxes(struct site *site, const char *etc, const char *credentials)
 {
-    if (add_sandboxes(installation, etc) < 0 ||
-        (credentials != NULL && add_sandboxes(installation, credentials) < 0)) {
+    if (add_sandboxes(site, etc) < 0 ||
+        (credentials != NULL && add_sandboxes(site, credentials) < 0)) {
         return -1;
     }
-    if (installation->count == 0) {
+    if (site->count == 0) {
         return log_failure("%s: there is no sandbox: no NAME.secret", etc);
     }
-    qsort(installation->sandboxes, installation->count, sizeof(*installation->sandboxes), by_name);
+    qsort(site->sandboxes, site->count, sizeof(*site->sandboxes), by_name);
     return 0;
 }
 
 /* Settings without a sandbox of that name are a mistake. */
-static int check_settings_files(const struct installation *installation, const char *etc)
+static int check_settings_files(const struct site *site, const char *etc)
 {
     struct dirent **entries = NULL;
     int count = scandir(etc, &entries, is_settings, alphasort);
@@ -158,7 +156,7 @@ static int check_settings_files(const struct installation *installation, const c
     for (int i = 0; result == 0 && i < count; i++) {
         char name[NAME_MAX + 1] = "";
         (void)without_suffix(entries[i]->d_name, ".conf", name);
-        if (!has_sandbox(installation, name)) {
+        if (!has_sandbox(site, name)) {
             log_line("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
             result = -1;
         }
@@ -185,20 +183,20 @@ static int read_settings(struct settings *settings, struct cors_origins *cors,
     return cors_origins_read(cors, from);
 }
 
-static int read_shared(struct installation *installation, const char *etc)
+static int read_shared(struct site *site, const char *etc)
 {
-    struct variables *variables = &installation->variables;
+    struct variables *variables = &site->variables;
     if (append_settings_file(variables, etc, SHARED_NAME) < 0) {
         return -1;
     }
     setting_names_warn(variables);
-    if (read_settings(&installation->settings, &installation->cors, variables) < 0 ||
-        metrics_address_read(&installation->metrics, variables) < 0 ||
-        prefixes_read(&installation->prefixes, variables, false) < 0) {
+    if (read_settings(&site->settings, &site->cors, variables) < 0 ||
+        metrics_address_read(&site->metrics, variables) < 0 ||
+        prefixes_read(&site->prefixes, variables, false) < 0) {
         return -1;
     }
     const char *key = variables_get(variables, ROUTE_BY);
-    installation->map_key = key == NULL ? "host" : key;
+    site->map_key = key == NULL ? "host" : key;
     if (key != NULL && key[strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0') {
         return variables_fail(variables,
                               ROUTE_BY " must be the name of an nginx variable, such as host or "
@@ -224,8 +222,8 @@ static int refuse_shared(const struct variables *variables)
     return 0;
 }
 
-static int read_sandbox(struct installation *installation, struct installed_sandbox *sandbox,
-                        const char *etc, const char *state, const char *credentials)
+static int read_sandbox(struct site *site, struct sandbox *sandbox, const char *etc,
+                        const char *state, const char *credentials)
 {
     struct variables *variables = &sandbox->variables;
     char path[PATH_MAX];
@@ -242,7 +240,7 @@ static int read_sandbox(struct installation *installation, struct installed_sand
         read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
         listen_addresses_read(&sandbox->proxy_listen, variables, PROXY_LISTEN_VARIABLE,
                               (unsigned)sandbox->settings.proxy_port, listener_has_ipv6()) < 0 ||
-        secret_read_file(&installation->salt, path, &sandbox->secrets) < 0) {
+        secret_read_file(&site->salt, path, &sandbox->secrets) < 0) {
         return -1;
     }
     const char *mode = variables_get(variables, AUTH_MODE_VARIABLE);
@@ -256,18 +254,18 @@ static int read_sandbox(struct installation *installation, struct installed_sand
     return 0;
 }
 
-static int check_ports(const struct installation *installation)
+static int check_ports(const struct site *site)
 {
-    unsigned metrics = listen_address_port(&installation->metrics);
-    for (size_t i = 0; i < installation->count; i++) {
-        const struct installed_sandbox *one = &installation->sandboxes[i];
+    unsigned metrics = listen_address_port(&site->metrics);
+    for (size_t i = 0; i < site->count; i++) {
+        const struct sandbox *one = &site->sandboxes[i];
         if (one->settings.proxy_port == metrics) {
             return log_failure(METRICS_VARIABLE
                                " has the PROXY_PORT of %s, %u: it needs a port of its own",
                                one->name, metrics);
         }
         for (size_t j = 0; j < i; j++) {
-            const struct installed_sandbox *other = &installation->sandboxes[j];
+            const struct sandbox *other = &site->sandboxes[j];
             if (one->settings.proxy_port == other->settings.proxy_port) {
                 return log_failure("%s and %s have the same PROXY_PORT, %llu: set it in %s.conf",
                                    other->name, one->name,
@@ -288,36 +286,35 @@ int installation_lock(int directory, const char *etc)
     return steal_fd(&lock);
 }
 
-int installation_read(struct installation *installation, const char *etc, const char *state)
+int installation_read(struct site *site, const char *etc, const char *state)
 {
     const char *credentials = getenv(CREDENTIALS);
-    *installation = (struct installation){0};
-    if (secret_make_salt(&installation->salt) < 0 ||
-        find_sandboxes(installation, etc, credentials) < 0 ||
-        check_settings_files(installation, etc) < 0 || read_shared(installation, etc) < 0) {
+    *site = (struct site){0};
+    if (secret_make_salt(&site->salt) < 0 || find_sandboxes(site, etc, credentials) < 0 ||
+        check_settings_files(site, etc) < 0 || read_shared(site, etc) < 0) {
         return -1;
     }
-    for (size_t i = 0; i < installation->count; i++) {
-        if (read_sandbox(installation, &installation->sandboxes[i], etc, state, credentials) < 0) {
+    for (size_t i = 0; i < site->count; i++) {
+        if (read_sandbox(site, &site->sandboxes[i], etc, state, credentials) < 0) {
             return -1;
         }
     }
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/" MAP_NAME ".conf", etc);
-    installation->map_entries = sandbox_map_read(path, installation, has_sandbox);
-    return installation->map_entries == NULL ? -1 : check_ports(installation);
+    site->map_entries = sandbox_map_read(path, site, has_sandbox);
+    return site->map_entries == NULL ? -1 : check_ports(site);
 }
 
-void installation_free(struct installation *installation)
+void installation_free(struct site *site)
 {
-    for (size_t i = 0; i < installation->count; i++) {
-        cors_origins_free(&installation->sandboxes[i].cors);
-        variables_free(&installation->sandboxes[i].variables);
+    for (size_t i = 0; i < site->count; i++) {
+        cors_origins_free(&site->sandboxes[i].cors);
+        variables_free(&site->sandboxes[i].variables);
     }
-    cors_origins_free(&installation->cors);
-    free(installation->sandboxes);
-    prefixes_free(&installation->prefixes);
-    variables_free(&installation->variables);
-    free(installation->map_entries);
-    *installation = (struct installation){0};
+    cors_origins_free(&site->cors);
+    free(site->sandboxes);
+    prefixes_free(&site->prefixes);
+    variables_free(&site->variables);
+    free(site->map_entries);
+    *site = (struct site){0};
 }

@@ -12,19 +12,9 @@
 #ifndef LAUNCHER_MACHINE_INSTALLATION_H
 #define LAUNCHER_MACHINE_INSTALLATION_H
 
-#include <limits.h>
 #include <stdbool.h>
-#include <stddef.h>
 
-#include "common/settings.h"
-#include "common/variables.h"
-#include "launcher/render/cors_origins.h"
-#include "launcher/render/listen_address.h"
-#include "launcher/render/metrics_address.h"
-#include "launcher/render/prefix.h"
-#include "launcher/secrets/secret.h"
-
-#define SANDBOX_NAME_MOST 32 /* bytes */
+#include "launcher/render/rendering.h"
 
 /* Whether a sandbox may have this name: [a-z0-9][a-z0-9-]{0,31}, and not that of a file with a
  * meaning of its own. */
@@ -32,29 +22,6 @@ bool installation_is_name(const char *name);
 
 /* The same, with one line to standard error if not. */
 bool installation_check_name(const char *name);
-
-struct installed_sandbox {
-    char name[SANDBOX_NAME_MOST + 1];
-    char run[PATH_MAX];         /* its run directory */
-    struct variables variables; /* NAME.conf, then nginx-sandbox.conf */
-    struct settings settings;
-    struct secrets secrets;
-    struct cors_origins cors; /* SANDBOX_CORS_ORIGINS */
-    struct listen_addresses proxy_listen;
-};
-
-struct installation {
-    struct installed_sandbox *sandboxes; /* in the order of their names */
-    size_t count;
-    struct variables variables;    /* nginx-sandbox.conf, for the members below */
-    struct settings settings;      /* of all */
-    struct secret_salt salt;       /* of all digests */
-    struct prefixes prefixes;      /* SANDBOX_PREFIX */
-    const char *map_key;           /* SANDBOX_ROUTE_BY */
-    char *map_entries;             /* map.conf, or what it is without one */
-    struct cors_origins cors;      /* SANDBOX_CORS_ORIGINS of all */
-    struct listen_address metrics; /* SANDBOX_METRICS_LISTEN */
-};
 
 /*
  * Waits until no other process changes `etc`, of which `directory` is a descriptor. Returns a
@@ -65,11 +32,12 @@ struct installation {
 int installation_lock(int directory, const char *etc);
 
 /*
- * Reads `etc`; the run directories lie in `state`, an absolute path. 0, or -1 after one line to
- * standard error. Free with installation_free() either way. Not thread-safe.
+ * Reads `etc` into *site, sandboxes in the order of their names. The run directories lie in
+ * `state`, an absolute path. 0, or -1 after one line to standard error. Free with
+ * installation_free() either way. Not thread-safe.
  */
-int installation_read(struct installation *installation, const char *etc, const char *state);
+int installation_read(struct site *site, const char *etc, const char *state);
 
-void installation_free(struct installation *installation);
+void installation_free(struct site *site);
 
 #endif

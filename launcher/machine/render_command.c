@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -68,46 +67,19 @@ static int write_entrances(int stage, const char *path)
 }
 
 /* Fills the stage with files that contain ETC/nginx as their path. */
-static int stage_fill(int stage, const struct installation *installation, const char *etc)
+static int stage_fill(int stage, const struct site *site, const char *etc)
 {
     static struct layout layout;
     char path[PATH_MAX];
-    struct rendered_sandbox *sandboxes = calloc(installation->count, sizeof(*sandboxes));
-    if (sandboxes == NULL) {
-        return stage_fail(etc, STAGE);
-    }
     (void)snprintf(path, sizeof(path), "%s/" TARGET, etc);
-    for (size_t i = 0; i < installation->count; i++) {
-        const struct installed_sandbox *sandbox = &installation->sandboxes[i];
-        sandboxes[i] =
-            (struct rendered_sandbox){.name = sandbox->name,
-                                      .run = sandbox->run,
-                                      .proxy_port = (unsigned)sandbox->settings.proxy_port,
-                                      .proxy_listen = &sandbox->proxy_listen,
-                                      .secrets = &sandbox->secrets,
-                                      .cors = &sandbox->cors};
+    const struct rendering rendering = {
+        .directory = stage, .path = path, .layout = &layout, .site = site, .may_have_tls = true};
+    if (layout_find_tree(&layout) < 0 ||
+        (render_needs_http_js(&rendering) && layout_find_http_js(&layout) < 0) ||
+        render_snippets(&rendering) < 0) {
+        return -1;
     }
-    const struct rendering rendering = {.directory = stage,
-                                        .path = path,
-                                        .layout = &layout,
-                                        .settings = &installation->settings,
-                                        .sandboxes = sandboxes,
-                                        .count = installation->count,
-                                        .salt = &installation->salt,
-                                        .prefixes = &installation->prefixes,
-                                        .map_key = installation->map_key,
-                                        .map_entries = installation->map_entries,
-                                        .cors = &installation->cors,
-                                        .metrics = &installation->metrics,
-                                        .may_have_tls = true};
-    int result = -1;
-    if (layout_find_tree(&layout) == 0 &&
-        (!render_needs_http_js(&rendering) || layout_find_http_js(&layout) == 0) &&
-        render_snippets(&rendering) == 0) {
-        result = write_entrances(stage, path);
-    }
-    free(sandboxes);
-    return result;
+    return write_entrances(stage, path);
 }
 
 /* Exchanges the stage and ETC/nginx in one step, so that a start of nginx always finds one of them.
@@ -123,7 +95,7 @@ static int stage_take_place(int directory, int stage)
     return errno == ENOENT ? renameat2(directory, STAGE, directory, TARGET, RENAME_NOREPLACE) : -1;
 }
 
-static int write_all(int directory, const struct installation *installation, const char *etc)
+static int write_all(int directory, const struct site *site, const char *etc)
 {
     if (stage_remove(directory) < 0 || file_make_dir(directory, STAGE, 0755) < 0) {
         return stage_fail(etc, STAGE);
@@ -132,7 +104,7 @@ static int write_all(int directory, const struct installation *installation, con
     int result = -1;
     if (stage < 0) {
         (void)stage_fail(etc, STAGE);
-    } else if (stage_fill(stage, installation, etc) == 0) {
+    } else if (stage_fill(stage, site, etc) == 0) {
         result = stage_take_place(directory, stage);
         if (result < 0) {
             (void)stage_fail(etc, TARGET);
@@ -146,15 +118,15 @@ static int write_all(int directory, const struct installation *installation, con
 
 int render_installation(int directory, const char *etc, const char *state)
 {
-    struct installation installation;
+    struct site site;
     if (check_path("--etc", etc) < 0 || check_path("--state", state) < 0) {
         return -1;
     }
-    int result = installation_read(&installation, etc, state);
+    int result = installation_read(&site, etc, state);
     if (result == 0) {
-        result = write_all(directory, &installation, etc);
+        result = write_all(directory, &site, etc);
     }
-    installation_free(&installation);
+    installation_free(&site);
     return result;
 }
 

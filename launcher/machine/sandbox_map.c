@@ -15,7 +15,7 @@
 
 #define FILE_MOST (1 << 20) /* bytes */
 
-typedef bool has_function(const struct installation *installation, const char *name);
+typedef bool has_function(const struct site *site, const char *name);
 
 /* Whether nginx reads it as one word: in double quotes without one inside, or without characters
  * that mean something to nginx. */
@@ -50,8 +50,8 @@ static bool map_split_line(char *line, char **name)
 }
 
 /* Appends the entry. 1, 0 if the line has none, or -1 after one line of error. */
-static int map_read_line(FILE *out, const char *path, char *line,
-                         const struct installation *installation, has_function *has)
+static int map_read_line(FILE *out, const char *path, char *line, const struct site *site,
+                         has_function *has)
 {
     char *name = NULL;
     line = trim(line);
@@ -66,14 +66,14 @@ static int map_read_line(FILE *out, const char *path, char *line,
         log_line("%s: lines must be such as `host.example.org NAME;`", path);
         return -1;
     }
-    if (!has(installation, name)) {
+    if (!has(site, name)) {
         return log_failure("%s: there is no sandbox named %s", path, name);
     }
     (void)fprintf(out, "%s %s;\n", line, name);
     return 1;
 }
 
-char *sandbox_map_read(const char *path, const struct installation *installation, has_function *has)
+char *sandbox_map_read(const char *path, const struct site *site, has_function *has)
 {
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno != ENOENT) {
@@ -91,11 +91,11 @@ char *sandbox_map_read(const char *path, const struct installation *installation
     int result = 0;
     char *rest = text == NULL ? NULL : text + (file_skip_mark(text) - text);
     for (char *line; result >= 0 && (line = strsep(&rest, "\n")) != NULL; found |= result) {
-        result = map_read_line(out, path, line, installation, has);
+        result = map_read_line(out, path, line, site, has);
     }
     if (result >= 0 && found == 0) {
         (void)fputs("default " DEFAULT_SANDBOX ";\n", out);
-        if (!has(installation, DEFAULT_SANDBOX)) {
+        if (!has(site, DEFAULT_SANDBOX)) {
             log_line("%s has no entry, so that all requests are for %s, which is not there", path,
                      DEFAULT_SANDBOX);
             result = -1;

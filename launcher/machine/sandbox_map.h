@@ -10,12 +10,12 @@
 
 #include <stdbool.h>
 
-struct installation;
+struct site;
 
-/* Returns the entries as nginx takes them, each for a sandbox that the installation `has`. Without
+/* Returns the entries as nginx takes them, each for a sandbox that the site `has`. Without
  * a file, or without an entry in it, all requests are for `default`. NULL after one line to
  * standard error. The caller frees. */
-char *sandbox_map_read(const char *path, const struct installation *installation,
-                       bool (*has)(const struct installation *installation, const char *name));
+char *sandbox_map_read(const char *path, const struct site *site,
+                       bool (*has)(const struct site *site, const char *name));
 
 #endif

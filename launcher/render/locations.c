@@ -53,8 +53,8 @@ int locations_generate(const struct rendering *r)
     static const char name[] = "generated/locations.conf";
     struct generated file;
     generated_begin(&file, name);
-    for (size_t i = 0; file.stream != NULL && i < r->prefixes->count; i++) {
-        const char *prefix = r->prefixes->path[i];
+    for (size_t i = 0; file.stream != NULL && i < r->site->prefixes.count; i++) {
+        const char *prefix = r->site->prefixes.path[i];
         (*prefix == '\0' ? write_locations : write_prefix)(r, prefix, file.stream);
     }
     return generated_write(r, &file, name, 0644);

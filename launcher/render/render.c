@@ -5,14 +5,12 @@
 #include "launcher/render/render.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "api/statuses.h"
 #include "common/cleanup.h"
@@ -96,10 +94,10 @@ static int generate_sandboxes(const struct rendering *r)
     generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fprintf(file.stream,
-                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n", r->map_key,
-                      r->map_entries);
-        for (size_t i = 0; i < r->prefixes->count; i++) {
-            const char *prefix = r->prefixes->path[i];
+                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
+                      r->site->map_key, r->site->map_entries);
+        for (size_t i = 0; i < r->site->prefixes.count; i++) {
+            const char *prefix = r->site->prefixes.path[i];
             if (*prefix == '\0') {
                 (void)fputs("default $uri;\n", file.stream);
             } else {
@@ -108,10 +106,10 @@ static int generate_sandboxes(const struct rendering *r)
         }
         (void)fputs("}\n", file.stream);
     }
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
-        words_add(&words, "@NAME@", "%s", r->sandboxes[i].name);
-        words_add(&words, DEFAULT_RUN_DIR, "%s", r->sandboxes[i].run);
+        words_add(&words, "@NAME@", "%s", r->site->sandboxes[i].name);
+        words_add(&words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[i].run);
         generated_append(r, &file, "templates/upstream.conf", &words);
     }
     return generated_write(r, &file, name, 0644);
@@ -125,16 +123,17 @@ static int generate_proxies(const struct rendering *r, unsigned long long connec
     generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fputs("js_var $nginx_sandbox_proxy_ports \"", file.stream);
-        for (size_t i = 0; i < r->count; i++) {
-            (void)fprintf(file.stream, "%s%u", i == 0 ? "" : " ", r->sandboxes[i].proxy_port);
+        for (size_t i = 0; i < r->site->count; i++) {
+            (void)fprintf(file.stream, "%s%u", i == 0 ? "" : " ",
+                          (unsigned)r->site->sandboxes[i].settings.proxy_port);
         }
         (void)fputs("\";\n", file.stream);
     }
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
         char lines[LINES_SIZE];
-        listen_lines(r->sandboxes[i].proxy_listen, lines);
-        words_add(&words, DEFAULT_RUN_DIR, "%s", r->sandboxes[i].run);
+        listen_lines(&r->site->sandboxes[i].proxy_listen, lines);
+        words_add(&words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[i].run);
         words_add(&words, "@LISTEN@", "%s", lines);
         words_add(&words, "@CONNECTIONS@", "%llu", connections);
         generated_append(r, &file, "templates/proxy.conf", &words);
@@ -148,16 +147,16 @@ static int generate_metrics(const struct rendering *r)
 {
     static const char name[] = "generated/metrics.conf";
     struct generated file;
-    if (r->metrics->size == 0) {
+    if (r->site->metrics.size == 0) {
         return generated_text(r, "metrics.conf", 0644, "%s", "");
     }
     generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fprintf(file.stream, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
-        (void)fprintf(file.stream, "/metrics %s;\n", r->sandboxes[0].name);
-        for (size_t i = 0; i < r->count; i++) {
-            (void)fprintf(file.stream, "/metrics/%s %s;\n", r->sandboxes[i].name,
-                          r->sandboxes[i].name);
+        (void)fprintf(file.stream, "/metrics %s;\n", r->site->sandboxes[0].name);
+        for (size_t i = 0; i < r->site->count; i++) {
+            (void)fprintf(file.stream, "/metrics/%s %s;\n", r->site->sandboxes[i].name,
+                          r->site->sandboxes[i].name);
         }
         (void)fprintf(file.stream, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
     }
@@ -182,7 +181,7 @@ static int find_capacity(const struct rendering *r, struct capacity *capacity)
     }
     const rlim_t most = 1 << 20;
     capacity->descriptors = limit.rlim_max < most ? limit.rlim_max : most;
-    capacity->connections = 2 * r->settings->max_connections + 4096;
+    capacity->connections = 2 * r->site->settings.max_connections + 4096;
     if (capacity->connections > capacity->descriptors) {
         capacity->connections = capacity->descriptors;
     }
@@ -194,7 +193,7 @@ static int find_capacity(const struct rendering *r, struct capacity *capacity)
  * address that was quiet for longest makes room. */
 static void add_failed_auth(const struct rendering *r, struct words *words)
 {
-    unsigned long long rate = r->settings->max_failed_auth;
+    unsigned long long rate = r->site->settings.max_failed_auth;
     char burst[40] = ""; /* beyond the first; nginx takes no burst of 0 */
     if (rate == 0) {
         words_add(words, "@FAILED_AUTH_ZONE@", "%s", "");
@@ -236,10 +235,10 @@ static void add_errors(struct words *words)
 /* What the snippets go by. */
 static void add_snippet_words(const struct rendering *r, struct words *words)
 {
-    const struct settings *settings = r->settings;
+    const struct settings *settings = &r->site->settings;
     char address[LISTEN_TEXT_SIZE] = "";
     words_add(words, DEFAULT_CONF_DIR, "%s", r->path);
-    words_add(words, DEFAULT_RUN_DIR, "%s", r->sandboxes[0].run);
+    words_add(words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[0].run);
     words_add(words, "@MAX_BODY@", "%llu", (unsigned long long)settings->max_body);
     words_add(words, "@READER_TIMEOUT@", "%llums", (unsigned long long)settings->reader_timeout_ms);
     /* Without a setting the server block of another nginx keeps its own keepalive_timeout. */
@@ -256,8 +255,8 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
               r->may_have_tls ? "fastcgi_buffering off;"
                               : "fastcgi_buffering on;\n"
                                 "fastcgi_ignore_headers X-Accel-Buffering;");
-    if (r->metrics->size > 0) {
-        listen_address_format(r->metrics, address);
+    if (r->site->metrics.size > 0) {
+        listen_address_format(&r->site->metrics, address);
     }
     words_add(words, "@METRICS_LISTEN@", "%s%s", address, address[0] == '[' ? " ipv6only=on" : "");
     add_failed_auth(r, words);
@@ -278,7 +277,7 @@ int render_snippets(const struct rendering *r)
     /* A connection through PROXY_PORT takes two of nginx's and needs no token: all of them in one
      * worker leave it half. */
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
-        (r->metrics->size > 0 && copy(r, &words, "metrics.txt") < 0) ||
+        (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
         copy_snippets(r, &words) < 0 || find_capacity(r, &capacity) < 0 ||
         generate_sandboxes(r) < 0 || locations_generate(r) < 0 ||
         generate_proxies(r, capacity.connections / 4) < 0 || render_cors(r) < 0 ||
@@ -365,7 +364,8 @@ int render_frame(const struct rendering *r, const struct listen_addresses *liste
     }
     words_add(&words, DEFAULT_CONF_DIR, "%s", r->path);
     words_add(&words, "@LISTEN@", "%s", lines);
-    words_add(&words, "@KEEPALIVE@", "%llums", (unsigned long long)r->settings->http_keepalive_ms);
+    words_add(&words, "@KEEPALIVE@", "%llums",
+              (unsigned long long)r->site->settings.http_keepalive_ms);
     words_add(&words, "@CONNECTIONS@", "%llu", capacity.connections);
     add_modules(r, worker, capacity.descriptors, &words);
     return add_access_log(r, worker, access_log, &words) < 0 ? -1 : copy(r, &words, "nginx.conf");

@@ -60,17 +60,17 @@ int render_cors(const struct rendering *r)
     if (file.stream != NULL) {
         (void)fputs("map \"$nginx_sandbox $http_origin\" $nginx_sandbox_origin {\ndefault \"\";\n",
                     file.stream);
-        write_allowed(file.stream, "", r->cors);
-        for (size_t i = 0; i < r->count; i++) {
-            write_allowed(file.stream, r->sandboxes[i].name, r->sandboxes[i].cors);
+        write_allowed(file.stream, "", &r->site->cors);
+        for (size_t i = 0; i < r->site->count; i++) {
+            write_allowed(file.stream, r->site->sandboxes[i].name, &r->site->sandboxes[i].cors);
         }
         (void)fputs("}\nmap _$nginx_sandbox $nginx_sandbox_vary {\ndefault \"\";\n", file.stream);
-        write_varies(file.stream, "", r->cors);
-        for (size_t i = 0; i < r->count; i++) {
-            write_varies(file.stream, r->sandboxes[i].name, r->sandboxes[i].cors);
+        write_varies(file.stream, "", &r->site->cors);
+        for (size_t i = 0; i < r->site->count; i++) {
+            write_varies(file.stream, r->site->sandboxes[i].name, &r->site->sandboxes[i].cors);
         }
         (void)fputs("}\n", file.stream);
-        write_route_header(file.stream, r->map_key);
+        write_route_header(file.stream, r->site->map_key);
     }
     return generated_write(r, &file, name, 0644);
 }

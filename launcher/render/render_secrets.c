@@ -5,8 +5,8 @@
 
 bool render_needs_http_js(const struct rendering *r)
 {
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->sandboxes[i].secrets->count != 1) {
+    for (size_t i = 0; i < r->site->count; i++) {
+        if (r->site->sandboxes[i].secrets.count != 1) {
             return true;
         }
     }
@@ -16,7 +16,7 @@ bool render_needs_http_js(const struct rendering *r)
 /* Whether it is a sandbox of a pool that is not claimed yet. */
 static bool is_unclaimed(const struct rendering *r)
 {
-    return r->sandboxes[0].secrets->count == 0;
+    return r->site->sandboxes[0].secrets.count == 0;
 }
 
 void render_secret_words(const struct rendering *r, struct words *words)
@@ -43,7 +43,7 @@ static int generate_unclaimed(const struct rendering *r)
                           "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
                           "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
                           "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
-                          r->path, r->sandboxes[0].run);
+                          r->path, r->site->sandboxes[0].run);
 }
 
 /*
@@ -58,9 +58,9 @@ static int generate_secure_link(const struct rendering *r)
     generated_begin(&file, name);
     if (file.stream != NULL) {
         (void)fputs("map _$nginx_sandbox $nginx_sandbox_digest {\n", file.stream);
-        for (size_t i = 0; i < r->count; i++) {
-            (void)fprintf(file.stream, "_%s \"%s\";\n", r->sandboxes[i].name,
-                          r->sandboxes[i].secrets->digests[0].md5);
+        for (size_t i = 0; i < r->site->count; i++) {
+            (void)fprintf(file.stream, "_%s \"%s\";\n", r->site->sandboxes[i].name,
+                          r->site->sandboxes[i].secrets.digests[0].md5);
         }
         (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
     }
@@ -70,7 +70,7 @@ static int generate_secure_link(const struct rendering *r)
     return generated_text(r, "token.conf", 0600,
                           "secure_link $nginx_sandbox_digest;\n"
                           "secure_link_md5 \"%s$nginx_sandbox_authorization\";\n",
-                          r->salt->text);
+                          r->site->salt.text);
 }
 
 /* The same by njs, for several secrets: the words for nginx/token.js. */
@@ -85,9 +85,9 @@ static int generate_digests(const struct rendering *r)
                       "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
                       "map _$nginx_sandbox $nginx_sandbox_digests {\n",
                       r->path);
-        for (size_t i = 0; i < r->count; i++) {
-            const struct secrets *secrets = r->sandboxes[i].secrets;
-            (void)fprintf(file.stream, "_%s \"%s", r->sandboxes[i].name, r->salt->text);
+        for (size_t i = 0; i < r->site->count; i++) {
+            const struct secrets *secrets = &r->site->sandboxes[i].secrets;
+            (void)fprintf(file.stream, "_%s \"%s", r->site->sandboxes[i].name, r->site->salt.text);
             for (size_t j = 0; j < secrets->count; j++) {
                 (void)fprintf(file.stream, " %s", secrets->digests[j].sha256);
             }

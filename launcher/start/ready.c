@@ -1,7 +1,6 @@
 #include "launcher/start/ready.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>

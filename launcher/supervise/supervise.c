@@ -36,7 +36,6 @@
 #include "common/log_drops.h"
 #include "common/log_output.h"
 #include "common/logger.h"
-#include "common/run_files.h"
 #include "common/settings.h"
 #include "common/stop_deadline.h"
 #include "common/user.h"

@@ -140,9 +140,9 @@ static void check_secrets(const char *path)
     }
 }
 
-static bool has_sandbox(const struct installation *installation, const char *name)
+static bool has_sandbox(const struct site *site, const char *name)
 {
-    assert(installation == NULL);
+    assert(site == NULL);
     return strcmp(name, "one") == 0 || strcmp(name, DEFAULT_SANDBOX) == 0;
 }
 
