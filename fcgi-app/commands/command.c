@@ -22,7 +22,7 @@ void command_init(const struct settings *settings)
     configured = settings;
 }
 
-/* The operator's limit holds for who asks for no timeout, too. */
+/* The operator's limit also holds for a client that asks for no timeout. */
 static uint64_t allowed_timeout(uint64_t asked_ms)
 {
     uint64_t max_ms = configured->max_timeout_ms;
@@ -30,7 +30,7 @@ static uint64_t allowed_timeout(uint64_t asked_ms)
     return too_long ? max_ms : asked_ms;
 }
 
-/* What is not asked for is left to the runner, which knows the operator's limits, too. */
+/* A limit that the client does not ask for is left to the runner, which knows the operator's. */
 static void read_limits(const struct json_body *body, struct command *command)
 {
     for (int i = 0; i < CGROUP_LIMITS; i++) {
@@ -48,8 +48,8 @@ bool command_is_shortage(int error)
 }
 
 /*
- * Clients of event streams that were cut send the request again with Last-Event-ID, a POST among
- * them, and would run the command twice. Nobody else sends it. Answers then.
+ * Clients of an event stream that was cut send the request again with Last-Event-ID, even a POST,
+ * and would run the command twice. No other client sends it. True when such a request was answered.
  */
 static bool is_repeated(struct request *request)
 {

@@ -21,7 +21,7 @@ static int keep_piece(void *context, const char *data, size_t length)
 }
 
 /*
- * The text of the command's standard input as a file of its own, so that nobody has to feed it. A
+ * The text of the command's standard input as a file, which the command reads by itself. A
  * descriptor, or -1 with errno.
  */
 static int open_input(const struct json_body *body)
@@ -72,7 +72,7 @@ static const char *interruption(enum pump_result result)
         return "cancelled";
     case PUMP_STOPPING:
         return "stopping";
-    case PUMP_REFUSED: /* by the client, or by a full disk, which is told by itself */
+    case PUMP_REFUSED: /* by the client, or by a full disk, which is logged apart */
     case PUMP_FAILED:
     case PUMP_ENDED:
         break;

@@ -17,7 +17,7 @@ void pump_init(uint64_t stop_grace_ms);
 
 enum pump_stream { PUMP_STDOUT, PUMP_STDERR };
 
-/* Where the output goes. What returns -1 stops the pump with PUMP_REFUSED. */
+/* Where the output goes. A function that returns -1 stops the pump with PUMP_REFUSED. */
 struct pump_sink {
     int (*data)(void *context, enum pump_stream stream, const char *data, size_t length);
     int (*rest)(void *context);    /* for now that is all; 1 when it sent something; may be NULL */
@@ -27,9 +27,9 @@ struct pump_sink {
 enum pump_result {
     PUMP_ENDED,    /* the command has, and all its output is in the sink */
     PUMP_GONE,     /* the client left */
-    PUMP_STOPPING, /* the server stops; the command has been told, by SIGTERM */
+    PUMP_STOPPING, /* the server stops; the command got a SIGTERM */
     PUMP_REFUSED,  /* the sink did */
-    PUMP_FAILED,   /* errno tells why */
+    PUMP_FAILED,   /* errno says why */
 };
 
 /*
@@ -40,7 +40,7 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
                           const struct pump_sink *sink, void *context, struct ending *ending);
 
 /*
- * What to tell the client after a result other than PUMP_ENDED; NULL: nothing, it has left.
+ * What the client reads after a result other than PUMP_ENDED; NULL: nothing, it has left.
  * `sink_error`: errno of what failed in the sink, 0 when it was the client that left.
  */
 const char *pump_failure(enum pump_result result, int sink_error);

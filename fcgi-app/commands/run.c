@@ -24,7 +24,7 @@
 #define ANSWER_BUFFER ((size_t)262144)
 #define STDERR_MEMORY ((size_t)65536)
 
-/* Of the most output of an answer one part in so many is for standard error alone. */
+/* One part in so many of the room for output is for standard error alone. */
 #define STDERR_SHARE 4
 
 static uint64_t output_max = UINT64_MAX; /* bytes of both streams together */
@@ -62,8 +62,8 @@ static uint64_t room_for(const struct run *run, enum pump_stream stream)
                                  : output_max - spool_size(run->errors);
 }
 
-/* What is too much is thrown away, and the command runs on. */
-static int take_output(void *context, enum pump_stream stream, const char *data, size_t length)
+/* Output beyond the room is thrown away, and the command runs on. */
+static int run_take_output(void *context, enum pump_stream stream, const char *data, size_t length)
 {
     struct run *run = context;
     uint64_t room = room_for(run, stream);
@@ -175,7 +175,7 @@ static const char *run_finish(void *context, const struct ending *ending)
 static void run_command(struct request *request, const struct json_body *body)
 {
     static const struct foreground_answer answer = {
-        .sink = {.data = take_output}, .finish = run_finish, .fail = run_fail};
+        .sink = {.data = run_take_output}, .finish = run_finish, .fail = run_fail};
     cleanup_run struct run run = {.request = request,
                                   .merged = json_flag(body, "merge_stderr"),
                                   .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};

@@ -64,7 +64,8 @@ static int check(struct streaming *streaming, int result)
     return result == 0 ? 0 : -1;
 }
 
-static int take_output(void *context, enum pump_stream stream, const char *data, size_t length)
+static int streaming_take_output(void *context, enum pump_stream stream, const char *data,
+                                 size_t length)
 {
     struct streaming *streaming = context;
     streaming->current = stream;
@@ -145,7 +146,7 @@ static void run_streaming(struct request *request, const struct json_body *body)
 {
     static const struct foreground_answer answer = {
         .streams = true,
-        .sink = {.data = take_output, .rest = flush, .silence = keep_alive},
+        .sink = {.data = streaming_take_output, .rest = flush, .silence = keep_alive},
         .finish = streaming_finish,
         .fail = streaming_fail,
     };

@@ -98,7 +98,7 @@ static void refuse_with_spare(void)
 /* Waits for a connection, also while the process or the system has no descriptors left. */
 static int accept_connection(void)
 {
-    for (bool told = false;;) {
+    for (bool warned = false;;) {
         int fd = accept4(acceptors.listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0 && !is_abandoned(fd)) {
             return fd;
@@ -110,9 +110,9 @@ static int accept_connection(void)
         if (errno == EINTR || errno == ECONNABORTED) {
             continue;
         }
-        if (!told) {
+        if (!warned) {
             log_at(LOG_WARNING, "accept: %m");
-            told = true;
+            warned = true;
         }
         if (errno == EMFILE || errno == ENFILE) {
             refuse_with_spare();

@@ -1,6 +1,3 @@
-/*
- * Counting those who are in.
- */
 #include "fcgi-app/http/admission.h"
 
 #include <limits.h>
@@ -34,8 +31,8 @@ bool admission_enter(struct admission *admission, enum admission_kind kind, stru
     unsigned count = atomic_load(&kinds[kind].count);
     do {
         if (count >= kinds[kind].most) {
-            answer_error(request, 429, ERROR_too_many, "As many %s as may at once (%s)",
-                         kinds[kind].what, kinds[kind].variable);
+            answer_error(request, 429, ERROR_too_many, "Too many %s at once (%s)", kinds[kind].what,
+                         kinds[kind].variable);
             return false;
         }
     } while (!atomic_compare_exchange_weak(&kinds[kind].count, &count, count + 1));

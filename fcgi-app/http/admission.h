@@ -1,7 +1,7 @@
 /*
- * How many commands may run for clients that wait for them, and how many logs be streamed, at once:
- * SANDBOX_MAX_RUNS and SANDBOX_MAX_STREAMS. Whoever comes when there are as many is told 429, and
- * to come again. (Background processes are procd's to count, requests fcgi.c's.)
+ * Caps on two kinds of requests: commands that run for clients that wait for them
+ * (SANDBOX_MAX_RUNS), and logs that are streamed (SANDBOX_MAX_STREAMS). One more gets 429. procd
+ * counts background processes, places.h all requests.
  */
 #ifndef FCGI_APP_HTTP_ADMISSION_H
 #define FCGI_APP_HTTP_ADMISSION_H
@@ -17,8 +17,7 @@ enum admission_kind {
     ADMISSION_KINDS,
 };
 
-/* A place that somebody has, or none when it is zeroed. It may be moved by copying, and is left
- * once. */
+/* A place that a request has taken; zeroed: none. It may be moved by copying, and is left once. */
 struct admission {
     enum admission_kind kind;
     bool held;

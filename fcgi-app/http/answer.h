@@ -14,10 +14,10 @@ struct cJSON;
 struct request;
 
 /*
- * Only an answer of up to this much tells its length: it leaves in one write(2) with its header, so
- * nginx has all of it or nothing. Of a longer one that is cut after its header nginx (1.22, without
- * buffering) keeps the connection to the client, which would wait for the rest until
- * keepalive_timeout; without a length it sees the end.
+ * Only an answer of up to this size has a Content-Length. It leaves in one write(2) with its
+ * header, so nginx has all of it or nothing. When a longer answer is cut after its header, nginx
+ * (1.22, without buffering) keeps the connection to the client. With a length the client would wait
+ * for the rest until keepalive_timeout; without one it sees the end.
  */
 #define ANSWER_AT_ONCE ((size_t)6144)
 

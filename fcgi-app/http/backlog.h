@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /*
- * The connections that nobody has accepted yet, -1 when it cannot be found out. It reads a line for
+ * How many connections are not accepted yet, -1 when that cannot be found out. It reads a line for
  * each unix socket of the machine (or of its network namespace). Thread-safe.
  */
 int64_t backlog_length(int listener);

@@ -2,12 +2,12 @@
  * libfcgi, wrapped: the only file that knows it. One thread serves one connection of nginx, which
  * carries one request after the other.
  *
- * What libfcgi (2.4.2 to 2.4.7) wants from its user, and where it is done:
+ * What libfcgi (2.4.2 to 2.4.7) wants from its user, and where that is done:
  * - EINTR is never retried: all signals are blocked before the first thread is made (main.c).
  * - FCGX_Init installs handlers for SIGPIPE, SIGTERM and SIGUSR1: ours come after it.
- * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: we accept ourselves. FCGX_Accept_r
+ * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: acceptors.c accepts. FCGX_Accept_r
  *   takes a connection that is there when ipcFd and keepConnection are set before.
- * - A write error is told once by FCGX_FFlush and never by FCGX_PutStr: FCGX_GetError keeps it.
+ * - FCGX_FFlush reports a write error once, FCGX_PutStr never: FCGX_GetError keeps it.
  * - Unread standard input would be taken for the next request: it is drained, or the connection
  *   closed.
  * - It trusts what comes in: it is given only what record_filter.h lets pass.
@@ -46,9 +46,9 @@
 /* What libfcgi is asked for at once: it counts in int. */
 #define READ_MAX ((size_t)65536)
 
-/* For how long a body that nobody wants is read before the connection is given up instead, and how
- * long its client may pause. All that is there must go: nginx keeps a connection that has taken the
- * whole body, and would send the next request to one that is just being closed. */
+/* How long an unwanted body is read before the connection is given up instead, and how long its
+ * client may pause. All of the body must be read: nginx keeps a connection that has taken the whole
+ * body, and would send the next request to one that is just being closed. */
 #define DRAIN_MS 5000
 #define PAUSE_MS 1000
 
@@ -319,20 +319,20 @@ int OS_Read(int fd, char *buffer, size_t length)
 }
 
 /*
- * Reads what nobody wanted of the body, so that it is not taken for the next request. Returns
- * whether the end is reached; if not, the connection must go. The answer comes after the body if it
- * can: when nginx has all of it before, it has told the client that the connection is kept, and
- * throws the next request away with the rest of this one (ngx_http_finalize_connection(),
+ * Reads the rest of the body, so that it is not taken for the next request. Returns whether the end
+ * was reached; if not, the connection must be closed. The answer comes after the body if it can. If
+ * nginx had all of the answer first, it would have told the client that the connection is kept, and
+ * would throw the next request away with the rest of this one (ngx_http_finalize_connection(),
  * reading_body).
  */
-static bool drain_body(struct request *request)
+static bool finish_body(struct request *request)
 {
     char scrap[8192];
     if (request->body == BODY_ENDED) {
         return true;
     }
-    /* A client that takes its time over a body nobody reads must not hold the thread. Without a
-     * body its end is here already. */
+    /* A client that is slow with an unwanted body must not hold the thread. Without a body its end
+     * is here already. */
     static const struct timeval patience = {.tv_sec = PAUSE_MS / 1000};
     static const struct timeval no_limit = {.tv_sec = 0};
     int64_t deadline = clock_monotonic_ms() + DRAIN_MS;
@@ -356,7 +356,7 @@ static bool drain_body(struct request *request)
 
 int request_detach(struct request *request, struct outlet *outlet)
 {
-    if (request->gone || !drain_body(request) || request_flush(request) < 0) {
+    if (request->gone || !finish_body(request) || request_flush(request) < 0) {
         return -1;
     }
     request->answer = ANSWER_DETACHED;
@@ -387,7 +387,7 @@ bool request_finish(struct request *request, bool keep)
         request->fcgi.ipcFd = -1;
         return false;
     }
-    if (!keep || !drain_body(request)) {
+    if (!keep || !finish_body(request)) {
         request->fcgi.keepConnection = 0;
     }
     metrics_end(&request->measured); /* before the client sees the end, who may look at once */

@@ -1,6 +1,6 @@
 /*
- * Counting. Additions are relaxed: the numbers belong to nobody's decision, and a scrape that comes
- * in the middle of a request is told the rest the next time.
+ * Additions are relaxed: nothing is decided by the numbers, and a scrape in the middle of a request
+ * gets the rest of it the next time.
  */
 #include "fcgi-app/http/metrics.h"
 
@@ -15,7 +15,7 @@ const uint64_t metrics_bounds_us[METRICS_BOUNDS] = {
 
 static struct metrics counted;
 
-static void add(uint64_t *count, uint64_t number)
+static void count_up(uint64_t *count, uint64_t number)
 {
     (void)__atomic_fetch_add(count, number, __ATOMIC_RELAXED);
 }
@@ -51,7 +51,7 @@ struct measured metrics_begin(unsigned endpoint)
 void metrics_sent(const struct measured *measured, size_t bytes)
 {
     if (measured->endpoint < METRICS_ENDPOINTS) {
-        add(&counted.sent[measured->endpoint], bytes);
+        count_up(&counted.sent[measured->endpoint], bytes);
     }
 }
 
@@ -62,21 +62,21 @@ void metrics_end(const struct measured *measured)
     }
     int status = measured->status == 0 ? CLIENT_LEFT : measured->status;
     uint64_t duration_us = (uint64_t)(now_us() - measured->begun_us);
-    add(&counted.duration_us[measured->endpoint], duration_us);
-    add(&counted.durations[measured->endpoint][bucket(duration_us)], 1);
-    add(&counted.requests[measured->endpoint][api_status_index(status)], 1);
+    count_up(&counted.duration_us[measured->endpoint], duration_us);
+    count_up(&counted.durations[measured->endpoint][bucket(duration_us)], 1);
+    count_up(&counted.requests[measured->endpoint][api_status_index(status)], 1);
 }
 
 void metrics_run(enum run_outcome outcome)
 {
-    add(&counted.runs[outcome], 1);
+    count_up(&counted.runs[outcome], 1);
 }
 
 void metrics_gap(uint64_t bytes, uint64_t lines)
 {
-    add(&counted.gap_bytes, bytes);
-    add(&counted.gap_lines, lines);
-    add(&counted.gaps, 1);
+    count_up(&counted.gap_bytes, bytes);
+    count_up(&counted.gap_lines, lines);
+    count_up(&counted.gaps, 1);
 }
 
 void metrics_take(struct metrics *metrics)

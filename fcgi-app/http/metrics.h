@@ -1,7 +1,7 @@
 /*
- * What fcgi-app counts for GET /metrics, from its own start on: a fixed set of numbers. Labels come
- * from the table of endpoints and the lists here, so that no client can make one. Everything is
- * thread-safe, allocates nothing and costs a few atomic additions a request.
+ * What fcgi-app counts for GET /metrics since its start: a fixed set of numbers. Labels come from
+ * the lists of endpoints and statuses (api/) and the list here, so no client can make one.
+ * Everything is thread-safe, allocates nothing and costs a few atomic additions a request.
  */
 #ifndef FCGI_APP_HTTP_METRICS_H
 #define FCGI_APP_HTTP_METRICS_H
@@ -36,7 +36,7 @@ enum run_outcome {
 /* "exit", "signal", "timeout", "oom", "cancelled", "lost" or "failed". */
 const char *run_outcome_name(enum run_outcome outcome);
 
-/* One request on its way. It belongs to whoever has the request. */
+/* The measure of one request, which it belongs to. */
 struct measured {
     unsigned endpoint; /* its number; beyond METRICS_ENDPOINTS: it is not counted */
     int status;        /* of the answer; 0 until that is begun */
@@ -56,7 +56,7 @@ void metrics_end(const struct measured *measured);
 
 void metrics_run(enum run_outcome outcome);
 
-/* A reader of a log was told that so much is missing (0 lines: not known). */
+/* The reader of a log got an event for a gap of this size (0 lines: unknown). */
 void metrics_gap(uint64_t bytes, uint64_t lines);
 
 /* All the numbers, of uint64_t alone. Each is right, and those of one request may come one after

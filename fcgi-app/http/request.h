@@ -1,8 +1,8 @@
 /*
- * One HTTP request and its answer, as endpoints see them. Behind it, in fcgi.c alone, is libfcgi
- * with its rules (docs in that file). A request belongs to the thread that handles it.
+ * One HTTP request and its answer, as endpoints see them. fcgi.c implements it with libfcgi. A
+ * request belongs to the thread that handles it.
  *
- * A write that fails (the client or nginx left) makes every later write fail; handlers check, stop
+ * When a write has failed (the client or nginx left), every later write fails: handlers check, stop
  * and return. A handler that returns without having begun an answer has a bug; the client gets what
  * answer_lost() says.
  */
@@ -41,7 +41,7 @@ const char *request_content_encoding(const struct request *request);
 
 /*
  * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
- * there is nobody to answer).
+ * no one waits for an answer).
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
 
@@ -79,9 +79,9 @@ int request_flush(struct request *request);
 void request_abort(struct request *request);
 
 /*
- * Takes a begun answer of a request that may last from this thread: the rest of it goes through
- * `outlet`, from any one thread, and ends with outlet_close(). The handler returns at once and does
- * not touch the request again. 0, or -1 when the client left.
+ * Takes the begun answer of a long-running request away from this thread: the rest of it goes
+ * through `outlet`, from any one thread, and ends with outlet_close(). The handler returns at once
+ * and does not touch the request again. 0, or -1 when the client left.
  */
 int request_detach(struct request *request, struct outlet *outlet);
 

@@ -24,7 +24,7 @@ struct writer {
 };
 
 /*
- * `begun` tells whether the answer has been begun already; if not, the writer begins it with status
+ * `begun`: the answer has been begun already. Otherwise the writer begins it with status
  * 200 and application/json. `capacity` >= 512. 0, or -1 with errno.
  */
 int writer_init(struct writer *writer, struct request *request, size_t capacity, bool begun);

@@ -34,7 +34,7 @@ static int drop_bounding_set(void)
     }
 }
 
-/* Neither call tells whether it failed; a second one with an id that is none tells what there is.
+/* Neither call says whether it failed; a second one with an invalid id returns the current one.
  */
 static bool set_file_ids(const struct user *user)
 {

@@ -1,7 +1,8 @@
 /*
- * Who fcgi-app is. With SANDBOX_USER it starts as root and becomes, before it reads a byte, a
- * process that nobody but root can touch and that has nobody's rights but to files: real, effective
- * and saved user are nginx's worker user, the *file-system* user and the groups are SANDBOX_USER's.
+ * The user that fcgi-app runs as. With SANDBOX_USER it starts as root. Before it reads a byte it
+ * becomes a process that only root can touch, and that has the rights of SANDBOX_USER to files and
+ * no other rights: real, effective and saved user are nginx's worker user, the *file-system* user
+ * and the groups are SANDBOX_USER's.
  */
 #ifndef FCGI_APP_IDENTITY_IDENTITY_H
 #define FCGI_APP_IDENTITY_IDENTITY_H
@@ -9,9 +10,9 @@
 #include "common/settings.h"
 
 /*
- * Takes that identity for ever, and in any case the promise to gain no rights (no_new_privs). Call
- * when everything that only root can open is open, before threads. `run` is the run directory. 0,
- * or -1 when that was logged.
+ * Takes that identity for ever. In any case the process can gain no rights from then on
+ * (no_new_privs). Call it when everything that only root can open is open, before threads. `run` is
+ * the run directory. 0, or -1 when that was logged.
  */
 int identity_take(const struct settings *settings, const char *run);
 

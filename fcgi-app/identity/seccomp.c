@@ -1,6 +1,6 @@
 /*
- * A list of what is refused and not of what is allowed, which libc and the kernel keep changing.
- * fcgi-app executes nothing, traces nobody, changes no user and makes no namespace.
+ * The filter lists what is refused. A list of what is allowed would change with every libc and
+ * kernel. fcgi-app executes nothing, traces no process, changes no user and makes no namespace.
  */
 #include "fcgi-app/identity/seccomp.h"
 

@@ -1,7 +1,7 @@
 /*
  * bind_port, unbind_port and port_status: the target file is the binding. link(2) makes it whole or
- * not at all and for one claimer only; nginx reads it for each connection, so there is nothing to
- * tell anybody.
+ * not at all, and for one of several requests only. nginx reads it for each connection, so nothing
+ * has to be announced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 #include "fcgi-app/ports/ports.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */
-#define CLAIM_TRIES 100 /* against somebody who binds and unbinds all the time */
+#define CLAIM_TRIES 100 /* against a client that binds and unbinds all the time */
 
 static int port_directory = -1;
 static unsigned own_port;
@@ -46,9 +46,9 @@ static unsigned parse_port(const char *text)
 
 /* ---- the target file ---- */
 
-/* What is bound, as its digits. 0, or -1 with errno. ENOENT: nothing; EBADMSG: what is there is not
- * ours (who has the token can write here, by way of /proc/self/fd), and is none to nginx, either.
- */
+/* What is bound, as its digits. 0, or -1 with errno. ENOENT: nothing is bound. EBADMSG: the file is
+ * not ours (a client can write here, by way of /proc/self/fd); to nginx, too, nothing is bound
+ * then. */
 static int read_target(char port[static PORT_SIZE])
 {
     cleanup_fd int fd = io_open_regular(port_directory, PORT_TARGET_FILE, O_RDONLY);
@@ -165,7 +165,7 @@ static void handle_bind_port(struct request *request, const struct json_body *bo
 static void handle_unbind_port(struct request *request, const struct json_body *body)
 {
     (void)body;
-    /* Whatever it is: unbinding mends it. */
+    /* Whatever is there in the target's place: unbinding removes it. */
     if (tree_remove(port_directory, PORT_TARGET_FILE) != 0) {
         answer_failure(request, 500, api_error_of_errno(errno), "The port could not be unbound: %s",
                        error_text(errno));
@@ -180,7 +180,7 @@ static void handle_port_status(struct request *request, const struct json_body *
 {
     (void)body;
     char port[PORT_SIZE] = "", proxy_port[PORT_SIZE];
-    /* What is not ours leads nowhere, as nothing does. */
+    /* A file that is not ours binds nothing. */
     if (read_target(port) != 0 && errno != ENOENT && errno != EBADMSG && errno != ELOOP) {
         answer_failure(request, 500, api_error_of_errno(errno), "The binding cannot be read: %s",
                        error_text(errno));

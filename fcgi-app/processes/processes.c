@@ -31,7 +31,7 @@ static void start_process(struct request *request, const struct json_body *body)
     enum procd_result result = procd_start(&command, &job, &error);
     if (result == PROCD_TOO_MANY) {
         answer_error(request, 429, ERROR_too_many,
-                     "As many background processes run as may at once (SANDBOX_MAX_JOBS)");
+                     "Too many background processes run at once (SANDBOX_MAX_JOBS)");
         return;
     }
     if (result != PROCD_DONE) {

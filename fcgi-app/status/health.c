@@ -1,7 +1,7 @@
 /*
- * GET /health: healthy is a server that can start commands, so procd is asked. A full disk stops
- * neither commands nor daemons, and what restarts an unhealthy server would only lose the jobs: it
- * is a warning.
+ * GET /health: a server is healthy if it can start commands, so procd is asked. A full disk is only
+ * a warning: it stops neither commands nor daemons, and to restart the server for it would lose the
+ * jobs.
  */
 #include "fcgi-app/status/health.h"
 
@@ -93,7 +93,7 @@ static bool run_is_gone(void)
     return fstat(state, &opened) == 0 && opened.st_nlink == 0;
 }
 
-/* Everybody is told these: they name nothing that is the operator's own. */
+/* Clients without the token read these, too: they name nothing that is the operator's own. */
 static const struct {
     bool (*is_there)(void);
     const char *text;

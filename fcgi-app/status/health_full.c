@@ -1,6 +1,6 @@
 /*
- * GET /health?full=1, for who has the token: the health, and what an operator watches to see that a
- * server defends itself.
+ * GET /health?full=1, for a client with the token: beside the health, what an operator watches to
+ * see how a server copes with its load.
  */
 #include "fcgi-app/status/health_full.h"
 
@@ -30,7 +30,7 @@ int health_add_warning(cJSON *json, const char *text)
 
 struct number {
     const char *name;
-    int64_t value; /* -1: not known, which is null in JSON */
+    int64_t value; /* -1: unknown, which is null in JSON */
 };
 
 /* 0, or -1 when memory is out. */
@@ -67,7 +67,7 @@ static int add_daemons(cJSON *json, const struct procd_status *status)
     return daemons == NULL ? -1 : 0;
 }
 
-/* To those that are there already. */
+/* Adds them to the warnings of /health. */
 static int add_warnings(const struct server_state *state, cJSON *json)
 {
     char text[128];

@@ -1,6 +1,4 @@
-/*
- * What GET /health?full=1 tells beyond the health.
- */
+/* What GET /health?full=1 says beyond the health. */
 #ifndef FCGI_APP_STATUS_HEALTH_FULL_H
 #define FCGI_APP_STATUS_HEALTH_FULL_H
 

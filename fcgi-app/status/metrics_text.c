@@ -1,6 +1,4 @@
-/*
- * Rendering. A family is a HELP line, a TYPE line and its samples.
- */
+/* A family is a HELP line, a TYPE line and its samples. */
 #include "fcgi-app/status/metrics_text.h"
 
 #include <inttypes.h>
@@ -168,7 +166,7 @@ static int write_runs(const struct text *text)
 
 struct figure {
     struct family family;
-    double value; /* exact up to 2^53; negative: not known */
+    double value; /* exact up to 2^53; negative: unknown */
 };
 
 static int write_figures(struct writer *writer, const struct figure *figures, size_t count)
@@ -191,11 +189,12 @@ static int write_gaps(struct writer *writer, const struct metrics *metrics)
 {
     const struct figure figures[] = {
         {{"log_gaps_total", COUNTER,
-          "Gaps that readers of logs were told of: what was removed before they came to it."},
+          "Gaps in what readers of logs got: lines that were removed before they were read."},
          (double)metrics->gaps},
         {{"log_gap_bytes_total", COUNTER, "Bytes of logs in these gaps."},
          (double)metrics->gap_bytes},
-        {{"log_gap_lines_total", COUNTER, "Lines of logs in these gaps, where it is known."},
+        {{"log_gap_lines_total", COUNTER,
+          "Lines of logs in these gaps, where the number is known."},
          (double)metrics->gap_lines},
     };
     return WRITE_FIGURES(writer, figures);
@@ -220,7 +219,7 @@ static int write_state(struct writer *writer, const struct server_state *state)
         {{"runners", GAUGE, "Processes that own a command's tree, or wait for one."},
          (double)procd->runners},
         {{"idle_runners", GAUGE, "Those of them that wait."}, (double)procd->idle_runners},
-        {{"zombies", GAUGE, "Processes that have ended and were not asked how."},
+        {{"zombies", GAUGE, "Processes that have ended and were not waited for."},
          (double)state->zombies},
         {{"log_bytes", GAUGE, "Logs of background processes on disk."}, (double)state->log_bytes},
         {{"dropped_log_lines_total", COUNTER,

@@ -12,8 +12,9 @@ struct server_state;
 struct writer;
 
 /*
- * Writes what was counted and the state: what is not known is left out, and so is what was never
- * counted of requests. `label` names an endpoint by its number. 0, or -1 when the client left.
+ * Writes what was counted, and the state. Unknown values are left out, and so are the combinations
+ * of endpoint and status that never occurred. `label` names an endpoint by its number. 0, or -1
+ * when the client left.
  */
 int metrics_write(struct writer *writer, const struct metrics *metrics,
                   const struct server_state *state, const char *(*label)(unsigned endpoint));

@@ -1,6 +1,6 @@
 /*
- * GET /metrics: what is counted and what is so now, for Prometheus. Who may ask is nginx's affair
- * (nginx/snippets/metrics.conf), which adds its own figures.
+ * GET /metrics: what was counted, and the state now, for Prometheus. nginx decides which clients
+ * may ask, and adds its own figures (nginx/snippets/metrics.conf).
  */
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
@@ -12,8 +12,8 @@
 
 #define ANSWER_TIMEOUT_MS 2000
 
-/* More than it ever is, with every endpoint and status: so the answer leaves at once and cannot be
- * cut in the middle of a number. */
+/* Room for every endpoint and status: the answer leaves at once and cannot be cut in the middle of
+ * a number. */
 #define ANSWER_BUFFER ((size_t)131072)
 
 static const char *label(unsigned endpoint)
@@ -31,7 +31,7 @@ static void answer_metrics(struct request *request, const struct json_body *body
         answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
     }
-    (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less to tell */
+    (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less */
     metrics_take(&metrics);
     if (request_begin(request, 200, METRICS_CONTENT_TYPE, NULL) == 0 &&
         metrics_write(&writer, &metrics, &state, label) == 0) {

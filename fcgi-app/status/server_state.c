@@ -1,6 +1,3 @@
-/*
- * Asking whoever counts it.
- */
 #include "fcgi-app/status/server_state.h"
 
 #include "common/clock.h"
@@ -16,7 +13,7 @@ static void add_log(void *context, const struct job *job)
     *sum += (int64_t)(job->position.next_offset - job->position.first_offset);
 }
 
-/* Bytes of all logs, -1 when procd does not tell. */
+/* Bytes of all logs, -1 when procd does not answer. */
 static int64_t size_of_logs(void)
 {
     int64_t sum = 0;

@@ -10,9 +10,9 @@
 
 #include "procd/wire/client.h"
 
-/* -1: not known. */
+/* -1: unknown. */
 struct server_state {
-    bool has_procd; /* it answered. Otherwise the next three are not known: */
+    bool has_procd; /* it answered. Otherwise the next three are unknown: */
     struct procd_status procd;
     int64_t zombies;       /* of the server and of commands */
     int64_t log_bytes;     /* of background processes, on disk */
@@ -21,11 +21,11 @@ struct server_state {
     int64_t runs;          /* foreground commands */
     int64_t streams;       /* of logs */
     int64_t dropped_lines; /* of the server's own log, since it was started */
-    int64_t since_drop_ms; /* how long ago the last of them was; not known: there is none */
+    int64_t since_drop_ms; /* how long ago the last of them was; -1: there was none */
 };
 
-/* Looks, and asks procd, which may take `timeout_ms` to answer the first time. What is not
- * PROCD_DONE tells why it did not. Thread-safe. */
+/* Collects the state. procd may take `timeout_ms` to answer the first question. A result other than
+ * PROCD_DONE says why it did not answer. Thread-safe. */
 enum procd_result server_state_take(struct server_state *state, int timeout_ms);
 
 #endif

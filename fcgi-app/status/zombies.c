@@ -1,6 +1,4 @@
-/*
- * One pass over /proc, then from each zombie up.
- */
+/* One pass over /proc finds all processes; then the parents of each zombie are followed upwards. */
 #include "fcgi-app/status/zombies.h"
 
 #include <dirent.h>
@@ -29,7 +27,7 @@ static void processes_clear(struct processes *processes)
     free(processes->all);
 }
 
-static int add(struct processes *processes, pid_t pid, pid_t parent, bool zombie)
+static int add_process(struct processes *processes, pid_t pid, pid_t parent, bool zombie)
 {
     if (processes->count == processes->capacity) {
         size_t capacity = processes->capacity == 0 ? 256 : processes->capacity * 2;
@@ -61,7 +59,7 @@ static int read_all(struct processes *processes)
         struct process_stat stat;
         pid_t pid = (pid_t)strtol(name, NULL, 10);
         if (pid > 0 && process_stat_read(pid, &stat) &&
-            add(processes, pid, stat.parent, stat.state == 'Z') < 0) {
+            add_process(processes, pid, stat.parent, stat.state == 'Z') < 0) {
             return -1;
         }
     }
@@ -77,7 +75,7 @@ static int read_all(struct processes *processes)
 static bool descends(const struct processes *processes, const struct process *process,
                      pid_t ancestor)
 {
-    /* The pids are not of one moment: at most so many steps, whatever they say. */
+    /* The pids are not of one moment, and may form a circle. */
     for (size_t step = 0; process != NULL && step < processes->count; step++) {
         if (process->parent == ancestor) {
             return true;

@@ -1,6 +1,4 @@
-/*
- * Processes that have ended and that nobody has asked how.
- */
+/* Zombies: processes that have ended and were not waited for. */
 #ifndef FCGI_APP_STATUS_ZOMBIES_H
 #define FCGI_APP_STATUS_ZOMBIES_H
 
@@ -9,8 +7,8 @@
 
 /*
  * How many of them descend from `ancestor`, -1 when /proc cannot be read or memory is out. It reads
- * a file for each process there is, which procd, that has one thread for everything, must not.
- * Thread-safe.
+ * a file for each process of the machine; procd, which has one thread for everything, must not do
+ * that. Thread-safe.
  */
 int64_t zombies_below(pid_t ancestor);
 
