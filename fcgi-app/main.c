@@ -35,8 +35,8 @@
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/ports.h"
-#include "fcgi-app/processes/log_stream.h"
 #include "fcgi-app/status/health.h"
+#include "fcgi-app/streams/streams.h"
 #include "procd/wire/client.h"
 
 #define STOP_TIMEOUT_MS 1800
@@ -182,7 +182,7 @@ int main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     set_up_parts(&directories, &settings);
-    if (log_streams_start() < 0 || acceptors_start() < 0) {
+    if (streams_start() < 0 || acceptors_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,35 +29,22 @@
 #define LISTING_PATIENCE 10
 
 /* Of a large directory all names are in memory while it is read, so not many are at once. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t left;
-    unsigned count;
-} listings = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+static sem_t listings;
+
+static void init_listings(void)
+{
+    (void)sem_init(&listings, 0, LISTINGS_MAX);
+}
 
 /* False when there was no room for so long that others must be stuck. */
 static bool enter_listing(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct timespec deadline;
+    (void)pthread_once(&once, init_listings);
     (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += LISTING_PATIENCE;
-    (void)pthread_mutex_lock(&listings.lock);
-    while (listings.count == LISTINGS_MAX &&
-           pthread_cond_clockwait(&listings.left, &listings.lock, CLOCK_MONOTONIC, &deadline) ==
-               0) {
-    }
-    bool entered = listings.count < LISTINGS_MAX;
-    listings.count += entered;
-    (void)pthread_mutex_unlock(&listings.lock);
-    return entered;
-}
-
-static void leave_listing(void)
-{
-    (void)pthread_mutex_lock(&listings.lock);
-    listings.count--;
-    (void)pthread_cond_signal(&listings.left);
-    (void)pthread_mutex_unlock(&listings.lock);
+    return sem_clockwait(&listings, CLOCK_MONOTONIC, &deadline) == 0;
 }
 
 /* The names, each with its NUL, in a spool: a client that takes its time with those of a large
@@ -130,7 +118,7 @@ static void handle_list_dir(struct request *request, const struct json_body *bod
         return;
     }
     cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));
-    leave_listing();
+    (void)sem_post(&listings);
     if (names != NULL) {
         write_entries(request, names);
     }

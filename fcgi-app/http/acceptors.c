@@ -16,13 +16,11 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/detached_thread.h"
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/http/backlog.h"
 #include "fcgi-app/http/fcgi.h"
-
-/* Only touched pages of a stack cost memory; the deepest handlers need about 30 KiB. */
-#define STACK_SIZE ((size_t)256 * 1024)
 
 /* Threads that wait for a connection: this many to begin with, and that many stay. */
 #define ACCEPTORS_FIRST 4
@@ -39,26 +37,10 @@ static struct {
 
 static void *serve_connections(void *unused);
 
-/* A detached thread; 0, or an errno. */
-static int make_detached_thread(void *(*run)(void *argument), void *argument)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int error = pthread_attr_init(&attributes);
-    if (error != 0) {
-        return error;
-    }
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    error = pthread_create(&thread, &attributes, run, argument);
-    (void)pthread_attr_destroy(&attributes);
-    return error;
-}
-
 /* Makes a thread that accepts; call with acceptors.lock held. 0, or an errno. */
 static int add_acceptor(void)
 {
-    int error = make_detached_thread(serve_connections, NULL);
+    int error = detached_thread_start(serve_connections, NULL);
     acceptors.count += error == 0;
     return error;
 }
@@ -168,7 +150,7 @@ static void *serve_on(void *argument)
 
 void acceptors_reuse(int fd)
 {
-    if (make_detached_thread(serve_on, (void *)(intptr_t)fd) != 0) {
+    if (detached_thread_start(serve_on, (void *)(intptr_t)fd) != 0) {
         (void)close(fd);
     }
 }

@@ -146,11 +146,6 @@ static enum stream_next log_stream_next(struct stream_source *source, struct str
     }
 }
 
-int log_streams_start(void)
-{
-    return streams_start(JOB_POSITION_FILE);
-}
-
 /* Where the log ends now. 0, or -1 with errno. */
 static int find_log_end(const struct log_cursor *cursor, uint64_t *end)
 {

@@ -8,10 +8,6 @@ struct admission;
 struct log_cursor;
 struct request;
 
-/* Starts the streams (streams.h) for logs. 0, or -1 with errno. Call once, before the first
- * request. */
-int log_streams_start(void);
-
 /*
  * Sends the log of a job from the cursor on to the end of the job or, unless `follow`, to where the
  * log ends now. Takes over, in any case: the request, whose answer has begun; and what the cursor

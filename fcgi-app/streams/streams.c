@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "common/clock.h"
+#include "common/detached_thread.h"
 #include "common/logger.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/outlet.h"
@@ -25,12 +26,11 @@
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/streams/watch.h"
 
-#define STACK_SIZE ((size_t)262144)
-#define CHUNK      ((size_t)131072)
-#define CHUNKS     4 /* that one stream sends before it is the next one's turn */
-#define EVENTS     64
-#define BATCH_MS   5  /* what grows quickly is sent in larger pieces: at most this often */
-#define POLL_MS    25 /* for streams that cannot be watched: the kernel's limits are reached */
+#define CHUNK    ((size_t)131072)
+#define CHUNKS   4 /* that one stream sends before it is the next one's turn */
+#define EVENTS   64
+#define BATCH_MS 5  /* what grows quickly is sent in larger pieces: at most this often */
+#define POLL_MS  25 /* for streams that cannot be watched: the kernel's limits are reached */
 
 enum stream_state {
     STREAM_IDLE, /* the source has nothing */
@@ -273,8 +273,7 @@ static void read_changes(void)
 static void wake_streams(bool only_unwatched)
 {
     struct stream *stream;
-    TAILQ_FOREACH(stream, &loop.streams, streams)
-    {
+    TAILQ_FOREACH (stream, &loop.streams, streams) {
         if (!only_unwatched || stream->watcher.watch == NULL) {
             stream_wake(stream, WAKE_CHANGE);
         }
@@ -310,16 +309,12 @@ static void begin_to_stop(void)
 
 static void add_stream(struct stream *stream)
 {
-    static bool is_reported;
     stream->last_sent = clock_monotonic_ms();
     TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
     /* Watched before the source looks for the first time, or a change between the two is missed. */
-    if (watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0) {
-        loop.unwatched++;
-        if (!is_reported) {
-            log_at(LOG_WARNING, "a stream's directory cannot be watched and is polled instead: %m");
-            is_reported = true;
-        }
+    if (watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0 &&
+        loop.unwatched++ == 0) {
+        log_at(LOG_WARNING, "a stream's directory cannot be watched and is polled instead: %m");
     }
     if (set_interest(stream, EPOLL_CTL_ADD) < 0) {
         log_request(LOG_ERR, stream->request_id, "epoll_ctl: %m");
@@ -434,22 +429,7 @@ __attribute__((noreturn)) static void *run_streams(void *unused)
     }
 }
 
-static int start_thread(void)
-{
-    pthread_t thread;
-    pthread_attr_t attributes;
-    int error = pthread_attr_init(&attributes);
-    if (error == 0) {
-        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-        error = pthread_create(&thread, &attributes, run_streams, NULL);
-        (void)pthread_attr_destroy(&attributes);
-    }
-    errno = error;
-    return error == 0 ? 0 : -1;
-}
-
-int streams_start(const char *ignored)
+int streams_start(void)
 {
     loop.buffer = malloc(CHUNK);
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -460,10 +440,11 @@ int streams_start(const char *ignored)
         return -1;
     }
     /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */
-    if (watch_table_init(&loop.watches, ignored) < 0 ||
+    if (watch_table_init(&loop.watches) < 0 ||
         await_descriptor(loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
         log_line("streams cannot be watched and are polled instead: %m");
         watch_table_clear(&loop.watches);
     }
-    return start_thread();
+    errno = detached_thread_start(run_streams, NULL);
+    return errno == 0 ? 0 : -1;
 }

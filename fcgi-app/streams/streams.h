@@ -52,11 +52,8 @@ struct stream_source {
     void (*free)(struct stream_source *source);
 };
 
-/*
- * Makes the thread. Changes of files named `ignored` (borrowed) wake no stream. 0, or -1 with
- * errno. Call once, before the first request.
- */
-int streams_start(const char *ignored);
+/* Makes the thread. 0, or -1 with errno. Call once, before the first request. */
+int streams_start(void);
 
 /*
  * Sends what the source has, until it or the server ends. Takes over, in any case: the request,

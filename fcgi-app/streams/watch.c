@@ -24,10 +24,9 @@ struct watch {
     LIST_ENTRY(watch) siblings;
 };
 
-int watch_table_init(struct watch_table *table, const char *ignored)
+int watch_table_init(struct watch_table *table)
 {
-    *table =
-        (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .ignored = ignored};
+    *table = (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
     return table->fd < 0 ? -1 : 0;
 }
 
@@ -44,8 +43,7 @@ static struct watch_list *watch_bucket(struct watch_table *table, int descriptor
 static struct watch *watch_find(struct watch_table *table, int descriptor)
 {
     struct watch *watch;
-    LIST_FOREACH(watch, watch_bucket(table, descriptor), siblings)
-    {
+    LIST_FOREACH (watch, watch_bucket(table, descriptor), siblings) {
         if (watch->descriptor == descriptor) {
             break;
         }
@@ -94,8 +92,7 @@ void watcher_remove(struct watch_table *table, struct watcher *watcher)
 static void notify(const struct watch *watch, void (*changed)(struct watcher *watcher))
 {
     struct watcher *watcher;
-    LIST_FOREACH(watcher, &watch->watchers, siblings)
-    {
+    LIST_FOREACH (watcher, &watch->watchers, siblings) {
         changed(watcher);
     }
 }
@@ -105,16 +102,10 @@ static void notify_all(const struct watch_table *table, void (*changed)(struct w
 {
     for (size_t i = 0; i < WATCH_BUCKETS; i++) {
         const struct watch *watch;
-        LIST_FOREACH(watch, &table->buckets[i], siblings)
-        {
+        LIST_FOREACH (watch, &table->buckets[i], siblings) {
             notify(watch, changed);
         }
     }
-}
-
-static bool is_ignored(const struct watch_table *table, const struct inotify_event *event)
-{
-    return table->ignored != NULL && event->len > 0 && strcmp(event->name, table->ignored) == 0;
 }
 
 /* A buffer full of events, of which a busy log fills many in a row. */
@@ -127,7 +118,7 @@ static void notify_of_events(struct watch_table *table, const char *events, size
         event = (const struct inotify_event *)(const void *)(events + at);
         if ((event->mask & IN_Q_OVERFLOW) != 0) {
             notify_all(table, changed);
-        } else if (event->wd != last && !is_ignored(table, event)) {
+        } else if (event->wd != last) {
             last = event->wd;
             const struct watch *watch = watch_find(table, event->wd);
             if (watch != NULL) { /* an event may be older than the removal of its watch */

@@ -22,14 +22,12 @@ LIST_HEAD(watch_list, watch);
 #define WATCH_BUCKETS 256
 
 struct watch_table {
-    int fd;              /* the inotify instance, for poll(2); -1: nothing can be watched */
-    const char *ignored; /* changes of files of this name are not reported; NULL: all are */
+    int fd; /* the inotify instance, for poll(2); -1: nothing can be watched */
     struct watch_list buckets[WATCH_BUCKETS];
 };
 
-/* `ignored` is borrowed. 0, or -1 with errno: the table is empty then and every watcher_add()
- * fails. */
-int watch_table_init(struct watch_table *table, const char *ignored);
+/* 0, or -1 with errno: the table is empty then and every watcher_add() fails. */
+int watch_table_init(struct watch_table *table);
 void watch_table_clear(struct watch_table *table); /* without watchers */
 
 /*

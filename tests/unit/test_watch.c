@@ -55,37 +55,12 @@ static void remove_directory(struct directory *directory)
     (void)close(directory->fd);
 }
 
-static void append_to(const struct directory *directory, const char *name)
+static void append(const struct directory *directory)
 {
-    int fd = openat(directory->fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = openat(directory->fd, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "x", 1), 1);
     assert_int_equal(close(fd), 0);
-}
-
-static void append(const struct directory *directory)
-{
-    append_to(directory, "log");
-}
-
-static void test_one_name_is_ignored(void **state)
-{
-    (void)state;
-    struct directory directory;
-    make_directory(&directory);
-    assert_int_equal(watcher_add(&table, &directory.watcher, directory.fd), 0);
-    append_to(&directory, "ignored");
-    append_to(&directory, "ignored");
-    read_table();
-    assert_int_equal(directory.changes, 0);
-    append_to(&directory, "ignored");
-    append(&directory);
-    append_to(&directory, "ignored");
-    read_table();
-    assert_true(directory.changes > 0);
-    watcher_remove(&table, &directory.watcher);
-    (void)unlinkat(directory.fd, "ignored", 0);
-    remove_directory(&directory);
 }
 
 static void test_all_watchers_are_told(void **state)
@@ -164,7 +139,7 @@ static void test_what_cannot_be_watched(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     const struct rlimit no_more = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &no_more), 0);
-    int made = watch_table_init(&none, NULL);
+    int made = watch_table_init(&none);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(made, -1);
     assert_int_equal(watcher_add(&none, &watcher, STDIN_FILENO), -1);
@@ -174,7 +149,7 @@ static void test_what_cannot_be_watched(void **state)
 static int start(void **state)
 {
     (void)state;
-    return watch_table_init(&table, "ignored");
+    return watch_table_init(&table);
 }
 
 static int end(void **state)
@@ -190,7 +165,6 @@ int main(void)
         cmocka_unit_test(test_all_watchers_are_told),
         cmocka_unit_test(test_one_directory_does_not_wake_another),
         cmocka_unit_test(test_removal_is_told),
-        cmocka_unit_test(test_one_name_is_ignored),
         cmocka_unit_test(test_what_cannot_be_watched),
     };
     return cmocka_run_group_tests(tests, start, end);
