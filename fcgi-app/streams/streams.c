@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 
+#include "api/errors.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
 #include "common/logger.h"
@@ -134,10 +135,13 @@ static void set_text(struct stream *stream, const char *text)
     (void)set_event(stream, (size_t)snprintf(stream->event, SSE_SHORT_SIZE, "%s", text), false);
 }
 
-static enum progress set_last_error(struct stream *stream, const char *message)
+static enum progress set_last_error(struct stream *stream, enum api_error error,
+                                    const char *message)
 {
-    return set_event(stream, sse_short(stream->event, NULL, "error", "{\"error\":\"%s\"}", message),
-                     true);
+    size_t length =
+        sse_short(stream->event, NULL, "error", "{\"error\":\"%s\",\"error_code\":\"%s\"}", message,
+                  api_error_code(error));
+    return set_event(stream, length, true);
 }
 
 /* Half an event cannot be followed by another: then the answer is cut. */
@@ -145,8 +149,9 @@ static enum progress stream_fail(struct stream *stream)
 {
     const struct stream_source *source = stream->source;
     log_request(LOG_ERR, stream->request_id, "%s: %m", source->name);
-    return source->is_between_events(source) ? set_last_error(stream, source->failure)
-                                             : PROGRESS_CUT;
+    return source->is_between_events(source)
+               ? set_last_error(stream, ERROR_internal, source->failure)
+               : PROGRESS_CUT;
 }
 
 /* *sent is less than `length` when the connection is full. */
@@ -183,7 +188,7 @@ static enum progress send_next(struct stream *stream)
     struct stream_source *source = stream->source;
     struct stream_output output = {.bytes = loop.buffer, .size = CHUNK, .event = stream->event};
     if (loop.stopping && source->is_between_events(source) && !source->is_complete(source)) {
-        return set_last_error(stream, "The server is stopping");
+        return set_last_error(stream, ERROR_stopping, "The server is stopping");
     }
     enum stream_next next = source->next(source, &output);
     if (next == STREAM_BYTES) {

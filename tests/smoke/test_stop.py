@@ -72,7 +72,7 @@ def test_who_does_not_end_is_killed_after_one_grace_for_all():
         assert answer.status_code >= 400 and "stopping" in answer.json()["error"]
         for events, kind in ((log.events(), "log"), (stream.events(), "output")):
             assert data(events, kind) == ["heard"]
-            assert events[-1].name == "error" and "stopping" in events[-1].data["error"]
+            assert events[-1].name == "error" and "stopping" in events[-1].data["error"] and events[-1].data["error_code"] == "stopping"
 
 
 def test_a_stream_behind_its_job_ends_as_the_job_did():
