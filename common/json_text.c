@@ -38,33 +38,18 @@ static inline bool is_plain(char byte)
     return (signed char)byte >= 0x20 && byte != '"' && byte != '\\';
 }
 
-size_t json_plain_length(const char *data, size_t length)
+/* How many plain bytes there are. With `copy`, copies them to `out` and may write up to 15
+ * bytes more, for which there must be room. */
+static inline __attribute__((always_inline)) size_t
+plain_run(bool copy, char *restrict out, const char *restrict data, size_t length)
 {
     size_t at = 0;
     while (length - at >= sizeof(block)) {
         block bytes;
         memcpy(&bytes, data + at, sizeof(bytes));
-        size_t plain = plain_prefix(bytes);
-        at += plain;
-        if (plain < sizeof(block)) {
-            return at;
+        if (copy) {
+            memcpy(out + at, &bytes, sizeof(bytes));
         }
-    }
-    while (at < length && is_plain(data[at])) {
-        at++;
-    }
-    return at;
-}
-
-/* json_plain_length() that also copies; it may write up to 15 bytes more, for which there must be
- * room. */
-static inline size_t copy_plain(char *restrict out, const char *restrict data, size_t length)
-{
-    size_t at = 0;
-    while (length - at >= sizeof(block)) {
-        block bytes;
-        memcpy(&bytes, data + at, sizeof(bytes));
-        memcpy(out + at, &bytes, sizeof(bytes));
         size_t plain = plain_prefix(bytes);
         at += plain;
         if (plain < sizeof(block)) {
@@ -72,9 +57,16 @@ static inline size_t copy_plain(char *restrict out, const char *restrict data, s
         }
     }
     for (; at < length && is_plain(data[at]); at++) {
-        out[at] = data[at];
+        if (copy) {
+            out[at] = data[at];
+        }
     }
     return at;
+}
+
+size_t json_plain_length(const char *data, size_t length)
+{
+    return plain_run(false, NULL, data, length);
 }
 
 /* What stands for a control character, `"` or `\`: text and length in 8 bytes, copied at once. */
@@ -127,7 +119,7 @@ size_t json_escape(char *restrict out, const char *restrict data, size_t length,
     char *const begin = out;
     size_t at = 0;
     while (at < length) {
-        size_t plain = copy_plain(out, data + at, length - at);
+        size_t plain = plain_run(true, out, data + at, length - at);
         out += plain;
         at += plain;
         /* Special bytes come in runs: text that is not ASCII, bytes that are no text. */

@@ -126,7 +126,7 @@ static void count_quiet(struct asked_daemon *daemon)
     daemon->pid_quiet = pid == daemon->pid ? daemon->pid_quiet + 1 : 1;
     daemon->pid = pid;
     if (pid != 0 && daemon->pid_quiet >= HUNG_TICKS) {
-        log_line("%s (%d) has not answered for %u s and is killed", name, (int)pid,
+        log_line("%s (%d) has not answered for %u s: guard kills it", name, (int)pid,
                  daemon->pid_quiet * TICK_MS / 1000);
         (void)kill(pid, SIGKILL);
         daemon->quiet = daemon->pid_quiet = 0; /* the next one serves what waits */

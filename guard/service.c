@@ -50,6 +50,6 @@ void service_revive(struct service *service)
     }
     cleanup_fd int fd = open_supervise_file(service, "control", O_WRONLY);
     if (fd >= 0 && io_write_all(fd, ORDER_START, 1) == 0 && service->down == PATIENCE) {
-        log_at(LOG_NOTICE, "%s is down: s6 is asked to start it now", service->path);
+        log_at(LOG_NOTICE, "%s is down: guard asks s6 to start it now", service->path);
     }
 }

@@ -98,7 +98,7 @@ static long raise_descriptor_limit(void)
     long before = limit.rlim_cur > (rlim_t)LONG_MAX ? -1 : (long)limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        log_at(LOG_WARNING, "setrlimit: %m");
+        log_at(LOG_WARNING, "cannot raise the limit of open files: %m");
     }
     return before;
 }

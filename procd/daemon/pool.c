@@ -37,7 +37,8 @@
 struct runner {
     struct watch control; /* first: a watch is its runner */
     LIST_ENTRY(runner) entry;
-    SLIST_ENTRY(runner) below; /* on the stack of idle ones */
+    bool is_idle;
+    LIST_ENTRY(runner) below; /* on the stack of idle ones */
     job_answer_function *answer;
     void *context; /* both of the job that it is starting */
 };
@@ -45,7 +46,7 @@ struct runner {
 static struct {
     struct pool_options options;
     LIST_HEAD(, runner) all;
-    SLIST_HEAD(, runner) idle;
+    LIST_HEAD(, runner) idle;
     size_t idle_count;
     size_t idle_least; /* since the last look at the number of idle ones */
     unsigned failures; /* runners in a row that died before they took a command */
@@ -66,7 +67,8 @@ static void set_timer(struct timer *timer, int64_t in_ms)
 
 static void push_idle(struct runner *runner)
 {
-    SLIST_INSERT_HEAD(&pool.idle, runner, below);
+    LIST_INSERT_HEAD(&pool.idle, runner, below);
+    runner->is_idle = true;
     pool.idle_count++;
     if (pool.idle_count > IDLE_KEPT) {
         set_timer(&shrink_timer, SHRINK_MS);
@@ -75,7 +77,8 @@ static void push_idle(struct runner *runner)
 
 static void remove_idle(struct runner *runner)
 {
-    SLIST_REMOVE(&pool.idle, runner, runner, below);
+    LIST_REMOVE(runner, below);
+    runner->is_idle = false;
     pool.idle_count--;
     if (pool.idle_count < pool.idle_least) {
         pool.idle_least = pool.idle_count;
@@ -84,22 +87,11 @@ static void remove_idle(struct runner *runner)
 
 static struct runner *pop_idle(void)
 {
-    struct runner *runner = SLIST_FIRST(&pool.idle);
+    struct runner *runner = LIST_FIRST(&pool.idle);
     if (runner != NULL) {
         remove_idle(runner);
     }
     return runner;
-}
-
-static bool is_idle(const struct runner *runner)
-{
-    const struct runner *idle;
-    SLIST_FOREACH (idle, &pool.idle, below) {
-        if (idle == runner) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* A runner has ended because it could not start: most likely the next cannot, either. */
@@ -157,7 +149,7 @@ static void hear_runner_control(struct watch *watch)
         return;
     }
     if (received != 1 || message_open(&message) < 0) {
-        if (is_idle(runner)) {
+        if (runner->is_idle) {
             remove_idle(runner);
         }
         dismiss(runner);
@@ -391,6 +383,6 @@ void pool_close(void)
         dismiss(runner);
     }
     ANALYZER_ON
-    SLIST_INIT(&pool.idle);
+    LIST_INIT(&pool.idle);
     pool.idle_count = 0;
 }

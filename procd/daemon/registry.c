@@ -98,10 +98,11 @@ static void settle_lost(struct registered_job *job, int directory)
     const char *request_id = job->record.request_id;
     log_request(LOG_WARNING, request_id, "job %s: its runner died", job->record.id);
     if (job_log_repair(directory) < 0) {
-        log_request(LOG_ERR, request_id, "job %s: log: %m", job->record.id);
+        log_request(LOG_ERR, request_id, "job %s: cannot mend its log: %m", job->record.id);
     }
     if (job_exit_write(directory, &job->ending) < 0) {
-        log_request(LOG_ERR, request_id, "job %s: exit record: %m", job->record.id);
+        log_request(LOG_ERR, request_id, "job %s: cannot write its exit record: %m",
+                    job->record.id);
         job->ending.status = JOB_RUNNING;
         look_again_soon(); /* readers of its log wait for the record */
         return;

@@ -177,40 +177,36 @@ enum procd_result client_ask_again(struct message *request, struct procd_answer 
     }
 }
 
+static void add_text_if_any(struct message *message, enum field_tag tag, const char *text)
+{
+    if (text != NULL) {
+        message_add_text(message, tag, text);
+    }
+}
+
+static void add_number_if_any(struct message *message, enum field_tag tag, uint64_t number)
+{
+    if (number != 0) {
+        message_add_number(message, tag, (int64_t)number);
+    }
+}
+
 void client_add_command(struct message *message, const struct command *command)
 {
     message_add_text(message, FIELD_CMD, command->cmd);
-    if (command->request_id != NULL) {
-        message_add_text(message, FIELD_REQUEST_ID, command->request_id);
-    }
-    if (command->cwd != NULL) {
-        message_add_text(message, FIELD_CWD, command->cwd);
-    }
+    add_text_if_any(message, FIELD_REQUEST_ID, command->request_id);
+    add_text_if_any(message, FIELD_CWD, command->cwd);
     for (size_t i = 0; i < command->env_count; i++) {
         message_add_text(message, FIELD_ENV, command->env[i]);
     }
-    if (command->timeout_ms > 0) {
-        message_add_number(message, FIELD_TIMEOUT_MS, (int64_t)command->timeout_ms);
-        message_add_number(message, FIELD_GRACE_MS, (int64_t)command->grace_ms);
+    add_number_if_any(message, FIELD_TIMEOUT_MS, command->timeout_ms);
+    add_number_if_any(message, FIELD_GRACE_MS, command->timeout_ms > 0 ? command->grace_ms : 0);
+    add_number_if_any(message, FIELD_HANGUP_GRACE_MS, command->hangup_grace_ms);
+    for (enum cgroup_limit limit = 0; limit < CGROUP_LIMITS; limit++) {
+        add_number_if_any(message, cgroup_limit_field(limit), command->limits[limit]);
     }
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        if (command->limits[i] > 0) {
-            message_add_number(message, cgroup_limit_field((enum cgroup_limit)i),
-                               (int64_t)command->limits[i]);
-        }
-    }
-    if (command->wait_tree) {
-        message_add_number(message, FIELD_WAIT_TREE, 1);
-    }
-    if (command->keeps_stdin) {
-        message_add_number(message, FIELD_STDIN, 1);
-    }
-    if (command->merges_stderr) {
-        message_add_number(message, FIELD_MERGE_STDERR, 1);
-    } else if (command->ordered) {
-        message_add_number(message, FIELD_ORDERED, 1);
-    }
-    if (command->hangup_grace_ms > 0) {
-        message_add_number(message, FIELD_HANGUP_GRACE_MS, (int64_t)command->hangup_grace_ms);
-    }
+    add_number_if_any(message, FIELD_WAIT_TREE, command->wait_tree);
+    add_number_if_any(message, FIELD_STDIN, command->keeps_stdin);
+    add_number_if_any(message, FIELD_MERGE_STDERR, command->merges_stderr);
+    add_number_if_any(message, FIELD_ORDERED, command->ordered && !command->merges_stderr);
 }
