@@ -21,27 +21,19 @@ void command_init(const struct settings *settings);
 
 /* The members that all commands have. */
 #define COMMAND_MEMBERS(cmd_may_be_empty)                                                          \
-    {.name = "cmd",                                                                                \
-     .kind = JSON_TEXT,                                                                            \
-     .required = true,                                                                             \
-     .may_be_empty = (cmd_may_be_empty),                                                           \
-     .missing = "Command is required",                                                             \
-     .about = "The command, for sh -c."},                                                          \
-        {.name = "cwd", .kind = JSON_TEXT, .about = "The directory that it begins in."},           \
-        {.name = "env", .kind = JSON_ENVIRONMENT, .about = "Variables on top of the server's."},   \
-        {.name = "timeout_ms", .kind = JSON_COUNT, .about = "When it is ended at the latest."},    \
-        {.name = "kill_grace_ms",                                                                  \
-         .kind = JSON_COUNT,                                                                       \
-         .about = "The time between SIGTERM and SIGKILL when it is ended."},                       \
-        {.name = "merge_stderr",                                                                   \
-         .kind = JSON_FLAG,                                                                        \
-         .about = "Standard error is the same pipe as standard output."},                          \
-        {.name = "memory_max",                                                                     \
-         .kind = JSON_COUNT,                                                                       \
-         .about = "Bytes of memory, with all it starts."},                                         \
-        {.name = "pids_max", .kind = JSON_COUNT, .about = "Processes and threads at once."},       \
+    {JSON_MEMBER("cmd", TEXT, "The command, for sh -c."), .required = true,                        \
+     .may_be_empty = (cmd_may_be_empty), .missing = "Command is required"},                        \
+        {JSON_MEMBER("cwd", TEXT, "The directory that it begins in.")},                            \
+        {JSON_MEMBER("env", ENVIRONMENT, "Variables on top of the server's.")},                    \
+        {JSON_MEMBER("timeout_ms", COUNT, "When it is ended at the latest.")},                     \
+        {JSON_MEMBER("kill_grace_ms", COUNT,                                                       \
+                     "The time between SIGTERM and SIGKILL when it is ended.")},                   \
+        {JSON_MEMBER("merge_stderr", FLAG,                                                         \
+                     "Standard error is the same pipe as standard output.")},                      \
+        {JSON_MEMBER("memory_max", COUNT, "Bytes of memory, with all it starts.")},                \
+        {JSON_MEMBER("pids_max", COUNT, "Processes and threads at once.")},                        \
     {                                                                                              \
-        .name = "cpu_max", .kind = JSON_COUNT, .about = "Per cent of one processor."               \
+        JSON_MEMBER("cpu_max", COUNT, "Per cent of one processor.")                                \
     }
 
 /*

@@ -16,7 +16,7 @@ struct request;
 #define FOREGROUND_MEMBERS                                                                         \
     COMMAND_MEMBERS(true),                                                                         \
     {                                                                                              \
-        .name = "stdin", .kind = JSON_CONTENT, .about = "The text of its standard input."          \
+        JSON_MEMBER("stdin", CONTENT, "The text of its standard input.")                           \
     }
 
 /* How an endpoint answers. All functions get the context. */

@@ -125,19 +125,18 @@ static int write_errors(struct run *run)
     return end_text(run, PUMP_STDERR);
 }
 
-static int write_ending(struct writer *writer, const struct ending *ending, bool truncated)
+static void write_ending(struct writer *writer, const struct ending *ending, bool truncated)
 {
     char name[SIGNAL_NAME_SIZE];
-    if (writer_format(writer, "\",\"code\":%d", ending->code) < 0 ||
-        (ending->code != 0 && writer_string(writer, ",\"error\":\"Non-zero exit code\"") < 0) ||
-        (ending->signal != 0 &&
-         writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name)) < 0) ||
-        (truncated && writer_string(writer, ",\"truncated\":true") < 0)) {
-        return -1;
+    (void)writer_format(writer, "\",\"code\":%d", ending->code);
+    (void)writer_string(writer, ending->code == 0 ? "" : ",\"error\":\"Non-zero exit code\"");
+    if (ending->signal != 0) {
+        (void)writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name));
     }
-    return writer_format(writer, ",\"reason\":\"%s\",\"duration_ms\":%llu,\"max_rss_kb\":%llu}",
-                         end_reason_name(ending->reason), (unsigned long long)ending->duration_ms,
-                         (unsigned long long)ending->max_rss_kb);
+    (void)writer_string(writer, truncated ? ",\"truncated\":true" : "");
+    (void)writer_format(writer, ",\"reason\":\"%s\",\"duration_ms\":%llu,\"max_rss_kb\":%llu}",
+                        end_reason_name(ending->reason), (unsigned long long)ending->duration_ms,
+                        (unsigned long long)ending->max_rss_kb);
 }
 
 /*
@@ -166,9 +165,8 @@ static const char *run_finish(void *context, const struct ending *ending)
     }
     bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
     tell_ending(&run->writer, ending);
-    if (write_ending(&run->writer, ending, truncated) == 0) {
-        (void)writer_finish(&run->writer);
-    }
+    write_ending(&run->writer, ending, truncated);
+    (void)writer_finish(&run->writer);
     return NULL;
 }
 

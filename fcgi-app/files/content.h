@@ -14,9 +14,9 @@ enum coding {
 };
 
 #define CODING_MEMBERS                                                                             \
-    {.name = "encoding", .kind = JSON_TEXT, .about = "How content is written: utf-8 or base64."},  \
+    {JSON_MEMBER("encoding", TEXT, "How content is written: utf-8 or base64.")},                   \
     {                                                                                              \
-        .name = "is_base64", .kind = JSON_FLAG, .about = "The same as encoding base64."            \
+        JSON_MEMBER("is_base64", FLAG, "The same as encoding base64.")                             \
     }
 
 /*

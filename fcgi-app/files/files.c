@@ -16,7 +16,7 @@
 #include "fcgi-app/http/writer.h"
 
 static const struct json_member path_member[] = {
-    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file or directory."},
+    {JSON_MEMBER("path", TEXT, "The file or directory."), .required = true},
 };
 
 /* ---- stat_file ---- */

@@ -125,7 +125,7 @@ static void handle_list_dir(struct request *request, const struct json_body *bod
 }
 
 static const struct json_member list_members[] = {
-    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The directory."},
+    {JSON_MEMBER("path", TEXT, "The directory."), .required = true},
 };
 const struct endpoint list_dir_endpoint = {
     API_ROW(list_dir),

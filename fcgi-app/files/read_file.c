@@ -212,7 +212,7 @@ static void handle_read_file(struct request *request, const struct json_body *bo
 }
 
 static const struct json_member read_members[] = {
-    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file to read."},
+    {JSON_MEMBER("path", TEXT, "The file to read."), .required = true},
     CODING_MEMBERS,
 };
 const struct endpoint read_file_endpoint = {

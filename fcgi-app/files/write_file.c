@@ -89,10 +89,8 @@ static void handle_write_file(struct request *request, const struct json_body *b
 }
 
 static const struct json_member write_members[] = {
-    {.name = "path", .kind = JSON_TEXT, .required = true, .about = "The file to write."},
-    {.name = "content",
-     .kind = JSON_CONTENT,
-     .about = "Its content; without it the file is empty."},
+    {JSON_MEMBER("path", TEXT, "The file to write."), .required = true},
+    {JSON_MEMBER("content", CONTENT, "Its content; without it the file is empty.")},
     CODING_MEMBERS,
 };
 const struct endpoint write_file_endpoint = {

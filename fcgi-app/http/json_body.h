@@ -41,6 +41,10 @@ struct json_member {
     const char *about; /* a sentence for those who read a list of the members */
 };
 
+/* A member by its name, kind and sentence; further fields may follow. */
+#define JSON_MEMBER(member, its_kind, sentence)                                                    \
+    .name = (member), .kind = JSON_##its_kind, .about = (sentence)
+
 enum json_flags {
     JSON_MAY_BE_EMPTY = 1,   /* no body at all counts as {} */
     JSON_ANSWER_FAILURE = 2, /* refusals carry "success": false, as the endpoint's answers do */

@@ -194,11 +194,8 @@ static void handle_port_status(struct request *request, const struct json_body *
 }
 
 static const struct json_member port_member[] = {
-    {.name = "port",
-     .kind = JSON_TEXT_OR_INT,
-     .required = true,
-     .missing = "Port is required",
-     .about = "The port that a command listens on, 1 to 65535."},
+    {JSON_MEMBER("port", TEXT_OR_INT, "The port that a command listens on, 1 to 65535."),
+     .required = true, .missing = "Port is required"},
 };
 const struct endpoint bind_port_endpoint = {
     API_ROW(bind_port),         .about = "Forwards the connections to PROXY_PORT to a port.",

@@ -178,7 +178,7 @@ static void list_processes(struct request *request, const struct json_body *quer
 }
 
 static const struct json_member list_parameters[] = {
-    {.name = "full", .kind = JSON_FLAG, .about = "Everything, as /get_process answers it."},
+    {JSON_MEMBER("full", FLAG, "Everything, as /get_process answers it.")},
 };
 const struct endpoint list_processes_endpoint = {
     API_ROW(list_processes),
@@ -234,7 +234,7 @@ static void wait_process(struct request *request, const struct json_body *body)
 
 static const struct json_member wait_members[] = {
     PROCESS_ID_MEMBER,
-    {.name = "timeout_ms", .kind = JSON_COUNT, .about = "The longest time to wait."},
+    {JSON_MEMBER("timeout_ms", COUNT, "The longest time to wait.")},
 };
 const struct endpoint wait_process_endpoint = {
     API_ROW(wait_process),

@@ -150,9 +150,9 @@ static void process_logs_streaming(struct request *request, const struct json_bo
 
 static const struct json_member log_parameters[] = {
     PROCESS_ID_MEMBER,
-    {.name = "cursor", .kind = JSON_TEXT, .about = "The id of the last event that the client has."},
-    {.name = "tail", .kind = JSON_TEXT, .about = "How many of the newest lines come first."},
-    {.name = "follow", .kind = JSON_FLAG, .about = "Whether new lines are sent as they come: yes."},
+    {JSON_MEMBER("cursor", TEXT, "The id of the last event that the client has.")},
+    {JSON_MEMBER("tail", TEXT, "How many of the newest lines come first.")},
+    {JSON_MEMBER("follow", FLAG, "Whether new lines are sent as they come: yes.")},
 };
 const struct endpoint process_logs_streaming_endpoint = {
     API_ROW(process_logs_streaming),

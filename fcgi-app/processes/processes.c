@@ -45,10 +45,8 @@ static void start_process(struct request *request, const struct json_body *body)
 
 static const struct json_member start_members[] = {
     COMMAND_MEMBERS(false),
-    {.name = "stdin", .kind = JSON_FLAG, .about = "Keeps standard input open for /write_stdin."},
-    {.name = "wait_tree",
-     .kind = JSON_FLAG,
-     .about = "The process ends when all that it has started has ended."},
+    {JSON_MEMBER("stdin", FLAG, "Keeps standard input open for /write_stdin.")},
+    {JSON_MEMBER("wait_tree", FLAG, "The process ends when all that it has started has ended.")},
 };
 const struct endpoint start_process_endpoint = {
     API_ROW(start_process),
@@ -137,11 +135,9 @@ static void kill_process(struct request *request, const struct json_body *body)
 
 static const struct json_member kill_members[] = {
     PROCESS_ID_MEMBER,
-    {.name = "signal", .kind = JSON_TEXT_OR_INT, .about = "A signal's name or number: SIGKILL."},
-    {.name = "grace_ms", .kind = JSON_COUNT, .about = "The time between the signal and SIGKILL."},
-    {.name = "left",
-     .kind = JSON_FLAG,
-     .about = "Ends what a process that has ended has left running."},
+    {JSON_MEMBER("signal", TEXT_OR_INT, "A signal's name or number: SIGKILL.")},
+    {JSON_MEMBER("grace_ms", COUNT, "The time between the signal and SIGKILL.")},
+    {JSON_MEMBER("left", FLAG, "Ends what a process that has ended has left running.")},
 };
 const struct endpoint kill_process_endpoint = {
     API_ROW(kill_process),
@@ -223,8 +219,8 @@ static void write_stdin(struct request *request, const struct json_body *body)
 
 static const struct json_member write_members[] = {
     PROCESS_ID_MEMBER,
-    {.name = "data", .kind = JSON_CONTENT, .about = "What is written."},
-    {.name = "eof", .kind = JSON_FLAG, .about = "Closes standard input behind it."},
+    {JSON_MEMBER("data", CONTENT, "What is written.")},
+    {JSON_MEMBER("eof", FLAG, "Closes standard input behind it.")},
 };
 const struct endpoint write_stdin_endpoint = {
     API_ROW(write_stdin),   .about = "Writes to the standard input of a process.",

@@ -119,32 +119,22 @@ static int add_faults(cJSON *json)
 
 /* ---- the answer ---- */
 
-static cJSON *healthy(void)
+/* The status, an error or NULL, and what is wrong with the machine. NULL when memory is out. */
+static cJSON *describe(const char *status, const char *error)
 {
-    cJSON *json = cJSON_CreateObject();
-    if (cJSON_AddStringToObject(json, "status", "ok") == NULL || add_faults(json) < 0) {
+    const char *code = error == NULL ? NULL : api_error_code(ERROR_unavailable);
+    cJSON *json = fields_object(FIELDS(TEXT_FIELD("status", status), TEXT_FIELD("error", error),
+                                       TEXT_FIELD("error_code", code)));
+    if (json != NULL && add_faults(json) < 0) {
         cJSON_Delete(json);
         return NULL;
     }
     return json;
 }
 
-static cJSON *unhealthy(const char *error)
+static cJSON *describe_in_full(const struct server_state *all)
 {
-    cJSON *json = cJSON_CreateObject();
-    if (cJSON_AddStringToObject(json, "status", "unavailable") == NULL ||
-        cJSON_AddStringToObject(json, "error", error) == NULL ||
-        cJSON_AddStringToObject(json, "error_code", api_error_code(ERROR_unavailable)) == NULL ||
-        add_faults(json) < 0) {
-        cJSON_Delete(json);
-        return NULL;
-    }
-    return json;
-}
-
-static cJSON *healthy_in_full(const struct server_state *all)
-{
-    cJSON *json = healthy();
+    cJSON *json = describe("ok", NULL);
     if (health_full_describe(all, json) < 0) {
         cJSON_Delete(json);
         return NULL;
@@ -163,12 +153,13 @@ static void health(struct request *request, const struct json_body *body)
         result = server_state_take(&all, ANSWER_TIMEOUT_MS);
     }
     if (result != PROCD_DONE) {
-        answer_json(request, 503, unhealthy("The procd daemon does not answer"));
+        answer_json(request, 503, describe("unavailable", "The procd daemon does not answer"));
     } else if (!can_start) {
         answer_json(request, 503,
-                    unhealthy("No command can be started: the runners of procd die as they start"));
+                    describe("unavailable",
+                             "No command can be started: the runners of procd die as they start"));
     } else {
-        answer_json(request, 200, full ? healthy_in_full(&all) : healthy());
+        answer_json(request, 200, full ? describe_in_full(&all) : describe("ok", NULL));
     }
 }
 

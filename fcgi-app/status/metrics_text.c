@@ -22,14 +22,11 @@ struct family {
     const char *help;
 };
 
-static int begin_family(struct writer *writer, const struct family *family)
+static void begin_family(struct writer *writer, const struct family *family)
 {
-    return writer_format(writer, "# HELP " PREFIX "%s ", family->name) < 0 ||
-                   writer_string(writer, family->help) < 0 ||
-                   writer_format(writer, "\n# TYPE " PREFIX "%s %s\n", family->name, family->type) <
-                       0
-               ? -1
-               : 0;
+    (void)writer_format(writer, "# HELP " PREFIX "%s ", family->name);
+    (void)writer_string(writer, family->help);
+    (void)writer_format(writer, "\n# TYPE " PREFIX "%s %s\n", family->name, family->type);
 }
 
 static double seconds(uint64_t us)
@@ -54,96 +51,81 @@ struct text {
     const char *(*label)(unsigned endpoint);
 };
 
-static int write_requests(const struct text *text)
+static void write_requests(const struct text *text)
 {
     static const struct family family = {"requests_total", COUNTER,
                                          "Requests that fcgi-app has answered, by endpoint and "
                                          "status (499: the client left first)."};
-    if (begin_family(text->writer, &family) < 0) {
-        return -1;
-    }
+    begin_family(text->writer, &family);
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
         for (size_t i = 0; i < METRICS_STATUSES; i++) {
             uint64_t count = text->metrics->requests[endpoint][i];
-            if (count > 0 &&
-                writer_format(text->writer,
-                              PREFIX "requests_total{endpoint=\"%s\",status=\"%d\"} %" PRIu64 "\n",
-                              text->label(endpoint),
-                              i < API_STATUS_COUNT ? api_statuses[i].status : 0, count) < 0) {
-                return -1;
+            if (count > 0) {
+                (void)writer_format(text->writer,
+                                    PREFIX "requests_total{endpoint=\"%s\",status=\"%d\"} %" PRIu64
+                                           "\n",
+                                    text->label(endpoint),
+                                    i < API_STATUS_COUNT ? api_statuses[i].status : 0, count);
             }
         }
     }
-    return 0;
 }
 
 /* The buckets of one endpoint, each with all that are below, and their sum and count. */
-static int write_histogram(const struct text *text, unsigned endpoint)
+static void write_histogram(const struct text *text, unsigned endpoint)
 {
     static const char name[] = PREFIX "request_duration_seconds";
+    struct writer *writer = text->writer;
     const uint64_t *buckets = text->metrics->durations[endpoint];
     const char *label = text->label(endpoint);
     uint64_t count = 0;
     for (size_t i = 0; i < METRICS_BOUNDS; i++) {
         count += buckets[i];
-        if (writer_format(text->writer, "%s_bucket{endpoint=\"%s\",le=\"%g\"} %" PRIu64 "\n", name,
-                          label, seconds(metrics_bounds_us[i]), count) < 0) {
-            return -1;
-        }
+        (void)writer_format(writer, "%s_bucket{endpoint=\"%s\",le=\"%g\"} %" PRIu64 "\n", name,
+                            label, seconds(metrics_bounds_us[i]), count);
     }
     count += buckets[METRICS_BOUNDS];
-    return writer_format(text->writer, "%s_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name,
-                         label, count) < 0 ||
-                   writer_format(text->writer, "%s_sum{endpoint=\"%s\"} %.6f\n", name, label,
-                                 seconds(text->metrics->duration_us[endpoint])) < 0 ||
-                   writer_format(text->writer, "%s_count{endpoint=\"%s\"} %" PRIu64 "\n", name,
-                                 label, count) < 0
-               ? -1
-               : 0;
+    (void)writer_format(writer, "%s_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, label,
+                        count);
+    (void)writer_format(writer, "%s_sum{endpoint=\"%s\"} %.6f\n", name, label,
+                        seconds(text->metrics->duration_us[endpoint]));
+    (void)writer_format(writer, "%s_count{endpoint=\"%s\"} %" PRIu64 "\n", name, label, count);
 }
 
-static int write_durations(const struct text *text)
+static void write_durations(const struct text *text)
 {
     static const struct family family = {
         "request_duration_seconds", HISTOGRAM,
         "From the head of a request at fcgi-app to the end of its answer, by endpoint."};
-    if (begin_family(text->writer, &family) < 0) {
-        return -1;
-    }
+    begin_family(text->writer, &family);
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
-        if (total(text->metrics->durations[endpoint], METRICS_BOUNDS + 1) > 0 &&
-            write_histogram(text, endpoint) < 0) {
-            return -1;
+        if (total(text->metrics->durations[endpoint], METRICS_BOUNDS + 1) > 0) {
+            write_histogram(text, endpoint);
         }
     }
-    return 0;
 }
 
 /* One number for each value of a label. `seen`: only of those that are not 0. */
-static int write_by(struct writer *writer, const struct family *family, const char *label,
-                    const char *(*name)(unsigned number), const uint64_t *numbers, unsigned count,
-                    bool seen)
+static void write_by(struct writer *writer, const struct family *family, const char *label,
+                     const char *(*name)(unsigned number), const uint64_t *numbers, unsigned count,
+                     bool seen)
 {
-    if (begin_family(writer, family) < 0) {
-        return -1;
-    }
+    begin_family(writer, family);
     for (unsigned i = 0; i < count; i++) {
-        if ((numbers[i] > 0 || !seen) &&
-            writer_format(writer, PREFIX "%s{%s=\"%s\"} %" PRIu64 "\n", family->name, label,
-                          name(i), numbers[i]) < 0) {
-            return -1;
+        if (numbers[i] > 0 || !seen) {
+            (void)writer_format(writer, PREFIX "%s{%s=\"%s\"} %" PRIu64 "\n", family->name, label,
+                                name(i), numbers[i]);
         }
     }
-    return 0;
 }
 
-static int write_sent(const struct text *text)
+static void write_sent(const struct text *text)
 {
     static const struct family family = {
         "response_bytes_total", COUNTER,
         "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint."};
-    return write_by(text->writer, &family, "endpoint", text->label, text->metrics->sent,
-                    METRICS_ENDPOINTS, true);
+    write_by(text->writer, &family, "endpoint", text->label, text->metrics->sent, METRICS_ENDPOINTS,
+             true);
 }
 
 /* ---- commands ---- */
@@ -153,13 +135,13 @@ static const char *outcome_name(unsigned outcome)
     return run_outcome_name((enum run_outcome)outcome);
 }
 
-static int write_runs(const struct text *text)
+static void write_runs(const struct text *text)
 {
     static const struct family family = {
         "runs_total", COUNTER,
         "Commands of /run and /run_streaming that have ended, by what became of them."};
-    return write_by(text->writer, &family, "outcome", outcome_name, text->metrics->runs,
-                    RUN_OUTCOMES, false);
+    write_by(text->writer, &family, "outcome", outcome_name, text->metrics->runs, RUN_OUTCOMES,
+             false);
 }
 
 /* ---- single figures ---- */
@@ -169,23 +151,21 @@ struct figure {
     double value; /* exact up to 2^53; negative: unknown */
 };
 
-static int write_figures(struct writer *writer, const struct figure *figures, size_t count)
+static void write_figures(struct writer *writer, const struct figure *figures, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct figure *figure = &figures[i];
-        if (figure->value >= 0 &&
-            (begin_family(writer, &figure->family) < 0 ||
-             writer_format(writer, PREFIX "%s %.16g\n", figure->family.name, figure->value) < 0)) {
-            return -1;
+        if (figure->value >= 0) {
+            begin_family(writer, &figure->family);
+            (void)writer_format(writer, PREFIX "%s %.16g\n", figure->family.name, figure->value);
         }
     }
-    return 0;
 }
 
 #define WRITE_FIGURES(writer, figures)                                                             \
     write_figures(writer, figures, sizeof(figures) / sizeof((figures)[0]))
 
-static int write_gaps(struct writer *writer, const struct metrics *metrics)
+static void write_gaps(struct writer *writer, const struct metrics *metrics)
 {
     const struct figure figures[] = {
         {{"log_gaps_total", COUNTER,
@@ -197,10 +177,10 @@ static int write_gaps(struct writer *writer, const struct metrics *metrics)
           "Lines of logs in these gaps, where the number is known."},
          (double)metrics->gap_lines},
     };
-    return WRITE_FIGURES(writer, figures);
+    WRITE_FIGURES(writer, figures);
 }
 
-static int write_state(struct writer *writer, const struct server_state *state)
+static void write_state(struct writer *writer, const struct server_state *state)
 {
     const struct procd_status *procd = &state->procd;
     const struct figure figures[] = {
@@ -231,7 +211,7 @@ static int write_state(struct writer *writer, const struct server_state *state)
         {{"disk_size_bytes", GAUGE, "Of the file system with the logs."},
          (double)procd->disk_total},
     };
-    return WRITE_FIGURES(writer, figures);
+    WRITE_FIGURES(writer, figures);
 }
 
 /* ---- the daemons ---- */
@@ -259,33 +239,34 @@ static int64_t member(const struct daemon_status *daemon, size_t offset)
     return *(const int64_t *)(const void *)((const char *)daemon + offset);
 }
 
-static int write_daemons(struct writer *writer, const struct procd_status *procd)
+static void write_daemons(struct writer *writer, const struct procd_status *procd)
 {
     for (size_t i = 0; i < sizeof(of_daemons) / sizeof(of_daemons[0]); i++) {
-        if (procd->daemon_count > 0 && begin_family(writer, &of_daemons[i].family) < 0) {
-            return -1;
+        if (procd->daemon_count > 0) {
+            begin_family(writer, &of_daemons[i].family);
         }
         for (size_t j = 0; j < procd->daemon_count; j++) {
             int64_t value = member(&procd->daemons[j], of_daemons[i].member);
-            if (value >= 0 && writer_format(writer, PREFIX "%s{daemon=\"%s\"} %" PRId64 "\n",
-                                            of_daemons[i].family.name, procd->daemons[j].name,
-                                            value * of_daemons[i].factor) < 0) {
-                return -1;
+            if (value >= 0) {
+                (void)writer_format(writer, PREFIX "%s{daemon=\"%s\"} %" PRId64 "\n",
+                                    of_daemons[i].family.name, procd->daemons[j].name,
+                                    value * of_daemons[i].factor);
             }
         }
     }
-    return 0;
 }
 
-int metrics_write(struct writer *writer, const struct metrics *metrics,
-                  const struct server_state *state, const char *(*label)(unsigned endpoint))
+void metrics_write(struct writer *writer, const struct metrics *metrics,
+                   const struct server_state *state, const char *(*label)(unsigned endpoint))
 {
     static const struct figure up = {{"up", GAUGE, "1 if fcgi-app answered."}, 1};
     const struct text text = {.writer = writer, .metrics = metrics, .label = label};
-    return write_figures(writer, &up, 1) < 0 || write_requests(&text) < 0 ||
-                   write_durations(&text) < 0 || write_sent(&text) < 0 || write_runs(&text) < 0 ||
-                   write_gaps(writer, metrics) < 0 || write_state(writer, state) < 0 ||
-                   write_daemons(writer, &state->procd) < 0
-               ? -1
-               : 0;
+    write_figures(writer, &up, 1);
+    write_requests(&text);
+    write_durations(&text);
+    write_sent(&text);
+    write_runs(&text);
+    write_gaps(writer, metrics);
+    write_state(writer, state);
+    write_daemons(writer, &state->procd);
 }

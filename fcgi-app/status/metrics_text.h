@@ -13,10 +13,9 @@ struct writer;
 
 /*
  * Writes what was counted, and the state. Unknown values are left out, and so are the combinations
- * of endpoint and status that never occurred. `label` names an endpoint by its number. 0, or -1
- * when the client left.
+ * of endpoint and status that never occurred. `label` names an endpoint by its number.
  */
-int metrics_write(struct writer *writer, const struct metrics *metrics,
-                  const struct server_state *state, const char *(*label)(unsigned endpoint));
+void metrics_write(struct writer *writer, const struct metrics *metrics,
+                   const struct server_state *state, const char *(*label)(unsigned endpoint));
 
 #endif

@@ -33,8 +33,8 @@ static void answer_metrics(struct request *request, const struct json_body *body
     }
     (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less */
     metrics_take(&metrics);
-    if (request_begin(request, 200, METRICS_CONTENT_TYPE, NULL) == 0 &&
-        metrics_write(&writer, &metrics, &state, label) == 0) {
+    if (request_begin(request, 200, METRICS_CONTENT_TYPE, NULL) == 0) {
+        metrics_write(&writer, &metrics, &state, label);
         (void)writer_flush(&writer);
     }
     writer_clear(&writer);

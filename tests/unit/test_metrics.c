@@ -32,7 +32,7 @@ static char *render(const struct metrics *metrics, const struct server_state *st
     struct writer writer;
     assert_int_equal(request_begin(&request, 200, METRICS_CONTENT_TYPE, NULL), 0);
     assert_int_equal(writer_init(&writer, &request, WRITER_MIN, true), 0);
-    assert_int_equal(metrics_write(&writer, metrics, state, label), 0);
+    metrics_write(&writer, metrics, state, label);
     assert_int_equal(writer_flush(&writer), 0);
     writer_clear(&writer);
     return request.answer;
@@ -187,7 +187,8 @@ static void test_a_client_that_leaves(void **state)
     request.writable_max = 1000;
     assert_int_equal(request_begin(&request, 200, METRICS_CONTENT_TYPE, NULL), 0);
     assert_int_equal(writer_init(&writer, &request, WRITER_MIN, true), 0);
-    assert_int_equal(metrics_write(&writer, &none, &known, label), -1);
+    metrics_write(&writer, &none, &known, label);
+    assert_int_equal(writer_flush(&writer), -1);
     writer_clear(&writer);
     fake_request_clear(&request);
 }
