@@ -1,10 +1,10 @@
 /*
- * The strict JSON front. A request body is read whole (into a spool: a large one lies in an
- * unlinked file, mapped), checked from the first byte to the last by our own scanner (RFC 8259,
- * valid UTF-8, depth at most 1,000, nothing after the object, no known member twice; a byte order
- * mark before it is skipped), and only then are the wanted members taken out. A lone surrogate (an
- * escape of half a pair, as JavaScript makes when it cuts a string) is U+FFFD in JSON_CONTENT, and
- * refused in what names or commands something. Nothing has been done when a request is refused.
+ * The strict JSON front. A request body is read whole into a spool; a large one lies in an unlinked
+ * file, mapped. Our own scanner checks it from the first byte to the last: RFC 8259, valid UTF-8,
+ * depth at most 1,000, nothing after the object, no wanted member twice; a byte order mark before
+ * it is skipped. Only then are the wanted members taken out. A lone surrogate (an escape of half a
+ * pair, which JavaScript makes when it cuts a string) becomes U+FFFD in JSON_CONTENT, and is
+ * refused in every other member. Nothing has been done when a request is refused.
  */
 #ifndef FCGI_APP_HTTP_JSON_H
 #define FCGI_APP_HTTP_JSON_H

@@ -17,7 +17,10 @@ static char decode_byte(const char **text)
         *text = at + 3;
         return (char)strtoul(digits, NULL, 16);
     }
-    return *at == '+' ? ' ' : *at;
+    if (*at == '+') {
+        return ' ';
+    }
+    return *at;
 }
 
 /* Decodes into `out`, which has room for `length` bytes and a NUL. False when one is in it. */

@@ -1,6 +1,3 @@
-/*
- * The directory of all spools.
- */
 #include "fcgi-app/http/spools.h"
 
 static int directory = -1;

@@ -1,5 +1,5 @@
 /*
- * Where this process keeps what it cannot pass on at once (common/spool.h).
+ * The directory in which this process keeps what it cannot pass on at once (common/spool.h).
  */
 #ifndef FCGI_APP_HTTP_SPOOLS_H
 #define FCGI_APP_HTTP_SPOOLS_H
@@ -7,8 +7,8 @@
 /* Remembers the directory (borrowed descriptor). Call once, before threads. */
 void spools_init(int directory_fd);
 
-/* That descriptor, for spool_new() and its like; -1 before spools_init(): then all is in memory or
- * fails. Thread-safe. */
+/* That descriptor, for spool_new() and its like; -1 before spools_init(): then spools stay in
+ * memory or fail. Thread-safe. */
 int spools_directory(void);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Server-sent events to a client: one `event:` line, one `data:` line with a JSON object, an `id:`
- * line if the event has one, one empty line. The id comes last, since there are clients that take
- * it for the event's before the event is whole (procd/log/job_files.h).
+ * Server-sent events to a client. An event is one `event:` line, one `data:` line with a JSON
+ * object, an `id:` line if it has an id, and one empty line. The id comes last, because some
+ * clients note it before the event is whole (procd/log/job_files.h).
  */
 #ifndef FCGI_APP_HTTP_SSE_H
 #define FCGI_APP_HTTP_SSE_H
@@ -17,25 +17,25 @@ struct request;
 struct writer;
 
 /*
- * Remembers after how much silence a comment goes out, so that nothing between here and the client
- * gives up. Call once, before threads.
+ * Remembers after how much silence a comment is sent, so that no proxy on the way gives the
+ * connection up. Call once, before threads.
  */
 void sse_init(uint64_t keepalive_ms);
 int64_t sse_keepalive_ms(void);
 
-/* That comment. It has no empty line of its own: there are clients that take one for the end of an
+/* That comment. It has no empty line of its own, because some clients take one for the end of an
  * event without data. */
 #define SSE_KEEPALIVE ":keepalive\n"
 
-/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. The charset is named,
- * since some clients take text without one for Latin-1. 0, or -1 when the client left. */
+/* Status 200, text/event-stream, no caching, no proxy buffering; flushed. It names the charset,
+ * because some clients take text without one for Latin-1. 0, or -1 when the client has left. */
 int sse_begin(struct request *request);
 
 /* The number of an event that has none. */
 #define SSE_NO_ID ((int64_t)-1)
 
-/* How soon, in ms, a client that has lost a stream comes again. Belongs into the first event, since
- * there are clients that make an event of it when it stands alone. */
+/* How soon, in ms, a client that has lost a stream comes again. Begins the first event, because
+ * some clients make an event of it where it stands alone. */
 #define SSE_RETRY "retry: 1000\n"
 
 /* Renders an event of at most SSE_SHORT_SIZE - 1 bytes. `id` is NULL for none, `format` makes its
@@ -44,22 +44,22 @@ int sse_begin(struct request *request);
 __attribute__((format(printf, 4, 5))) size_t sse_short(char text[SSE_SHORT_SIZE], const char *id,
                                                        const char *event, const char *format, ...);
 
-/* One event with `data` (owned: deleted here; NULL, from an allocation that failed, drops the
- * connection); flushed. 0 or -1. */
+/* One event with `data`, which is deleted here; flushed. NULL, from an allocation that failed,
+ * drops the connection. 0 or -1. */
 int sse_event(struct request *request, int64_t id, const char *event, struct cJSON *data);
 
 /* event: error with {"error": <message>, "error_code": <error>}; flushed. 0 or -1. */
 __attribute__((format(printf, 4, 5))) int sse_error(struct request *request, int64_t id,
                                                     enum api_error error, const char *format, ...);
 
-/* The same for an error that coming back does not mend: `id` is an id of the end
+/* The same for an error that stays when the client comes back: `id` is an id of the end
  * (procd/log/event_id.h). */
 __attribute__((format(printf, 4, 5))) int sse_final_error(struct request *request, const char *id,
                                                           enum api_error error, const char *format,
                                                           ...);
 
 /* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
- * client left, or -2 with errno when the line could not be read back. */
+ * client has left, or -2 with errno when the line could not be read back. */
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line);
 
 /* SSE_KEEPALIVE; flushed. 0 or -1. */

@@ -1,5 +1,6 @@
 /*
- * The environment of a command: checked and decoded entry by entry, later ones override.
+ * Each entry is checked and decoded by itself. Which ones are overridden is found at the end by one
+ * sort, because an environment may have hundreds of thousands.
  */
 #include "fcgi-app/json/json_environment.h"
 

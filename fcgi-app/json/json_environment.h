@@ -16,10 +16,11 @@ struct json_environment {
 #define JSON_ENVIRONMENT_FAULT_SIZE 256
 
 /*
- * Takes the entries out of a scanned object into the empty *environment. Of entries with one name
- * the last stays; null is an empty value. 0; 1 when a name is empty or holds = or NUL, a value is
- * no string or holds NUL, or either holds a lone surrogate: `fault` (JSON_ENVIRONMENT_FAULT_SIZE
- * bytes) then says so and names it; -1 when memory is out. Clear it in any case. Thread-safe.
+ * Takes the entries out of a scanned object into the empty *environment. Of several entries with
+ * one name the last one counts; null is an empty value. 0; -1 when memory is out; 1 when an entry
+ * is refused, and `fault` (JSON_ENVIRONMENT_FAULT_SIZE bytes) names it: its name is empty or has =
+ * or NUL, its value is not a string or has NUL, or either has a lone surrogate. Clear it in any
+ * case. Thread-safe.
  */
 int json_environment_take(struct json_environment *environment, struct json_span object,
                           char *fault);

@@ -97,7 +97,7 @@ static void notify(const struct watch *watch, void (*changed)(struct watcher *wa
     }
 }
 
-/* Events were lost: anything may have changed. */
+/* For an overflow of the queue: anything may have changed. */
 static void notify_all(const struct watch_table *table, void (*changed)(struct watcher *watcher))
 {
     for (size_t i = 0; i < WATCH_BUCKETS; i++) {

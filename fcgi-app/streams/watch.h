@@ -1,6 +1,7 @@
 /*
- * Watching directories for changes by inotify: one instance (the kernel allows a user only 128),
- * one watch for each directory, however many watchers it has. A table belongs to one thread.
+ * Watches directories for changes by inotify: one instance, of which the kernel allows a user only
+ * 128, and one watch for each directory, however many watchers it has. A table belongs to one
+ * thread.
  */
 #ifndef FCGI_APP_STREAMS_WATCH_H
 #define FCGI_APP_STREAMS_WATCH_H
