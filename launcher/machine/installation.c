@@ -46,38 +46,40 @@ bool installation_check_name(const char *name)
     return is_good;
 }
 
-/* The file's name without `suffix`; false if it does not end so, or is far too long. */
-static bool without_suffix(const char *file, const char *suffix, char name[NAME_MAX + 1])
+static const char *wanted_suffix; /* scandir(3) passes nothing on */
+
+static int has_wanted_suffix(const struct dirent *entry)
 {
-    size_t length = strlen(file);
-    size_t cut = strlen(suffix);
-    if (length <= cut || length > NAME_MAX || strcmp(file + length - cut, suffix) != 0) {
-        return false;
+    size_t length = strlen(entry->d_name);
+    size_t cut = strlen(wanted_suffix);
+    return entry->d_name[0] != '.' && length > cut &&
+           strcmp(entry->d_name + length - cut, wanted_suffix) == 0;
+}
+
+struct names {
+    struct dirent **entries;
+    int count;
+};
+
+/* Lists the names of the files NAME`suffix`, without it, in their order. 0, or -1 after one line.
+ */
+static int names_list(struct names *names, const char *directory, const char *suffix)
+{
+    wanted_suffix = suffix;
+    names->count = scandir(directory, &names->entries, has_wanted_suffix, alphasort);
+    for (int i = 0; i < names->count; i++) {
+        char *name = names->entries[i]->d_name;
+        name[strlen(name) - strlen(suffix)] = '\0';
     }
-    memcpy(name, file, length - cut);
-    name[length - cut] = '\0';
-    return true;
+    return names->count < 0 ? log_failure("%s: %m", directory) : 0;
 }
 
-static int is_secret(const struct dirent *entry)
+static void names_clear(struct names *names)
 {
-    char name[NAME_MAX + 1] = "";
-    return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".secret", name);
-}
-
-static int is_settings(const struct dirent *entry)
-{
-    char name[NAME_MAX + 1] = "";
-    return entry->d_name[0] != '.' && without_suffix(entry->d_name, ".conf", name) &&
-           strcmp(name, SHARED_NAME) != 0 && strcmp(name, MAP_NAME) != 0;
-}
-
-static void free_entries(struct dirent **entries, int count)
-{
-    for (int i = 0; i < count; i++) {
-        free(entries[i]);
+    for (int i = 0; i < names->count; i++) {
+        free(names->entries[i]);
     }
-    free(entries);
+    free(names->entries);
 }
 
 static bool has_sandbox(const struct site *site, const char *name)
@@ -99,35 +101,30 @@ static int by_name(const void *one, const void *other)
 /* Adds a sandbox for each file NAME.secret in `directory`, unless it is there already. */
 static int add_sandboxes(struct site *site, const char *directory)
 {
-    struct dirent **entries = NULL;
-    int count = scandir(directory, &entries, is_secret, NULL);
-    if (count < 0) {
+    cleanup_(names_clear) struct names names = {0};
+    if (names_list(&names, directory, ".secret") < 0) {
+        return -1;
+    }
+    size_t most = site->count + (size_t)names.count + 1;
+    struct sandbox *sandboxes = reallocarray(site->sandboxes, most, sizeof(*sandboxes));
+    if (sandboxes == NULL) {
         return log_failure("%s: %m", directory);
     }
-    int result = 0;
-    struct sandbox *sandboxes =
-        reallocarray(site->sandboxes, site->count + (size_t)count + 1, sizeof(*site->sandboxes));
-    if (sandboxes == NULL) {
-        log_line("%s: %m", directory);
-        result = -1;
-    } else {
-        site->sandboxes = sandboxes;
-    }
-    for (int i = 0; result == 0 && i < count; i++) {
-        char name[NAME_MAX + 1] = "";
-        (void)without_suffix(entries[i]->d_name, ".secret", name);
+    site->sandboxes = sandboxes;
+    for (int i = 0; i < names.count; i++) {
+        const char *name = names.entries[i]->d_name;
         if (!installation_is_name(name)) {
-            log_line("%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
-                     directory, entries[i]->d_name, SANDBOX_NAME_MOST);
-            result = -1;
-        } else if (!has_sandbox(site, name)) {
-            struct sandbox *added = &site->sandboxes[site->count++];
+            return log_failure(
+                "%s/%s.secret: a sandbox's name has lower-case letters, digits and -, at most %d",
+                directory, name, SANDBOX_NAME_MOST);
+        }
+        if (!has_sandbox(site, name)) {
+            struct sandbox *added = &sandboxes[site->count++];
             *added = (struct sandbox){0};
             memcpy(added->name, name, strlen(name) + 1);
         }
     }
-    free_entries(entries, count);
-    return result;
+    return 0;
 }
 
 /* `credentials` is the directory of systemd credentials of this process, or NULL. */
@@ -147,22 +144,18 @@ static int find_sandboxes(struct site *site, const char *etc, const char *creden
 /* Settings without a sandbox of that name are a mistake. */
 static int check_settings_files(const struct site *site, const char *etc)
 {
-    struct dirent **entries = NULL;
-    int count = scandir(etc, &entries, is_settings, alphasort);
-    if (count < 0) {
-        return log_failure("%s: %m", etc);
+    cleanup_(names_clear) struct names names = {0};
+    if (names_list(&names, etc, ".conf") < 0) {
+        return -1;
     }
-    int result = 0;
-    for (int i = 0; result == 0 && i < count; i++) {
-        char name[NAME_MAX + 1] = "";
-        (void)without_suffix(entries[i]->d_name, ".conf", name);
-        if (!has_sandbox(site, name)) {
-            log_line("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
-            result = -1;
+    for (int i = 0; i < names.count; i++) {
+        const char *name = names.entries[i]->d_name;
+        bool is_shared = strcmp(name, SHARED_NAME) == 0 || strcmp(name, MAP_NAME) == 0;
+        if (!is_shared && !has_sandbox(site, name)) {
+            return log_failure("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
         }
     }
-    free_entries(entries, count);
-    return result;
+    return 0;
 }
 
 /* Appends NAME.conf to the variables. */

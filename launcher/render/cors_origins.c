@@ -5,7 +5,9 @@
 #include "launcher/render/cors_origins.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +16,14 @@
 #include "common/variables.h"
 #include "launcher/base/trim.h"
 
-#define LOWER   "abcdefghijklmnopqrstuvwxyz"
-#define DIGITS  "0123456789"
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" LOWER
-
 #define SCHEME_MOST 32
 #define HOST_MOST   253 /* bytes of a name in the DNS */
 #define PORT_MOST   65535
+
+/* Its groups are the scheme, the host, and the port after its colon. */
+#define ORIGIN "^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:([0-9]{1,5}))?$"
+
+enum { WHOLE, SCHEME, HOST, COLON_PORT, PORT, GROUPS };
 
 struct origin {
     char scheme[SCHEME_MOST + 1];
@@ -28,71 +31,47 @@ struct origin {
     unsigned port; /* 0: the default of the scheme */
 };
 
-/* Takes the first `length` bytes of *text in lower case. False if that is nothing, or too much. */
-static bool origin_take(const char **text, size_t length, char *taken, size_t most)
+/* Copies a group in lower case; false if it is longer than `most`. */
+static bool copy_group(const char *text, const regmatch_t *group, char *copy, size_t most)
 {
-    if (length == 0 || length > most) {
-        return false;
+    size_t length = (size_t)(group->rm_eo - group->rm_so);
+    for (size_t i = 0; i < length && i < most; i++) {
+        copy[i] = (char)tolower((unsigned char)text[group->rm_so + (regoff_t)i]);
     }
-    for (size_t i = 0; i < length; i++) {
-        char byte = (*text)[i];
-        taken[i] = (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
-    }
-    taken[length] = '\0';
-    *text += length;
-    return true;
+    copy[length < most ? length : most] = '\0';
+    return length <= most;
 }
 
-static bool take_scheme(const char **text, struct origin *origin)
-{
-    size_t length = strspn(*text, LETTERS DIGITS "+-.");
-    if (strspn(*text, LETTERS) == 0 || !origin_take(text, length, origin->scheme, SCHEME_MOST) ||
-        strncmp(*text, "://", 3) != 0) {
-        return false;
-    }
-    *text += 3;
-    return true;
-}
-
-/* "[::1]", in the form that browsers give it. */
-static bool take_address(const char **text, struct origin *origin)
+/* "[::1]" gets the form that browsers give it. */
+static bool normalize_address(char *host)
 {
     struct in6_addr address;
-    size_t length = strcspn(*text, "]");
-    if ((*text)[length] != ']' || !origin_take(text, length + 1, origin->host, HOST_MOST)) {
+    host[strlen(host) - 1] = '\0';
+    if (inet_pton(AF_INET6, host + 1, &address) != 1 ||
+        inet_ntop(AF_INET6, &address, host + 1, HOST_MOST - 2) == NULL) {
         return false;
     }
-    origin->host[length] = '\0';
-    if (inet_pton(AF_INET6, origin->host + 1, &address) != 1 ||
-        inet_ntop(AF_INET6, &address, origin->host + 1, HOST_MOST - 2) == NULL) {
-        return false;
-    }
-    memcpy(origin->host + strlen(origin->host), "]", 2);
+    memcpy(host + strlen(host), "]", 2);
     return true;
 }
 
-static bool take_host(const char **text, struct origin *origin)
+static bool origin_parse(const char *text, struct origin *origin)
 {
-    if (**text == '[') {
-        return take_address(text, origin);
-    }
-    return origin_take(text, strspn(*text, LETTERS DIGITS "-._"), origin->host, HOST_MOST);
-}
-
-/* ":8443", or nothing. */
-static bool take_port(const char **text, struct origin *origin)
-{
-    origin->port = 0;
-    if (**text != ':') {
-        return true;
-    }
-    size_t length = strspn(++*text, DIGITS);
-    if (length == 0 || length > 5) {
+    regex_t regex;
+    regmatch_t groups[GROUPS];
+    if (regcomp(&regex, ORIGIN, REG_EXTENDED | REG_ICASE) != 0) {
         return false;
     }
-    origin->port = (unsigned)strtoul(*text, NULL, 10);
-    *text += length;
-    if (origin->port == 0 || origin->port > PORT_MOST) {
+    bool matches = regexec(&regex, text, GROUPS, groups, 0) == 0;
+    regfree(&regex);
+    if (!matches || !copy_group(text, &groups[SCHEME], origin->scheme, SCHEME_MOST) ||
+        !copy_group(text, &groups[HOST], origin->host, HOST_MOST) ||
+        (origin->host[0] == '[' && !normalize_address(origin->host))) {
+        return false;
+    }
+    bool has_port = groups[PORT].rm_so >= 0;
+    origin->port = has_port ? (unsigned)strtoul(text + groups[PORT].rm_so, NULL, 10) : 0;
+    if (has_port && (origin->port == 0 || origin->port > PORT_MOST)) {
         return false;
     }
     if ((origin->port == 80 && strcmp(origin->scheme, "http") == 0) ||
@@ -100,12 +79,6 @@ static bool take_port(const char **text, struct origin *origin)
         origin->port = 0;
     }
     return true;
-}
-
-static bool origin_parse(const char *text, struct origin *origin)
-{
-    return take_scheme(&text, origin) && take_host(&text, origin) && take_port(&text, origin) &&
-           *text == '\0';
 }
 
 static char *origin_format(const struct origin *origin)

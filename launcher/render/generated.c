@@ -16,6 +16,21 @@ void generated_begin(struct generated *file, const char *name)
     }
 }
 
+static void print_arguments(struct generated *file, const char *format, va_list arguments)
+{
+    if (file->stream != NULL) {
+        (void)vfprintf(file->stream, format, arguments);
+    }
+}
+
+void generated_print(struct generated *file, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_arguments(file, format, arguments);
+    va_end(arguments);
+}
+
 void generated_append(const struct rendering *r, struct generated *file, const char *template,
                       const struct words *words)
 {
@@ -52,11 +67,9 @@ int generated_text(const struct rendering *r, const char *name, mode_t mode, con
     (void)snprintf(path, sizeof(path), "generated/%s", name);
     struct generated file;
     generated_begin(&file, path);
-    if (file.stream != NULL) {
-        va_list arguments;
-        va_start(arguments, format);
-        (void)vfprintf(file.stream, format, arguments);
-        va_end(arguments);
-    }
+    va_list arguments;
+    va_start(arguments, format);
+    print_arguments(&file, format, arguments);
+    va_end(arguments);
     return generated_write(r, &file, path, mode);
 }

@@ -26,6 +26,10 @@ struct generated {
 /* Begins a file; `name` is for messages. Each is ended by generated_write(). */
 void generated_begin(struct generated *file, const char *name);
 
+/* Appends a text. */
+__attribute__((format(printf, 2, 3))) void generated_print(struct generated *file,
+                                                           const char *format, ...);
+
 /* Appends the file `template` of the layout's tree, with these words replaced. */
 void generated_append(const struct rendering *r, struct generated *file, const char *template,
                       const struct words *words);

@@ -25,14 +25,14 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     return "api-lasts";
 }
 
-static void write_locations(const struct rendering *r, const char *prefix, FILE *out)
+static void write_locations(const struct rendering *r, const char *prefix, struct generated *out)
 {
     const char *indent = *prefix == '\0' ? "" : "    ";
     for (size_t i = 0; i < API_COUNT; i++) {
         const char *snippet = snippet_of(&api_endpoints[i]);
         if (snippet != NULL) {
-            (void)fprintf(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
-                          prefix, api_endpoints[i].path, r->path, snippet);
+            generated_print(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
+                            prefix, api_endpoints[i].path, r->path, snippet);
         }
     }
 }
@@ -40,12 +40,12 @@ static void write_locations(const struct rendering *r, const char *prefix, FILE 
 /* All that is below a prefix is the API's, whatever regular expressions the server has: other paths
  * want the token as well, and then get fcgi-app's 404. (A fastcgi_pass of the prefix itself would
  * take /prefix without the slash, too.) */
-static void write_prefix(const struct rendering *r, const char *prefix, FILE *out)
+static void write_prefix(const struct rendering *r, const char *prefix, struct generated *out)
 {
-    (void)fprintf(out, "location ^~ %s/ {\n", prefix);
+    generated_print(out, "location ^~ %s/ {\n", prefix);
     write_locations(r, prefix, out);
-    (void)fprintf(out, "    location ~ \"^/\" { include %s/snippets/api-short.conf; }\n}\n",
-                  r->path);
+    generated_print(out, "    location ~ \"^/\" { include %s/snippets/api-short.conf; }\n}\n",
+                    r->path);
 }
 
 int locations_generate(const struct rendering *r)
@@ -53,9 +53,9 @@ int locations_generate(const struct rendering *r)
     static const char name[] = "generated/locations.conf";
     struct generated file;
     generated_begin(&file, name);
-    for (size_t i = 0; file.stream != NULL && i < r->site->prefixes.count; i++) {
+    for (size_t i = 0; i < r->site->prefixes.count; i++) {
         const char *prefix = r->site->prefixes.path[i];
-        (*prefix == '\0' ? write_locations : write_prefix)(r, prefix, file.stream);
+        (*prefix == '\0' ? write_locations : write_prefix)(r, prefix, &file);
     }
     return generated_write(r, &file, name, 0644);
 }

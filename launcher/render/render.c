@@ -92,20 +92,17 @@ static int generate_sandboxes(const struct rendering *r)
     static const char name[] = "generated/sandboxes.conf";
     struct generated file;
     generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fprintf(file.stream,
-                      "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
-                      r->site->map_key, r->site->map_entries);
-        for (size_t i = 0; i < r->site->prefixes.count; i++) {
-            const char *prefix = r->site->prefixes.path[i];
-            if (*prefix == '\0') {
-                (void)fputs("default $uri;\n", file.stream);
-            } else {
-                (void)fprintf(file.stream, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
-            }
+    generated_print(&file, "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
+                    r->site->map_key, r->site->map_entries);
+    for (size_t i = 0; i < r->site->prefixes.count; i++) {
+        const char *prefix = r->site->prefixes.path[i];
+        if (*prefix == '\0') {
+            generated_print(&file, "default $uri;\n");
+        } else {
+            generated_print(&file, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
         }
-        (void)fputs("}\n", file.stream);
     }
+    generated_print(&file, "}\n");
     for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
         words_add(&words, "@NAME@", "%s", r->site->sandboxes[i].name);
@@ -121,14 +118,12 @@ static int generate_proxies(const struct rendering *r, unsigned long long connec
     static const char name[] = "generated/proxies.conf";
     struct generated file;
     generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fputs("js_var $nginx_sandbox_proxy_ports \"", file.stream);
-        for (size_t i = 0; i < r->site->count; i++) {
-            (void)fprintf(file.stream, "%s%u", i == 0 ? "" : " ",
-                          (unsigned)r->site->sandboxes[i].settings.proxy_port);
-        }
-        (void)fputs("\";\n", file.stream);
+    generated_print(&file, "js_var $nginx_sandbox_proxy_ports \"");
+    for (size_t i = 0; i < r->site->count; i++) {
+        generated_print(&file, "%s%u", i == 0 ? "" : " ",
+                        (unsigned)r->site->sandboxes[i].settings.proxy_port);
     }
+    generated_print(&file, "\";\n");
     for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
         char lines[LINES_SIZE];
@@ -151,15 +146,13 @@ static int generate_metrics(const struct rendering *r)
         return generated_text(r, "metrics.conf", 0644, "%s", "");
     }
     generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fprintf(file.stream, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
-        (void)fprintf(file.stream, "/metrics %s;\n", r->site->sandboxes[0].name);
-        for (size_t i = 0; i < r->site->count; i++) {
-            (void)fprintf(file.stream, "/metrics/%s %s;\n", r->site->sandboxes[i].name,
-                          r->site->sandboxes[i].name);
-        }
-        (void)fprintf(file.stream, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
+    generated_print(&file, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
+    generated_print(&file, "/metrics %s;\n", r->site->sandboxes[0].name);
+    for (size_t i = 0; i < r->site->count; i++) {
+        generated_print(&file, "/metrics/%s %s;\n", r->site->sandboxes[i].name,
+                        r->site->sandboxes[i].name);
     }
+    generated_print(&file, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
     return generated_write(r, &file, name, 0644);
 }
 

@@ -56,14 +56,12 @@ static int generate_secure_link(const struct rendering *r)
     static const char name[] = "generated/secrets.conf";
     struct generated file;
     generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fputs("map _$nginx_sandbox $nginx_sandbox_digest {\n", file.stream);
-        for (size_t i = 0; i < r->site->count; i++) {
-            (void)fprintf(file.stream, "_%s \"%s\";\n", r->site->sandboxes[i].name,
-                          r->site->sandboxes[i].secrets.digests[0].md5);
-        }
-        (void)fputs("}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n", file.stream);
+    generated_print(&file, "map _$nginx_sandbox $nginx_sandbox_digest {\n");
+    for (size_t i = 0; i < r->site->count; i++) {
+        generated_print(&file, "_%s \"%s\";\n", r->site->sandboxes[i].name,
+                        r->site->sandboxes[i].secrets.digests[0].md5);
     }
+    generated_print(&file, "}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n");
     if (generated_write(r, &file, name, 0600) < 0) {
         return -1;
     }
@@ -79,22 +77,20 @@ static int generate_digests(const struct rendering *r)
     static const char name[] = "generated/secrets.conf";
     struct generated file;
     generated_begin(&file, name);
-    if (file.stream != NULL) {
-        (void)fprintf(file.stream,
-                      "js_import nginx_sandbox_token from %s/token.js;\n"
-                      "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
-                      "map _$nginx_sandbox $nginx_sandbox_digests {\n",
-                      r->path);
-        for (size_t i = 0; i < r->site->count; i++) {
-            const struct secrets *secrets = &r->site->sandboxes[i].secrets;
-            (void)fprintf(file.stream, "_%s \"%s", r->site->sandboxes[i].name, r->site->salt.text);
-            for (size_t j = 0; j < secrets->count; j++) {
-                (void)fprintf(file.stream, " %s", secrets->digests[j].sha256);
-            }
-            (void)fputs("\";\n", file.stream);
+    generated_print(&file,
+                    "js_import nginx_sandbox_token from %s/token.js;\n"
+                    "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
+                    "map _$nginx_sandbox $nginx_sandbox_digests {\n",
+                    r->path);
+    for (size_t i = 0; i < r->site->count; i++) {
+        const struct secrets *secrets = &r->site->sandboxes[i].secrets;
+        generated_print(&file, "_%s \"%s", r->site->sandboxes[i].name, r->site->salt.text);
+        for (size_t j = 0; j < secrets->count; j++) {
+            generated_print(&file, " %s", secrets->digests[j].sha256);
         }
-        (void)fputs("}\n", file.stream);
+        generated_print(&file, "\";\n");
     }
+    generated_print(&file, "}\n");
     return generated_write(r, &file, name, 0600);
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "common/variables.h"
 #include "launcher/base/file.h"
 
 #define SECRET_VARIABLE "SANDBOX_SECRET"
@@ -205,10 +206,10 @@ static void report_unread(const char *prefix, const char *path)
  * docker-compose.yml always sets both. The caller frees; NULL after a line of error. */
 static char *choose_secret(const char *url, const char **source)
 {
-    const char *value = getenv(SECRET_VARIABLE);
-    const char *path = getenv(FILE_VARIABLE);
-    bool has_value = value != NULL && *value != '\0';
-    bool has_path = path != NULL && *path != '\0';
+    const char *value = variables_get(NULL, SECRET_VARIABLE);
+    const char *path = variables_get(NULL, FILE_VARIABLE);
+    bool has_value = value != NULL;
+    bool has_path = path != NULL;
     *source = has_path ? FILE_VARIABLE : SECRET_VARIABLE;
     char *secret = has_path ? file_read(AT_FDCWD, path, FILE_MOST) : NULL;
     if (has_path && secret == NULL) {

@@ -159,48 +159,43 @@ static void nginx_start(struct service *service)
     note_start(child);
 }
 
-/* Whether a worker may still accept. nginx changes the title of a worker that is to stop, which
- * closes the sockets when it waits for events again. */
-static bool workers_listen(pid_t master)
+/* nginx's children by their titles. It changes the title of a worker that is to stop, which closes
+ * the sockets when it waits for events again. */
+struct children {
+    size_t workers; /* that accept connections */
+    size_t stopping;
+    size_t others;
+};
+
+static struct children count_children(pid_t master)
 {
     static const char worker[] = "nginx: worker process";
     static const char stopping[] = "nginx: worker process is shutting down";
-    struct pid_list children = {0};
-    bool found = false;
-    (void)process_children(master, &children); /* an incomplete list is not waited for */
-    for (size_t i = 0; i < children.count; i++) {
+    cleanup_(pid_list_clear) struct pid_list pids = {0};
+    struct children found = {0};
+    (void)process_children(master, &pids); /* an incomplete list is not waited for */
+    for (size_t i = 0; i < pids.count; i++) {
         char title[sizeof(stopping)];
-        found = found || (process_file_read(children.pids[i], "cmdline", title, sizeof(title)) &&
-                          strncmp(title, worker, strlen(worker)) == 0 &&
-                          strncmp(title, stopping, strlen(stopping)) != 0);
+        if (process_file_read(pids.pids[i], "cmdline", title, sizeof(title))) {
+            bool stops = strncmp(title, stopping, strlen(stopping)) == 0;
+            bool works = !stops && strncmp(title, worker, strlen(worker)) == 0;
+            *(stops ? &found.stopping : works ? &found.workers : &found.others) += 1;
+        }
     }
-    pid_list_clear(&children);
     return found;
 }
 
 /*
- * The same for a stop, where nginx may have been started just now: a worker has its master's title
- * at first, and a master without workers will start some before it looks at signals. No worker
- * listens any more when the master has gone, or all workers have the title of one that stops.
+ * Whether a process may still accept, for a stop. nginx may have been started just now: a worker
+ * has its master's title at first, and a master without workers will start some before it looks at
+ * signals. None accepts any more when the master has gone, or all workers are stopping.
  */
 static bool may_listen(pid_t master)
 {
-    static const char stopping[] = "nginx: worker process is shutting down";
-    struct pid_list children = {0};
-    char title[sizeof(stopping)];
-    size_t stopped = 0;
-    size_t others = 0;
-    (void)process_children(master, &children); /* what is missing is not waited for */
-    for (size_t i = 0; i < children.count; i++) {
-        if (process_file_read(children.pids[i], "cmdline", title, sizeof(title))) {
-            bool stops = strncmp(title, stopping, strlen(stopping)) == 0;
-            stopped += stops;
-            others += !stops;
-        }
-    }
-    pid_list_clear(&children);
-    return others > 0 ||
-           (stopped == 0 && process_file_read(master, "cmdline", title, sizeof(title)));
+    char title[2];
+    struct children found = count_children(master);
+    return found.workers + found.others > 0 ||
+           (found.stopping == 0 && process_file_read(master, "cmdline", title, sizeof(title)));
 }
 
 /*
@@ -209,7 +204,7 @@ static bool may_listen(pid_t master)
  */
 static void look_after(struct service *service)
 {
-    if (service->is_stopping || workers_listen(service->master)) {
+    if (service->is_stopping || count_children(service->master).workers > 0) {
         service->deaf_looks = 0;
         return;
     }

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/capability.h"
 #include "common/cleanup.h"
 #include "common/logger.h"
+#include "launcher/base/program.h"
 #include "launcher/start/path_check.h"
 
 #define VARIABLE "SANDBOX_USER"
@@ -39,34 +39,29 @@ static int check_capabilities(void)
     }
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if ((effective & CAPABILITY(wanted[i].number)) == 0) {
-            return log_failure(VARIABLE
-                               ": root has not got the capability CAP_%s here, which it takes",
-                               wanted[i].name);
+            return log_failure(VARIABLE ": root lacks the capability CAP_%s here", wanted[i].name);
         }
     }
     return 0;
 }
 
+/* In a child. 0, CANNOT_ENTER_HOME, or an errno. */
+static int sandbox_user_become(const void *argument)
+{
+    const struct user *user = argument;
+    return user_become(user) < 0 ? errno : chdir(user->home) == 0 ? 0 : CANNOT_ENTER_HOME;
+}
+
 static int try_to_become(const struct user *user, bool *can_enter_home)
 {
-    int status = 0;
-    pid_t child = fork();
-    if (child == 0) {
-        if (user_become(user) < 0) {
-            _exit(errno);
-        }
-        _exit(chdir(user->home) == 0 ? 0 : CANNOT_ENTER_HOME);
+    int result = program_call(sandbox_user_become, user);
+    *can_enter_home = result == 0;
+    if (result < 0) {
+        return log_failure(VARIABLE ": the child that tries it: %m");
     }
-    if (child < 0 || waitpid(child, &status, 0) != child) {
-        return log_failure(VARIABLE ": fork: %m");
-    }
-    if (!WIFEXITED(status)) {
-        return log_failure(VARIABLE ": signal %d ended the child that tries it", WTERMSIG(status));
-    }
-    *can_enter_home = WEXITSTATUS(status) == 0;
-    if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != CANNOT_ENTER_HOME) {
+    if (result != 0 && result != CANNOT_ENTER_HOME) {
         return log_failure(VARIABLE ": this process may not become user %u: %s", user->uid,
-                           strerror(WEXITSTATUS(status)));
+                           strerror(result));
     }
     return 0;
 }
