@@ -49,7 +49,7 @@ def test_daemon_and_runner_stand_side_by_side():
         assert not crossing
 
 
-@pytest.mark.parametrize("program", ["procd", "guard", "nginx-sandbox"])
+@pytest.mark.parametrize("program", sources.PROGRAMS)
 def test_no_shared_names(program):
     assert not tool("shared-names").shared_names(program)
 
