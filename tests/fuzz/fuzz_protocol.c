@@ -71,10 +71,27 @@ static void check_same(const struct incoming *one, const struct incoming *other)
     assert(!next_known(other, &b));
 }
 
+/* There are as many groups as fields of that tag, and they lie one behind the other. */
+static void check_groups(const struct incoming *incoming, enum field_tag tag)
+{
+    struct field field = {0};
+    struct incoming group = {0};
+    while (message_next(incoming, &field)) {
+        if (field.tag == tag) {
+            assert(message_next_group(incoming, tag, &group));
+            assert(group.fields + group.fields_length >= incoming->fields + field.next);
+            assert(group.fields + group.fields_length <=
+                   incoming->fields + incoming->fields_length);
+        }
+    }
+    assert(!message_next_group(incoming, tag, &group));
+}
+
 static void check_getters(const struct incoming *incoming)
 {
     for (int tag = 0; tag <= FIELD_BYTES_END; tag++) {
         size_t length = 0;
+        check_groups(incoming, (enum field_tag)tag);
         (void)message_text(incoming, (enum field_tag)tag);
         (void)message_number(incoming, (enum field_tag)tag, -1);
         assert(message_bytes(incoming, (enum field_tag)tag, &length) != NULL || length == 0);

@@ -54,6 +54,15 @@ def test_no_shared_names(program):
     assert not tool("shared-names").shared_names(program)
 
 
+def test_each_daemon_has_its_service_and_unit():
+    """common/daemons.h is the list; service directories and units of systemd are files."""
+    listed = re.findall(r'DAEMON\(\w+, "([a-z-]+)", (true|false),', (REPOSITORY / "common/daemons.h").read_text())
+    services = {path.name for path in (REPOSITORY / "nginx/service").iterdir() if not path.name.startswith(".")}
+    assert {name for name, _ in listed} == services - {"claim"}  # of a pool that waits for its token
+    for name, is_ours in listed:
+        assert is_ours == "false" or (REPOSITORY / f"systemd/nginx-sandbox-{name}@.service").is_file()
+
+
 # What a program links of procd beside procd/wire.
 OF_PROCD = {"fcgi-app": r"log/(event_id|job_segment)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
 

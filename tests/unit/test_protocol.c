@@ -90,6 +90,44 @@ static void carries_fields_and_descriptors(void **state)
     assert_int_equal(descriptors_in_use(), before);
 }
 
+/* Each job of a list is a group of fields, and each process that it has left one within that. */
+static void splits_fields_into_groups(void **state)
+{
+    (void)state;
+    struct message message;
+    struct incoming incoming;
+    struct incoming none = {0};
+    struct incoming job = {0};
+    struct incoming left = {0};
+    message_init(&message, MESSAGE_JOBS);
+    message_add_number(&message, FIELD_MORE, 1); /* of no group */
+    message_add_text(&message, FIELD_ID, "one");
+    message_add_text(&message, FIELD_ID, "two");
+    message_add_number(&message, FIELD_LEFT_PID, 7);
+    message_add_number(&message, FIELD_LEFT_PID, 8);
+    message_add_text(&message, FIELD_LEFT_NAME, "eight");
+    assert_int_equal(message_send(pair[0], &message, NULL, 0), 0);
+    message_clear(&message);
+    assert_int_equal(receive(&incoming), 1);
+    assert_int_equal(message_open(&incoming), 0);
+
+    assert_false(message_next_group(&incoming, FIELD_CWD, &none));
+    assert_true(message_next_group(&incoming, FIELD_ID, &job));
+    assert_string_equal(message_text(&job, FIELD_ID), "one");
+    assert_int_equal(message_number(&job, FIELD_MORE, -1), -1);
+    assert_int_equal(message_number(&job, FIELD_LEFT_PID, -1), -1);
+    assert_true(message_next_group(&incoming, FIELD_ID, &job));
+    assert_string_equal(message_text(&job, FIELD_ID), "two");
+    assert_true(message_next_group(&job, FIELD_LEFT_PID, &left));
+    assert_int_equal(message_number(&left, FIELD_LEFT_PID, -1), 7);
+    assert_null(message_text(&left, FIELD_LEFT_NAME));
+    assert_true(message_next_group(&job, FIELD_LEFT_PID, &left));
+    assert_string_equal(message_text(&left, FIELD_LEFT_NAME), "eight");
+    assert_false(message_next_group(&job, FIELD_LEFT_PID, &left));
+    assert_false(message_next_group(&incoming, FIELD_ID, &job));
+    incoming_clear(&incoming);
+}
+
 static void carries_large_messages_and_passes_them_on(void **state)
 {
     (void)state;
@@ -285,6 +323,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(carries_fields_and_descriptors, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(splits_fields_into_groups, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(carries_large_messages_and_passes_them_on, open_pair,
                                         close_pair),
         cmocka_unit_test_setup_teardown(tells_end_and_emptiness, open_pair, close_pair),
