@@ -121,7 +121,7 @@ static const char *find_home(const struct passwd *account, uid_t uid)
     return is_own_home || fallback == NULL || fallback[0] != '/' ? home : fallback;
 }
 
-static int describe(struct user *user, const struct passwd *account)
+static int user_describe(struct user *user, const struct passwd *account)
 {
     bool has_shell = account != NULL && account->pw_shell[0] == '/';
     user->home = strdup(find_home(account, user->uid));
@@ -170,7 +170,7 @@ int user_find(const char *text, struct user *user, char *error, size_t error_siz
     if (geteuid() != 0) {
         return user_fail(error, error_size, text, "only root can run commands as another user");
     }
-    if (describe(user, account) < 0) {
+    if (user_describe(user, account) < 0) {
         user_clear(user);
         return user_fail(error, error_size, text, error_text(ENOMEM));
     }
