@@ -2,8 +2,8 @@
 
 #include <stddef.h>
 
-#define STATUS(status, reason)                  {status, reason, NULL, ERROR_internal},
-#define FAILURE(status, reason, message, error) {status, reason, message, ERROR_##error},
+#define STATUS(status, reason)                  {reason, NULL, status, ERROR_internal},
+#define FAILURE(status, reason, message, error) {reason, message, status, ERROR_##error},
 const struct api_status api_statuses[API_STATUS_COUNT] = {API_STATUSES(STATUS, FAILURE)};
 
 unsigned api_status_index(int status)

@@ -44,16 +44,17 @@
 /* clang-format on */
 
 struct api_status {
-    int status;
     const char *reason;
-    const char *message;  /* nginx's text; NULL where the status is no failure */
+    const char *message; /* nginx's text; NULL where the status is no failure */
+    int status;
     enum api_error error; /* of nginx's answer, where there is a message */
 };
 
+#define API_STATUS_NUMBER(status, ...) API_STATUS_##status,
+enum { API_STATUSES(API_STATUS_NUMBER, API_STATUS_NUMBER) API_STATUS_COUNT };
+#undef API_STATUS_NUMBER
+
 /* The statuses, in ascending order. */
-#define API_STATUS_ONE(...) +1
-enum { API_STATUS_COUNT = API_STATUSES(API_STATUS_ONE, API_STATUS_ONE) };
-#undef API_STATUS_ONE
 extern const struct api_status api_statuses[API_STATUS_COUNT];
 
 /* The place of a status in the list; API_STATUS_COUNT for one that is not there. */

@@ -26,6 +26,7 @@ struct endpoint {
 };
 
 /* The first member of a row, by the endpoint's name in api/endpoints.h. */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): it is an initializer */
 #define API_ROW(name)  .api = &api_endpoints[API_##name]
 #define MEMBERS(array) .members = (array), .member_count = sizeof(array) / sizeof((array)[0])
 

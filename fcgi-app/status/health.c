@@ -120,7 +120,7 @@ static int add_faults(cJSON *json)
 /* ---- the answer ---- */
 
 /* The status, an error or NULL, and what is wrong with the machine. NULL when memory is out. */
-static cJSON *describe(const char *status, const char *error)
+static cJSON *health_describe(const char *status, const char *error)
 {
     const char *code = error == NULL ? NULL : api_error_code(ERROR_unavailable);
     cJSON *json = fields_object(FIELDS(TEXT_FIELD("status", status), TEXT_FIELD("error", error),
@@ -132,9 +132,9 @@ static cJSON *describe(const char *status, const char *error)
     return json;
 }
 
-static cJSON *describe_in_full(const struct server_state *all)
+static cJSON *health_describe_in_full(const struct server_state *all)
 {
-    cJSON *json = describe("ok", NULL);
+    cJSON *json = health_describe("ok", NULL);
     if (health_full_describe(all, json) < 0) {
         cJSON_Delete(json);
         return NULL;
@@ -153,13 +153,16 @@ static void health(struct request *request, const struct json_body *body)
         result = server_state_take(&all, ANSWER_TIMEOUT_MS);
     }
     if (result != PROCD_DONE) {
-        answer_json(request, 503, describe("unavailable", "The procd daemon does not answer"));
-    } else if (!can_start) {
         answer_json(request, 503,
-                    describe("unavailable",
-                             "No command can be started: the runners of procd die as they start"));
+                    health_describe("unavailable", "The procd daemon does not answer"));
+    } else if (!can_start) {
+        answer_json(
+            request, 503,
+            health_describe("unavailable",
+                            "No command can be started: the runners of procd die as they start"));
     } else {
-        answer_json(request, 200, full ? describe_in_full(&all) : describe("ok", NULL));
+        answer_json(request, 200,
+                    full ? health_describe_in_full(&all) : health_describe("ok", NULL));
     }
 }
 
