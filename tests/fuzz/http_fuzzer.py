@@ -32,6 +32,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "api"))
 from sandbox import REPOSITORY, SANITIZED, Server, check_framing, descriptors, proc_file, wait_until
 from http_cases import World, make_case
 
+ERROR_CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text(), re.M))
 ALLOWED = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 431, 501, 505}
 REFUSALS = ALLOWED - {200, 201, 204, 404, 409}  # to who has no token
 HANG = 60  # seconds after which a whole request is not answered any more
@@ -87,6 +88,7 @@ def judge(case, method, status, headers, body):
         raise Violation(f"no JSON: {shown}") from error
     require(isinstance(answer, dict), f"no object: {shown}")
     require(status < 400 or (isinstance(answer.get("error"), str) and answer["error"]), f"no error in {shown}")
+    require(status < 400 or answer.get("error_code") in ERROR_CODES, f"no error code in {shown}")
 
 
 def judge_bare(body):
@@ -95,8 +97,9 @@ def judge_bare(body):
         answer = json.loads(body)
     except ValueError as error:
         raise Violation(f"no JSON without a header: {body[:300]!r}") from error
-    error = answer.get("error", "") if isinstance(answer, dict) and len(answer) == 1 else ""
-    require(answer == {"status": "ok"} or error == "Bad request" or error.startswith("Unauthorized: "), f"without a header: {body[:300]!r}")
+    error = answer.pop("error", "") if isinstance(answer, dict) else ""
+    refused = error == "Bad request" and answer == {"error_code": "invalid_request"} or error.startswith("Unauthorized: ") and answer == {"error_code": "unauthorized"}
+    require(answer == {"status": "ok"} or refused, f"without a header: {body[:300]!r}")
 
 
 def read_answer(raw, case, method, world):
