@@ -125,6 +125,13 @@ def test_what_is_taken(platform):
     platform.include_all()
 
 
+def test_a_mark_before_the_map_is_skipped(platform):
+    """As some editors write it: it is no part of the first key."""
+    write("map.conf", b"\xef\xbb\xbfx default;\n")(platform)
+    platform.rendered()
+    assert "map $host $nginx_sandbox {\nx default;\n}" in (platform.etc / "nginx/generated/sandboxes.conf").read_text()
+
+
 def test_the_settings_of_the_tour(platform):
     """What docs/operating.md writes, from its first line to its last: each is taken beside those before."""
     writes = re.compile(r"^(nginx-sandbox secret init .*|(?:echo|printf) .*>/etc/nginx-sandbox/\S+\.conf)$", re.M)
