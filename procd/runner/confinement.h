@@ -35,9 +35,11 @@ int confinement_enter(void);
 
 /*
  * A child is born with the out-of-memory score of its parent, so this process has that of commands
- * from just before clone(2) until the child has executed. The child cannot do it: the kernel gives
- * a new oom_score_adj to all processes that share memory (__set_oom_adj()), and looks for them
- * among all that there are. A child that still hangs at the restoration gets this process's score.
+ * from just before clone(2) until the child has executed. The child cannot write a score of its
+ * own: the kernel gives it to all processes that share the memory, so to this one as well. The
+ * kernel looks for them among all processes at each write, even after the child has executed
+ * (MMF_MULTIPROCESS in __set_oom_adj()), so two writes a command are the least. A child that still
+ * hangs at the restoration gets this process's score.
  */
 void confinement_raise_oom_score(void);
 void confinement_restore_oom_score(void);
