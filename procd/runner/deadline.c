@@ -44,10 +44,17 @@ struct deadline deadline_of(const struct incoming *command)
                              .whole_tree = message_number(command, FIELD_WAIT_TREE, 0) != 0};
 }
 
-/* The next moment at which something is due. */
+/* The next moment at which something is due; 0: none. */
 static int64_t next(const struct deadline *deadline)
 {
-    return deadline->cause == END_UNKNOWN ? deadline->timeout_at : deadline->kill_at;
+    switch (deadline->state) {
+    case DEADLINE_OPEN:
+        return deadline->timeout_at;
+    case DEADLINE_GRACE:
+        return deadline->kill_at;
+    default:
+        return 0;
+    }
 }
 
 int deadline_patience(const struct deadline *deadline)
@@ -62,14 +69,15 @@ bool deadline_is_over(const struct deadline *deadline, const struct shell *shell
     if (!shell->ended || !children) {
         return shell->ended;
     }
-    return deadline->cause == END_UNKNOWN ? !deadline->whole_tree : deadline->kill_at == 0;
+    return deadline->state == DEADLINE_OPEN ? !deadline->whole_tree
+                                            : deadline->state == DEADLINE_KILLED;
 }
 
 void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shell *shell,
                    bool *children)
 {
-    deadline->cause = deadline->cause == END_UNKNOWN ? cause : deadline->cause;
-    deadline->kill_at = 0;
+    deadline->cause = deadline->state == DEADLINE_OPEN ? cause : deadline->cause;
+    deadline->state = DEADLINE_KILLED;
     *children = tree_kill(shell, KILL_TIMEOUT_MS) < 0;
     if (*children) {
         log_line("runner: processes of a command could not be killed");
@@ -80,18 +88,26 @@ void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shel
     }
 }
 
+static void enter_grace(struct deadline *deadline, enum end_reason cause, int64_t kill_at)
+{
+    deadline->state = DEADLINE_GRACE;
+    deadline->cause = cause;
+    deadline->kill_at = kill_at;
+}
+
 void deadline_order(struct deadline *deadline, int64_t grace_ms)
 {
     int64_t kill_at = from_now(grace_ms);
-    if (deadline->cause == END_UNKNOWN || kill_at < deadline->kill_at) {
+    if (deadline->state == DEADLINE_OPEN) {
+        enter_grace(deadline, END_KILLED, kill_at);
+    } else if (deadline->state == DEADLINE_GRACE && kill_at < deadline->kill_at) {
         deadline->kill_at = kill_at;
     }
-    deadline->cause = deadline->cause == END_UNKNOWN ? END_KILLED : deadline->cause;
 }
 
 void deadline_stop(struct deadline *deadline, int64_t grace_ms, const struct shell *shell)
 {
-    if (deadline->cause != END_UNKNOWN) {
+    if (deadline->state != DEADLINE_OPEN) {
         return;
     }
     tree_signal(SIGTERM);
@@ -111,12 +127,11 @@ void deadline_serve(struct deadline *deadline, struct shell *shell, bool *childr
 {
     int64_t at = next(deadline);
     if (at == 0 || clock_monotonic_ms() < at ||
-        (deadline->cause == END_UNKNOWN && deadline_is_over(deadline, shell, *children))) {
+        (deadline->state == DEADLINE_OPEN && deadline_is_over(deadline, shell, *children))) {
         return;
     }
-    if (deadline->cause == END_UNKNOWN) {
-        deadline->cause = END_TIMEOUT;
-        deadline->kill_at = from_now(deadline->grace_ms);
+    if (deadline->state == DEADLINE_OPEN) {
+        enter_grace(deadline, END_TIMEOUT, from_now(deadline->grace_ms));
         if (deadline->grace_ms > 0) {
             tree_signal(SIGTERM);
             return;

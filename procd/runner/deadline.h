@@ -15,14 +15,21 @@
 #include "procd/wire/protocol.h"
 #include "procd/wire/words.h"
 
-/* All times are of clock_monotonic_ms(), 0 is none. */
+/*
+ *   OPEN -> GRACE    an order, a stop or the timeout: the command has got its signal
+ *   GRACE -> GRACE   an order with less grace than is left
+ *   any -> KILLED    the grace is over, or there is none
+ */
+enum deadline_state { DEADLINE_OPEN, DEADLINE_GRACE, DEADLINE_KILLED };
+
+/* All times are of clock_monotonic_ms(). */
 struct deadline {
-    int64_t timeout_at;
+    enum deadline_state state;
+    int64_t timeout_at;    /* 0: none */
     int64_t grace_ms;      /* at the timeout */
     bool whole_tree;       /* the command is over only when everything that it has started is */
-    int64_t kill_at;       /* the tree has got its signal */
-    enum end_reason cause; /* END_TIMEOUT or END_KILLED once the tree is to end, otherwise
-                              END_UNKNOWN */
+    int64_t kill_at;       /* in the grace */
+    enum end_reason cause; /* END_UNKNOWN while it is open, then END_TIMEOUT or END_KILLED */
 };
 
 /* How long commands have when the server stops (settings.stop_grace_ms). To call first. */
@@ -35,7 +42,7 @@ struct deadline deadline_of(const struct incoming *command);
 int deadline_patience(const struct deadline *deadline);
 
 /* Whether the command is over: the shell has ended, and so has the whole tree if that is to end or
- * is waited for. */
+ * is waited for and can be killed. */
 bool deadline_is_over(const struct deadline *deadline, const struct shell *shell, bool children);
 
 /* Does what is due, and notes ends in *shell and *children. */

@@ -83,7 +83,7 @@ static void take_hang_up(struct foreground_job *job)
         deadline_kill(&job->deadline, END_KILLED, &job->shell, &job->children);
         return;
     }
-    if (job->deadline.cause == END_UNKNOWN) { /* otherwise it has had its SIGTERM */
+    if (job->deadline.state == DEADLINE_OPEN) { /* otherwise it has had its SIGTERM */
         tree_signal(SIGTERM);
     }
     deadline_order(&job->deadline, grace_ms);
@@ -119,15 +119,6 @@ static void foreground_step(struct foreground_job *job)
     deadline_serve(&job->deadline, &job->shell, &job->children);
 }
 
-/*
- * Whether there is nothing to wait for any more. A tree that could not be killed is not waited for.
- */
-static bool foreground_is_over(const struct foreground_job *job)
-{
-    bool killed = job->hung_up && job->deadline.kill_at == 0;
-    return killed || deadline_is_over(&job->deadline, &job->shell, job->children);
-}
-
 /* From the start of the shell to the end. The result is that of foreground_run. */
 static bool foreground_accompany(struct foreground_job *job, struct leftover *left)
 {
@@ -136,7 +127,7 @@ static bool foreground_accompany(struct foreground_job *job, struct leftover *le
         take_hang_up(job);
     }
     close_fd(&job->pipes.watch);
-    while (!foreground_is_over(job)) {
+    while (!deadline_is_over(&job->deadline, &job->shell, job->children)) {
         foreground_step(job);
     }
     if (job->shell.ended) { /* a client that hung up may wait for the end of the tree as well */
