@@ -47,10 +47,10 @@
 #define READ_MAX ((size_t)65536)
 
 /* How long an unwanted body is read before the connection is given up instead, and how long its
- * client may pause. All of the body must be read: nginx keeps a connection that has taken the whole
- * body, and would send the next request to one that is just being closed. */
+ * client may pause: on a busy machine a client may have to wait for its turn. All of the body must
+ * be read: nginx keeps a connection that has taken the whole body, and would send the next request
+ * to one that is just being closed. */
 #define DRAIN_MS 5000
-#define PAUSE_MS 1000
 
 #define LENGTH_UNKNOWN UINT64_MAX
 
@@ -333,7 +333,7 @@ static bool finish_body(struct request *request)
     }
     /* A client that is slow with an unwanted body must not hold the thread. Without a body its end
      * is here already. */
-    static const struct timeval patience = {.tv_sec = PAUSE_MS / 1000};
+    static const struct timeval patience = {.tv_sec = DRAIN_MS / 1000};
     static const struct timeval no_limit = {.tv_sec = 0};
     int64_t deadline = clock_monotonic_ms() + DRAIN_MS;
     int fd = request->fcgi.ipcFd;

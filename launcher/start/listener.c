@@ -144,13 +144,15 @@ void listeners_remove_files(const struct listeners *listeners)
     }
 }
 
-void listeners_remove_left(const struct listen_addresses *addresses)
+bool listeners_remove_left(const struct listen_addresses *addresses)
 {
+    bool is_clean = true;
     for (size_t i = 0; i < addresses->count; i++) {
         if (addresses->address[i].any.sa_family == AF_UNIX) {
-            (void)remove_stale(&addresses->address[i].local);
+            is_clean = remove_stale(&addresses->address[i].local) == 0 && is_clean;
         }
     }
+    return is_clean;
 }
 
 bool listener_answers(int fd)

@@ -40,9 +40,9 @@ int listeners_add(struct listeners *listeners, const char *variable,
 /* Removes the files of unix sockets, for a start that fails. */
 void listeners_remove_files(const struct listeners *listeners);
 
-/* The same of addresses, once the server has ended. The file stays if another process listens
- * there. */
-void listeners_remove_left(const struct listen_addresses *addresses);
+/* The same of addresses, once the server has ended. A file stays if another process listens there.
+ * Whether none is left. */
+bool listeners_remove_left(const struct listen_addresses *addresses);
 
 /* Whether a process listens at the address of this unix socket; true for another family. */
 bool listener_answers(int fd);

@@ -328,6 +328,20 @@ static void wait_for_signals(void)
 
 /* ---- the end ---- */
 
+/* Unix sockets stay if nginx was not stopped, or had not begun. Whether none is left. */
+static bool remove_unix_sockets(void)
+{
+    static const char *const variables[] = {LISTEN_VARIABLE, PROXY_LISTEN_VARIABLE};
+    bool is_clean = true;
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        struct listen_addresses addresses;
+        if (listen_addresses_read(&addresses, NULL, variables[i], 0, false) == 0) {
+            is_clean = listeners_remove_left(&addresses) && is_clean;
+        }
+    }
+    return is_clean;
+}
+
 /* Becomes what s6-svscan becomes at its end, in its place, since its orphans have come to us. */
 static _Noreturn void do_the_work_of_svscan(void)
 {
@@ -338,6 +352,10 @@ static _Noreturn void do_the_work_of_svscan(void)
     for (size_t i = 0; i < children.count; i++) {
         (void)kill(children.pids[i], SIGTERM); /* s6-supervise ends its service */
     }
+    int64_t deadline = clock_monotonic_ms() + KILL_TIMEOUT_MS;
+    while (server.with_nginx && !remove_unix_sockets() && clock_monotonic_ms() < deadline) {
+        (void)poll(NULL, 0, ROUND_MS); /* nginx, or what was to become nginx, still has them */
+    }
     char failed[PATH_MAX + 32];
     (void)snprintf(failed, sizeof(failed), "%s/failed", server.run_directory);
     if (server.code != 0) {
@@ -346,18 +364,6 @@ static _Noreturn void do_the_work_of_svscan(void)
     execl(path, "procd", "--stop", "-r", server.run_directory, (char *)NULL);
     log_line("%s: %m", path);
     _exit(1);
-}
-
-/* Unix sockets stay if nginx was not stopped, or had not begun. */
-static void remove_unix_sockets(void)
-{
-    static const char *const variables[] = {LISTEN_VARIABLE, PROXY_LISTEN_VARIABLE};
-    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
-        struct listen_addresses addresses;
-        if (listen_addresses_read(&addresses, NULL, variables[i], 0, false) == 0) {
-            listeners_remove_left(&addresses);
-        }
-    }
 }
 
 static int supervise_finish(void)
@@ -373,7 +379,7 @@ static int supervise_finish(void)
         server.code = 1;
     }
     if (server.with_nginx) {
-        remove_unix_sockets();
+        (void)remove_unix_sockets();
     }
     return server.command.code >= 0 ? server.command.code : server.code;
 }
