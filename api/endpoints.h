@@ -4,8 +4,7 @@
  * a line. What an endpoint is about and what it takes stands in its row, beside its handler in
  * fcgi-app.
  */
-#ifndef API_ENDPOINTS_H
-#define API_ENDPOINTS_H
+#pragma once
 
 /* The methods of an endpoint, a set of bits. GET includes HEAD. OPTIONS is answered everywhere. */
 enum endpoint_method {
@@ -77,5 +76,3 @@ struct api_endpoint {
 
 /* The entries by their numbers. */
 extern const struct api_endpoint api_endpoints[API_COUNT];
-
-#endif

@@ -3,8 +3,7 @@
  * beside it is for people. fcgi-app and the launcher (for nginx's own errors) make them from this
  * list, one entry a line; docs/api.md has it as a table.
  */
-#ifndef API_ERRORS_H
-#define API_ERRORS_H
+#pragma once
 
 /* clang-format off */
 /* ERROR(code, when) */
@@ -48,5 +47,3 @@ const char *api_error_code(enum api_error error);
 
 /* The error for an errno of the file system. */
 enum api_error api_error_of_errno(int number);
-
-#endif

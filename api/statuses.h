@@ -2,8 +2,7 @@
  * The HTTP statuses that clients see. fcgi-app takes the reason phrases and the labels of its
  * metrics from this list, the launcher what nginx says for its own errors. One entry a line.
  */
-#ifndef API_STATUSES_H
-#define API_STATUSES_H
+#pragma once
 
 #include "api/errors.h"
 
@@ -62,5 +61,3 @@ unsigned api_status_index(int status);
 
 /* Whether an answer with this status asks the client to repeat the request later. */
 #define API_STATUS_REPEATS(status) ((status) == 429 || (status) == 503)
-
-#endif

@@ -4,8 +4,7 @@
  * to 14 lose track of memory that is reached through a pointer to a pointer, and of reallocated
  * arrays.)
  */
-#ifndef COMMON_ANALYZER_H
-#define COMMON_ANALYZER_H
+#pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define ANALYZER_PRAGMA(text) _Pragma(#text)
@@ -15,6 +14,4 @@
 #else
 #define ANALYZER_OFF(warning)
 #define ANALYZER_ON
-#endif
-
 #endif

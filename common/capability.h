@@ -2,8 +2,7 @@
  * The capabilities of the calling thread (capabilities(7)); only the first 32 can be named here.
  * Each function: 0, or -1 with errno. Thread-safe.
  */
-#ifndef COMMON_CAPABILITY_H
-#define COMMON_CAPABILITY_H
+#pragma once
 
 #include <linux/capability.h>
 #include <stdint.h>
@@ -19,5 +18,3 @@ int capability_keep(uint32_t set);
 
 /* Gives up the inheritable ones, and with them the ambient ones; keeps the rest. */
 int capability_drop_inheritable(void);
-
-#endif

@@ -2,8 +2,7 @@
  * Scope-bound ownership: a variable marked with one of these releases what it holds when it goes
  * out of scope, and steal_*() hands the value on. (The idea is systemd's, crun's and bubblewrap's.)
  */
-#ifndef COMMON_CLEANUP_H
-#define COMMON_CLEANUP_H
+#pragma once
 
 #include <dirent.h>
 #include <errno.h>
@@ -77,5 +76,3 @@ static inline int steal_fd(int *fd)
         (pointer) = NULL;                                                                          \
         stolen_;                                                                                   \
     })
-
-#endif

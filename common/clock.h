@@ -1,8 +1,7 @@
 /*
  * The clocks: the date, and those that only go forward, for durations.
  */
-#ifndef COMMON_CLOCK_H
-#define COMMON_CLOCK_H
+#pragma once
 
 #include <stdint.h>
 #include <sys/time.h>
@@ -39,5 +38,3 @@ static inline uint64_t clock_duration_ms(struct timeval duration)
 {
     return (uint64_t)duration.tv_sec * 1000U + (uint64_t)duration.tv_usec / 1000U;
 }
-
-#endif

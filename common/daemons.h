@@ -5,8 +5,7 @@
  *
  * Thread-safe.
  */
-#ifndef COMMON_DAEMONS_H
-#define COMMON_DAEMONS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -34,5 +33,3 @@ struct daemon_entry {
 };
 
 extern const struct daemon_entry server_daemons[DAEMON_COUNT];
-
-#endif

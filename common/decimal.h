@@ -1,8 +1,7 @@
 /*
  * Decimal numbers without printf(3), for events that come by the million.
  */
-#ifndef COMMON_DECIMAL_H
-#define COMMON_DECIMAL_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,5 +11,3 @@
 /* Writes `number` to `text`, which has room for DECIMAL_MAX bytes; no NUL. Returns how many it
  * wrote. */
 size_t decimal_render(char *text, uint64_t number);
-
-#endif

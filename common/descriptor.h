@@ -4,8 +4,7 @@
  *
  * Thread-safe.
  */
-#ifndef COMMON_DESCRIPTOR_H
-#define COMMON_DESCRIPTOR_H
+#pragma once
 
 /*
  * Moves the socket from descriptor 0 to a close-on-exec one above 2, puts /dev/null in its place,
@@ -26,5 +25,3 @@ int descriptor_close_inherited(void);
 /* Renders the path that leads to what is open, whatever has its name by now: of O_PATH descriptors,
  * too, which many calls do not take. Returns `path`. */
 char *descriptor_path(int fd, char path[DESCRIPTOR_PATH_SIZE]);
-
-#endif

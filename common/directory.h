@@ -1,8 +1,7 @@
 /*
  * Directories and their entries, always relative to a descriptor. Thread-safe.
  */
-#ifndef COMMON_DIRECTORY_H
-#define COMMON_DIRECTORY_H
+#pragma once
 
 #include <dirent.h>
 #include <stdbool.h>
@@ -26,5 +25,3 @@ int directory_empty(int directory);
 
 /* The same, but for the entry of this name. */
 int directory_empty_but(int directory, const char *kept);
-
-#endif

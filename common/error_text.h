@@ -1,8 +1,7 @@
 /*
  * The text of an errno, for answers. (The log has %m.)
  */
-#ifndef COMMON_ERROR_TEXT_H
-#define COMMON_ERROR_TEXT_H
+#pragma once
 
 #include <string.h>
 
@@ -11,5 +10,3 @@ static inline const char *error_text(int error)
 {
     return strerror(error); /* NOLINT(concurrency-mt-unsafe): see above */
 }
-
-#endif

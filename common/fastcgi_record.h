@@ -1,8 +1,7 @@
 /*
  * The FastCGI records that fcgi-app and guard write (FastCGI specification 1.0, section 3.3).
  */
-#ifndef COMMON_FASTCGI_RECORD_H
-#define COMMON_FASTCGI_RECORD_H
+#pragma once
 
 #include <stddef.h>
 
@@ -31,5 +30,3 @@ static inline void record_header(unsigned char *header, enum record_type type, i
     header[6] = 0; /* padding */
     header[7] = 0;
 }
-
-#endif

@@ -3,9 +3,6 @@
  * They are not instrumented: a sanitizer would take their accesses for the parent's, since they
  * never return.
  */
-#ifndef COMMON_IN_CHILD_H
-#define COMMON_IN_CHILD_H
+#pragma once
 
 #define IN_CHILD __attribute__((noinline, no_sanitize("thread", "address")))
-
-#endif

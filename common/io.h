@@ -1,8 +1,7 @@
 /*
  * System calls that are retried on EINTR and, where their name says so, go on after short counts.
  */
-#ifndef COMMON_IO_H
-#define COMMON_IO_H
+#pragma once
 
 #include <poll.h>
 #include <stdbool.h>
@@ -40,5 +39,3 @@ int io_poll(struct pollfd *polled, nfds_t count, int timeout_ms);
 
 /* Sets or clears O_NONBLOCK. 0, or -1 with errno. */
 int io_set_nonblocking(int fd, int enabled);
-
-#endif

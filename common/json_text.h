@@ -3,8 +3,7 @@
  * invalid UTF-8 on. Escaping here turns any bytes into valid JSON text: bytes that are not UTF-8
  * become U+FFFD, as in Go's encoding/json. Nothing here allocates.
  */
-#ifndef COMMON_JSON_TEXT_H
-#define COMMON_JSON_TEXT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,5 +35,3 @@ const char *json_separator_escape(const char *data, size_t length, size_t *taken
  * (and DEL) other than `"` and `\`. Thread-safe.
  */
 size_t json_plain_length(const char *data, size_t length);
-
-#endif

@@ -3,8 +3,7 @@
  * of the stream; trailing \r are cut, empty lines are kept. A line that lies whole in the bytes
  * just fed is passed on in place; only an unfinished one is copied, to a spool.
  */
-#ifndef COMMON_LINE_READER_H
-#define COMMON_LINE_READER_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,5 +44,3 @@ int line_reader_end(struct line_reader *reader, line_function *function, void *c
 
 /* How many bytes the unfinished line has so far. */
 uint64_t line_reader_pending(const struct line_reader *reader);
-
-#endif

@@ -3,8 +3,7 @@
  * one number for all its programs, in a file of the run directory. All but log_drops_open() are
  * thread-safe.
  */
-#ifndef COMMON_LOG_DROPS_H
-#define COMMON_LOG_DROPS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -22,5 +21,3 @@ void log_drops_add(int64_t lines);
 
 /* Reads the numbers; what another program is adding now may be missing. 0, or -1 with errno. */
 int log_drops_read(struct log_drops *drops);
-
-#endif

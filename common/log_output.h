@@ -3,8 +3,7 @@
  * socket or terminal has no room for is not written. Such a descriptor usually shares its open file
  * description, and with it O_NONBLOCK, with other programs.
  */
-#ifndef COMMON_LOG_OUTPUT_H
-#define COMMON_LOG_OUTPUT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,5 +29,3 @@ bool log_output_has_reader(const struct stat *file);
  * impossible (a socket, another user's pipe) the descriptor stays as it is.
  */
 void log_output_detach(int fd);
-
-#endif

@@ -13,8 +13,7 @@
  * is out of the ordinary and may need an operator; LOG_NOTICE is worth knowing, and rare; LOG_INFO
  * is the ordinary course, a line a command; LOG_DEBUG helps to find a fault.
  */
-#ifndef COMMON_LOGGER_H
-#define COMMON_LOGGER_H
+#pragma once
 
 #include <stddef.h>
 #include <syslog.h>
@@ -43,5 +42,3 @@ __attribute__((format(printf, 3, 4))) void log_request(int level, const char *re
 
 /* The same for a function that fails: -1. */
 #define log_failure(...) (log_line(__VA_ARGS__), -1)
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * A growing list of file names in one piece of memory.
  */
-#ifndef COMMON_NAME_LIST_H
-#define COMMON_NAME_LIST_H
+#pragma once
 
 #include <stddef.h>
 
@@ -28,5 +27,3 @@ void name_list_sort(struct name_list *list);
 
 /* Empties the list and frees all of it. */
 void name_list_clear(struct name_list *list);
-
-#endif

@@ -2,8 +2,7 @@
  * Reports to a service manager that this daemon serves: systemd's Type=notify. The protocol, one
  * datagram, is stable (sd_notify(3)), so there is no need of a library.
  */
-#ifndef COMMON_NOTIFY_H
-#define COMMON_NOTIFY_H
+#pragma once
 
 /*
  * Connects to the socket that NOTIFY_SOCKET names, if it is set, and removes the variable, so that
@@ -14,5 +13,3 @@ void notify_open(void);
 
 /* Reports that this daemon serves; does nothing without NOTIFY_SOCKET. Thread-safe, once. */
 void notify_ready(void);
-
-#endif

@@ -11,8 +11,7 @@
  *
  * A pipe_order belongs to one thread.
  */
-#ifndef COMMON_PIPE_ORDER_H
-#define COMMON_PIPE_ORDER_H
+#pragma once
 
 #include <poll.h>
 #include <stdbool.h>
@@ -61,5 +60,3 @@ ssize_t pipe_order_read(struct pipe_order *order, void *buffer, size_t size, int
 /* From now on pipe_order_read() gives what the pipes hold already, and then EAGAIN: for pipes that
  * somebody still writes to. */
 void pipe_order_finish(struct pipe_order *order);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * What /proc/<pid>/stat says of a process: proc_pid_stat(5).
  */
-#ifndef COMMON_PROCESS_STAT_H
-#define COMMON_PROCESS_STAT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,5 +18,3 @@ bool process_stat_read(pid_t pid, struct process_stat *stat);
 
 /* How long a process has lived in ms, -1 if that is unknown. Thread-safe. */
 int64_t process_age_ms(pid_t pid);
-
-#endif

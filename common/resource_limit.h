@@ -5,8 +5,7 @@
  *
  * Not thread-safe.
  */
-#ifndef COMMON_RESOURCE_LIMIT_H
-#define COMMON_RESOURCE_LIMIT_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/resource.h>
@@ -32,5 +31,3 @@ void resource_limits_lift(struct resource_limit inherited[RESOURCE_LIMITS]);
 const char *resource_limits_format(const struct resource_limit limits[RESOURCE_LIMITS],
                                    char text[RESOURCE_LIMITS_SIZE]);
 int resource_limits_parse(const char *text, struct resource_limit limits[RESOURCE_LIMITS]);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef COMMON_RFC3339_H
-#define COMMON_RFC3339_H
+#pragma once
 
 #include <stdint.h>
 
@@ -11,5 +10,3 @@
  * Thread-safe.
  */
 const char *rfc3339_format(int64_t seconds, uint32_t nanoseconds, char text[RFC3339_SIZE]);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * Names in the run directory that more than one program uses.
  */
-#ifndef COMMON_RUN_FILES_H
-#define COMMON_RUN_FILES_H
+#pragma once
 
 #define RUN_FCGI_APP_SOCKET "fcgi-app.sock" /* where fcgi-app listens */
 #define RUN_PROCD_SOCKET    "procd.sock"    /* where procd listens */
@@ -32,5 +31,3 @@
 /* The file to which a run script appends one byte whenever its service starts; printf(3) as above.
  */
 #define RUN_STARTS_FORMAT "%s/service/%s/starts"
-
-#endif

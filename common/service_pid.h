@@ -1,8 +1,7 @@
 /*
  * The process of a service, by the link that its run script leaves (common/run_files.h).
  */
-#ifndef COMMON_SERVICE_PID_H
-#define COMMON_SERVICE_PID_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -12,5 +11,3 @@
  * line. Thread-safe.
  */
 pid_t service_pid(const char *run_directory, const char *service);
-
-#endif

@@ -5,8 +5,7 @@
  * or g, times are seconds or have a suffix ms, s, m, h or d. The daemons inherit the environment of
  * the launcher without the secrets, and each reads here what concerns it.
  */
-#ifndef COMMON_SETTINGS_H
-#define COMMON_SETTINGS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -91,5 +90,3 @@ int settings_take(struct settings *settings);
  * no command sees them. Texts that have been read stay valid.
  */
 void settings_leave_environment(void);
-
-#endif

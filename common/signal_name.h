@@ -1,8 +1,7 @@
 /*
  * Names of signals, such as "SIGKILL".
  */
-#ifndef COMMON_SIGNAL_NAME_H
-#define COMMON_SIGNAL_NAME_H
+#pragma once
 
 #include <signal.h>
 #include <stdio.h>
@@ -74,5 +73,3 @@ static inline int signal_number(const char *name)
     }
     return signal_of_alias(short_name);
 }
-
-#endif

@@ -3,8 +3,7 @@
  * in an unlinked file, so that what a command prints or a client sends is bounded by the disk and
  * not by memory. One spool belongs to one thread at a time.
  */
-#ifndef COMMON_SPOOL_H
-#define COMMON_SPOOL_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -56,5 +55,3 @@ int spool_open_reader(struct spool *spool);
  * back): for reading a large spool piece by piece.
  */
 void spool_relax_view(struct spool *spool);
-
-#endif

@@ -2,8 +2,7 @@
  * The directory in which commands start and relative paths begin. It is known by its name: one that
  * was removed and made again is the same, and for one that is gone `/` is taken.
  */
-#ifndef COMMON_START_DIRECTORY_H
-#define COMMON_START_DIRECTORY_H
+#pragma once
 
 #include <errno.h>
 #include <stdbool.h>
@@ -20,5 +19,3 @@ static inline bool start_directory_is_gone(int error)
 {
     return error == ENOENT || error == ENOTDIR || error == EACCES || error == ESTALE;
 }
-
-#endif

@@ -3,8 +3,7 @@
  * stop, and sends SIGTERM to all commands, leaves the time in the run directory. A process that
  * goes on with the stop does not send SIGTERM again and does not extend the time. Thread-safe.
  */
-#ifndef COMMON_STOP_DEADLINE_H
-#define COMMON_STOP_DEADLINE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -14,5 +13,3 @@ int stop_deadline_write(const char *run_directory, int64_t deadline);
 
 /* The time; 0 when no stop has begun. */
 int64_t stop_deadline_read(const char *run_directory);
-
-#endif

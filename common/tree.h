@@ -1,5 +1,4 @@
-#ifndef COMMON_TREE_H
-#define COMMON_TREE_H
+#pragma once
 
 /*
  * Removes `name` in the directory, and everything below it. It follows no links and stops at a
@@ -16,5 +15,3 @@ int tree_remove(int directory, const char *name);
  * `directory` (the caller frees it), or NULL when no memory is left for it.
  */
 int tree_remove_naming(int directory, const char *name, char **refused);
-
-#endif

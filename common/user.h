@@ -1,8 +1,7 @@
 /*
  * The user that SANDBOX_USER names, the user of nginx's workers, and how a thread becomes a user.
  */
-#ifndef COMMON_USER_H
-#define COMMON_USER_H
+#pragma once
 
 #include <pwd.h>
 #include <stdbool.h>
@@ -51,5 +50,3 @@ int user_parse(const char *text, struct user *user);
 /* The account without rights of nginx's workers on this system, or NULL. In a static buffer; not
  * thread-safe. */
 const struct passwd *user_worker_account(void);
-
-#endif

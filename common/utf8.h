@@ -1,8 +1,7 @@
 /*
  * Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
  */
-#ifndef COMMON_UTF8_H
-#define COMMON_UTF8_H
+#pragma once
 
 #include <stddef.h>
 
@@ -55,5 +54,3 @@ size_t utf8_valid_length(const char *data, size_t length);
  * with errno when memory is out. Thread-safe.
  */
 char *utf8_copy(const char *text);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe.
  */
-#ifndef COMMON_VARIABLES_H
-#define COMMON_VARIABLES_H
+#pragma once
 
 #include <stddef.h>
 
@@ -27,5 +26,3 @@ __attribute__((format(printf, 2, 3))) int variables_fail(const struct variables 
                                                          const char *format, ...);
 
 void variables_free(struct variables *variables);
-
-#endif

@@ -2,8 +2,7 @@
  * From a request to its endpoint: a place, the row, the limits, the body, the handler, and an
  * answer for what no handler has answered.
  */
-#ifndef FCGI_APP_DISPATCH_H
-#define FCGI_APP_DISPATCH_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -19,5 +18,3 @@ void dispatch(struct request *request, bool refuse);
 /* The end of a request that was detached: its connection (taken over) serves on, or is closed if
  * not `reuse`. */
 void dispatch_give_back(int fd, bool reuse);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * The table of endpoints. api/endpoints.h lists them; each row is defined beside its handler.
  */
-#ifndef FCGI_APP_ENDPOINTS_H
-#define FCGI_APP_ENDPOINTS_H
+#pragma once
 
 #include "fcgi-app/http/endpoint.h"
 
@@ -13,5 +12,3 @@ API_ENDPOINTS(ENDPOINT_ROW)
 
 /* The rows by their numbers. */
 extern const struct endpoint *const endpoints[API_COUNT];
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * A service as its supervisor sees it.
  */
-#ifndef GUARD_SERVICE_H
-#define GUARD_SERVICE_H
+#pragma once
 
 #include <limits.h>
 
@@ -20,5 +19,3 @@ int service_init(struct service *service, const char *run, const char *name);
  * leaves s6-supervise its time, and a service alone that the operator has taken down.
  */
 void service_revive(struct service *service);
-
-#endif

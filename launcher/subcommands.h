@@ -3,8 +3,7 @@
  * whose nginx serves several sandboxes (nginx-sandbox(8)). The server's own services and units call
  * the others, which --help does not list.
  */
-#ifndef LAUNCHER_SUBCOMMANDS_H
-#define LAUNCHER_SUBCOMMANDS_H
+#pragma once
 
 #include <stdio.h>
 
@@ -13,5 +12,3 @@ int subcommands_run(int count, char **arguments);
 
 /* Prints a line for each subcommand that an operator uses. */
 void subcommands_list(FILE *out);
-
-#endif

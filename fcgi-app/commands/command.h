@@ -1,8 +1,7 @@
 /*
  * The command in a request's body, and what a client reads when it does not run.
  */
-#ifndef FCGI_APP_COMMANDS_COMMAND_H
-#define FCGI_APP_COMMANDS_COMMAND_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,5 +60,3 @@ void answer_procd_failure(struct request *request, enum procd_result result);
 
 /* What a client reads of a command whose runner died. */
 #define COMMAND_LOST "The command's runner died: the command may have run"
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * A command that its client waits for, /run or /run_streaming: from the parsed body to its end.
  */
-#ifndef FCGI_APP_COMMANDS_FOREGROUND_H
-#define FCGI_APP_COMMANDS_FOREGROUND_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -38,5 +37,3 @@ struct foreground_answer {
  */
 void foreground_run(struct request *request, const struct json_body *body,
                     const struct foreground_answer *answer, void *context, const int *sink_error);
-
-#endif

@@ -2,8 +2,7 @@
  * The pump of a foreground command: waits for its output, its end, its client and the server's stop
  * together, so that none of them can hold up another.
  */
-#ifndef FCGI_APP_COMMANDS_PUMP_H
-#define FCGI_APP_COMMANDS_PUMP_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -51,5 +50,3 @@ const char *pump_failure(enum pump_result result, int sink_error);
  * server stops. For cleanup_().
  */
 void foreground_end(struct foreground *foreground);
-
-#endif

@@ -3,8 +3,7 @@
  * alphabet, padding at the end, zeros in the bits that are left over, and nothing else. So each
  * content has exactly one text.
  */
-#ifndef FCGI_APP_FILES_BASE64_H
-#define FCGI_APP_FILES_BASE64_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -36,5 +35,3 @@ int base64_decode_end(const struct base64_decoder *decoder);
  * Thread-safe.
  */
 size_t base64_encode(const char *data, size_t length, char *out);
-
-#endif

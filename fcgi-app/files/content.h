@@ -2,8 +2,7 @@
  * How the content of a file is written in JSON: as text where it is UTF-8, otherwise in base64. So
  * what is read is always what is in the file.
  */
-#ifndef FCGI_APP_FILES_CONTENT_H
-#define FCGI_APP_FILES_CONTENT_H
+#pragma once
 
 #include "fcgi-app/http/json.h"
 
@@ -24,5 +23,3 @@ enum coding {
  * Thread-safe.
  */
 const char *coding_read(const struct json_body *body, enum coding *coding);
-
-#endif

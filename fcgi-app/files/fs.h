@@ -4,8 +4,7 @@
  * thread-safe. On failure they return -1 (or NULL) and fill *error with the operation, the path and
  * the system's reason: "open /tmp/x: No such file or directory".
  */
-#ifndef FCGI_APP_FILES_FS_H
-#define FCGI_APP_FILES_FS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -78,5 +77,3 @@ int fs_make_directory(const char *path, struct fs_error *error);
 /* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted
  * bytewise. */
 int fs_list(const char *path, struct name_list *names, struct fs_error *error);
-
-#endif

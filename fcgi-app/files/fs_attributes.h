@@ -2,8 +2,7 @@
  * What a file is beside its content: owner, group, mode, access control list, extended attributes.
  * Part of fs.
  */
-#ifndef FCGI_APP_FILES_FS_ATTRIBUTES_H
-#define FCGI_APP_FILES_FS_ATTRIBUTES_H
+#pragma once
 
 /*
  * Gives the new file `to` (open for writing) the attributes of `from` (O_PATH), and no others. 0,
@@ -12,5 +11,3 @@
  * may have some of them then. Thread-safe.
  */
 int fs_attributes_copy(int from, int to);
-
-#endif

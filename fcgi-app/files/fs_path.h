@@ -2,8 +2,7 @@
  * The last component of a path and the directory that holds it. What is replaced or removed is
  * addressed by both, so that nobody can exchange the directory in between. Part of fs.
  */
-#ifndef FCGI_APP_FILES_FS_PATH_H
-#define FCGI_APP_FILES_FS_PATH_H
+#pragma once
 
 struct fs_place {
     int directory; /* O_PATH; -1 when not open */
@@ -17,5 +16,3 @@ struct fs_place {
 int fs_place_open(struct fs_place *place, const char *path);
 
 void fs_place_clear(struct fs_place *place);
-
-#endif

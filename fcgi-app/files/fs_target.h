@@ -5,8 +5,7 @@
  * mode, a security module, or another user's link, file or FIFO in a sticky directory) is refused
  * here too, before anything is changed.
  */
-#ifndef FCGI_APP_FILES_FS_TARGET_H
-#define FCGI_APP_FILES_FS_TARGET_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -38,5 +37,3 @@ int fs_target_flags(int fd);
 
 /* Closes all. `unwritten` also removes a file that opening it has made, if it is still empty. */
 void fs_target_clear(struct fs_target *target, bool unwritten);
-
-#endif

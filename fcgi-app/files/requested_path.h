@@ -2,8 +2,7 @@
  * The path in a request's body. A relative one begins in the directory where commands start. This
  * process is in that directory, and enters it again when another directory has got its name.
  */
-#ifndef FCGI_APP_FILES_REQUESTED_PATH_H
-#define FCGI_APP_FILES_REQUESTED_PATH_H
+#pragma once
 
 struct json_body;
 
@@ -13,5 +12,3 @@ void requested_path_init(const char *start_directory);
 
 /* The member "path", borrowed from the body. Use it at once. Thread-safe. */
 const char *requested_path(const struct json_body *body);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef FCGI_APP_HTTP_ACCEPTORS_H
-#define FCGI_APP_HTTP_ACCEPTORS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -17,5 +16,3 @@ int64_t acceptors_backlog(void);
 
 /* Serves a connection (taken over) from here on in a thread of its own. Thread-safe. */
 void acceptors_reuse(int fd);
-
-#endif

@@ -3,8 +3,7 @@
  * (SANDBOX_MAX_RUNS), and logs that are streamed (SANDBOX_MAX_STREAMS). One more gets 429. procd
  * counts background processes, places.h all requests.
  */
-#ifndef FCGI_APP_HTTP_ADMISSION_H
-#define FCGI_APP_HTTP_ADMISSION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,5 +38,3 @@ void admission_leave(struct admission *admission);
 
 /* How many have a place now. */
 unsigned admission_count(enum admission_kind kind);
-
-#endif

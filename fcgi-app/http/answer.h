@@ -1,8 +1,7 @@
 /*
  * Whole answers in JSON, with their length. An answer with status 429 or 503 gets a Retry-After.
  */
-#ifndef FCGI_APP_HTTP_ANSWER_H
-#define FCGI_APP_HTTP_ANSWER_H
+#pragma once
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -86,5 +85,3 @@ void answer_stopping(struct request *request);
  */
 __attribute__((format(printf, 2, 3))) void answer_lost(struct request *request, const char *format,
                                                        ...);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * How many connections wait in the backlog of a listening unix socket.
  */
-#ifndef FCGI_APP_HTTP_BACKLOG_H
-#define FCGI_APP_HTTP_BACKLOG_H
+#pragma once
 
 #include <stdint.h>
 
@@ -11,5 +10,3 @@
  * each unix socket of the machine (or of its network namespace). Thread-safe.
  */
 int64_t backlog_length(int listener);
-
-#endif

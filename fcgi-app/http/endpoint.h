@@ -1,8 +1,7 @@
 /*
  * The row of an endpoint, beside its handler. fcgi-app/endpoints.c has the table of them.
  */
-#ifndef FCGI_APP_HTTP_ENDPOINT_H
-#define FCGI_APP_HTTP_ENDPOINT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -33,5 +32,3 @@ struct endpoint {
 /* Reads the body or the query and calls the handler; what is wrong with them is answered instead.
  */
 void endpoint_handle(const struct endpoint *endpoint, struct request *request);
-
-#endif

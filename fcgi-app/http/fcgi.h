@@ -2,8 +2,7 @@
  * The FastCGI server's side of a connection: reads requests by libfcgi and hands each to dispatch.
  * What endpoints see of a request is in request.h.
  */
-#ifndef FCGI_APP_HTTP_FCGI_H
-#define FCGI_APP_HTTP_FCGI_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -38,5 +37,3 @@ bool request_is_answered(const struct request *request);
  * False when the request was detached, so that it is not over yet.
  */
 bool request_finish(struct request *request, bool keep);
-
-#endif

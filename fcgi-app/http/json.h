@@ -6,8 +6,7 @@
  * pair, which JavaScript makes when it cuts a string) becomes U+FFFD in JSON_CONTENT, and is
  * refused in every other member. Nothing has been done when a request is refused.
  */
-#ifndef FCGI_APP_HTTP_JSON_H
-#define FCGI_APP_HTTP_JSON_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,5 +27,3 @@ void json_init(uint64_t max_body);
  */
 struct json_body *json_read(struct request *request, const struct json_member *members,
                             size_t count, unsigned flags);
-
-#endif

@@ -2,8 +2,7 @@
  * What was read of a request, from its body (json.h) or its query (query.h): the values of its
  * members.
  */
-#ifndef FCGI_APP_HTTP_JSON_BODY_H
-#define FCGI_APP_HTTP_JSON_BODY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -123,5 +122,3 @@ bool json_is_plain_digits(struct json_span span);
 
 /* The number in a span of plain digits, or more than JSON_COUNT_MAX. */
 uint64_t json_digits_value(struct json_span span);
-
-#endif

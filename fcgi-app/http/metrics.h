@@ -3,8 +3,7 @@
  * the lists of endpoints and statuses (api/) and the list here, so no client can make one.
  * Everything is thread-safe, allocates nothing and costs a few atomic additions a request.
  */
-#ifndef FCGI_APP_HTTP_METRICS_H
-#define FCGI_APP_HTTP_METRICS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -72,5 +71,3 @@ struct metrics {
 
 /* What they are now. */
 void metrics_take(struct metrics *metrics);
-
-#endif

@@ -2,8 +2,7 @@
  * The outlet of an answer that was taken from its thread (request_detach): sends without blocking.
  * Belongs to one thread at a time.
  */
-#ifndef FCGI_APP_HTTP_OUTLET_H
-#define FCGI_APP_HTTP_OUTLET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,5 +42,3 @@ int outlet_end(struct outlet *outlet);
 
 /* The answer has ended, or has failed: gives the connection back. */
 void outlet_close(struct outlet *outlet, bool reuse);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * A request is counted even if there was no place for it. All functions are thread-safe.
  */
-#ifndef FCGI_APP_HTTP_PLACES_H
-#define FCGI_APP_HTTP_PLACES_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -31,5 +30,3 @@ unsigned places_taken(void);
 
 /* Waits until no request is served. 0, or -1 when that has taken `timeout_ms`. */
 int places_await_none(int timeout_ms);
-
-#endif

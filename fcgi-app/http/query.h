@@ -1,8 +1,7 @@
 /*
  * The parameters of a query string, read as the members of a body are.
  */
-#ifndef FCGI_APP_HTTP_QUERY_H
-#define FCGI_APP_HTTP_QUERY_H
+#pragma once
 
 #include <stddef.h>
 
@@ -18,5 +17,3 @@ struct request;
  */
 struct json_body *query_read(struct request *request, const struct json_member *members,
                              size_t count, unsigned flags);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * with one id, whose parameters are whole and at most 1 MiB in all.
  */
-#ifndef FCGI_APP_HTTP_RECORD_FILTER_H
-#define FCGI_APP_HTTP_RECORD_FILTER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,5 +36,3 @@ struct record_filter {
 /* Takes the next bytes of the connection, as one read(2) gave them. False when they are not what
  * may come: the connection must go, and nothing passes any more. */
 bool record_filter_pass(struct record_filter *filter, const unsigned char *data, size_t length);
-
-#endif

@@ -6,8 +6,7 @@
  * and return. A handler that returns without having begun an answer has a bug; the client gets what
  * answer_lost() says.
  */
-#ifndef FCGI_APP_HTTP_REQUEST_H
-#define FCGI_APP_HTTP_REQUEST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,5 +83,3 @@ void request_abort(struct request *request);
  * and does not touch the request again. 0, or -1 when the client left.
  */
 int request_detach(struct request *request, struct outlet *outlet);
-
-#endif

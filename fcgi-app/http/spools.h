@@ -1,8 +1,7 @@
 /*
  * The directory in which this process keeps what it cannot pass on at once (common/spool.h).
  */
-#ifndef FCGI_APP_HTTP_SPOOLS_H
-#define FCGI_APP_HTTP_SPOOLS_H
+#pragma once
 
 /* Remembers the directory (borrowed descriptor). Call once, before threads. */
 void spools_init(int directory_fd);
@@ -10,5 +9,3 @@ void spools_init(int directory_fd);
 /* That descriptor, for spool_new() and its like; -1 before spools_init(): then spools stay in
  * memory or fail. Thread-safe. */
 int spools_directory(void);
-
-#endif

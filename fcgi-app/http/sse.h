@@ -3,8 +3,7 @@
  * object, an `id:` line if it has an id, and one empty line. The id comes last, because some
  * clients note it before the event is whole (procd/log/job_files.h).
  */
-#ifndef FCGI_APP_HTTP_SSE_H
-#define FCGI_APP_HTTP_SSE_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -64,5 +63,3 @@ int sse_output(struct writer *writer, int64_t id, const char *stream, const stru
 
 /* SSE_KEEPALIVE; flushed. 0 or -1. */
 int sse_keepalive(struct request *request);
-
-#endif

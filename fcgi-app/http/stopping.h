@@ -1,6 +1,5 @@
 /* Whether this process is stopping. */
-#ifndef FCGI_APP_HTTP_STOPPING_H
-#define FCGI_APP_HTTP_STOPPING_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -16,5 +15,3 @@ bool is_stopping(void);
 /* A descriptor for poll(2) that is readable once the server is stopping; -1 before
  * stopping_init(). */
 int stopping_fd(void);
-
-#endif

@@ -3,8 +3,7 @@
  * answer that fits the buffer has not begun until writer_finish(): until then it can still become
  * an error. A writer belongs to one request and its thread.
  */
-#ifndef FCGI_APP_HTTP_WRITER_H
-#define FCGI_APP_HTTP_WRITER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ int writer_flush(struct writer *writer);
 /* The end of an answer in JSON: writes what is left, with its length if that is all of it
  * and little (ANSWER_AT_ONCE). */
 int writer_finish(struct writer *writer);
-
-#endif

@@ -4,8 +4,7 @@
  * no other rights: real, effective and saved user are nginx's worker user, the *file-system* user
  * and the groups are SANDBOX_USER's.
  */
-#ifndef FCGI_APP_IDENTITY_IDENTITY_H
-#define FCGI_APP_IDENTITY_IDENTITY_H
+#pragma once
 
 #include "common/settings.h"
 
@@ -15,5 +14,3 @@
  * the run directory. 0, or -1 when that was logged.
  */
 int identity_take(const struct settings *settings, const char *run);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * System calls that fcgi-app has no use for and that others have been broken by (seccomp(2)).
  */
-#ifndef FCGI_APP_IDENTITY_SECCOMP_H
-#define FCGI_APP_IDENTITY_SECCOMP_H
+#pragma once
 
 /*
  * Forbids them to this thread and those that it will make: they fail with EPERM, and
@@ -10,5 +9,3 @@
  * a second lock.
  */
 void seccomp_forbid(void);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * The environment that a client gives a command: an object of strings, turned into "NAME=value".
  */
-#ifndef FCGI_APP_JSON_JSON_ENVIRONMENT_H
-#define FCGI_APP_JSON_JSON_ENVIRONMENT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -26,5 +25,3 @@ int json_environment_take(struct json_environment *environment, struct json_span
                           char *fault);
 
 void json_environment_clear(struct json_environment *environment);
-
-#endif

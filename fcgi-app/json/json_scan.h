@@ -3,8 +3,7 @@
  * UTF-8; in one pass, without recursion, without allocation. It hands out the members of one
  * object. Strings stay as they are in the text until json_decode(). All functions are thread-safe.
  */
-#ifndef FCGI_APP_JSON_JSON_SCAN_H
-#define FCGI_APP_JSON_JSON_SCAN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ bool json_has_lone_surrogate(struct json_span string);
 
 /* Whether a scanned string, decoded, is `text`. */
 bool json_decodes_to(struct json_span string, const char *text);
-
-#endif

@@ -3,8 +3,7 @@
  * with link(2), so that of concurrent binds exactly one wins and no daemon has to remember
  * anything.
  */
-#ifndef FCGI_APP_PORTS_PORTS_H
-#define FCGI_APP_PORTS_PORTS_H
+#pragma once
 
 /* Remembers the directory that holds the target file (borrowed descriptor). Call once, before
  * threads. */
@@ -13,5 +12,3 @@ void port_init(int directory_fd, unsigned proxy_port);
 /* The file that nginx reads: the port in decimal digits and a newline. Not there: nothing is bound.
  */
 #define PORT_TARGET_FILE "target"
-
-#endif

@@ -2,8 +2,7 @@
  * A cursor in a job's log: reads the segments (procd/log/job_files.h) one after the other while
  * their runner appends to them. Only whole events are handed out. A cursor belongs to one thread.
  */
-#ifndef FCGI_APP_PROCESSES_LOG_CURSOR_H
-#define FCGI_APP_PROCESSES_LOG_CURSOR_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,5 +60,3 @@ ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, stru
 /* Takes back the last bytes of what log_cursor_read() returned just now: the next call returns them
  * again. */
 void log_cursor_unread(struct log_cursor *cursor, size_t length);
-
-#endif

@@ -1,6 +1,5 @@
 /* The endpoint's side of a log stream: makes a log the source of a stream. */
-#ifndef FCGI_APP_PROCESSES_LOG_STREAM_H
-#define FCGI_APP_PROCESSES_LOG_STREAM_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -16,5 +15,3 @@ struct request;
  */
 void log_stream_open(struct request *request, const char *job_id, struct log_cursor *cursor,
                      bool follow, struct admission *admission);
-
-#endif

@@ -1,6 +1,5 @@
 /* The member that names a background process. */
-#ifndef FCGI_APP_PROCESSES_PROCESS_ID_H
-#define FCGI_APP_PROCESSES_PROCESS_ID_H
+#pragma once
 
 #include "fcgi-app/http/json.h"
 
@@ -9,5 +8,3 @@
         .name = "id", .kind = JSON_TEXT, .required = true, .missing = "Process ID is required",    \
         .about = "The process."                                                                    \
     }
-
-#endif

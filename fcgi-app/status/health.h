@@ -1,8 +1,5 @@
-#ifndef FCGI_APP_STATUS_HEALTH_H
-#define FCGI_APP_STATUS_HEALTH_H
+#pragma once
 
 /* Remembers the directory of the jobs' records and logs (borrowed descriptor), and the run
  * directory (borrowed), whose file systems are looked at. Call once, before threads. */
 void health_init(int state_directory, const char *run_directory);
-
-#endif

@@ -1,6 +1,5 @@
 /* What GET /health?full=1 says beyond the health. */
-#ifndef FCGI_APP_STATUS_HEALTH_FULL_H
-#define FCGI_APP_STATUS_HEALTH_FULL_H
+#pragma once
 
 struct cJSON;
 struct server_state;
@@ -10,5 +9,3 @@ int health_add_warning(struct cJSON *json, const char *text);
 
 /* Appends it to `json`. 0, or -1 when memory is out. Thread-safe. */
 int health_full_describe(const struct server_state *state, struct cJSON *json);
-
-#endif

@@ -2,8 +2,7 @@
  * The text of GET /metrics: the Prometheus text format, version 0.0.4. Every name begins with
  * nginx_sandbox_; docs/metrics.md lists them.
  */
-#ifndef FCGI_APP_STATUS_METRICS_TEXT_H
-#define FCGI_APP_STATUS_METRICS_TEXT_H
+#pragma once
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -17,5 +16,3 @@ struct writer;
  */
 void metrics_write(struct writer *writer, const struct metrics *metrics,
                    const struct server_state *state, const char *(*label)(unsigned endpoint));
-
-#endif

@@ -2,8 +2,7 @@
  * The state of the whole server at one moment, as fcgi-app and procd know it together: for
  * GET /health?full=1 and GET /metrics.
  */
-#ifndef FCGI_APP_STATUS_SERVER_STATE_H
-#define FCGI_APP_STATUS_SERVER_STATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,5 +26,3 @@ struct server_state {
 /* Collects the state. procd may take `timeout_ms` to answer the first question. A result other than
  * PROCD_DONE says why it did not answer. Thread-safe. */
 enum procd_result server_state_take(struct server_state *state, int timeout_ms);
-
-#endif

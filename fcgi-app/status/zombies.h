@@ -1,6 +1,5 @@
 /* Zombies: processes that have ended and were not waited for. */
-#ifndef FCGI_APP_STATUS_ZOMBIES_H
-#define FCGI_APP_STATUS_ZOMBIES_H
+#pragma once
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -11,5 +10,3 @@
  * that. Thread-safe.
  */
 int64_t zombies_below(pid_t ancestor);
-
-#endif

@@ -4,8 +4,7 @@
  * few hundred bytes. A client that does not read delays its own stream only, because what was not
  * sent yet stays with the stream's source.
  */
-#ifndef FCGI_APP_STREAMS_STREAMS_H
-#define FCGI_APP_STREAMS_STREAMS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,5 +61,3 @@ int streams_start(void);
  */
 void stream_open(struct request *request, struct stream_source *source,
                  struct admission *admission);
-
-#endif

@@ -3,8 +3,7 @@
  * 128, and one watch for each directory, however many watchers it has. A table belongs to one
  * thread.
  */
-#ifndef FCGI_APP_STREAMS_WATCH_H
-#define FCGI_APP_STREAMS_WATCH_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,5 +40,3 @@ void watcher_remove(struct watch_table *table, struct watcher *watcher);
 /* Calls `changed` for the watchers of everything that changed since the last call; does not wait.
  * `changed` must not add or remove watchers. 0, or -1 with errno. */
 int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *watcher));
-
-#endif

@@ -2,8 +2,7 @@
  * Whole small files and new directories, relative to a directory's descriptor. Errors are in errno;
  * the caller reports the file.
  */
-#ifndef LAUNCHER_BASE_FILE_H
-#define LAUNCHER_BASE_FILE_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -29,5 +28,3 @@ int file_replace(int directory, const char *path, mode_t mode, const char *data,
 
 /* Makes a directory with exactly this mode. 0, or -1 with errno. */
 int file_make_dir(int directory, const char *path, mode_t mode);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * Runs another program and reads its output, or a function in a child.
  */
-#ifndef LAUNCHER_BASE_PROGRAM_H
-#define LAUNCHER_BASE_PROGRAM_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +22,3 @@ int program_call(int (*function)(const void *argument), const void *argument);
 
 /* Whether systemctl(1) says yes about the unit: `question` is is-active or is-enabled. */
 bool program_unit_is(const char *question, const char *unit);
-
-#endif

@@ -2,8 +2,7 @@
  * The names of all settings, with their defaults and a few words about each: for --help, and to
  * find what a wrong name was meant to be.
  */
-#ifndef LAUNCHER_BASE_SETTING_NAMES_H
-#define LAUNCHER_BASE_SETTING_NAMES_H
+#pragma once
 
 #include <stdio.h>
 
@@ -19,5 +18,3 @@ struct variables;
 /* Writes one warning to standard error for each of the variables (NULL: of the environment) that is
  * near to a setting and is none. Not thread-safe (environ). */
 void setting_names_warn(const struct variables *variables);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * Not thread-safe.
  */
-#ifndef LAUNCHER_BASE_STOP_SIGNAL_H
-#define LAUNCHER_BASE_STOP_SIGNAL_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -21,5 +20,3 @@ bool stop_signal_waits(void);
 
 /* A descriptor that is readable while one is pending, and leaves it so; or -1 with errno. */
 int stop_signal_open(void);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * What all subcommands of nginx-sandbox share: their exit statuses and their common options.
  */
-#ifndef LAUNCHER_BASE_SUBCOMMAND_H
-#define LAUNCHER_BASE_SUBCOMMAND_H
+#pragma once
 
 /* The exit status for a wrong command line. */
 #define SUBCOMMAND_USAGE 2
@@ -30,5 +29,3 @@ struct subcommand_places {
  */
 int subcommand_places(int count, char **arguments, const char *known,
                       struct subcommand_places *places);
-
-#endif

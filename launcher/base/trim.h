@@ -1,9 +1,6 @@
-#ifndef LAUNCHER_BASE_TRIM_H
-#define LAUNCHER_BASE_TRIM_H
+#pragma once
 
 #define SPACES " \t\r"
 
 /* Cuts the spaces off both ends of the text, in place. Returns its new beginning. */
 char *trim(char *text);
-
-#endif

@@ -2,13 +2,10 @@
  * Part of `nginx-sandbox check`: whether the daemons of a sandbox run. systemd's units say so, or
  * procd, since other supervisors may run them.
  */
-#ifndef LAUNCHER_MACHINE_CHECK_DAEMONS_H
-#define LAUNCHER_MACHINE_CHECK_DAEMONS_H
+#pragma once
 
 /* Reports which daemons of the sandbox `name` do not run. Its run directory is `run`. */
 void check_daemons(const char *name, const char *run);
 
 /* The same for a server with this run directory that no known unit runs. */
 void check_server(const char *run);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * Part of `nginx-sandbox check`: nginx, its configuration, and what that includes.
  */
-#ifndef LAUNCHER_MACHINE_CHECK_NGINX_H
-#define LAUNCHER_MACHINE_CHECK_NGINX_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -38,5 +37,3 @@ void check_nginx_itself(const char *configuration);
 
 /* Reports an nginx that has not read its configuration since `path` was written. */
 void check_nginx_age(const char *configuration, const char *path);
-
-#endif

@@ -4,8 +4,7 @@
  * status, or SUBCOMMAND_MISUSED for a wrong command line. What goes wrong is a line on standard
  * error.
  */
-#ifndef LAUNCHER_MACHINE_COMMANDS_H
-#define LAUNCHER_MACHINE_COMMANDS_H
+#pragma once
 
 int check_main(int count, char **arguments);
 int hold_main(int count, char **arguments);
@@ -15,5 +14,3 @@ int render_main(int count, char **arguments);
 
 int secret_main(int count, char **arguments);
 int status_main(int count, char **arguments);
-
-#endif

@@ -2,8 +2,7 @@
  * A file of settings, KEY=value, in the form of systemd's EnvironmentFile as far as a value is on
  * one line and nothing is escaped.
  */
-#ifndef LAUNCHER_MACHINE_ENVIRONMENT_FILE_H
-#define LAUNCHER_MACHINE_ENVIRONMENT_FILE_H
+#pragma once
 
 struct variables;
 
@@ -13,5 +12,3 @@ struct variables;
  * after one line to standard error.
  */
 int environment_file_read(struct variables *variables, const char *path);
-
-#endif

@@ -9,8 +9,7 @@
  *
  * A systemd credential NAME.secret (systemd.exec(5)) comes before the file of that name.
  */
-#ifndef LAUNCHER_MACHINE_INSTALLATION_H
-#define LAUNCHER_MACHINE_INSTALLATION_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -39,5 +38,3 @@ int installation_lock(int directory, const char *etc);
 int installation_read(struct site *site, const char *etc, const char *state);
 
 void installation_free(struct site *site);
-
-#endif

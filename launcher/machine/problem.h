@@ -1,8 +1,7 @@
 /*
  * The output of `nginx-sandbox check`: a line for each problem, and below it what to do.
  */
-#ifndef LAUNCHER_MACHINE_PROBLEM_H
-#define LAUNCHER_MACHINE_PROBLEM_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -18,5 +17,3 @@ bool machine_has_systemd(void);
 
 /* The command that makes nginx read its configuration again. */
 const char *nginx_reload_command(void);
-
-#endif

@@ -5,8 +5,7 @@
  *     "~^two[.-]"       two;      # a regular expression
  *     default           one;      # without it other requests are for no sandbox
  */
-#ifndef LAUNCHER_MACHINE_SANDBOX_MAP_H
-#define LAUNCHER_MACHINE_SANDBOX_MAP_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -17,5 +16,3 @@ struct site;
  * standard error. The caller frees. */
 char *sandbox_map_read(const char *path, const struct site *site,
                        bool (*has)(const struct site *site, const char *name));
-
-#endif

@@ -6,8 +6,7 @@
  *
  *     1 SALT MD5 SHA256
  */
-#ifndef LAUNCHER_POOL_CLAIM_H
-#define LAUNCHER_POOL_CLAIM_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -49,5 +48,3 @@ int claim_read(const char *path, struct claim *claim);
 /* Makes the file, which is on the disk when this returns. 1, 0 if there is one already, which stays
  * as it is, or -1 after one line to standard error. */
 int claim_write(const char *path, const struct claim *claim);
-
-#endif

@@ -9,11 +9,8 @@
  * So a claim takes no reload of nginx, and a request that is too late, or without a token, never
  * reaches fcgi-app.
  */
-#ifndef LAUNCHER_POOL_CLAIM_SERVICE_H
-#define LAUNCHER_POOL_CLAIM_SERVICE_H
+#pragma once
 
 /* The arguments: the word `claim`, -r and the run directory. Its listening socket is standard
  * input. Ends by a signal, or with an exit status after one line to standard error. */
 int claim_service(int argc, char **argv);
-
-#endif

@@ -2,8 +2,7 @@
  * A request of SCGI, "LENGTH:NAME\0VALUE\0...," (https://python.ca/scgi/protocol.txt), as far as
  * the service of the claim needs it.
  */
-#ifndef LAUNCHER_POOL_SCGI_REQUEST_H
-#define LAUNCHER_POOL_SCGI_REQUEST_H
+#pragma once
 
 #include <stddef.h>
 
@@ -13,5 +12,3 @@
  * (yet). Thread-safe.
  */
 const char *scgi_header(const char *text, size_t length, const char *wanted);
-
-#endif

@@ -2,8 +2,7 @@
  * SANDBOX_CORS_ORIGINS: the origins (RFC 6454: scheme, host and port) of web pages that may call
  * the API from a browser. None by default.
  */
-#ifndef LAUNCHER_RENDER_CORS_ORIGINS_H
-#define LAUNCHER_RENDER_CORS_ORIGINS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,5 +27,3 @@ struct variables;
 int cors_origins_read(struct cors_origins *origins, const struct variables *from);
 
 void cors_origins_free(struct cors_origins *origins);
-
-#endif

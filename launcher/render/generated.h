@@ -2,8 +2,7 @@
  * One file of the configuration, put together in memory and written whole. What goes wrong on the
  * way is one line to standard error, and then the file is not written.
  */
-#ifndef LAUNCHER_RENDER_GENERATED_H
-#define LAUNCHER_RENDER_GENERATED_H
+#pragma once
 
 #include <stddef.h>
 #include <stdio.h>
@@ -41,5 +40,3 @@ int generated_write(const struct rendering *r, struct generated *file, const cha
 /* Writes generated/`name` as one text. 0 or -1. */
 __attribute__((format(printf, 4, 5))) int
 generated_text(const struct rendering *r, const char *name, mode_t mode, const char *format, ...);
-
-#endif

@@ -2,8 +2,7 @@
  * SANDBOX_LISTEN and SANDBOX_PROXY_LISTEN: the addresses where the API and the TCP proxy listen, at
  * PORT and PROXY_PORT. Without them these are all addresses of the machine.
  */
-#ifndef LAUNCHER_RENDER_LISTEN_ADDRESS_H
-#define LAUNCHER_RENDER_LISTEN_ADDRESS_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -60,5 +59,3 @@ struct listen_address listen_address_reachable(const struct listen_address *addr
 
 /* The URL of the first of the addresses, as a client on this machine reaches it. */
 void listen_addresses_url(const struct listen_addresses *addresses, char url[LISTEN_URL_SIZE]);
-
-#endif

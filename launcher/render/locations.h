@@ -1,8 +1,7 @@
 /*
  * The locations of the API, from the list of endpoints (api/endpoints.h).
  */
-#ifndef LAUNCHER_RENDER_LOCATIONS_H
-#define LAUNCHER_RENDER_LOCATIONS_H
+#pragma once
 
 #include "launcher/render/rendering.h"
 #include "launcher/render/words.h"
@@ -13,5 +12,3 @@ int locations_generate(const struct rendering *rendering);
 /* Adds @ENDPOINTS@, the names of all endpoints of the API as alternatives of a regular expression,
  * and @READS@, those of endpoints that change nothing. */
 void locations_add_words(struct words *words);
-
-#endif

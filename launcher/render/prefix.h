@@ -1,8 +1,7 @@
 /*
  * SANDBOX_PREFIX: the paths below which a server offers the API.
  */
-#ifndef LAUNCHER_RENDER_PREFIX_H
-#define LAUNCHER_RENDER_PREFIX_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,5 +25,3 @@ struct variables;
 int prefixes_read(struct prefixes *prefixes, const struct variables *from, bool with_root);
 
 void prefixes_free(struct prefixes *prefixes);
-
-#endif

@@ -2,8 +2,7 @@
  * nginx's configuration, made of the files of nginx/ and of what the settings say: what the
  * snippets need, for any nginx; and the frame around them, nginx.conf, for one of our own.
  */
-#ifndef LAUNCHER_RENDER_RENDER_H
-#define LAUNCHER_RENDER_RENDER_H
+#pragma once
 
 #include "launcher/render/rendering.h"
 #include "launcher/start/worker_user.h"
@@ -18,5 +17,3 @@ int render_snippets(const struct rendering *rendering);
  * runs. `access_log` is SANDBOX_ACCESS_LOG, or NULL. 0, or -1 after one line to standard error. */
 int render_frame(const struct rendering *rendering, const struct listen_addresses *listen,
                  const struct worker_user *worker, const char *access_log);
-
-#endif

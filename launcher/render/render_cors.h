@@ -1,9 +1,6 @@
-#ifndef LAUNCHER_RENDER_RENDER_CORS_H
-#define LAUNCHER_RENDER_RENDER_CORS_H
+#pragma once
 
 #include "launcher/render/rendering.h"
 
 /* Writes the maps of the header Origin, generated/cors.conf. 0, or -1 after one line. */
 int render_cors(const struct rendering *rendering);
-
-#endif

@@ -2,8 +2,7 @@
  * What nginx knows of tokens: the digests that it compares with, and what it does with a request
  * that has none of them.
  */
-#ifndef LAUNCHER_RENDER_RENDER_SECRETS_H
-#define LAUNCHER_RENDER_RENDER_SECRETS_H
+#pragma once
 
 #include "launcher/render/rendering.h"
 #include "launcher/render/words.h"
@@ -17,5 +16,3 @@ void render_secret_words(const struct rendering *rendering, struct words *words)
 
 /* Writes generated/secrets.conf and generated/token.conf. 0, or -1 after one line. */
 int render_secrets(const struct rendering *rendering);
-
-#endif

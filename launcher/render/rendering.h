@@ -2,8 +2,7 @@
  * What a configuration of nginx is rendered from: one or more sandboxes, from the environment of a
  * server or from the files of an installation (launcher/machine/installation.h).
  */
-#ifndef LAUNCHER_RENDER_RENDERING_H
-#define LAUNCHER_RENDER_RENDERING_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -52,5 +51,3 @@ struct rendering {
     const struct site *site;
     bool may_have_tls; /* it is for another nginx than ours, whose servers may speak TLS */
 };
-
-#endif

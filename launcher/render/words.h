@@ -2,8 +2,7 @@
  * The words in the files of nginx/ that a rendering replaces: directories, names, and settings such
  * as @MAX_BODY@.
  */
-#ifndef LAUNCHER_RENDER_WORDS_H
-#define LAUNCHER_RENDER_WORDS_H
+#pragma once
 
 #include <limits.h>
 #include <stddef.h>
@@ -29,5 +28,3 @@ __attribute__((format(printf, 3, 4))) void words_add(struct words *words, const 
  * added counts. 0, or -1 with errno: the file cannot be read. (fclose(3) reports whether `out` took
  * everything.) */
 int words_write(const struct words *words, FILE *out, const char *path);
-
-#endif

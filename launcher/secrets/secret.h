@@ -3,8 +3,7 @@
  * compares with. A token itself is wiped from memory and the environment as soon as the digest is
  * there.
  */
-#ifndef LAUNCHER_SECRETS_SECRET_H
-#define LAUNCHER_SECRETS_SECRET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,5 +68,3 @@ int secret_take(const struct secret_salt *salt, struct secrets *secrets, const c
  * line to standard error.
  */
 int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets);
-
-#endif

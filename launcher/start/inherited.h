@@ -3,8 +3,7 @@
  * nginx/service/ look for it: listening sockets, so that a service's clients wait in the backlog
  * while it restarts, and the lock on the run directory.
  */
-#ifndef LAUNCHER_START_INHERITED_H
-#define LAUNCHER_START_INHERITED_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -25,5 +24,3 @@ int inherited_reserve(void);
  */
 int inherited_open(const struct run_dir *run, const struct listeners *listeners, uid_t owner,
                    gid_t workers, bool with_claim);
-
-#endif

@@ -2,8 +2,7 @@
  * Where the files of this machine are: the tree of nginx/ (installed, or in the checkout), our
  * daemons, and the stock programs and modules that we start.
  */
-#ifndef LAUNCHER_START_LAYOUT_H
-#define LAUNCHER_START_LAYOUT_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -34,5 +33,3 @@ int layout_find_http_js(struct layout *layout);
 
 /* Fills in the tree and our daemons alone, for another supervisor than ours. 0, or -1 as above. */
 int layout_find_daemons(struct layout *layout);
-
-#endif

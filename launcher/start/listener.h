@@ -2,8 +2,7 @@
  * The sockets that nginx and the daemons inherit. While one of them restarts its clients wait in
  * the backlog.
  */
-#ifndef LAUNCHER_START_LISTENER_H
-#define LAUNCHER_START_LISTENER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,5 +61,3 @@ int listener_listen(int fd);
 /* A listening unix stream socket at `path` with this mode, owner and group (-1: leave). `sequenced`
  * makes it SOCK_SEQPACKET. A descriptor (close-on-exec), or -1 after one line to standard error. */
 int listener_open_unix(const char *path, bool sequenced, mode_t mode, uid_t owner, gid_t group);
-
-#endif

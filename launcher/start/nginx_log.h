@@ -3,8 +3,7 @@
  * socket or a terminal. nginx would wait for the reader of such a log. So it writes to a pipe of
  * ours, which does not block, and a thread passes the lines on, or counts them as dropped.
  */
-#ifndef LAUNCHER_START_NGINX_LOG_H
-#define LAUNCHER_START_NGINX_LOG_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -29,5 +28,3 @@ int nginx_log_start(struct nginx_log *log);
 /* Waits, but not long, until all lines of an nginx that has ended are out, even if a process still
  * holds the pipe. */
 void nginx_log_end(struct nginx_log *log);
-
-#endif

@@ -5,8 +5,7 @@
  * is to stop it shuts the sockets down, since other processes hold them and clients would wait for
  * ever.
  */
-#ifndef LAUNCHER_START_NGINX_SERVICE_H
-#define LAUNCHER_START_NGINX_SERVICE_H
+#pragma once
 
 /*
  * The arguments: the word `nginx`, -r and the run directory. The working directory is that of the
@@ -17,5 +16,3 @@
  * again.
  */
 int nginx_service(int argc, char **argv);
-
-#endif

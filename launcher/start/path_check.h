@@ -4,8 +4,7 @@
  * sshd's StrictModes). Each function: 0, or -1 after one line to standard error. Not thread-safe
  * (nftw).
  */
-#ifndef LAUNCHER_START_PATH_CHECK_H
-#define LAUNCHER_START_PATH_CHECK_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -29,5 +28,3 @@ int path_check_tree(const struct user *user, const char *path);
 /* Whether the user may write to `path`, which has this status; of a directory, whether it may
  * replace the entries. */
 bool path_may_change(const struct user *user, const char *path, const struct stat *status);
-
-#endif

@@ -2,8 +2,7 @@
  * The one line that says where the server listens. A short-lived child prints it once /health
  * answers 200.
  */
-#ifndef LAUNCHER_START_READY_H
-#define LAUNCHER_START_READY_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -15,5 +14,3 @@
  * sends SIGTERM to its parent, and ends with 1. Returns its pid, or -1 after one line.
  */
 pid_t ready_announce(const struct settings *settings, const char *run_directory);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * The cgroup in which procd's runners will make theirs.
  */
-#ifndef LAUNCHER_START_RUN_CGROUP_H
-#define LAUNCHER_START_RUN_CGROUP_H
+#pragma once
 
 #include "common/settings.h"
 #include "common/user.h"
@@ -16,5 +15,3 @@
  * links, in memory that stays. 0, or -1 after one line to standard error.
  */
 int run_cgroup_make(struct settings *settings, const struct run_dir *run, const struct user *user);
-
-#endif

@@ -2,8 +2,7 @@
  * The run directory: chosen or made, locked against a second server, emptied, and laid out. All
  * files that the server writes are in it.
  */
-#ifndef LAUNCHER_START_RUN_DIR_H
-#define LAUNCHER_START_RUN_DIR_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -46,5 +45,3 @@ void run_dir_discard(struct run_dir *run);
 
 /* Whether nginx reads all characters of the path as they are. */
 bool run_dir_is_plain_path(const char *path);
-
-#endif

@@ -2,8 +2,7 @@
  * SANDBOX_USER: the user that runs commands and file operations, and what must be true so that this
  * protects the server from them.
  */
-#ifndef LAUNCHER_START_SANDBOX_USER_H
-#define LAUNCHER_START_SANDBOX_USER_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -41,5 +40,3 @@ int sandbox_user_check_access_log(const struct user *user, const char *path,
  * to standard error.
  */
 int sandbox_user_check_cgroup(const struct user *user, const char *path, char resolved[PATH_MAX]);
-
-#endif

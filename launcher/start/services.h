@@ -1,8 +1,7 @@
 /*
  * The service directories of the supervisor in the run directory.
  */
-#ifndef LAUNCHER_START_SERVICES_H
-#define LAUNCHER_START_SERVICES_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -14,5 +13,3 @@
  * service of a claim only where they are wanted. 0, or -1 after one line to standard error. */
 int services_link(const struct run_dir *run, const struct layout *layout, const char *cwd,
                   bool with_nginx, bool with_claim);
-
-#endif

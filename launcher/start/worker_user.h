@@ -2,8 +2,7 @@
  * The user of nginx's workers: one without rights when root starts the server, otherwise the user
  * who starts it.
  */
-#ifndef LAUNCHER_START_WORKER_USER_H
-#define LAUNCHER_START_WORKER_USER_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -23,5 +22,3 @@ void worker_user_choose(struct worker_user *worker, const char *run_path);
 /* Whether the workers can reach `path`, through everything above it. If not, `at` is the directory
  * that they cannot enter. */
 bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX]);
-
-#endif

@@ -3,8 +3,7 @@
  * It runs as SANDBOX_USER, with the server's standard descriptors and terminal. When it ends the
  * server ends.
  */
-#ifndef LAUNCHER_SUPERVISE_IMAGE_COMMAND_H
-#define LAUNCHER_SUPERVISE_IMAGE_COMMAND_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -30,5 +29,3 @@ int image_command_start(struct image_command *command, const struct settings *se
 /* Notes the wait status of waitpid(2) with WUNTRACED. When the command has ended the terminal is
  * ours again. */
 void image_command_changed(struct image_command *command, int wait_status);
-
-#endif

@@ -3,8 +3,7 @@
  * the services' supervisor (s6-svscan) and of the command beside the server. It takes the signals
  * that end both. In a container it is process 1.
  */
-#ifndef LAUNCHER_SUPERVISE_SUPERVISE_H
-#define LAUNCHER_SUPERVISE_SUPERVISE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -18,5 +17,3 @@ void supervise_become(const char *program, const char *run_directory, bool with_
 
 /* The subcommand: -r RUN [-n (without nginx)] [-- CMD ARG...]. Returns the exit status. */
 int supervise_main(int count, char **arguments);
-
-#endif

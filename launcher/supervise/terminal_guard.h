@@ -2,8 +2,7 @@
  * Keeps a command from typing into a terminal that it shares with the session of the user who
  * started the server.
  */
-#ifndef LAUNCHER_SUPERVISE_TERMINAL_GUARD_H
-#define LAUNCHER_SUPERVISE_TERMINAL_GUARD_H
+#pragma once
 
 /*
  * No ioctl(2) of this process or its children puts bytes into the input of a terminal, where the
@@ -11,5 +10,3 @@
  * machine with unknown system calls it only logs a warning.
  */
 int terminal_guard(void);
-
-#endif

@@ -15,8 +15,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_CGROUP_CGROUP_H
-#define PROCD_CGROUP_CGROUP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,5 +69,3 @@ void cgroup_each_process(const char *run_directory, const char *setting,
 /* Kills all that is in the directory of this run and removes it; waits a second for that at most.
  * BASE is as it was then. 0, also when there is none; -1 with errno. */
 int cgroup_remove(const char *run_directory, const char *setting);
-
-#endif

@@ -2,8 +2,7 @@
  * The limits of a cgroup: the files that set them, and what is written to them. All directories are
  * borrowed descriptors of the cgroup file system, version 2 (the kernel's admin-guide/cgroup-v2).
  */
-#ifndef PROCD_CGROUP_CGROUP_LIMITS_H
-#define PROCD_CGROUP_CGROUP_LIMITS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -43,5 +42,3 @@ int cgroup_set_limit(int directory, enum cgroup_limit limit, uint64_t value);
  * 0 when it is unknown. One pread(2).
  */
 int64_t cgroup_lasting_memory(int memory_stat);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_CGROUP_CGROUP_OOM_H
-#define PROCD_CGROUP_CGROUP_OOM_H
+#pragma once
 
 #include <stdint.h>
 
@@ -22,5 +21,3 @@ int64_t cgroup_oom_kills(void);
  * To call when this process has moved to another cgroup: the next call looks for that one's file.
  */
 void cgroup_oom_forget(void);
-
-#endif

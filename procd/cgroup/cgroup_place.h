@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_CGROUP_CGROUP_PLACE_H
-#define PROCD_CGROUP_CGROUP_PLACE_H
+#pragma once
 
 #include <limits.h>
 #include <stddef.h>
@@ -18,5 +17,3 @@ int cgroup_find_own(char path[PATH_MAX], size_t *mount_length);
 /* The path of the directory of this run, which need not be there; `setting` is settings.cgroup, but
  * not "off". */
 int cgroup_find_run(const char *run_directory, const char *setting, char path[PATH_MAX]);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_LEFTOVERS_H
-#define PROCD_DAEMON_LEFTOVERS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -22,5 +21,3 @@ bool leftovers_kill(struct registered_job *job, struct order *order);
 
 /* Appends the pids and names of some of what a job has left; nothing for one that runs. */
 void leftovers_describe(struct registered_job *job, struct message *message);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_LOOP_H
-#define PROCD_DAEMON_LOOP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,5 +44,3 @@ void loop_add_timer(struct timer *timer);
 /* Runs until loop_stop. 0, or -1 with errno. */
 int loop_run(void);
 void loop_stop(void);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_ORDERS_H
-#define PROCD_DAEMON_ORDERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,5 +76,3 @@ void orders_lose_runner(struct registered_job *job);
 
 /* Finishes all orders of a job that has ended. */
 void orders_end(struct registered_job *job);
-
-#endif

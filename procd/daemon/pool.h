@@ -7,8 +7,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_POOL_H
-#define PROCD_DAEMON_POOL_H
+#pragma once
 
 #include <stddef.h>
 
@@ -52,5 +51,3 @@ size_t pool_idle_count(void);
 
 /* Hangs up on all runners: idle ones end, the others when they have done what they are doing. */
 void pool_close(void);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_REGISTERED_JOB_H
-#define PROCD_DAEMON_REGISTERED_JOB_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -65,5 +64,3 @@ int registered_job_insert(struct registered_job *job);
 
 /* Takes out and frees the job at this place. */
 void registered_job_remove(size_t index);
-
-#endif

@@ -6,8 +6,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_REGISTRY_H
-#define PROCD_DAEMON_REGISTRY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,5 +70,3 @@ void registry_describe_job(struct registered_job *job, bool left, struct message
  * all): as many as make a message of some size, and a field that says so when there are more.
  */
 void registry_describe(uint64_t after, bool left, struct message *message);
-
-#endif

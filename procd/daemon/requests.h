@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_REQUESTS_H
-#define PROCD_DAEMON_REQUESTS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,5 +17,3 @@ void requests_init(const char *run_directory, size_t jobs_max);
 
 /* For server_open(): false also for a request that is unknown or malformed. */
 request_function requests_handle;
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_RETENTION_H
-#define PROCD_DAEMON_RETENTION_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,5 +19,3 @@ void retention_apply(void);
 
 /* Removes a job that has ended, with its files. */
 void retention_remove(struct registered_job *job);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_SERVER_H
-#define PROCD_DAEMON_SERVER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,5 +53,3 @@ bool client_answer(struct client *client, struct message *message);
 bool client_answer_number(struct client *client, enum message_type type, enum field_tag tag,
                           int64_t number);
 bool client_answer_plain(struct client *client, enum message_type type);
-
-#endif

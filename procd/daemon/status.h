@@ -4,12 +4,9 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_STATUS_H
-#define PROCD_DAEMON_STATUS_H
+#pragma once
 
 #include "procd/wire/protocol.h"
 
 /* Appends the fields of STATUS, less what is unknown. */
 void status_describe(const char *run_directory, struct message *message);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_STOP_H
-#define PROCD_DAEMON_STOP_H
+#pragma once
 
 /*
  * Sends SIGTERM to all commands, unless another process has (stop_deadline.h); waits for them to
@@ -15,5 +14,3 @@
  * something could not be done.
  */
 int stop_main(const char *run_directory);
-
-#endif

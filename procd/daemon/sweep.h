@@ -15,8 +15,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_DAEMON_SWEEP_H
-#define PROCD_DAEMON_SWEEP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,5 +45,3 @@ void sweep_reap(void);
 /* Has `failed` called for each runner of ours that could not start: it has ended with an error, or
  * by a fault of its own. */
 void sweep_report_failures(void (*failed)(void));
-
-#endif

@@ -2,8 +2,7 @@
  * The directories of the jobs, RUN/state/jobs/<id>, and how to reach a job's runner through its
  * own. Single-threaded, as procd is.
  */
-#ifndef PROCD_JOBS_JOB_DIRECTORY_H
-#define PROCD_JOBS_JOB_DIRECTORY_H
+#pragma once
 
 #include <dirent.h>
 #include <stdbool.h>
@@ -42,5 +41,3 @@ void job_directory_remove(const char *id);
 
 /* A connection (CLOEXEC, non-blocking) to the job's runner, or -1 with errno. */
 int job_directory_connect(int directory);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_JOBS_JOB_RECORD_H
-#define PROCD_JOBS_JOB_RECORD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,5 +78,3 @@ int job_record_publish(const struct job_record_draft *draft, pid_t pid);
 int job_exit_reserve(int directory);
 int job_exit_write(int directory, const struct job_exit *ending);
 int job_exit_read(int directory, struct job_exit *ending);
-
-#endif

@@ -3,8 +3,7 @@
  * the writes that are under way (truncate_inode_pages_final in the kernel), for a second on a busy
  * disk, and procd could answer nobody meanwhile.
  */
-#ifndef PROCD_JOBS_REMOVER_H
-#define PROCD_JOBS_REMOVER_H
+#pragma once
 
 /*
  * Starts to remove what is in `directory`, which stays the caller's and open until remover_close().
@@ -19,5 +18,3 @@ void remover_wake(void);
 /* Waits for what is being removed just now; the rest is the next remover's. None of these is
  * thread-safe. */
 void remover_close(void);
-
-#endif

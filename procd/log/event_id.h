@@ -3,8 +3,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_LOG_EVENT_ID_H
-#define PROCD_LOG_EVENT_ID_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,5 +70,3 @@ struct event event_parse(const char *text, size_t length);
 
 /* Where the last whole event in text[0..length) ends; 0 if none does. */
 size_t events_end(const char *text, size_t length);
-
-#endif

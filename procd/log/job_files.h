@@ -41,8 +41,7 @@
  * The runner holds a flock(2) on the directory while it lives. Of finished jobs only the newest are
  * kept (retention.h): the whole directory of another may go at any time.
  */
-#ifndef PROCD_LOG_JOB_FILES_H
-#define PROCD_LOG_JOB_FILES_H
+#pragma once
 
 #define JOB_RECORD_FILE    "record"
 #define JOB_EXIT_FILE      "exit"
@@ -51,5 +50,3 @@
 #define JOB_SEGMENT_PREFIX "log."
 #define JOB_SEGMENT_FORMAT "log.%020llu" /* unsigned long long */
 #define JOB_HISTORY_LINES  10000         /* how many of the newest lines a new reader is given */
-
-#endif

@@ -12,8 +12,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_LOG_JOB_LOG_H
-#define PROCD_LOG_JOB_LOG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -87,5 +86,3 @@ void job_log_flush(struct job_log *log);
 
 /* Flushes, reports what was dropped, releases. Fine on a log that was not opened. */
 void job_log_close(struct job_log *log);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_LOG_JOB_POSITION_H
-#define PROCD_LOG_JOB_POSITION_H
+#pragma once
 
 #include "procd/wire/words.h"
 
@@ -23,5 +22,3 @@ int job_position_update(int fd, const struct job_position *position);
  * 0, or -1 with errno: ENOENT when there is no such file, EBADMSG for a damaged one.
  */
 int job_position_read(int directory, struct job_position *position);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_LOG_JOB_SEGMENT_H
-#define PROCD_LOG_JOB_SEGMENT_H
+#pragma once
 
 #include <stdint.h>
 
@@ -25,5 +24,3 @@ int job_segment_open(int directory, uint64_t start, int flags);
  * -1 with errno.
  */
 int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_LOG_LOG_REPAIR_H
-#define PROCD_LOG_LOG_REPAIR_H
+#pragma once
 
 /*
  * Cuts the newest segment behind its last whole event, and writes a position file that agrees with
@@ -12,5 +11,3 @@
  * -1 with errno.
  */
 int job_log_repair(int directory);
-
-#endif

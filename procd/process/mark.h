@@ -8,8 +8,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_MARK_H
-#define PROCD_PROCESS_MARK_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -19,5 +18,3 @@ int mark_self(void);
 
 /* Whether a process has been marked below `ancestor`; not when that is unknown. */
 bool mark_is_on(pid_t pid, pid_t ancestor);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_PROCESS_PROCESS_HOLD_H
-#define PROCD_PROCESS_PROCESS_HOLD_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -20,5 +19,3 @@ int process_hold(pid_t pid);
 /* Sends a signal to the process `pid` that is held; signal 0 only asks whether it exists, which is
  * true of a zombie as well. 0, or -1 with errno, ESRCH when it has been reaped. */
 int process_held_signal(int held, pid_t pid, int signal);
-
-#endif

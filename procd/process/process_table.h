@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_PROCESS_TABLE_H
-#define PROCD_PROCESS_PROCESS_TABLE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,5 +58,3 @@ int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t l
 int pid_list_add(struct pid_list *list, pid_t pid); /* 0, or -1 with errno */
 bool pid_list_remove(struct pid_list *list, pid_t pid);
 bool pid_list_has(const struct pid_list *list, pid_t pid);
-
-#endif

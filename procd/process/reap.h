@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_REAP_H
-#define PROCD_PROCESS_REAP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,5 +37,3 @@ int shell_signal(const struct shell *shell);
  * survives such a kill of its child and exits with a code of its own has exited.
  */
 enum end_reason shell_reason(const struct shell *shell);
-
-#endif

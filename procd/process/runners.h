@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_RUNNERS_H
-#define PROCD_PROCESS_RUNNERS_H
+#pragma once
 
 #include <signal.h>
 #include <stdbool.h>
@@ -44,5 +43,3 @@ bool runners_meet(void *runners, pid_t pid);
 /* Looks at the descendants of a process, except those of a runner. A process that the table does
  * not show yet is met in a later round. */
 void runners_meet_below(struct runners *runners, pid_t top);
-
-#endif

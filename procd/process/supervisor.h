@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_SUPERVISOR_H
-#define PROCD_PROCESS_SUPERVISOR_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -17,5 +16,3 @@
  * with the name s6-svscan. Then the ancestors belong to somebody else.
  */
 int supervisor_open(const char *run_directory, pid_t *pid);
-
-#endif

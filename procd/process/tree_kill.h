@@ -5,8 +5,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_PROCESS_TREE_KILL_H
-#define PROCD_PROCESS_TREE_KILL_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -40,5 +39,3 @@ void tree_signal_but(int signal, tree_spare_function *spared);
  * errno when the process table cannot be read.
  */
 ssize_t tree_kill_round(pid_t parent, int parent_held, tree_spare_function *spared);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_BACKGROUND_H
-#define PROCD_RUNNER_BACKGROUND_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,5 +19,3 @@
  */
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
                     int *control, int signals, struct leftover *left);
-
-#endif

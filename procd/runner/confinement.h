@@ -4,8 +4,7 @@
  * on between clone(2) and execve(2). The runner itself keeps its rights, since it must be able to
  * end whatever the commands start.
  */
-#ifndef PROCD_RUNNER_CONFINEMENT_H
-#define PROCD_RUNNER_CONFINEMENT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -47,5 +46,3 @@ void confinement_restore_oom_score(void);
 /* Gives the pipe or file behind a descriptor to the user of commands, who otherwise could not open
  * it again as /dev/stdout or /dev/stdin. 0, or -1 with errno. */
 int confinement_give(int fd);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_DEADLINE_H
-#define PROCD_RUNNER_DEADLINE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -65,5 +64,3 @@ bool deadline_hear_stop(int signals);
 /* Kills the tree now: *children is false when nothing is left. */
 void deadline_kill(struct deadline *deadline, enum end_reason cause, struct shell *shell,
                    bool *children);
-
-#endif

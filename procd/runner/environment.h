@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_ENVIRONMENT_H
-#define PROCD_RUNNER_ENVIRONMENT_H
+#pragma once
 
 #include "procd/wire/protocol.h"
 
@@ -25,5 +24,3 @@ int environment_choose_locale(void);
 /* Keeps of our environment only the variables of a user and of the locale: these four, PATH, LANG,
  * LC_*, TZ and TERM. None of the server's. */
 void environment_restrict(void);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_FOREGROUND_H
-#define PROCD_RUNNER_FOREGROUND_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -20,5 +19,3 @@
  */
 bool foreground_run(const struct incoming *command, int *lease, int *input, int signals,
                     struct leftover *left);
-
-#endif

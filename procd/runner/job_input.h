@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_JOB_INPUT_H
-#define PROCD_RUNNER_JOB_INPUT_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -19,5 +18,3 @@ int job_input_open(int *write_end, int *read_end);
  * (pipe(7)), so no character is cut in two. The bytes, or -1 when nobody can read them any more.
  */
 ssize_t job_input_write(int write_end, const char *data, size_t length);
-
-#endif

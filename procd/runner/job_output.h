@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_JOB_OUTPUT_H
-#define PROCD_RUNNER_JOB_OUTPUT_H
+#pragma once
 
 #include <poll.h>
 #include <stdbool.h>
@@ -46,5 +45,3 @@ void job_output_finish(struct job_output *output);
 
 /* Gives the pipes to the caller and closes everything else. */
 void job_output_leave(struct job_output *output, int pipes[2]);
-
-#endif

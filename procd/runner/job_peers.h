@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_JOB_PEERS_H
-#define PROCD_RUNNER_JOB_PEERS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -38,5 +37,3 @@ bool job_peers_accept(struct job_peers *peers);
 void job_peers_report_end(const struct job_peers *peers, const struct job_exit *ending);
 
 void job_peers_close(struct job_peers *peers);
-
-#endif

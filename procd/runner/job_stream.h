@@ -3,8 +3,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_JOB_STREAM_H
-#define PROCD_RUNNER_JOB_STREAM_H
+#pragma once
 
 #include <stddef.h>
 
@@ -30,5 +29,3 @@ void job_stream_lose_line(struct job_stream *stream);
 
 /* Passes on an unfinished last line and releases all but `fd`. */
 void job_stream_end(struct job_stream *stream);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_LINGER_H
-#define PROCD_RUNNER_LINGER_H
+#pragma once
 
 /* What an ended command leaves behind. Closed descriptors are -1. */
 struct leftover {
@@ -19,5 +18,3 @@ void leftover_discard(int *pipe);
 
 /* Returns when no child and no writer to the pipes is left, with all descriptors closed. */
 void linger(struct leftover *left, int signals);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Not thread-safe, as all of procd and its runners.
  */
-#ifndef PROCD_RUNNER_RUNNER_H
-#define PROCD_RUNNER_RUNNER_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -23,5 +22,3 @@ struct runner_options {
 
 /* The whole life of a runner, whose control socket is descriptor 0. Returns the exit status. */
 int runner_main(const struct runner_options *options);
-
-#endif

@@ -2,8 +2,7 @@
  * A runner's own cgroup, which its commands are born in, and the limits that are in force there.
  * One for each process; single-threaded callers only.
  */
-#ifndef PROCD_RUNNER_RUNNER_CGROUP_H
-#define PROCD_RUNNER_RUNNER_CGROUP_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -35,5 +34,3 @@ int runner_cgroup_limit(const struct incoming *command, struct spawn_error *erro
  * itself; true where memory is not accounted.
  */
 bool runner_cgroup_is_clean(void);
-
-#endif

@@ -1,8 +1,7 @@
 /*
  * Starts a command's shell.
  */
-#ifndef PROCD_RUNNER_SPAWN_H
-#define PROCD_RUNNER_SPAWN_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -60,5 +59,3 @@ typedef int spawn_begin_function(const void *context);
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error);
-
-#endif

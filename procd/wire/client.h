@@ -6,8 +6,7 @@
  * tree (procd itself is out of the picture once the runner has the job). Closing the lease kills
  * the tree; the runner reports the end over it.
  */
-#ifndef PROCD_WIRE_CLIENT_H
-#define PROCD_WIRE_CLIENT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -196,5 +195,3 @@ enum procd_result procd_write(const char *id, const void *data, size_t length, b
  * procd/log/job_files.h.
  */
 enum procd_result procd_open_job(const char *id, int *directory_fd);
-
-#endif

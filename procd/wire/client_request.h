@@ -4,8 +4,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_WIRE_CLIENT_REQUEST_H
-#define PROCD_WIRE_CLIENT_REQUEST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,5 +66,3 @@ void client_pause(void);
 
 /* Appends the fields of RUN and START. */
 void client_add_command(struct message *message, const struct command *command);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_WIRE_LIMITS_H
-#define PROCD_WIRE_LIMITS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -30,5 +29,3 @@ enum field_tag cgroup_limit_field(enum cgroup_limit limit);
 /* The operator's value of it, 0 for none; and the most that is ever accepted. */
 uint64_t cgroup_limit_setting(const struct settings *settings, enum cgroup_limit limit);
 uint64_t cgroup_limit_most(enum cgroup_limit limit);
-
-#endif

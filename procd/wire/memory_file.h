@@ -3,8 +3,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_WIRE_MEMORY_FILE_H
-#define PROCD_WIRE_MEMORY_FILE_H
+#pragma once
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -25,5 +24,3 @@ static inline int memory_file_create(const char *name)
     }
     return fd;
 }
-
-#endif

@@ -89,8 +89,7 @@
  *   exit      EXITED, the fields of ENDED
  *   position  POSITION first_offset first_line next_offset next_line lines_dropped
  */
-#ifndef PROCD_WIRE_PROTOCOL_H
-#define PROCD_WIRE_PROTOCOL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -322,5 +321,3 @@ bool message_next_group(const struct incoming *incoming, enum field_tag first,
 
 /* The bytes of the first field of this tag and their number, or NULL. */
 const char *message_bytes(const struct incoming *incoming, enum field_tag tag, size_t *length);
-
-#endif

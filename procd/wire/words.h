@@ -4,8 +4,7 @@
  *
  * Thread-safe.
  */
-#ifndef PROCD_WIRE_WORDS_H
-#define PROCD_WIRE_WORDS_H
+#pragma once
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -114,5 +113,3 @@ struct job_position {
 /* Appends its five fields, and reads them: a number that is missing is larger than any. */
 void job_position_describe(const struct job_position *position, struct message *message);
 struct job_position job_position_of(const struct incoming *message);
-
-#endif

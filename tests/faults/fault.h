@@ -7,8 +7,7 @@
  * order of enum fault_role; it maps the file, too, and may arm and disarm at any time.
  * tests/faults/plan.py is the same structure in Python.
  */
-#ifndef TESTS_FAULTS_FAULT_H
-#define TESTS_FAULTS_FAULT_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -48,5 +47,3 @@ void fault_arm(enum fault_kind kinds, uint32_t at, uint32_t count);
 
 /* Ends the plan. Whether it made a call fail, the name of which is *name then. */
 bool fault_disarm(const char **name);
-
-#endif

@@ -3,8 +3,7 @@
  * must neither crash nor run for long nor break what it asserts, whatever the bytes. `make fuzz`
  * links a target with libFuzzer, `make test` with replay.c.
  */
-#ifndef TESTS_FUZZ_FUZZ_H
-#define TESTS_FUZZ_FUZZ_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,5 +51,3 @@ void scratch_file(const char *name, const void *data, size_t length);
 
 /* The lowest free descriptor: the same before and after what leaks none. */
 int lowest_descriptor(void);
-
-#endif

@@ -2,8 +2,7 @@
  * The text that stands for any bytes in JSON: what is no UTF-8 is U+FFFD, byte by byte. A second
  * opinion on common/utf8.h, by code points instead of ranges of bytes, for targets to compare with.
  */
-#ifndef TESTS_FUZZ_TEXT_H
-#define TESTS_FUZZ_TEXT_H
+#pragma once
 
 #include <assert.h>
 #include <stddef.h>
@@ -60,5 +59,3 @@ static inline char *text_of(const char *data, size_t length, size_t *text_length
     *text_length = (size_t)(out - text);
     return text;
 }
-
-#endif

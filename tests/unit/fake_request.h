@@ -2,8 +2,7 @@
  * A request without a server: its body comes from memory, its answer goes into memory. Stands in
  * for fcgi-app/http/fcgi.c in the unit tests of endpoints.
  */
-#ifndef TESTS_UNIT_FAKE_REQUEST_H
-#define TESTS_UNIT_FAKE_REQUEST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,5 +31,3 @@ struct request fake_request(const char *body, size_t length);
 
 /* Frees the answer. */
 void fake_request_clear(struct request *request);
-
-#endif

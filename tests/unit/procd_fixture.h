@@ -2,8 +2,7 @@
  * A real procd for a test: its own run directory, its listening socket made here and kept over
  * restarts as the launcher does, and the client library pointed at it.
  */
-#ifndef TESTS_UNIT_PROCD_FIXTURE_H
-#define TESTS_UNIT_PROCD_FIXTURE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,5 +53,3 @@ struct job find_job(const char *id); /* .command is "", id empty when there is n
 
 /* procd_kill with SIGKILL. */
 enum procd_result kill_job(const char *id, enum job_status *status);
-
-#endif
