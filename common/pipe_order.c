@@ -59,8 +59,7 @@ static void dequeue(struct pipe_order *order)
 /* One pipe alone needs no order. */
 static bool is_watched(const struct pipe_order *order)
 {
-    return order->watch >= 0 && !order->finishing && order->fds[0] >= 0 && order->fds[1] >= 0 &&
-           order->states[0] != PIPE_ENDED && order->states[1] != PIPE_ENDED;
+    return order->watch >= 0 && !order->finishing && order->fds[0] >= 0 && order->fds[1] >= 0;
 }
 
 /* Queues what became readable since the last look. */
@@ -71,9 +70,7 @@ static void look(struct pipe_order *order)
     int count = is_watched(order) ? epoll_wait(order->watch, events, 2, 0) : 0;
     for (int i = 0; i < count; i++) {
         int stream = events[i].data.u32 == 0 ? 0 : 1;
-        if ((events[i].events & EPOLLHUP) != 0) {
-            order->states[stream] = PIPE_HUNG_UP;
-        }
+        order->hung_up[stream] = (events[i].events & EPOLLHUP) != 0;
         enqueue(order, stream);
     }
     order->looked = true;
@@ -81,23 +78,17 @@ static void look(struct pipe_order *order)
 
 void pipe_order_wake(struct pipe_order *order, const struct pollfd polled[2])
 {
-    bool ready[2];
-    for (int stream = 0; stream < 2; stream++) {
-        if (order->fds[stream] >= 0 && polled[stream].revents == POLLHUP) {
-            order->states[stream] = PIPE_ENDED;
-        }
-        ready[stream] = polled[stream].revents != 0 && order->states[stream] != PIPE_ENDED;
-    }
-    if (ready[0] || ready[1] || !order->looked) {
+    bool ready = polled[0].revents != 0 || polled[1].revents != 0;
+    if (ready || !order->looked) {
         look(order);
     }
-    if ((ready[0] || ready[1]) && order->queued == 0 && is_watched(order)) {
+    if (ready && order->queued == 0 && is_watched(order)) {
         struct pollfd edge = {.fd = order->watch, .events = POLLIN};
         (void)io_poll(&edge, 1, EDGE_MS);
         look(order);
     }
     for (int stream = 0; stream < 2; stream++) {
-        if (ready[stream] && (order->queued == 0 || !is_watched(order))) {
+        if (polled[stream].revents != 0 && (order->queued == 0 || !is_watched(order))) {
             enqueue(order, stream);
         }
     }
@@ -133,32 +124,18 @@ static size_t allowance(struct pipe_order *order, size_t size)
 static void note_read(struct pipe_order *order, size_t count, size_t wanted)
 {
     int stream = order->queue[0];
-    bool hung_up = order->states[stream] == PIPE_HUNG_UP;
-    order->looked = false;
     order->left -= order->measured ? (int)count : 0;
-    if (order->measured && order->left <= 0) {
-        dequeue(order); /* what it holds now came after what the other held, and has its own edge */
-        if (hung_up && !order->finishing) {
-            enqueue(order, stream);
-        }
-    } else if (count < wanted && !hung_up) {
+    if (count < wanted && !order->hung_up[stream]) {
         dequeue(order); /* empty */
-    } else if (order->queued == 2 && order->watch < 0) {
+    } else if (order->measured && order->left <= 0) {
+        dequeue(order);
+        if (!order->finishing) {
+            enqueue(order, stream); /* what it holds now came after what the other held */
+        }
+    } else if (!order->finishing && order->queued == 2 && order->watch < 0) {
         dequeue(order); /* by turns, where no order is kept */
         enqueue(order, stream);
     }
-}
-
-/* Gives up a pipe that poll(2) has found at its end. Its index, or -1 if there is none. */
-static int take_ended(struct pipe_order *order)
-{
-    for (int stream = 0; stream < 2; stream++) {
-        if (order->fds[stream] >= 0 && order->states[stream] == PIPE_ENDED) {
-            order->fds[stream] = -1;
-            return stream;
-        }
-    }
-    return -1;
 }
 
 ssize_t pipe_order_read(struct pipe_order *order, void *buffer, size_t size, int *stream)
@@ -168,13 +145,13 @@ ssize_t pipe_order_read(struct pipe_order *order, void *buffer, size_t size, int
             look(order);
         }
         if (order->queued == 0) {
-            *stream = take_ended(order);
             errno = EAGAIN;
-            return *stream < 0 ? -1 : 0;
+            return -1;
         }
         int first = order->queue[0];
         size_t wanted = allowance(order, size);
         ssize_t count = wanted == 0 ? 0 : io_read_some(order->fds[first], buffer, wanted);
+        order->looked = false;
         if (wanted == 0 || (count < 0 && errno == EAGAIN)) {
             dequeue(order);
             continue;

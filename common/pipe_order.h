@@ -24,23 +24,16 @@
  */
 int pipe_order_watch(const int fds[2]);
 
-/* What is known of the writers of a pipe. */
-enum pipe_state {
-    PIPE_WRITTEN, /* there may be some */
-    PIPE_HUNG_UP, /* there is none: the pipe is read to its end, which no edge reports */
-    PIPE_ENDED,   /* there is none, and the pipe is empty */
-};
-
 struct pipe_order {
     int watch;    /* borrowed; -1: only poll(2) says what is readable, and no order is kept */
     int fds[2];   /* borrowed, non-blocking; -1: closed, or there is none */
     int queue[2]; /* the pipes that may hold something, the earlier one first */
     size_t queued;
-    int left;       /* bytes that the first in the queue may give before the other has its turn */
-    bool measured;  /* `left` is valid */
-    bool looked;    /* nothing has been read since the last look for edges */
-    bool finishing; /* only what the pipes hold now is read */
-    enum pipe_state states[2];
+    int left;        /* bytes that the first in the queue may give before the other has its turn */
+    bool measured;   /* `left` is valid */
+    bool looked;     /* nothing has been read since the last look for edges */
+    bool hung_up[2]; /* nobody writes any more: to be read to its end, which no edge reports */
+    bool finishing;  /* only what the pipes hold now is read */
 };
 
 /* `watch` is from pipe_order_watch() for the same pipes, or -1. */
@@ -58,5 +51,5 @@ void pipe_order_wake(struct pipe_order *order, const struct pollfd polled[2]);
 ssize_t pipe_order_read(struct pipe_order *order, void *buffer, size_t size, int *stream);
 
 /* From now on pipe_order_read() gives what the pipes hold already, and then EAGAIN: for pipes that
- * somebody still writes to. */
+ * some process still writes to. */
 void pipe_order_finish(struct pipe_order *order);

@@ -91,6 +91,9 @@ static void answer_request(struct request *request, const struct endpoint *endpo
     if (endpoint == NULL) {
         answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
     } else if ((endpoint->api->methods & method_bit(method)) != 0) {
+        if (endpoint->answer_early != NULL && endpoint->answer_early(request)) {
+            return;
+        }
         if (is_long_running(endpoint) && !places_prolong(place)) {
             turn_away_from_full(request);
         } else {

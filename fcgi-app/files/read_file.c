@@ -128,16 +128,20 @@ static int is_utf8(struct request *request, struct reading *reading, int more)
 }
 
 /* What is left over of a group of three bytes waits for the next piece. */
-static void write_base64(struct reading *reading, bool is_last)
+/* 0, or -1 when the client has left. */
+static int write_base64(struct reading *reading, bool is_last)
 {
+    int written = 0;
     char text[BASE64_ENCODED_MAX(ENCODE_SIZE)];
     size_t whole = is_last ? reading->held : reading->held - reading->held % 3;
     for (size_t at = 0, step; at < whole; at += step) {
         step = whole - at < ENCODE_SIZE ? whole - at : ENCODE_SIZE;
-        (void)writer_raw(&reading->answer, text, base64_encode(reading->input + at, step, text));
+        written =
+            writer_raw(&reading->answer, text, base64_encode(reading->input + at, step, text));
     }
     reading->held -= whole;
     memmove(reading->input, reading->input + whole, reading->held);
+    return written;
 }
 
 /* Answers with the file, of which the first piece lies in `input`. 0, also when the client has
@@ -151,7 +155,7 @@ static int write_answer(struct reading *reading, bool is_base64, int more)
             return -1;
         }
         if (is_base64) {
-            write_base64(reading, more == 0);
+            written = write_base64(reading, more == 0);
         } else {
             written = writer_piece(answer, reading->input, reading->held);
             reading->held = 0;

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "api/endpoints.h"
@@ -18,6 +19,10 @@ struct endpoint {
     const struct json_member *members;
     size_t member_count;
     unsigned flags; /* enum json_flags */
+
+    /* NULL, or answers a request that needs neither a long-running place nor what it asks with.
+     * Whether it has answered. */
+    bool (*answer_early)(struct request *request);
 
     /* Answers the request. `body` (borrowed) has what was given of the members. It is NULL where
      * the endpoint is a GET that has none. */

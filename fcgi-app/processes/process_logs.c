@@ -119,15 +119,30 @@ static void send_not_found(struct request *request, const char *id)
     }
 }
 
+/* A client comes back from the end of a stream: an EventSource asks again until it gets a 204,
+ * whatever has become of the process, and however busy the server is. */
+static void answer_end(struct request *request)
+{
+    (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
+}
+
+static bool answer_after_end(struct request *request)
+{
+    const char *last = request_last_event_id(request);
+    bool is_end = event_id_is_end(last);
+    if (is_end) {
+        answer_end(request);
+    }
+    return is_end;
+}
+
 static void process_logs_streaming(struct request *request, const struct json_body *parameters)
 {
     struct log_query query = {.cursor_name = NULL};
     const char *last = last_event(request, parameters, &query.cursor_name);
     const char *id = json_text(parameters, "id");
     if (last != NULL && event_id_is_end(last)) {
-        /* The client comes back from the end of a stream: an EventSource asks again until it gets a
-         * 204, whatever has become of the process. */
-        (void)request_begin(request, 204, NULL, "Cache-Control: no-cache\r\n");
+        answer_end(request);
         return;
     }
     if (read_query(request, parameters, last, &query) < 0) {
@@ -155,8 +170,7 @@ static const struct json_member log_parameters[] = {
     {JSON_MEMBER("follow", FLAG, "Whether new lines are sent as they come: yes.")},
 };
 const struct endpoint process_logs_streaming_endpoint = {
-    API_ROW(process_logs_streaming),
-    .about = "Streams the log of a process.",
-    MEMBERS(log_parameters),
+    API_ROW(process_logs_streaming),  .about = "Streams the log of a process.",
+    MEMBERS(log_parameters),          .answer_early = answer_after_end,
     .handle = process_logs_streaming,
 };

@@ -50,12 +50,16 @@ static bool supervisors_are_left(void)
  * do not wait for them. */
 static bool services_are_left(const char *run_directory)
 {
+    /* First the supervisors: one may start its service until it ends. */
+    if (supervisors_are_left()) {
+        return true;
+    }
     for (size_t i = 0; i < DAEMON_COUNT; i++) {
         if (server_daemons[i].serves && service_pid(run_directory, server_daemons[i].name) != 0) {
             return true;
         }
     }
-    return supervisors_are_left();
+    return false;
 }
 
 /* ---- the commands ---- */

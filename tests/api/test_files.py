@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, TIMEOUT, Server, http_request, in_threads, mounting_is_allowed, proc_file, wait_until, with_a_small_disk
+from sandbox import BIG_TIMEOUT, DEADLINE, SANITIZED, TIMEOUT, Server, descriptors, http_request, in_threads, mounting_is_allowed, proc_file, wait_until, with_a_small_disk
 
 OK = {"success": True}
 
@@ -747,3 +747,20 @@ def test_a_file_without_end_lets_go_of_a_client_that_leaves(server, tmp_path):
         answer = connection.getresponse()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), answer.read()
         assert json.load(answer) == {"error": "The server is stopping", "error_code": "stopping"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "base64"])
+def test_an_answer_without_end_lets_go_of_a_client_that_leaves(server, tmp_path, encoding):
+    path = tmp_path / "sparse"
+    with open(path, "wb") as file:
+        file.truncate(8 << 40)
+
+    def is_read():
+        return str(path) in descriptors(server.daemon("fcgi-app"))
+
+    connection = server.connection(TIMEOUT)
+    connection.request("POST", "/read_file", json.dumps({"path": str(path), "encoding": encoding}), {"Authorization": server.authorization})
+    assert connection.getresponse().read(100_000)
+    wait_until(is_read, "the file to be read")
+    connection.close()
+    wait_until(lambda: not is_read(), "the reading to end")

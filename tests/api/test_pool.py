@@ -191,9 +191,10 @@ def test_a_claim_closes_no_connection(start, place, claims):
     """50 of them in all, each with four clients that keep their connections: not a request is lost, and no worker of nginx is replaced."""
     clients, count = 4, 40
     server = start()
-    workers = nginx_workers(server)
+    workers = None
     for number in range(claims):
         if number > 0:
+            workers = workers or nginx_workers(server)  # by now all of them have been started
             forget(server, place)
         done = subprocess.run(["node", pathlib.Path(__file__).with_name("kept_clients.js"), str(server.port), f"token-{number}", str(clients), str(count)],
                               capture_output=True, text=True, check=True, timeout=12 * DEADLINE)

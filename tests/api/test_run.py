@@ -267,6 +267,13 @@ def test_an_endless_writer_left_behind(sandbox, marker):
     assert len(marker.pids(sandbox)) >= 2
 
 
+def test_busy_writers_on_both_pipes_left_behind(sandbox, marker):
+    """Each pipe is filled faster than it is read: what it holds at the end is all that is taken."""
+    writer = f"sh -c 'while cat /dev/zero; do :; done # {marker.text}'"
+    answer = sandbox.run(f"{writer} & {writer} & {writer} >&2 & {writer} >&2 & exit 0")
+    assert answer["code"] == 0 and len(marker.pids(sandbox)) >= 4
+
+
 def test_what_is_left_running_can_go_on_writing(sandbox, marker, workdir):
     """Its output is discarded: it neither dies of SIGPIPE nor waits for ever on a full pipe."""
     ticker = f"sh -c 'while :; do head -c 8192 /dev/zero; echo x >&2; echo >>{workdir}/ticks; done # {marker.text}'"

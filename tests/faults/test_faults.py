@@ -303,7 +303,7 @@ def test_libfcgi_aborts(faulty):
 INFALLIBLE = set("""
     clock_gettime getenv getpid getppid getsid signal sigaddset sigemptyset sigfillset pthread_sigmask mallopt madvise munmap free
     pthread_attr_destroy pthread_attr_setdetachstate pthread_attr_setstacksize pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
-    pthread_cond_clockwait pthread_cond_signal pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
+    pthread_once sem_clockwait pthread_cond_clockwait pthread_cond_signal pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
     eventfd_read eventfd_write
     posix_spawn_file_actions_destroy posix_spawnattr_destroy posix_spawnattr_setflags posix_spawnattr_setsigmask dirfd fclose closedir rewinddir
     getopt_long _exit close_range gmtime_r strftime fwrite posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
