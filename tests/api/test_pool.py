@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from sandbox import BIN, DEADLINE, http_request, in_threads, mounting_is_allowed, proc_file, wait_until
+from sandbox import BIN, DEADLINE, alive, http_request, in_threads, mounting_is_allowed, proc_file, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -263,6 +263,7 @@ def test_a_service_that_dies(start, place):
     server = start()
     old = claimer(server)
     os.kill(old, signal.SIGKILL)
+    wait_until(lambda: not alive(old), "its end")  # what it accepted on its way would be lost
     assert ask(server, "Bearer mine").status_code == 200  # (it waits for the next one)
     assert claimer(server) != old
     in_force(server)

@@ -17,9 +17,9 @@
 #include "fcgi-app/processes/log_cursor.h"
 #include "procd/log/event_id.h"
 #include "procd/log/job_files.h"
-#include "procd/log/log_repair.h"
 #include "procd/log/job_position.h"
 #include "procd/log/job_segment.h"
+#include "procd/log/log_repair.h"
 #include "tests/fuzz/fuzz.h"
 
 #define FILES_MAX 8

@@ -20,8 +20,8 @@
 #include "procd/log/event_id.h"
 #include "procd/log/job_files.h"
 #include "procd/log/job_log.h"
-#include "procd/log/log_repair.h"
 #include "procd/log/job_segment.h"
+#include "procd/log/log_repair.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/text.h"
 
