@@ -240,6 +240,15 @@ static bool is_left(const struct service *service)
     return getppid() != service->supervisor;
 }
 
+/* A supervisor that was killed before this program could know its number has a successor already,
+ * and with it another of these. */
+static bool is_orphan(const struct service *service)
+{
+    char name[32];
+    return !process_file_read(service->supervisor, "comm", name, sizeof(name)) ||
+           strncmp(name, "s6-supervise", strlen("s6-supervise")) != 0;
+}
+
 /* Reaps nginx, and workers that it has left. These are ended first, while the number of their
  * session is certainly theirs. */
 static void nginx_reap(struct service *service)
@@ -319,6 +328,9 @@ int nginx_service(int argc, char **argv)
                               .supervisor = getppid(),
                               .started_ms = clock_monotonic_ms() - START_INTERVAL_MS};
     sigset_t signals;
+    if (is_orphan(&service)) {
+        return EXIT_SUCCESS;
+    }
     (void)sigemptyset(&signals);
     for (const int *number =
              (const int[]){SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGPIPE, 0};
