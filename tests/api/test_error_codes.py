@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from sandbox import REPOSITORY, in_threads, listed_endpoints, wait_until
+from sandbox import descriptors, REPOSITORY, in_threads, listed_endpoints, wait_until
 
 CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text(), re.M))
 
@@ -131,7 +131,7 @@ def test_while_a_daemon_is_away_and_at_the_stop(server):
     answers = []
     reader = threading.Thread(target=lambda: answers.append(server.post("/read_file", path=str(endless))))
     reader.start()
-    wait_until(lambda: server.get("/health?full=1").json()["queue"]["requests"] == 2, "the file to be read")
+    wait_until(lambda: str(endless) in descriptors(server.daemon("fcgi-app")), "the file to be read")
     os.kill(server.launch.pid, signal.SIGTERM)
     reader.join()
     shows("stopping", answers[0], 503)
