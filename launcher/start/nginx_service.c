@@ -241,11 +241,11 @@ static bool is_left(const struct service *service)
 }
 
 /* A supervisor that was killed before this program could know its number has a successor already,
- * and with it another of these. */
+ * and with it another of these. A name that cannot be read decides nothing. */
 static bool is_orphan(const struct service *service)
 {
     char name[32];
-    return !process_file_read(service->supervisor, "comm", name, sizeof(name)) ||
+    return process_file_read(service->supervisor, "comm", name, sizeof(name)) &&
            strncmp(name, "s6-supervise", strlen("s6-supervise")) != 0;
 }
 
