@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <sys/statvfs.h>
+#include <sys/un.h>
 
 #include "procd/wire/words.h"
 
@@ -38,6 +39,10 @@ bool job_directory_is_free(int directory);
 /* Removes a job's directory and all its files: it is gone when this returns, its space is free soon
  * after. */
 void job_directory_remove(const char *id);
+
+/* A socket (CLOEXEC, non-blocking) for the job's own, not connected, and its address: by way of
+ * /proc, since sun_path holds 108 bytes and a path may be longer. -1 with errno. */
+int job_directory_socket(int directory, struct sockaddr_un *address);
 
 /* A connection (CLOEXEC, non-blocking) to the job's runner, or -1 with errno. */
 int job_directory_connect(int directory);

@@ -1,23 +1,19 @@
 #include "procd/runner/job_peers.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "procd/log/job_files.h"
+#include "procd/jobs/job_directory.h"
 #include "procd/wire/protocol.h"
 
-/* By way of /proc: sun_path holds 108 bytes, a path may be longer. */
 int job_peers_listen(struct job_peers *peers, int directory)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory,
-                   JOB_SOCKET_FILE);
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address;
+    cleanup_fd int fd = job_directory_socket(directory, &address);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(fd, JOB_PEERS_MAX) < 0) {
         return -1;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -12,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/descriptor.h"
 
 /* ---- kept connections ---- */
 
@@ -25,7 +25,7 @@ static struct {
 
 void client_connect_to(int socket_file)
 {
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", socket_file);
+    (void)descriptor_path(socket_file, address.sun_path);
 }
 
 static int take_kept(void)
