@@ -75,6 +75,7 @@ static struct {
     int64_t kill_at;  /* the grace is over, monotonic ms */
     int64_t deadline; /* of the services */
     struct runners runners;
+    int empty_looks; /* in a row */
 } server;
 
 /* ---- the services ---- */
@@ -163,8 +164,8 @@ static bool has_leavings(void)
     return false;
 }
 
-/* Whether a process that got SIGTERM has not ended yet. */
-static bool commands_are_left(void)
+/* Whether a look finds a process that got SIGTERM and has not ended yet. */
+static bool finds_commands(void)
 {
     server.runners.living = 0;
     runners_meet_below(&server.runners, server.svscan > 0 ? server.svscan : getpid());
@@ -179,6 +180,12 @@ static bool commands_are_left(void)
         tree_signal_but(SIGTERM, is_not_left);
     }
     return server.runners.living > 0 || has_leavings();
+}
+
+static bool commands_are_left(void)
+{
+    server.empty_looks = finds_commands() ? 0 : server.empty_looks + 1;
+    return server.empty_looks < RUNNERS_EMPTY_LOOKS;
 }
 
 /* ---- the stop ---- */

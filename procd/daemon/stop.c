@@ -29,7 +29,7 @@
  * grace. */
 #define SERVICES_MS     2500
 #define KILL_TIMEOUT_MS 1000
-#define REAP_PAUSE_MS   50
+#define REAP_PAUSE_MS   20
 
 static bool supervisors_are_left(void)
 {
@@ -86,14 +86,15 @@ static void await_end(struct stop *stop, const sigset_t *child_signal)
 {
     int64_t services_until = clock_monotonic_ms() + SERVICES_MS;
     const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
-    for (;;) {
+    for (int empty_looks = 0; empty_looks < RUNNERS_EMPTY_LOOKS;) {
         bool commands = commands_are_left(stop);
         bool services = reap_children(NULL) && services_are_left(stop->run_directory);
         int64_t now = clock_monotonic_ms();
-        if ((!commands || now >= stop->kill_at) && (!services || now >= services_until)) {
-            return;
+        bool over = (!commands || now >= stop->kill_at) && (!services || now >= services_until);
+        empty_looks = over ? empty_looks + 1 : 0;
+        if (empty_looks < RUNNERS_EMPTY_LOOKS) {
+            (void)sigtimedwait(child_signal, NULL, &pause);
         }
-        (void)sigtimedwait(child_signal, NULL, &pause);
     }
 }
 

@@ -40,6 +40,11 @@ void runners_clear(struct runners *runners);
 /* Looks at one process, which may be any; `runners` is a struct runners. Always true. */
 bool runners_meet(void *runners, pid_t pid);
 
+/* A look misses a process whose parent ends meanwhile, since it has another parent then, or whose
+ * sibling does, since the kernel's list may skip it (proc_pid_task_children(5)). So no runner is
+ * left when this many looks in a row, with a pause between them, find none. */
+#define RUNNERS_EMPTY_LOOKS 2
+
 /* Looks at the descendants of a process, except those of a runner. A process that the table does
  * not show yet is met in a later round. */
 void runners_meet_below(struct runners *runners, pid_t top);
