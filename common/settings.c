@@ -110,136 +110,105 @@ static bool parse_value(const struct variable *variable, const char *text, uint6
     return number >= variable->least && number <= variable->most;
 }
 
-/* One line that names the variable and what it takes. */
-static void explain_range(const struct variable *variable, char *error, size_t error_size)
+/* Logs what the variable takes. */
+static int explain_range(const struct variable *variable, const struct variables *from)
 {
+    const char *name = variable->name;
     unsigned long long least = variable->least;
     unsigned long long most = variable->most;
     char range[40] = "";
     switch (variable->kind) {
     case KIND_NUMBER:
-        (void)snprintf(error, error_size, "%s must be a number from %llu to %llu", variable->name,
-                       least, most);
-        break;
+        return variables_fail(from, "%s must be a number from %llu to %llu", name, least, most);
     case KIND_SIZE:
         if (least > 0) {
             (void)snprintf(range, sizeof(range), " of at least %llu", least);
         }
-        (void)snprintf(error, error_size,
-                       "%s must be a number of bytes%s, which may end in k, m or g", variable->name,
-                       range);
-        break;
+        return variables_fail(from, "%s must be a number of bytes%s, which may end in k, m or g",
+                              name, range);
     case KIND_TIME:
-        (void)snprintf(error, error_size,
-                       "%s must be a time from %llus to %llu%c, in seconds or with ms, s, m, h or "
-                       "d after it",
-                       variable->name, least / SECOND, most % DAY == 0 ? most / DAY : most / MINUTE,
-                       most % DAY == 0 ? 'd' : 'm');
         break;
     }
+    bool in_days = most % DAY == 0;
+    return variables_fail(
+        from,
+        "%s must be a time from %llus to %llu%c, in seconds or with ms, s, m, h or d after it",
+        name, least / SECOND, most / (in_days ? DAY : MINUTE), in_days ? 'd' : 'm');
 }
 
 static int read_variable(const struct variable *variable, const struct variables *from,
-                         struct settings *settings, char *error, size_t error_size)
+                         struct settings *settings)
 {
     const char *text = variables_get(from, variable->name);
     uint64_t value = variable->fallback;
     if (text != NULL && !parse_value(variable, text, &value)) {
-        explain_range(variable, error, error_size);
-        return -1;
+        return explain_range(variable, from);
     }
     memcpy((char *)settings + variable->offset, &value, sizeof(value));
     return 0;
 }
 
-/* A word, or a path that cgroup_open() tries. */
-static int read_cgroup(const char *text, const char **cgroup, char *error, size_t error_size)
-{
-    *cgroup = text == NULL ? "auto" : text;
-    if (strcmp(*cgroup, "auto") == 0 || strcmp(*cgroup, "off") == 0 || (*cgroup)[0] == '/') {
-        return 0;
-    }
-    (void)snprintf(
-        error, error_size,
-        "SANDBOX_CGROUP must be auto, off or the absolute path of a cgroup v2 directory");
-    return -1;
-}
-
-/* The directory may be made later. */
-static int read_home(const char *text, const char **home, char *error, size_t error_size)
-{
-    *home = text;
-    if (text == NULL || text[0] == '/') {
-        return 0;
-    }
-    (void)snprintf(error, error_size, HOME_VARIABLE " must be the absolute path of a directory");
-    return -1;
-}
-
 /* In upper or lower case. There is nothing below debug. */
-static int read_log_level(const char *text, int *level, char *error, size_t error_size)
+static int read_log_level(const struct variables *from, int *level)
 {
     static const struct {
         const char *name;
         int level;
     } levels[] = {{"error", LOG_ERR}, {"warn", LOG_WARNING}, {"notice", LOG_NOTICE},
                   {"info", LOG_INFO}, {"debug", LOG_DEBUG},  {"trace", LOG_DEBUG}};
-    if (text == NULL) {
-        *level = LOG_NOTICE;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+    const char *text = variables_get(from, "LOG_LEVEL");
+    *level = LOG_NOTICE;
+    for (size_t i = 0; text != NULL && i < sizeof(levels) / sizeof(levels[0]); i++) {
         if (strcasecmp(levels[i].name, text) == 0) {
             *level = levels[i].level;
             return 0;
         }
     }
-    (void)snprintf(error, error_size,
-                   "LOG_LEVEL must be error, warn, notice, info, debug or trace");
-    return -1;
+    return text == NULL ? 0
+                        : variables_fail(
+                              from, "LOG_LEVEL must be error, warn, notice, info, debug or trace");
 }
 
-/* What no row of the table says. */
-static int check_settings(const struct settings *settings, char *error, size_t error_size)
+/* What no row of the table says. A cgroup is tried later, by cgroup_open(); a home may be made
+ * later. */
+static int check_settings(const struct settings *settings, const struct variables *from)
 {
+    const char *cgroup = settings->cgroup;
     if (settings->port == settings->proxy_port) {
-        (void)snprintf(error, error_size, "PROXY_PORT must not be PORT (both are %llu)",
-                       (unsigned long long)settings->port);
-        return -1;
+        return variables_fail(from, "PROXY_PORT must not be PORT (both are %llu)",
+                              (unsigned long long)settings->port);
     }
     if (settings->memory_max != 0 && settings->memory_max < MEMORY_MAX_LEAST) {
-        (void)snprintf(error, error_size, "SANDBOX_MEMORY_MAX must be 0 or at least %llu",
-                       (unsigned long long)MEMORY_MAX_LEAST);
-        return -1;
+        return variables_fail(from, "SANDBOX_MEMORY_MAX must be 0 or at least %llu",
+                              (unsigned long long)MEMORY_MAX_LEAST);
+    }
+    if (strcmp(cgroup, "auto") != 0 && strcmp(cgroup, "off") != 0 && cgroup[0] != '/') {
+        return variables_fail(from, "SANDBOX_CGROUP must be auto, off or the absolute path of a "
+                                    "cgroup v2 directory");
+    }
+    if (settings->home != NULL && settings->home[0] != '/') {
+        return variables_fail(from, HOME_VARIABLE " must be the absolute path of a directory");
     }
     return 0;
 }
 
-int settings_read(struct settings *settings, const struct variables *from, char *error,
-                  size_t error_size)
+int settings_read(struct settings *settings, const struct variables *from)
 {
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
-        if (read_variable(&variables[i], from, settings, error, error_size) < 0) {
+        if (read_variable(&variables[i], from, settings) < 0) {
             return -1;
         }
     }
     const char *cgroup = variables_get(from, "SANDBOX_CGROUP");
-    const char *home = variables_get(from, HOME_VARIABLE);
-    const char *level = variables_get(from, "LOG_LEVEL");
+    settings->cgroup = cgroup == NULL ? "auto" : cgroup;
+    settings->home = variables_get(from, HOME_VARIABLE);
     settings->user = variables_get(from, "SANDBOX_USER"); /* user_find() looks for it */
-    if (read_cgroup(cgroup, &settings->cgroup, error, error_size) < 0 ||
-        read_home(home, &settings->home, error, error_size) < 0 ||
-        read_log_level(level, &settings->log_level, error, error_size) < 0) {
-        return -1;
-    }
-    return check_settings(settings, error, error_size);
+    return read_log_level(from, &settings->log_level) < 0 ? -1 : check_settings(settings, from);
 }
 
 int settings_take(struct settings *settings)
 {
-    char error[256];
-    if (settings_read(settings, NULL, error, sizeof(error)) < 0) {
-        log_line("%s", error);
+    if (settings_read(settings, NULL) < 0) {
         return -1;
     }
     logger_set_level(settings->log_level);

@@ -75,11 +75,10 @@ struct variables;
 
 /*
  * Reads the variables `from` (NULL: the environment) into *settings; an unset or empty variable
- * takes its default. 0, or -1 with one line that names the variable and what is wrong with it in
- * `error`. Not thread-safe (getenv): call at start.
+ * takes its default. 0, or -1 after one line to standard error that names the variable and what is
+ * wrong with it. Not thread-safe (getenv): call at start.
  */
-int settings_read(struct settings *settings, const struct variables *from, char *error,
-                  size_t error_size);
+int settings_read(struct settings *settings, const struct variables *from);
 
 /* Reads the environment at the start of a program: an error is logged, and LOG_LEVEL holds from
  * then on. */

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "common/descriptor.h"
 #include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/notify.h"
@@ -160,7 +160,7 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
-    (void)descriptor_close_inherited();
+    closefrom(STDERR_FILENO + 1);
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }

@@ -35,7 +35,6 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/daemons.h"
-#include "common/descriptor.h"
 #include "common/fastcgi_record.h"
 #include "common/log_drops.h"
 #include "common/logger.h"
@@ -283,7 +282,7 @@ int main(int count, char **arguments)
         return EXIT_BAD_USAGE;
     }
     struct settings settings;
-    (void)descriptor_close_inherited();
+    closefrom(STDERR_FILENO + 1);
     if (settings_take(&settings) < 0) {
         return EXIT_FAILURE;
     }

@@ -216,7 +216,7 @@ static int daemon_main(const char *run_directory)
 {
     struct settings settings;
     cleanup_free char *user = NULL;
-    (void)descriptor_close_inherited();
+    closefrom(STDERR_FILENO + 1);
     /* The launcher has removed them already, but no command may ever see them. */
     (void)unsetenv("SANDBOX_SECRET");
     (void)unsetenv("SANDBOX_SECRET_FILE");
@@ -259,7 +259,7 @@ int main(int argc, char **argv)
         return runner_main(&options.runner);
     case MODE_STOP:
         /* No client is to wait for nginx any more. The lock of the run directory stays. */
-        (void)descriptor_close_from(RUN_FD_NGINX);
+        closefrom(RUN_FD_NGINX);
         return stop_main(options.run_directory);
     case MODE_DAEMON:
         break;

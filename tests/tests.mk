@@ -25,6 +25,7 @@ $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
 $(BUILD)/tests/unit/test_remover: LDFLAGS += -Wl,--wrap=tree_remove
+$(BUILD)/tests/unit/test_settings: LDFLAGS += -Wl,--wrap=log_request
 # The tests act as another user between these calls, or let them fail.
 $(BUILD)/tests/unit/test_fs: LDFLAGS += -Wl,--wrap=fallocate,--wrap=mkdir,--wrap=mkdirat,--wrap=open,--wrap=stat
 # Tests the fallbacks for file systems without O_TMPFILE where O_TMPFILE works, too.
@@ -46,7 +47,7 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) f
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
     machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \
     render/listen_address render/prefix secrets/secret start/run_dir))
-$(BUILD)/tests/fuzz/fuzz_launcher: LDFLAGS += -Wl,--wrap=log_request
+$(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_request
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
 	$(call say,LD)

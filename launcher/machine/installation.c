@@ -169,11 +169,7 @@ static int append_settings_file(struct variables *variables, const char *etc, co
 static int read_settings(struct settings *settings, struct cors_origins *cors,
                          const struct variables *from)
 {
-    char error[256];
-    if (settings_read(settings, from, error, sizeof(error)) < 0) {
-        return variables_fail(from, "%s", error);
-    }
-    return cors_origins_read(cors, from);
+    return settings_read(settings, from) < 0 ? -1 : cors_origins_read(cors, from);
 }
 
 static int read_shared(struct site *site, const char *etc)

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/log_drops.h"
 #include "common/logger.h"
@@ -136,7 +135,7 @@ int claim_service(int argc, char **argv)
     if (argc != 3 || strcmp(argv[1], "-r") != 0 || getenv(CLAIM_PATH_VARIABLE) == NULL) {
         return SUBCOMMAND_MISUSED;
     }
-    (void)descriptor_close_inherited();
+    closefrom(STDERR_FILENO + 1);
     (void)log_drops_open(argv[2]); /* without it the log itself says how many */
     struct service service = {.run = argv[2], .path = getenv(CLAIM_PATH_VARIABLE)};
     int found = claim_read(service.path, &service.claim);

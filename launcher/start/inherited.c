@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/descriptor.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "launcher/base/file.h"
@@ -23,9 +22,7 @@ enum {
 int inherited_reserve(void)
 {
     int fd;
-    if (descriptor_close_inherited() < 0) {
-        return log_failure("descriptors: %m");
-    }
+    closefrom(STDERR_FILENO + 1);
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     } while (fd >= 0 && fd < FD_COUNT - 1 && (fd > STDERR_FILENO || fcntl(fd, F_SETFD, 0) == 0));

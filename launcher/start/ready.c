@@ -13,7 +13,6 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/log_output.h"
 #include "common/logger.h"
@@ -144,8 +143,8 @@ pid_t ready_announce(const struct settings *settings, const char *run_directory)
         return child;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* the line may have no reader */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server ||
-        descriptor_close_inherited() < 0) {
+    closefrom(STDERR_FILENO + 1);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != server) {
         _exit(1);
     }
     _exit(watch(settings, run_directory, server));

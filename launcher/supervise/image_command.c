@@ -19,7 +19,6 @@
 
 #include "common/capability.h"
 #include "common/cleanup.h"
-#include "common/descriptor.h"
 #include "common/logger.h"
 #include "common/settings.h"
 #include "common/user.h"
@@ -114,9 +113,9 @@ static _Noreturn void command_execute(char *const arguments[], const struct sett
     sigset_t none;
     sigemptyset(&none);
     settings_leave_environment();
-    if (take_terminal(find_terminal()) < 0 || descriptor_close_inherited() < 0 ||
-        command_become(settings, user, server) < 0 || end_with(server) < 0 ||
-        sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
+    closefrom(STDERR_FILENO + 1);
+    if (take_terminal(find_terminal()) < 0 || command_become(settings, user, server) < 0 ||
+        end_with(server) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0) {
         log_line("cannot start %s: %m", arguments[0]);
         _exit(EXIT_NOT_EXECUTABLE);
     }

@@ -31,7 +31,6 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/descriptor.h"
 #include "common/io.h"
 #include "common/log_drops.h"
 #include "common/log_output.h"
@@ -122,7 +121,8 @@ static int start_svscan(void)
     }
     /* This process must not hold the services' listening sockets, whose clients would wait, nor the
      * lock, for which the next server would wait. */
-    return descriptor_close_inherited();
+    closefrom(STDERR_FILENO + 1);
+    return 0;
 }
 
 /* As s6-svc(1), but without a fork, which may be impossible when it is most needed. A service that

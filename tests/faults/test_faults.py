@@ -306,7 +306,7 @@ INFALLIBLE = set("""
     pthread_once sem_clockwait pthread_cond_clockwait pthread_cond_signal pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
     eventfd_read eventfd_write
     posix_spawn_file_actions_destroy posix_spawnattr_destroy posix_spawnattr_setflags posix_spawnattr_setsigmask dirfd fclose closedir rewinddir
-    getopt_long _exit close_range gmtime_r strftime fwrite posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
+    getopt_long _exit close_range closefrom gmtime_r strftime fwrite posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
     getegid geteuid getuid umask sysconf setenv ferror
     strerror strerror_r sigabbrev_np qsort qsort_r exit abort environ stderr optarg optind
 """.split())
