@@ -48,9 +48,3 @@ static inline int utf8_sequence(const unsigned char *data, size_t available)
 
 /* How many bytes of data[0..length) are whole valid sequences, from the first on. Thread-safe. */
 size_t utf8_valid_length(const char *data, size_t length);
-
-/*
- * A copy of `text` (free it) in which each byte that is no UTF-8 is U+FFFD, fit for cJSON. NULL
- * with errno when memory is out. Thread-safe.
- */
-char *utf8_copy(const char *text);

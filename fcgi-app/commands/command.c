@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/cleanup.h"
 #include "common/error_text.h"
 #include "common/logger.h"
 #include "common/settings.h"
@@ -92,46 +91,42 @@ bool command_read(struct request *request, const struct json_body *body, struct 
 }
 
 /*
- * Why a command was not started. The text, owned by the caller, or NULL when memory is out; *status
- * is 400 when it is the client's command, 503 when it has certainly not run and may be repeated
- * later, otherwise 500; *code is the error's.
+ * Why a command was not started, in words. *status becomes 400 when it is the client's command, 503
+ * when it has certainly not run and may be repeated later, otherwise 500; *code the error's.
  */
-static char *explain(const struct command *command, const struct spawn_error *error, int *status,
-                     enum api_error *code)
+static void explain(const struct command *command, const struct spawn_error *error, int *status,
+                    enum api_error *code, char message[ERROR_MESSAGE_SIZE])
 {
     char buffer[128];
-    char *message;
     const char *reason = strerror_r(error->error, buffer, sizeof(buffer));
-    int length;
+    const char *before = "Cannot start the command: ", *after = "";
     *status = 400;
     *code = ERROR_invalid_request;
     if (command_is_shortage(error->error)) {
         *status = 503;
         *code = ERROR_unavailable;
-        length = asprintf(&message, "Cannot start the command: %s",
-                          error->error == EAGAIN ? "there are too many processes" : reason);
+        reason = error->error == EAGAIN ? "there are too many processes" : reason;
     } else if (error->error == ECHILD) {
         *status = 503;
         *code = ERROR_unavailable;
-        length = asprintf(&message, "Cannot start the command: the runners of procd die as they "
-                                    "start (its log says why)");
+        reason = "the runners of procd die as they start (its log says why)";
     } else if (error->stage >= SPAWN_LIMIT && error->error == EOPNOTSUPP) {
         *code = ERROR_unsupported;
-        length = asprintf(&message, "%s cannot be enforced: this server has no such cgroups",
-                          cgroup_limit_name((enum cgroup_limit)(error->stage - SPAWN_LIMIT)));
+        before = "";
+        after = " cannot be enforced: this server has no such cgroups";
+        reason = cgroup_limit_name((enum cgroup_limit)(error->stage - SPAWN_LIMIT));
     } else if (error->stage == SPAWN_CHDIR && command->cwd != NULL) {
-        length = asprintf(&message, "Invalid working directory: %s", command->cwd);
+        before = "Invalid working directory: ";
+        reason = command->cwd;
     } else if (error->error == E2BIG) {
         *code = ERROR_too_large;
-        length = asprintf(&message,
-                          "The command or its environment is too large for the kernel: %s", reason);
+        before = "The command or its environment is too large for the kernel: ";
     } else {
         *status = 500;
         *code = ERROR_cannot_start;
-        length = asprintf(&message, "Cannot %s the command: %s",
-                          error->stage == SPAWN_CONFINE ? "limit" : "start", reason);
+        before = error->stage == SPAWN_CONFINE ? "Cannot limit the command: " : before;
     }
-    return length < 0 ? NULL : message;
+    (void)snprintf(message, ERROR_MESSAGE_SIZE, "%s%s%s", before, reason, after);
 }
 
 void answer_procd_failure(struct request *request, enum procd_result result)
@@ -160,16 +155,16 @@ void answer_command_failure(struct request *request, const struct command *comma
     }
     int status;
     enum api_error code;
-    cleanup_free char *message = explain(command, error, &status, &code);
+    char message[ERROR_MESSAGE_SIZE];
+    explain(command, error, &status, &code, message);
     if (status >= 500) {
         errno = error->error;
         log_request(status == 503 ? LOG_WARNING : LOG_ERR, request_id(request),
                     "%s: cannot start the command: %m", request_path(request));
     }
-    const char *text = message == NULL ? "Out of memory" : message;
     if (status == 503 || !streams || error->stage >= SPAWN_LIMIT) {
-        answer_error(request, status, code, "%s", text);
+        answer_error(request, status, code, "%s", message);
     } else if (sse_begin(request) == 0) {
-        (void)sse_error(request, 0, code, "%s", text);
+        (void)sse_error(request, "0", code, "%s", message);
     }
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/cleanup.h"
@@ -146,11 +145,11 @@ static void write_ending(struct writer *writer, const struct ending *ending, boo
 static void tell_ending(struct writer *writer, const struct ending *ending)
 {
     char name[SIGNAL_NAME_SIZE];
-    (void)snprintf(writer->headers, sizeof(writer->headers),
-                   "X-Sandbox-Exit-Code: %d\r\nX-Sandbox-Signal: %s\r\nX-Sandbox-Reason: %s\r\n"
-                   "X-Sandbox-Max-Rss-Kb: %llu\r\n",
-                   ending->code, ending->signal == 0 ? "" : signal_name(ending->signal, name),
-                   end_reason_name(ending->reason), (unsigned long long)ending->max_rss_kb);
+    writer_header(writer,
+                  "X-Sandbox-Exit-Code: %d\r\nX-Sandbox-Signal: %s\r\nX-Sandbox-Reason: %s\r\n"
+                  "X-Sandbox-Max-Rss-Kb: %llu\r\n",
+                  ending->code, ending->signal == 0 ? "" : signal_name(ending->signal, name),
+                  end_reason_name(ending->reason), (unsigned long long)ending->max_rss_kb);
 }
 
 static const char *run_finish(void *context, const struct ending *ending)

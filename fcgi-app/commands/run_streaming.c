@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/decimal.h"
 #include "common/error_text.h"
 #include "common/line_reader.h"
 #include "common/signal_name.h"
@@ -104,27 +105,34 @@ static int end_lines(struct streaming *streaming)
     return flush(streaming) < 0 ? -1 : 0;
 }
 
+/* The id of an event that may be the last. */
+static const char *render_id(const struct streaming *streaming, char text[static DECIMAL_MAX + 1])
+{
+    text[decimal_render(text, (uint64_t)streaming->next_id)] = '\0';
+    return text;
+}
+
 static void send_complete(struct streaming *streaming, const struct ending *ending)
 {
-    char name[SIGNAL_NAME_SIZE];
+    char id[DECIMAL_MAX + 1], name[SIGNAL_NAME_SIZE];
     const char *signal = ending->signal == 0 ? NULL : signal_name(ending->signal, name);
-    (void)sse_event(
-        streaming->request, streaming->next_id, "complete",
-        fields_object(FIELDS(NUMBER_FIELD("code", ending->code),
-                             FLAG_FIELD("error", ending->code != 0), TEXT_FIELD("signal", signal),
-                             TEXT_FIELD("reason", end_reason_name(ending->reason)),
-                             NUMBER_FIELD("duration_ms", ending->duration_ms),
-                             NUMBER_FIELD("max_rss_kb", ending->max_rss_kb))));
+    (void)sse_event(streaming->request, render_id(streaming, id), "complete",
+                    FIELDS(NUMBER_FIELD("code", ending->code),
+                           FLAG_FIELD("error", ending->code != 0), TEXT_FIELD("signal", signal),
+                           TEXT_FIELD("reason", end_reason_name(ending->reason)),
+                           NUMBER_FIELD("duration_ms", ending->duration_ms),
+                           NUMBER_FIELD("max_rss_kb", ending->max_rss_kb)));
 }
 
 /* The trouble is ours. After half an event the stream can only be cut. */
 static void streaming_fail(void *context, const char *message)
 {
     struct streaming *streaming = context;
+    char id[DECIMAL_MAX + 1];
     if (streaming->torn) {
         request_abort(streaming->request);
     } else if (flush(streaming) >= 0) {
-        (void)sse_error(streaming->request, streaming->next_id,
+        (void)sse_error(streaming->request, render_id(streaming, id),
                         is_stopping() ? ERROR_stopping : ERROR_may_have_run, "%s", message);
     }
 }

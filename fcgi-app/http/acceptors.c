@@ -19,7 +19,6 @@
 #include "common/detached_thread.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "fcgi-app/http/backlog.h"
 #include "fcgi-app/http/fcgi.h"
 
 /* Threads that wait for a connection: this many to begin with, and that many stay. */
@@ -204,9 +203,4 @@ int acceptors_start(void)
     pthread_mutex_unlock(&acceptors.lock);
     errno = error;
     return any ? 0 : -1;
-}
-
-int64_t acceptors_backlog(void)
-{
-    return backlog_length(acceptors.listener);
 }

@@ -1,19 +1,10 @@
-/*
- * Rendering events. Those that come by the million are rendered into a writer's buffer, the others
- * by cJSON.
- */
 #include "fcgi-app/http/sse.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-#include "common/cleanup.h"
-#include "common/json_text.h"
-#include "common/utf8.h"
+#include "common/spool.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
@@ -52,74 +43,28 @@ size_t sse_short(char text[SSE_SHORT_SIZE], const char *id, const char *event, c
     return (size_t)length < SSE_SHORT_SIZE ? (size_t)length : SSE_SHORT_SIZE - 1;
 }
 
-static int write_string(struct request *request, const char *text)
+int sse_event(struct request *request, const char *id, const char *event,
+              const struct answer_field *fields)
 {
-    return request_write(request, text, strlen(text));
+    char buffer[2048];
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), 0);
+    (void)writer_format(&writer, "event: %s\ndata: {", event);
+    (void)writer_fields(&writer, fields);
+    (void)writer_format(&writer, "}%s%s\n\n", id == NULL ? "" : "\nid: ", id == NULL ? "" : id);
+    return writer_flush(&writer);
 }
 
-/* JSON text, in which a line separator can only be in a string: there it is escaped. */
-static int write_json(struct request *request, const char *text)
-{
-    const char *end = text + strlen(text);
-    const char *from = text;
-    for (const char *at = text; at < end;) {
-        size_t taken;
-        const char *escape = json_separator_escape(at, (size_t)(end - at), &taken);
-        if (escape == NULL) {
-            at++;
-            continue;
-        }
-        if (request_write(request, from, (size_t)(at - from)) < 0 ||
-            write_string(request, escape) < 0) {
-            return -1;
-        }
-        from = at += taken;
-    }
-    return request_write(request, from, (size_t)(end - from));
-}
-
-/* `id` is NULL for an event that has none. */
-static int send_event(struct request *request, const char *id, const char *event, cJSON *data)
-{
-    char *text = data == NULL ? NULL : cJSON_PrintUnformatted(data);
-    cJSON_Delete(data);
-    if (text == NULL) {
-        request_abort(request);
-        return -1;
-    }
-    bool sent =
-        write_string(request, "event: ") == 0 && write_string(request, event) == 0 &&
-        write_string(request, "\ndata: ") == 0 && write_json(request, text) == 0 &&
-        (id == NULL || (write_string(request, "\nid: ") == 0 && write_string(request, id) == 0)) &&
-        write_string(request, "\n\n") == 0 && request_flush(request) == 0;
-    cJSON_free(text);
-    return sent ? 0 : -1;
-}
-
-int sse_event(struct request *request, int64_t id, const char *event, cJSON *data)
-{
-    char number[32];
-    (void)snprintf(number, sizeof(number), "%lld", (long long)id);
-    return send_event(request, id == SSE_NO_ID ? NULL : number, event, data);
-}
-
-int sse_error(struct request *request, int64_t id, enum api_error error, const char *format, ...)
+int sse_error(struct request *request, const char *id, enum api_error error, const char *format,
+              ...)
 {
     va_list arguments;
+    char message[ERROR_MESSAGE_SIZE];
     va_start(arguments, format);
-    cJSON *data = error_object(0, error, format, arguments);
+    (void)vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    return sse_event(request, id, "error", data);
-}
-
-int sse_final_error(struct request *request, const char *id, enum api_error error,
-                    const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    cJSON *data = error_object(0, error, format, arguments);
-    va_end(arguments);
-    return send_event(request, id, "error", data);
+    return sse_event(
+        request, id, "error",
+        FIELDS(TEXT_FIELD("error", message), TEXT_FIELD("error_code", api_error_code(error))));
 }
 
 /* The part of the line that a spool holds, piece by piece from its view. 0; -1, with errno where it
@@ -155,5 +100,7 @@ int sse_output(struct writer *writer, int64_t id, const char *stream, const stru
 
 int sse_keepalive(struct request *request)
 {
-    return write_string(request, SSE_KEEPALIVE) < 0 ? -1 : request_flush(request);
+    return request_write(request, SSE_KEEPALIVE, strlen(SSE_KEEPALIVE)) < 0
+               ? -1
+               : request_flush(request);
 }

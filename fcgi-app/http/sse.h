@@ -11,7 +11,7 @@
 #include "api/errors.h"
 #include "common/line_reader.h"
 
-struct cJSON;
+struct answer_field;
 struct request;
 struct writer;
 
@@ -30,9 +30,6 @@ int64_t sse_keepalive_ms(void);
  * because some clients take text without one for Latin-1. 0, or -1 when the client has left. */
 int sse_begin(struct request *request);
 
-/* The number of an event that has none. */
-#define SSE_NO_ID ((int64_t)-1)
-
 /* How soon, in ms, a client that has lost a stream comes again. Begins the first event, because
  * some clients make an event of it where it stands alone. */
 #define SSE_RETRY "retry: 1000\n"
@@ -43,19 +40,15 @@ int sse_begin(struct request *request);
 __attribute__((format(printf, 4, 5))) size_t sse_short(char text[SSE_SHORT_SIZE], const char *id,
                                                        const char *event, const char *format, ...);
 
-/* One event with `data`, which is deleted here; flushed. NULL, from an allocation that failed,
- * drops the connection. 0 or -1. */
-int sse_event(struct request *request, int64_t id, const char *event, struct cJSON *data);
+/* One event, whose data is an object of these members (writer.h); flushed. `id` is NULL for none.
+ * An error that stays when the client comes back has an id of the end (procd/log/event_id.h). 0, or
+ * -1 when the client has left. */
+int sse_event(struct request *request, const char *id, const char *event,
+              const struct answer_field *fields);
 
-/* event: error with {"error": <message>, "error_code": <error>}; flushed. 0 or -1. */
-__attribute__((format(printf, 4, 5))) int sse_error(struct request *request, int64_t id,
+/* event: error with {"error": <message>, "error_code": <error>}, as sse_event. */
+__attribute__((format(printf, 4, 5))) int sse_error(struct request *request, const char *id,
                                                     enum api_error error, const char *format, ...);
-
-/* The same for an error that stays when the client comes back: `id` is an id of the end
- * (procd/log/event_id.h). */
-__attribute__((format(printf, 4, 5))) int sse_final_error(struct request *request, const char *id,
-                                                          enum api_error error, const char *format,
-                                                          ...);
 
 /* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
  * client has left, or -2 with errno when the line could not be read back. */

@@ -1,13 +1,14 @@
 #include "fcgi-app/http/writer.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/statuses.h"
 #include "common/decimal.h"
 #include "common/json_text.h"
-#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 
 /* Room for this much escaped text there must be, or the buffer is written out first. */
@@ -17,9 +18,28 @@
 
 int writer_init(struct writer *writer, struct request *request, size_t capacity, bool begun)
 {
-    *writer = (struct writer){
-        .request = request, .data = malloc(capacity), .capacity = capacity, .begun = begun};
+    *writer = writer_over(request, malloc(capacity), capacity, begun ? 0 : 200);
     return writer->data == NULL ? -1 : 0;
+}
+
+struct writer writer_over(struct request *request, char *buffer, size_t capacity, int status)
+{
+    struct writer writer = {.request = request,
+                            .data = buffer,
+                            .capacity = capacity,
+                            .status = status,
+                            .begun = status == 0};
+    writer_header(&writer, "%s", API_STATUS_REPEATS(status) ? "Retry-After: 1\r\n" : "");
+    return writer;
+}
+
+void writer_header(struct writer *writer, const char *format, ...)
+{
+    va_list arguments;
+    size_t used = strlen(writer->headers);
+    va_start(arguments, format);
+    (void)vsnprintf(writer->headers + used, sizeof(writer->headers) - used, format, arguments);
+    va_end(arguments);
 }
 
 void writer_clear(struct writer *writer)
@@ -33,21 +53,14 @@ static int writer_result(const struct writer *writer)
     return writer->failed ? -1 : 0;
 }
 
-/* Begins the answer if that was not done. */
-static void writer_begin(struct writer *writer, const char *headers)
-{
-    writer->failed =
-        writer->failed ||
-        (!writer->begun && request_begin(writer->request, 200, "application/json", headers) < 0);
-    writer->begun = true;
-}
-
 /* Passes the buffer on to the request, which may keep it a while. */
 static int writer_empty(struct writer *writer)
 {
-    writer_begin(writer, NULL);
-    writer->failed =
-        writer->failed || request_write(writer->request, writer->data, writer->used) < 0;
+    writer->failed = writer->failed ||
+                     (!writer->begun && request_begin(writer->request, writer->status,
+                                                      "application/json", writer->headers) < 0) ||
+                     request_write(writer->request, writer->data, writer->used) < 0;
+    writer->begun = true;
     writer->used = 0;
     return writer_result(writer);
 }
@@ -165,6 +178,36 @@ void writer_piece_cut(struct writer *writer)
     writer->cut_length = 0;
 }
 
+static void write_field(struct writer *writer, const struct answer_field *field)
+{
+    (void)writer_format(writer, "\"%s\":", field->name);
+    switch (field->kind) {
+    case FIELD_NUMBER:
+        (void)writer_format(writer, "%" PRId64, field->number);
+        break;
+    case FIELD_FLAG:
+        (void)writer_string(writer, field->number != 0 ? "true" : "false");
+        break;
+    case FIELD_TEXT:
+        (void)writer_string(writer, "\"");
+        (void)writer_text(writer, field->text, strlen(field->text));
+        (void)writer_string(writer, "\"");
+        break;
+    }
+}
+
+int writer_fields(struct writer *writer, const struct answer_field *fields)
+{
+    for (const char *comma = ""; fields->name != NULL; fields++) {
+        if (fields->kind != FIELD_TEXT || fields->text != NULL) {
+            (void)writer_string(writer, comma);
+            write_field(writer, fields);
+            comma = ",";
+        }
+    }
+    return writer_result(writer);
+}
+
 int writer_flush(struct writer *writer)
 {
     return writer_empty(writer) < 0 ? -1 : request_flush(writer->request);
@@ -172,12 +215,8 @@ int writer_flush(struct writer *writer)
 
 int writer_finish(struct writer *writer)
 {
-    char headers[sizeof(writer->headers) + 64];
-    int length = snprintf(headers, sizeof(headers), "%s", writer->headers);
     if (writer->used <= ANSWER_AT_ONCE) {
-        (void)snprintf(headers + length, sizeof(headers) - (size_t)length,
-                       "Content-Length: %zu\r\n", writer->used);
+        writer_header(writer, "Content-Length: %zu\r\n", writer->used);
     }
-    writer_begin(writer, headers);
     return writer_empty(writer);
 }

@@ -11,13 +11,22 @@
 
 struct request;
 
+/*
+ * Only an answer of up to this size has a Content-Length. It leaves in one write(2) with its
+ * header, so nginx has all of it or nothing. When a longer answer is cut after its header, nginx
+ * (1.22, without buffering) keeps the connection to the client. With a length the client would wait
+ * for the rest until keepalive_timeout; without one it sees the end.
+ */
+#define ANSWER_AT_ONCE ((size_t)6144)
+
 struct writer {
     struct request *request; /* borrowed */
     char *data;
     size_t used, capacity;
+    int status;        /* of the answer, if the writer begins it */
     bool begun;        /* status and headers are written */
     bool failed;       /* the client has left */
-    char headers[192]; /* of writer_finish(), if it begins the answer: lines, each with its \r\n */
+    char headers[192]; /* of that answer */
     char cut[4]; /* the beginning of a UTF-8 sequence, of which writer_piece() waits for more */
     size_t cut_length;
 };
@@ -28,6 +37,14 @@ struct writer {
  */
 int writer_init(struct writer *writer, struct request *request, size_t capacity, bool begun);
 void writer_clear(struct writer *writer);
+
+/* The same over the caller's buffer, with another status (0: the answer has been begun already).
+ * 429 and 503 get a Retry-After. It is not cleared. */
+struct writer writer_over(struct request *request, char *buffer, size_t capacity, int status);
+
+/* Adds header lines, each with its \r\n, to the answer that the writer will begin. */
+__attribute__((format(printf, 2, 3))) void writer_header(struct writer *writer, const char *format,
+                                                         ...);
 
 /* All return 0, or -1 when the client has left: then every later call does so, too, and it is
  * enough to look at the last one's result. */
@@ -47,6 +64,32 @@ int writer_piece_end(struct writer *writer);
 
 /* Instead of writer_piece_end() where a text is cut: drops the beginning of a character. */
 void writer_piece_cut(struct writer *writer);
+
+/* ---- members of a JSON object ---- */
+
+/* A list of them ends with one without a name. */
+struct answer_field {
+    const char *name;
+    enum { FIELD_TEXT, FIELD_NUMBER, FIELD_FLAG } kind;
+    const char *text; /* borrowed; NULL: the member is left out */
+    int64_t number;   /* also of a flag: 0 is false */
+};
+#define TEXT_FIELD(member, value)                                                                  \
+    {                                                                                              \
+        .name = (member), .kind = FIELD_TEXT, .text = (value)                                      \
+    }
+#define NUMBER_FIELD(member, value)                                                                \
+    {                                                                                              \
+        .name = (member), .kind = FIELD_NUMBER, .number = (int64_t)(value)                         \
+    }
+#define FLAG_FIELD(member, value)                                                                  \
+    {                                                                                              \
+        .name = (member), .kind = FIELD_FLAG, .number = (value)                                    \
+    }
+#define FIELDS(...) ((const struct answer_field[]){__VA_ARGS__, {.name = NULL}})
+
+/* The members, with commas between them. */
+int writer_fields(struct writer *writer, const struct answer_field *fields);
 
 /* Writes the buffer and sends it. */
 int writer_flush(struct writer *writer);

@@ -103,7 +103,7 @@ static void stream_log(struct request *request, const char *id, const struct log
         }
         errno = error;
         log_request(LOG_ERR, request_id(request), "/process_logs_streaming: %m");
-        (void)sse_error(request, SSE_NO_ID, ERROR_internal, "The log cannot be read");
+        (void)sse_error(request, NULL, ERROR_internal, "The log cannot be read");
     }
     log_cursor_clear(&cursor);
     close_fd(&directory);
@@ -115,7 +115,7 @@ static void send_not_found(struct request *request, const char *id)
     char end_id[EVENT_ID_SIZE];
     event_id_render_end(id, end_id);
     if (sse_begin(request) == 0) {
-        (void)sse_final_error(request, end_id, ERROR_not_found, "process not found: %s", id);
+        (void)sse_error(request, end_id, ERROR_not_found, "process not found: %s", id);
     }
 }
 

@@ -5,14 +5,15 @@
  */
 #include "fcgi-app/status/health.h"
 
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-
-#include <cjson/cJSON.h>
 
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
@@ -22,6 +23,7 @@
 #include "procd/wire/client.h"
 
 #define ANSWER_TIMEOUT_MS 2000
+#define DROPS_ARE_NEWS_MS 60000
 
 /* Less than the pieces in which logs are written and rotated is as good as nothing. */
 #define ROOM_LEAST ((unsigned long long)65536)
@@ -107,39 +109,53 @@ static const struct {
      "/proc is read-only: commands are not ended before the daemons when memory is out"},
 };
 
-static int add_faults(cJSON *json)
-{
-    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        if (faults[i].is_there() && health_add_warning(json, faults[i].text) < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* ---- the answer ---- */
 
-/* The status, an error or NULL, and what is wrong with the machine. NULL when memory is out. */
-static cJSON *health_describe(const char *status, const char *error)
+static void write_warning(struct writer *writer, bool *any, const char *text)
 {
-    const char *code = error == NULL ? NULL : api_error_code(ERROR_unavailable);
-    cJSON *json = fields_object(FIELDS(TEXT_FIELD("status", status), TEXT_FIELD("error", error),
-                                       TEXT_FIELD("error_code", code)));
-    if (json != NULL && add_faults(json) < 0) {
-        cJSON_Delete(json);
-        return NULL;
-    }
-    return json;
+    (void)writer_string(writer, *any ? ",\"" : ",\"warnings\":[\"");
+    (void)writer_text(writer, text, strlen(text));
+    (void)writer_string(writer, "\"");
+    *any = true;
 }
 
-static cJSON *health_describe_in_full(const struct server_state *all)
+static void write_warnings(struct writer *writer, const struct server_state *all)
 {
-    cJSON *json = health_describe("ok", NULL);
-    if (health_full_describe(all, json) < 0) {
-        cJSON_Delete(json);
-        return NULL;
+    bool any = false;
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (faults[i].is_there()) {
+            write_warning(writer, &any, faults[i].text);
+        }
     }
-    return json;
+    if (all != NULL && all->since_drop_ms >= 0 && all->since_drop_ms <= DROPS_ARE_NEWS_MS) {
+        char text[128];
+        (void)snprintf(text, sizeof(text),
+                       "%" PRId64 " lines of the server's log were dropped, some of them just "
+                       "now: nobody reads them",
+                       all->dropped_lines);
+        write_warning(writer, &any, text);
+    }
+    (void)writer_string(writer, any ? "]" : "");
+}
+
+/* The health, an error or NULL, what is wrong with the machine and, where it is known, the state.
+ */
+static void answer_health(struct request *request, const char *error,
+                          const struct server_state *all)
+{
+    char buffer[ANSWER_AT_ONCE];
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), error == NULL ? 200 : 503);
+    const char *code = error == NULL ? NULL : api_error_code(ERROR_unavailable);
+    (void)writer_string(&writer, "{");
+    (void)writer_fields(&writer,
+                        FIELDS(TEXT_FIELD("status", error == NULL ? "ok" : "unavailable"),
+                               TEXT_FIELD("error", error), TEXT_FIELD("error_code", code)));
+    write_warnings(&writer, all);
+    if (all != NULL) {
+        health_full_write(&writer, all);
+    }
+    (void)writer_string(&writer, "}");
+    (void)writer_finish(&writer);
 }
 
 static void health(struct request *request, const struct json_body *body)
@@ -153,16 +169,12 @@ static void health(struct request *request, const struct json_body *body)
         result = server_state_take(&all, ANSWER_TIMEOUT_MS);
     }
     if (result != PROCD_DONE) {
-        answer_json(request, 503,
-                    health_describe("unavailable", "The procd daemon does not answer"));
+        answer_health(request, "The procd daemon does not answer", NULL);
     } else if (!can_start) {
-        answer_json(
-            request, 503,
-            health_describe("unavailable",
-                            "No command can be started: the runners of procd die as they start"));
+        answer_health(request, "No command can be started: the runners of procd die as they start",
+                      NULL);
     } else {
-        answer_json(request, 200,
-                    full ? health_describe_in_full(&all) : health_describe("ok", NULL));
+        answer_health(request, NULL, full ? &all : NULL);
     }
 }
 

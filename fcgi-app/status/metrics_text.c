@@ -2,7 +2,6 @@
 #include "fcgi-app/status/metrics_text.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,21 +11,12 @@
 
 #define PREFIX "nginx_sandbox_"
 
-#define COUNTER   "counter"
-#define GAUGE     "gauge"
-#define HISTOGRAM "histogram"
-
-struct family {
-    const char *name;
-    const char *type;
-    const char *help;
-};
-
-static void begin_family(struct writer *writer, const struct family *family)
+static void begin_family(struct writer *writer, const char *name, const char *type,
+                         const char *help)
 {
-    (void)writer_format(writer, "# HELP " PREFIX "%s ", family->name);
-    (void)writer_string(writer, family->help);
-    (void)writer_format(writer, "\n# TYPE " PREFIX "%s %s\n", family->name, family->type);
+    (void)writer_format(writer, "# HELP " PREFIX "%s ", name);
+    (void)writer_string(writer, help);
+    (void)writer_format(writer, "\n# TYPE " PREFIX "%s %s\n", name, type);
 }
 
 static double seconds(uint64_t us)
@@ -53,10 +43,9 @@ struct text {
 
 static void write_requests(const struct text *text)
 {
-    static const struct family family = {"requests_total", COUNTER,
-                                         "Requests that fcgi-app has answered, by endpoint and "
-                                         "status (499: the client left first)."};
-    begin_family(text->writer, &family);
+    begin_family(text->writer, "requests_total", "counter",
+                 "Requests that fcgi-app has answered, by endpoint and status (499: the client "
+                 "left first).");
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
         for (size_t i = 0; i < METRICS_STATUSES; i++) {
             uint64_t count = text->metrics->requests[endpoint][i];
@@ -94,10 +83,8 @@ static void write_histogram(const struct text *text, unsigned endpoint)
 
 static void write_durations(const struct text *text)
 {
-    static const struct family family = {
-        "request_duration_seconds", HISTOGRAM,
-        "From the head of a request at fcgi-app to the end of its answer, by endpoint."};
-    begin_family(text->writer, &family);
+    begin_family(text->writer, "request_duration_seconds", "histogram",
+                 "From the head of a request at fcgi-app to the end of its answer, by endpoint.");
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
         if (total(text->metrics->durations[endpoint], METRICS_BOUNDS + 1) > 0) {
             write_histogram(text, endpoint);
@@ -105,153 +92,76 @@ static void write_durations(const struct text *text)
     }
 }
 
-/* One number for each value of a label. `seen`: only of those that are not 0. */
-static void write_by(struct writer *writer, const struct family *family, const char *label,
-                     const char *(*name)(unsigned number), const uint64_t *numbers, unsigned count,
-                     bool seen)
+static void write_sent(const struct text *text)
 {
-    begin_family(writer, family);
-    for (unsigned i = 0; i < count; i++) {
-        if (numbers[i] > 0 || !seen) {
-            (void)writer_format(writer, PREFIX "%s{%s=\"%s\"} %" PRIu64 "\n", family->name, label,
-                                name(i), numbers[i]);
+    begin_family(text->writer, "response_bytes_total", "counter",
+                 "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint.");
+    for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
+        if (text->metrics->sent[endpoint] > 0) {
+            (void)writer_format(text->writer,
+                                PREFIX "response_bytes_total{endpoint=\"%s\"} %" PRIu64 "\n",
+                                text->label(endpoint), text->metrics->sent[endpoint]);
         }
     }
 }
 
-static void write_sent(const struct text *text)
-{
-    static const struct family family = {
-        "response_bytes_total", COUNTER,
-        "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint."};
-    write_by(text->writer, &family, "endpoint", text->label, text->metrics->sent, METRICS_ENDPOINTS,
-             true);
-}
-
-/* ---- commands ---- */
-
-static const char *outcome_name(unsigned outcome)
-{
-    return run_outcome_name((enum run_outcome)outcome);
-}
+/* ---- commands and logs ---- */
 
 static void write_runs(const struct text *text)
 {
-    static const struct family family = {
-        "runs_total", COUNTER,
-        "Commands of /run and /run_streaming that have ended, by what became of them."};
-    write_by(text->writer, &family, "outcome", outcome_name, text->metrics->runs, RUN_OUTCOMES,
-             false);
+    begin_family(text->writer, "runs_total", "counter",
+                 "Commands of /run and /run_streaming that have ended, by what became of them.");
+    for (unsigned i = 0; i < RUN_OUTCOMES; i++) {
+        (void)writer_format(text->writer, PREFIX "runs_total{outcome=\"%s\"} %" PRIu64 "\n",
+                            run_outcome_name((enum run_outcome)i), text->metrics->runs[i]);
+    }
 }
 
-/* ---- single figures ---- */
-
-struct figure {
-    struct family family;
-    double value; /* exact up to 2^53; negative: unknown */
-};
-
-static void write_figures(struct writer *writer, const struct figure *figures, size_t count)
+/* A family of one number, which is exact up to 2^53. */
+static void write_number(struct writer *writer, const char *name, const char *type,
+                         const char *help, double value)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct figure *figure = &figures[i];
-        if (figure->value >= 0) {
-            begin_family(writer, &figure->family);
-            (void)writer_format(writer, PREFIX "%s %.16g\n", figure->family.name, figure->value);
+    begin_family(writer, name, type, help);
+    (void)writer_format(writer, PREFIX "%s %.16g\n", name, value);
+}
+
+static void write_gaps(struct writer *writer, const struct metrics *metrics)
+{
+    write_number(writer, "log_gaps_total", "counter",
+                 "Gaps in what readers of logs got: lines that were removed before they were read.",
+                 (double)metrics->gaps);
+    write_number(writer, "log_gap_bytes_total", "counter", "Bytes of logs in these gaps.",
+                 (double)metrics->gap_bytes);
+    write_number(writer, "log_gap_lines_total", "counter",
+                 "Lines of logs in these gaps, where the number is known.",
+                 (double)metrics->gap_lines);
+}
+
+/* ---- the state ---- */
+
+static void write_state(struct writer *writer, const struct server_state *state)
+{
+    write_number(writer, "procd_up", "gauge",
+                 "1 if procd answered; what it knows is missing otherwise.", state->has_procd);
+    for (const struct figure *figure = server_figures; figure->member != NULL; figure++) {
+        int64_t value = figure_value(figure, state);
+        if (value >= 0) {
+            write_number(writer, figure->metric, figure->type, figure->help,
+                         (double)value * figure->unit);
         }
     }
 }
 
-#define WRITE_FIGURES(writer, figures)                                                             \
-    write_figures(writer, figures, sizeof(figures) / sizeof((figures)[0]))
-
-static void write_gaps(struct writer *writer, const struct metrics *metrics)
+/* One figure of all daemons. */
+static void write_daemons(struct writer *writer, const struct procd_status *procd,
+                          const struct figure *figure)
 {
-    const struct figure figures[] = {
-        {{"log_gaps_total", COUNTER,
-          "Gaps in what readers of logs got: lines that were removed before they were read."},
-         (double)metrics->gaps},
-        {{"log_gap_bytes_total", COUNTER, "Bytes of logs in these gaps."},
-         (double)metrics->gap_bytes},
-        {{"log_gap_lines_total", COUNTER,
-          "Lines of logs in these gaps, where the number is known."},
-         (double)metrics->gap_lines},
-    };
-    WRITE_FIGURES(writer, figures);
-}
-
-static void write_state(struct writer *writer, const struct server_state *state)
-{
-    const struct procd_status *procd = &state->procd;
-    const struct figure figures[] = {
-        {{"procd_up", GAUGE, "1 if procd answered; what it knows is missing otherwise."},
-         state->has_procd ? 1 : 0},
-        {{"uptime_seconds", GAUGE, "Since the server was started."},
-         (double)procd->uptime_ms / 1000},
-        {{"requests_in_progress", GAUGE, "Requests at fcgi-app, this one included."},
-         (double)state->requests},
-        {{"backlog_connections", GAUGE, "Connections of nginx that wait for fcgi-app."},
-         (double)state->backlog},
-        {{"running_runs", GAUGE, "Commands of /run and /run_streaming that run."},
-         (double)state->runs},
-        {{"running_jobs", GAUGE, "Background processes that run."}, (double)procd->running},
-        {{"open_streams", GAUGE, "Logs that are being streamed."}, (double)state->streams},
-        {{"runners", GAUGE, "Processes that own a command's tree, or wait for one."},
-         (double)procd->runners},
-        {{"idle_runners", GAUGE, "Those of them that wait."}, (double)procd->idle_runners},
-        {{"zombies", GAUGE, "Processes that have ended and were not waited for."},
-         (double)state->zombies},
-        {{"log_bytes", GAUGE, "Logs of background processes on disk."}, (double)state->log_bytes},
-        {{"dropped_log_lines_total", COUNTER,
-          "Lines of the server's own log, and of nginx's where the server writes it, that were "
-          "dropped: nobody read them, or the disk was full."},
-         (double)state->dropped_lines},
-        {{"disk_free_bytes", GAUGE, "Of the file system with the logs, for the server."},
-         (double)procd->disk_free},
-        {{"disk_size_bytes", GAUGE, "Of the file system with the logs."},
-         (double)procd->disk_total},
-    };
-    WRITE_FIGURES(writer, figures);
-}
-
-/* ---- the daemons ---- */
-
-static const struct {
-    struct family family;
-    size_t member; /* of struct daemon_status */
-    int64_t factor;
-} of_daemons[] = {
-    {{"daemon_restarts_total", COUNTER, "Starts of a daemon after the first, of this server."},
-     offsetof(struct daemon_status, restarts),
-     1},
-    {{"daemon_resident_memory_bytes", GAUGE,
-      "Resident memory of a daemon. nginx is its master with the workers, in all of these."},
-     offsetof(struct daemon_status, rss_kb),
-     1024},
-    {{"daemon_open_fds", GAUGE, "Open descriptors of a daemon."},
-     offsetof(struct daemon_status, descriptors),
-     1},
-    {{"daemon_threads", GAUGE, "Threads of a daemon."}, offsetof(struct daemon_status, threads), 1},
-};
-
-static int64_t member(const struct daemon_status *daemon, size_t offset)
-{
-    return *(const int64_t *)(const void *)((const char *)daemon + offset);
-}
-
-static void write_daemons(struct writer *writer, const struct procd_status *procd)
-{
-    for (size_t i = 0; i < sizeof(of_daemons) / sizeof(of_daemons[0]); i++) {
-        if (procd->daemon_count > 0) {
-            begin_family(writer, &of_daemons[i].family);
-        }
-        for (size_t j = 0; j < procd->daemon_count; j++) {
-            int64_t value = member(&procd->daemons[j], of_daemons[i].member);
-            if (value >= 0) {
-                (void)writer_format(writer, PREFIX "%s{daemon=\"%s\"} %" PRId64 "\n",
-                                    of_daemons[i].family.name, procd->daemons[j].name,
-                                    value * of_daemons[i].factor);
-            }
+    begin_family(writer, figure->metric, figure->type, figure->help);
+    for (size_t i = 0; i < procd->daemon_count; i++) {
+        int64_t value = figure_value(figure, &procd->daemons[i]);
+        if (value >= 0) {
+            (void)writer_format(writer, PREFIX "%s{daemon=\"%s\"} %.16g\n", figure->metric,
+                                procd->daemons[i].name, (double)value * figure->unit);
         }
     }
 }
@@ -259,14 +169,17 @@ static void write_daemons(struct writer *writer, const struct procd_status *proc
 void metrics_write(struct writer *writer, const struct metrics *metrics,
                    const struct server_state *state, const char *(*label)(unsigned endpoint))
 {
-    static const struct figure up = {{"up", GAUGE, "1 if fcgi-app answered."}, 1};
     const struct text text = {.writer = writer, .metrics = metrics, .label = label};
-    write_figures(writer, &up, 1);
+    write_number(writer, "up", "gauge", "1 if fcgi-app answered.", 1);
     write_requests(&text);
     write_durations(&text);
     write_sent(&text);
     write_runs(&text);
     write_gaps(writer, metrics);
     write_state(writer, state);
-    write_daemons(writer, &state->procd);
+    for (const struct figure *figure = daemon_figures; figure->member != NULL; figure++) {
+        if (figure->metric != NULL && state->procd.daemon_count > 0) {
+            write_daemons(writer, &state->procd, figure);
+        }
+    }
 }

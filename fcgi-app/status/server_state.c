@@ -2,10 +2,49 @@
 
 #include "common/clock.h"
 #include "common/log_drops.h"
-#include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/places.h"
-#include "fcgi-app/status/zombies.h"
+
+#define OF(member)        offsetof(struct server_state, member)
+#define OF_DAEMON(member) offsetof(struct daemon_status, member)
+
+const struct figure server_figures[] = {
+    {OF(procd.uptime_ms), "", "uptime_ms", "uptime_seconds", 1e-3, "gauge",
+     "Since the server was started."},
+    {OF(requests), "queue", "requests", "requests_in_progress", 1, "gauge",
+     "Requests at fcgi-app, this one included."},
+    {OF(runs), "queue", "runs", "running_runs", 1, "gauge",
+     "Commands of /run and /run_streaming that run."},
+    {OF(streams), "queue", "streams", "open_streams", 1, "gauge", "Logs that are being streamed."},
+    {OF(procd.running), "queue", "jobs", "running_jobs", 1, "gauge",
+     "Background processes that run."},
+    {OF(procd.runners), "queue", "runners", "runners", 1, "gauge",
+     "Processes that own a command's tree, or wait for one."},
+    {OF(procd.idle_runners), "queue", "idle_runners", "idle_runners", 1, "gauge",
+     "Those of them that wait."},
+    {OF(procd.disk_free), "disk", "free_bytes", "disk_free_bytes", 1, "gauge",
+     "Of the file system with the logs, for the server."},
+    {OF(procd.disk_total), "disk", "total_bytes", "disk_size_bytes", 1, "gauge",
+     "Of the file system with the logs."},
+    {OF(log_bytes), "disk", "log_bytes", "log_bytes", 1, "gauge",
+     "Logs of background processes on disk."},
+    {OF(dropped_lines), "log", "dropped_lines", "dropped_log_lines_total", 1, "counter",
+     "Lines of the server's own log, and of nginx's where the server writes it, that were "
+     "dropped: nobody read them, or the disk was full."},
+    {.member = NULL},
+};
+
+const struct figure daemon_figures[] = {
+    {.offset = OF_DAEMON(pid), .object = "", .member = "pid"},
+    {OF_DAEMON(restarts), "", "restarts", "daemon_restarts_total", 1, "counter",
+     "Starts of a daemon after the first, of this server."},
+    {OF_DAEMON(rss_kb), "", "rss_kb", "daemon_resident_memory_bytes", 1024, "gauge",
+     "Resident memory of a daemon. nginx is its master with the workers, in all of these."},
+    {OF_DAEMON(descriptors), "", "descriptors", "daemon_open_fds", 1, "gauge",
+     "Open descriptors of a daemon."},
+    {OF_DAEMON(threads), "", "threads", "daemon_threads", 1, "gauge", "Threads of a daemon."},
+    {.member = NULL},
+};
 
 static void add_log(void *context, const struct job *job)
 {
@@ -20,8 +59,7 @@ static int64_t size_of_logs(void)
     return procd_list(false, add_log, &sum) == PROCD_DONE ? sum : -1;
 }
 
-static const struct procd_status unknown = {.supervisor = -1,
-                                            .uptime_ms = -1,
+static const struct procd_status unknown = {.uptime_ms = -1,
                                             .running = -1,
                                             .runners = -1,
                                             .idle_runners = -1,
@@ -42,9 +80,7 @@ static void count_drops(struct server_state *state)
 
 enum procd_result server_state_take(struct server_state *state, int timeout_ms)
 {
-    *state = (struct server_state){.zombies = -1,
-                                   .requests = places_taken(),
-                                   .backlog = acceptors_backlog(),
+    *state = (struct server_state){.requests = places_taken(),
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
                                    .log_bytes = -1};
@@ -53,9 +89,6 @@ enum procd_result server_state_take(struct server_state *state, int timeout_ms)
     if (result != PROCD_DONE) {
         state->procd = unknown;
         return result;
-    }
-    if (state->procd.supervisor > 0) {
-        state->zombies = zombies_below(state->procd.supervisor);
     }
     state->has_procd = true;
     state->log_bytes = size_of_logs();

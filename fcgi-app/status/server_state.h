@@ -5,18 +5,17 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "procd/wire/client.h"
 
 /* -1: unknown. */
 struct server_state {
-    bool has_procd; /* it answered. Otherwise the next three are unknown: */
+    bool has_procd; /* it answered. Otherwise the next two are unknown: */
     struct procd_status procd;
-    int64_t zombies;       /* of the server and of commands */
     int64_t log_bytes;     /* of background processes, on disk */
     int64_t requests;      /* in progress */
-    int64_t backlog;       /* connections that wait for fcgi-app */
     int64_t runs;          /* foreground commands */
     int64_t streams;       /* of logs */
     int64_t dropped_lines; /* of the server's own log, since it was started */
@@ -26,3 +25,24 @@ struct server_state {
 /* Collects the state. procd may take `timeout_ms` to answer the first question. A result other than
  * PROCD_DONE says why it did not answer. Thread-safe. */
 enum procd_result server_state_take(struct server_state *state, int timeout_ms);
+
+/* ---- its figures, as both answers show them ---- */
+
+struct figure {
+    size_t offset;      /* of an int64_t in struct server_state, or in struct daemon_status */
+    const char *object; /* the member of /health?full=1 that it is in; "": none */
+    const char *member; /* its name there */
+    const char *metric; /* its name in /metrics, after nginx_sandbox_; NULL: it is not there */
+    double unit;        /* of the metric, in that of the member */
+    const char *type, *help;
+};
+
+/* In the order of their objects. Each list ends with one without a name. */
+extern const struct figure server_figures[];
+extern const struct figure daemon_figures[]; /* of each daemon */
+
+/* What it is in a struct server_state or daemon_status; -1: unknown. */
+static inline int64_t figure_value(const struct figure *figure, const void *state)
+{
+    return *(const int64_t *)(const void *)((const char *)state + figure->offset);
+}

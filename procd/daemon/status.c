@@ -115,7 +115,6 @@ static void describe_supervisor(const char *run_directory, struct message *messa
     pid_t supervisor;
     cleanup_fd int pidfd = supervisor_open(run_directory, &supervisor);
     if (pidfd >= 0) {
-        message_add_number(message, FIELD_PID, supervisor);
         message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
     }
 }

@@ -57,10 +57,7 @@ static struct daemon_status read_daemon(const struct incoming *fields)
 
 static void read_status(const struct incoming *message, struct procd_status *status)
 {
-    struct field first = {0};
-    bool has_supervisor = message_next(message, &first) && first.tag == FIELD_PID;
     *status = (struct procd_status){
-        .supervisor = has_supervisor ? (pid_t)first.number : -1, /* other pids are of daemons */
         .uptime_ms = message_number(message, FIELD_UPTIME_MS, -1),
         .running = message_number(message, FIELD_RUNNING, -1),
         .runners = message_number(message, FIELD_RUNNERS, -1),

@@ -43,7 +43,6 @@ struct daemon_status {
 
 /* The state of the whole server as procd sees it. -1: unknown. */
 struct procd_status {
-    pid_t supervisor;
     int64_t uptime_ms; /* of the supervisor, so of the server */
     int64_t running;   /* background jobs, those included that are being started */
     int64_t runners;   /* processes of procd that have or had a command, or wait for one: */

@@ -41,9 +41,9 @@
  *   WRITE     (id data [eof])
  *             WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
  *   OPEN      (id) DONE with the descriptor of the directory, or NOT_FOUND
- *   STATUS    STATUS pid (the supervisor's, first) uptime_ms running runners idle runner_failures
- *             disk_free disk_total, and of each daemon id (its name) starts [pid descriptors
- *             threads rss_kb]; less what is unknown
+ *   STATUS    STATUS uptime_ms running runners idle runner_failures disk_free disk_total, and of
+ *             each daemon id (its name) starts [pid descriptors threads rss_kb]; less what is
+ *             unknown
  *
  * Runner to client, over the lease. This is a socket pair; the client ends the tree by closing it,
  * or its sending side, before EXIT: by SIGKILL, or first by SIGTERM where there is hangup_grace_ms.

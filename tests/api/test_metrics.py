@@ -385,7 +385,7 @@ def test_daemons(measured):
         assert figures["daemon_threads" + label] >= 1
         assert 0.5 < figures["daemon_resident_memory_bytes" + label] / 1024 / full["daemons"][name]["rss_kb"] < 2
     assert 0 < figures["uptime_seconds"] * 1000 <= full["uptime_ms"]
-    assert figures["disk_size_bytes"] == full["disk"]["total_bytes"] and figures["zombies"] >= 0 and figures["backlog_connections"] >= 0
+    assert figures["disk_size_bytes"] == full["disk"]["total_bytes"]
 
 
 def test_restarts(measured):

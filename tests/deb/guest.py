@@ -593,11 +593,10 @@ def test_metrics_tell_the_truth(settings):
     job = sandbox().start("sleep 86400")
     full = sandbox().get("/health?full=1").json()
     scraped = figures(follow("curl -fsS http://127.0.0.1:3032/metrics/default"))
-    assert (full["uptime_ms"], full["zombies"]) == (None, None)
-    assert not [name for name in scraped if "uptime" in name or "zombies" in name or '"nginx"' in name]
+    assert full["uptime_ms"] is None
+    assert not [name for name in scraped if "uptime" in name or '"nginx"' in name]
     assert scraped["nginx_sandbox_up"] == scraped["nginx_sandbox_procd_up"] == scraped["nginx_sandbox_running_jobs"] == full["queue"]["jobs"] == 1
     assert scraped['nginx_sandbox_runs_total{outcome="exit"}'] >= 1 and scraped["nginx_sandbox_nginx_connections_active"] >= 1
-    assert 0 <= full["queue"]["backlog"] <= 2 and 0 <= scraped["nginx_sandbox_backlog_connections"] <= 2
     for name in DAEMONS:
         pid = main_pid(unit(name))
         told = full["daemons"][name]

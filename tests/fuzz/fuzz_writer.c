@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
 #include <jansson.h>
 
 #include "common/cleanup.h"
 #include "common/json_text.h"
 #include "common/line_reader.h"
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/http/writer.h"
 #include "tests/fuzz/fuzz.h"
@@ -177,16 +177,17 @@ static void check_events(const struct cuts *cuts, const char *bytes, size_t leng
     fake_request_clear(&request);
 }
 
-/* An error message may hold anything but a NUL, which ends it. */
+/* An error message may hold anything but a NUL, which ends it, and is cut where it is long. */
 static void check_error(const char *bytes, size_t length)
 {
     struct request request = fake_request("", 0);
-    cleanup_free char *message = strndup(bytes, length);
+    cleanup_free char *message =
+        strndup(bytes, length < ERROR_MESSAGE_SIZE ? length : ERROR_MESSAGE_SIZE - 1);
     assert(message != NULL);
     assert(sse_begin(&request) == 0);
     assert(sse_keepalive(&request) == 0);
-    assert(sse_error(&request, SSE_NO_ID, ERROR_internal, "%s", message) == 0);
-    assert(sse_event(&request, 0, "complete", cJSON_CreateObject()) == 0);
+    assert(sse_error(&request, NULL, ERROR_internal, "%s", message) == 0);
+    assert(sse_event(&request, "0", "complete", FIELDS(TEXT_FIELD("absent", NULL))) == 0);
     const char *at = request.answer;
     const char *end = at + request.answer_length;
     struct event event = take_event(&at, end);

@@ -47,8 +47,7 @@ static void assert_has(const char *text, const char *part)
 
 static const struct server_state known = {
     .has_procd = true,
-    .procd = {.supervisor = 7,
-              .uptime_ms = 12345,
+    .procd = {.uptime_ms = 12345,
               .running = 2,
               .runners = 6,
               .idle_runners = 3,
@@ -67,9 +66,7 @@ static const struct server_state known = {
                            .descriptors = 5,
                            .threads = -1,
                            .rss_kb = -1}}},
-    .zombies = 0,
     .requests = 4,
-    .backlog = -1,
     .runs = 3,
     .streams = 1,
     .log_bytes = 1000,
@@ -91,7 +88,6 @@ static void test_the_state(void **state)
     assert_has(text, "\nnginx_sandbox_open_streams 1\n");
     assert_has(text, "\nnginx_sandbox_runners 6\n");
     assert_has(text, "\nnginx_sandbox_idle_runners 3\n");
-    assert_has(text, "\nnginx_sandbox_zombies 0\n");
     assert_has(text, "\nnginx_sandbox_log_bytes 1000\n");
     assert_has(text, "\nnginx_sandbox_disk_free_bytes 9007199254740992\n");
     assert_has(text, "counter\nnginx_sandbox_daemon_restarts_total{daemon=\"nginx\"} 1\n"
@@ -100,7 +96,6 @@ static void test_the_state(void **state)
                "gauge\nnginx_sandbox_daemon_resident_memory_bytes{daemon=\"nginx\"} 102400\n#");
     assert_has(text, "gauge\nnginx_sandbox_daemon_open_fds{daemon=\"procd\"} 5\n#");
     assert_has(text, "gauge\nnginx_sandbox_daemon_threads{daemon=\"nginx\"} 3\n");
-    assert_null(strstr(text, "backlog")); /* not known */
     assert_int_equal(text[strlen(text) - 1], '\n');
 }
 
@@ -114,7 +109,6 @@ static void test_without_procd(void **state)
                                                    .idle_runners = -1,
                                                    .disk_free = -1,
                                                    .disk_total = -1},
-                                         .zombies = -1,
                                          .log_bytes = -1,
                                          .dropped_lines = -1,
                                          .streams = 2};
@@ -122,8 +116,8 @@ static void test_without_procd(void **state)
     assert_has(text, "\nnginx_sandbox_up 1\n");
     assert_has(text, "\nnginx_sandbox_procd_up 0\n");
     assert_has(text, "\nnginx_sandbox_open_streams 2\n");
-    static const char *const missing[] = {"uptime",    "running_jobs", "runners", "zombies",
-                                          "log_bytes", "disk",         "daemon",  "dropped"};
+    static const char *const missing[] = {"uptime", "running_jobs", "runners", "log_bytes",
+                                          "disk",   "daemon",       "dropped"};
     for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
         assert_null(strstr(text, missing[i]));
     }

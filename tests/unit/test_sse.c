@@ -13,9 +13,8 @@
 
 #include <fcntl.h>
 
-#include <cjson/cJSON.h>
-
 #include "common/cleanup.h"
+#include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/http/writer.h"
 #include "tests/unit/fake_request.h"
@@ -94,24 +93,24 @@ static void test_events(void **state)
     (void)state;
     struct request request = fake_request("", 0);
     assert_int_equal(sse_begin(&request), 0);
-    cJSON *data = cJSON_CreateObject();
-    assert_non_null(cJSON_AddNumberToObject(data, "code", 3));
-    assert_int_equal(sse_event(&request, SSE_NO_ID, "complete", data), 0);
+    assert_int_equal(sse_event(&request, NULL, "complete",
+                               FIELDS(TEXT_FIELD("absent", NULL), NUMBER_FIELD("code", -3),
+                                      FLAG_FIELD("error", true), TEXT_FIELD("signal", "KILL"))),
+                     0);
     assert_int_equal(sse_keepalive(&request), 0);
-    assert_int_equal(sse_error(&request, 12, ERROR_internal, "no \xff %d", 7), 0);
-    assert_int_equal(sse_final_error(&request, "550e8400-end", ERROR_not_found, "no \"%s\"",
-                                     "\xe2\x80\xa8x\xe2\x80\xa9\xc2\x85\xc2\x86\xe2\x80\xaa"),
+    assert_int_equal(sse_error(&request, "12", ERROR_internal, "no \xff %d", 7), 0);
+    assert_int_equal(sse_error(&request, "550e8400-end", ERROR_not_found, "no \"%s\"",
+                               "\xe2\x80\xa8x\xe2\x80\xa9\xc2\x85\xc2\x86\xe2\x80\xaa"),
                      0);
     assert_int_equal(request.status, 200);
-    assert_string_equal(request.answer,
-                        "event: complete\ndata: {\"code\":3}\n\n"
-                        ":keepalive\n"
-                        "event: error\ndata: {\"error\":\"no \xef\xbf\xbd "
-                        "7\",\"error_code\":\"internal\"}\nid: 12\n\n"
-                        "event: error\ndata: {\"error\":\"no \\\"\\u2028x\\u2029\\u0085\xc2\x86"
-                        "\xe2\x80\xaa\\\"\",\"error_code\":\"not_found\"}\nid: 550e8400-end\n\n");
-    assert_int_equal(sse_event(&request, 13, "complete", NULL), -1); /* memory was out */
-    assert_true(request.aborted);
+    assert_string_equal(
+        request.answer,
+        "event: complete\ndata: {\"code\":-3,\"error\":true,\"signal\":\"KILL\"}\n\n"
+        ":keepalive\n"
+        "event: error\ndata: {\"error\":\"no \xef\xbf\xbd "
+        "7\",\"error_code\":\"internal\"}\nid: 12\n\n"
+        "event: error\ndata: {\"error\":\"no \\\"\\u2028x\\u2029\\u0085\xc2\x86"
+        "\xe2\x80\xaa\\\"\",\"error_code\":\"not_found\"}\nid: 550e8400-end\n\n");
     fake_request_clear(&request);
 }
 
