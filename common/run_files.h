@@ -13,6 +13,8 @@
 #define RUN_CWD             "cwd"         /* a link to the directory in which commands start */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
+#define RUN_JOB_CHANGES "job-changes" /* how often jobs have changed (procd/wire/job_changes.h) */
+
 #define RUN_LOG_DROPS "log-drops" /* how many lines of the log were dropped (log_drops.h) */
 
 #define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */

@@ -38,6 +38,7 @@
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
 #include "procd/wire/client.h"
+#include "procd/wire/job_changes.h"
 
 #define STOP_TIMEOUT_MS 1800
 
@@ -102,6 +103,10 @@ static int open_directories(const char *run, struct directories *directories)
     (void)snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run);
     if (procd_client_init(socket_path) < 0) {
         log_line("%s: %m", socket_path);
+        return -1;
+    }
+    if (job_changes_open(run) < 0) {
+        log_line("%s/" RUN_JOB_CHANGES ": %m", run);
         return -1;
     }
     directories->start = start_directory_name(run);

@@ -34,6 +34,7 @@
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
 #include "procd/runner/runner.h"
+#include "procd/wire/job_changes.h"
 
 #define EXIT_USAGE 100 /* as s6's programs */
 
@@ -177,6 +178,10 @@ static int open_parts(const struct settings *settings, const struct pool_options
     if (cgroup_open(run_directory, settings->cgroup) < 0) {
         log_line("SANDBOX_CGROUP: cannot use %s: %m", settings->cgroup);
         return EXIT_USAGE;
+    }
+    if (job_changes_open(run_directory) < 0) {
+        log_line("%s/" RUN_JOB_CHANGES ": %m", run_directory);
+        return 1;
     }
     if (registry_open(run_directory, settings->keep_finished, settings->keep_finished_ms) < 0) {
         log_line("cannot use the state in %s: %m", run_directory);

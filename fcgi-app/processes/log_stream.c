@@ -15,6 +15,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/processes/known_list.h"
 #include "fcgi-app/processes/log_cursor.h"
 #include "fcgi-app/streams/streams.h"
 #include "procd/log/event_id.h"
@@ -142,6 +143,7 @@ static enum stream_next log_stream_next(struct stream_source *source, struct str
                    : is_enough ? end_early(stream, output)
                                : STREAM_NOTHING;
         }
+        known_list_forget();
         stream->job_ended = true; /* it may have written more since, up to its end */
     }
 }

@@ -18,6 +18,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/writer.h"
+#include "fcgi-app/processes/known_list.h"
 #include "fcgi-app/processes/process_id.h"
 #include "procd/log/event_id.h"
 #include "procd/wire/client.h"
@@ -64,7 +65,7 @@ static void write_short(struct writer *writer, const struct job *job)
 {
     write_start(writer, job, NULL);
     if (job->status != JOB_RUNNING) {
-        (void)writer_format(writer, ",\"exit_code\":%d", job->ending.code);
+        (void)writer_format(writer, ",\"exit_code\":%d", job->exit_code);
         write_time_member(writer, "completed_at", job->ended_at);
     }
 }
@@ -79,15 +80,14 @@ static void write_end(struct writer *writer, const struct job *job)
         return;
     }
     write_time_member(writer, "ended_at", job->ended_at);
-    (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->ending.code);
-    (void)(job->ending.signal == 0
-               ? writer_string(writer, "null")
-               : writer_format(writer, "\"%s\"", signal_name(job->ending.signal, signal)));
+    (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->exit_code);
+    (void)(job->signal == 0 ? writer_string(writer, "null")
+                            : writer_format(writer, "\"%s\"", signal_name(job->signal, signal)));
     (void)writer_format(writer,
                         ",\"reason\":\"%s\",\"cpu_user_ms\":%" PRIu64 ",\"cpu_system_ms\":%" PRIu64
                         ",\"max_rss_kb\":%" PRIu64,
-                        end_reason_name(job->ending.reason), job->ending.cpu_user_ms,
-                        job->ending.cpu_system_ms, job->ending.max_rss_kb);
+                        end_reason_name(job->reason), job->cpu_user_ms, job->cpu_system_ms,
+                        job->max_rss_kb);
 }
 
 /* Where the log begins and ends: the id of its oldest event, and the one the next will have. */
@@ -139,7 +139,7 @@ static void list_job(void *context, const struct job *job)
 
 /* Ends the answer that holds the jobs, or reports why procd did not hand them out. */
 static void listing_finish(struct request *request, struct listing *listing,
-                           enum procd_result result, const char *id, const char *end)
+                           enum procd_result result, const char *id)
 {
     if (result == PROCD_NOT_FOUND) {
         answer_error(request, 404, ERROR_not_found, "process not found: %s", id);
@@ -149,7 +149,6 @@ static void listing_finish(struct request *request, struct listing *listing,
     } else if (result != PROCD_DONE) {
         answer_procd_failure(request, result);
     } else {
-        (void)writer_string(&listing->writer, end);
         (void)writer_finish(&listing->writer);
     }
     writer_clear(&listing->writer);
@@ -170,12 +169,22 @@ static bool listing_begin(struct request *request, struct listing *listing)
 static void list_processes(struct request *request, const struct json_body *query)
 {
     struct listing listing;
+    struct list_moment moment = known_list_now();
     bool full = json_flag(query, "full");
-    if (listing_begin(request, &listing)) {
+    enum procd_result result = PROCD_DONE;
+    if (!listing_begin(request, &listing)) {
+        return;
+    }
+    if (full || !known_list_write(&listing.writer)) {
         listing.is_short = !full;
         (void)writer_string(&listing.writer, "{\"processes\":[");
-        listing_finish(request, &listing, procd_list(full, list_job, &listing), "", "]}");
+        result = procd_list(full, list_job, &listing);
+        (void)writer_string(&listing.writer, "]}");
+        if (!full && result == PROCD_DONE && !listing.writer.begun) {
+            known_list_keep(moment, listing.writer.data, listing.writer.used);
+        }
     }
+    listing_finish(request, &listing, result, "");
 }
 
 static const struct json_member list_parameters[] = {
@@ -193,7 +202,7 @@ static void get_process(struct request *request, const struct json_body *query)
     struct listing listing;
     const char *id = json_text(query, "id");
     if (listing_begin(request, &listing)) {
-        listing_finish(request, &listing, procd_get(id, list_job, &listing), id, "");
+        listing_finish(request, &listing, procd_get(id, list_job, &listing), id);
     }
 }
 
@@ -216,7 +225,7 @@ static void wait_for_end(struct request *request, const char *id, int64_t timeou
     }
     enum procd_result result = procd_wait(id, timeout_ms, others, 2, list_job, &listing);
     if (result != PROCD_INTERRUPTED) {
-        listing_finish(request, &listing, result, id, "");
+        listing_finish(request, &listing, result, id);
         return;
     }
     writer_clear(&listing.writer);

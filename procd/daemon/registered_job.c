@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "procd/wire/job_changes.h"
 
 struct registered_jobs registered_jobs;
 
@@ -55,6 +56,7 @@ int registered_job_insert(struct registered_job *job)
     memmove(registered_jobs.all + at + 1, registered_jobs.all + at,
             (registered_jobs.count++ - at) * sizeof(struct registered_job *));
     registered_jobs.all[at] = job;
+    job_changes_count();
     if (job->record.age_key > registered_jobs.newest) {
         registered_jobs.newest = job->record.age_key;
     }
@@ -65,6 +67,7 @@ void registered_job_remove(size_t index)
 {
     struct registered_job *job = registered_jobs.all[index];
     registered_jobs.count--;
+    job_changes_count();
     memmove(registered_jobs.all + index, registered_jobs.all + index + 1,
             (registered_jobs.count - index) * sizeof(struct registered_job *));
     job_record_clear(&job->record);

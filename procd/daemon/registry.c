@@ -19,6 +19,7 @@
 #include "procd/jobs/job_directory.h"
 #include "procd/log/job_position.h"
 #include "procd/log/log_repair.h"
+#include "procd/wire/job_changes.h"
 
 /* How soon a runner that is alive but cannot be connected (it begins, or it ends), or whose socket
  * is full, is looked at again. */
@@ -66,6 +67,7 @@ static void settle(struct registered_job *job, int directory)
 {
     loop_close(&job->runner);
     job->state = REGISTERED_ENDED;
+    job_changes_count();
     job->has_position = directory >= 0 && job_position_read(directory, &job->position) == 0;
     registered_jobs.finished++;
     orders_end(job);
@@ -85,7 +87,8 @@ static uint64_t date_of_end(const struct registered_job *job)
 static struct job_exit lost_exit(const struct registered_job *job)
 {
     return (struct job_exit){.status = JOB_FAILED,
-                             .how = {.code = -1, .reason = END_LOST},
+                             .code = -1,
+                             .reason = END_LOST,
                              .ended_at = date_of_end(job),
                              .ended_boot_ns = clock_boot_ns()};
 }
