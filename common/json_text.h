@@ -1,5 +1,6 @@
 /*
- * JSON strings byte by byte. Escaping turns any bytes into valid JSON text: bytes that are not UTF-8
+ * JSON strings byte by byte. cJSON ends a string at its first NUL, accepts bad escapes and passes
+ * invalid UTF-8 on. Escaping here turns any bytes into valid JSON text: bytes that are not UTF-8
  * become U+FFFD, as in Go's encoding/json. Nothing here allocates.
  */
 #pragma once

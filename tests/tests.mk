@@ -1,7 +1,7 @@
 # Tests, linters and measurements. A target without a description is called by one that has one.
 
 CMOCKA_LIBS = $(shell $(PKG_CONFIG) --libs cmocka)
-FUZZ_LIBS   = $(shell $(PKG_CONFIG) --libs fcgi jansson)
+FUZZ_LIBS   = $(shell $(PKG_CONFIG) --libs fcgi libcjson jansson)
 
 FAULT := $(BUILD)/tests/faults/libfault.so
 UNIT  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include <cjson/cJSON.h>
+
 #include "api/endpoints.h"
 #include "fcgi-app/http/request.h"
 
@@ -31,6 +33,21 @@ static void send_fields(struct request *request, int status, const char *headers
 void answer_fields(struct request *request, int status, const struct answer_field *fields)
 {
     send_fields(request, status, "", fields);
+}
+
+void answer_json(struct request *request, int status, cJSON *json)
+{
+    char *text = json == NULL ? NULL : cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    if (text == NULL) {
+        answer_error(request, 503, ERROR_unavailable, "Out of memory for the answer");
+        return;
+    }
+    char buffer[ANSWER_BUFFER];
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), status);
+    (void)writer_string(&writer, text);
+    cJSON_free(text);
+    (void)writer_finish(&writer);
 }
 
 void answer_success(struct request *request)

@@ -1,16 +1,21 @@
 /*
- * Whole answers in JSON, with their length. None needs memory beyond the stack, so what is to be
- * said can always be said.
+ * Whole answers in JSON, with their length. All but documents that nest need no memory beyond the
+ * stack, so what is to be said can always be said.
  */
 #pragma once
 
 #include "api/errors.h"
 #include "fcgi-app/http/writer.h"
 
+struct cJSON;
 struct request;
 
 /* Answers with an object of these members (writer.h). */
 void answer_fields(struct request *request, int status, const struct answer_field *fields);
+
+/* Answers with a document that nests, and deletes it. NULL, which is what is left where memory was
+ * out: 503. */
+void answer_json(struct request *request, int status, struct cJSON *json);
 
 /* {"success": true} */
 void answer_success(struct request *request);

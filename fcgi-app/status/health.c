@@ -15,6 +15,9 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include <cjson/cJSON.h>
+
+#include "common/cleanup.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
@@ -111,31 +114,45 @@ static const struct {
 
 /* ---- the answer ---- */
 
-static void write_warning(struct writer *writer, bool *any, const char *text)
+static int add_warning(cJSON *json, const char *text)
 {
-    (void)writer_string(writer, *any ? ",\"" : ",\"warnings\":[\"");
-    (void)writer_text(writer, text, strlen(text));
-    (void)writer_string(writer, "\"");
-    *any = true;
+    cJSON *warnings = cJSON_GetObjectItemCaseSensitive(json, "warnings");
+    if (warnings == NULL) {
+        warnings = cJSON_AddArrayToObject(json, "warnings");
+    }
+    cJSON *warning = cJSON_CreateString(text);
+    if (!cJSON_AddItemToArray(warnings, warning)) {
+        cJSON_Delete(warning);
+        return -1;
+    }
+    return 0;
 }
 
-static void write_warnings(struct writer *writer, const struct server_state *all)
+static int add_warnings(cJSON *json, const struct server_state *all)
 {
-    bool any = false;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        if (faults[i].is_there()) {
-            write_warning(writer, &any, faults[i].text);
+        if (faults[i].is_there() && add_warning(json, faults[i].text) < 0) {
+            return -1;
         }
     }
-    if (all != NULL && all->since_drop_ms >= 0 && all->since_drop_ms <= DROPS_ARE_NEWS_MS) {
-        char text[128];
-        (void)snprintf(text, sizeof(text),
-                       "%" PRId64 " lines of the server's log were dropped, some of them just "
-                       "now: nobody reads them",
-                       all->dropped_lines);
-        write_warning(writer, &any, text);
+    if (all == NULL || all->since_drop_ms < 0 || all->since_drop_ms > DROPS_ARE_NEWS_MS) {
+        return 0;
     }
-    (void)writer_string(writer, any ? "]" : "");
+    char text[128];
+    (void)snprintf(text, sizeof(text),
+                   "%" PRId64 " lines of the server's log were dropped, some of them just now: "
+                   "nobody reads them",
+                   all->dropped_lines);
+    return add_warning(json, text);
+}
+
+static int add_error(cJSON *json, const char *error)
+{
+    return cJSON_AddStringToObject(json, "error", error) == NULL ||
+                   cJSON_AddStringToObject(json, "error_code",
+                                           api_error_code(ERROR_unavailable)) == NULL
+               ? -1
+               : 0;
 }
 
 /* The health, an error or NULL, what is wrong with the machine and, where it is known, the state.
@@ -143,19 +160,14 @@ static void write_warnings(struct writer *writer, const struct server_state *all
 static void answer_health(struct request *request, const char *error,
                           const struct server_state *all)
 {
-    char buffer[ANSWER_AT_ONCE];
-    struct writer writer = writer_over(request, buffer, sizeof(buffer), error == NULL ? 200 : 503);
-    const char *code = error == NULL ? NULL : api_error_code(ERROR_unavailable);
-    (void)writer_string(&writer, "{");
-    (void)writer_fields(&writer,
-                        FIELDS(TEXT_FIELD("status", error == NULL ? "ok" : "unavailable"),
-                               TEXT_FIELD("error", error), TEXT_FIELD("error_code", code)));
-    write_warnings(&writer, all);
-    if (all != NULL) {
-        health_full_write(&writer, all);
+    cJSON *json = cJSON_CreateObject();
+    const char *status = error == NULL ? "ok" : "unavailable";
+    if (cJSON_AddStringToObject(json, "status", status) == NULL ||
+        (error != NULL && add_error(json, error) < 0) || add_warnings(json, all) < 0 ||
+        (all != NULL && health_full_add(json, all) < 0)) {
+        cJSON_Delete(steal_pointer(json));
     }
-    (void)writer_string(&writer, "}");
-    (void)writer_finish(&writer);
+    answer_json(request, error == NULL ? 200 : 503, json);
 }
 
 static void health(struct request *request, const struct json_body *body)

@@ -4,41 +4,45 @@
  */
 #include "fcgi-app/status/health_full.h"
 
-#include <inttypes.h>
-#include <string.h>
+#include <cjson/cJSON.h>
 
-#include "fcgi-app/http/writer.h"
 #include "fcgi-app/status/server_state.h"
 
-/* `comma` comes before the first. Unknown is null. */
-static void write_figures(struct writer *writer, const struct figure *figures, const void *state,
-                          const char *comma)
+/* The member of this name, an object. NULL when memory is out. */
+static cJSON *object_of(cJSON *json, const char *name)
 {
-    const char *object = "";
-    for (const struct figure *figure = figures; figure->member != NULL; figure++) {
-        if (strcmp(figure->object, object) != 0) {
-            (void)writer_format(writer, "%s,\"%s\":{", *object == '\0' ? "" : "}", figure->object);
-            object = figure->object;
-            comma = "";
-        }
-        int64_t value = figure_value(figure, state);
-        (void)writer_format(writer, "%s\"%s\":", comma, figure->member);
-        (void)(value < 0 ? writer_string(writer, "null")
-                         : writer_format(writer, "%" PRId64, value));
-        comma = ",";
-    }
-    (void)writer_string(writer, *object == '\0' ? "" : "}");
+    cJSON *object = cJSON_GetObjectItemCaseSensitive(json, name);
+    return object != NULL ? object : cJSON_AddObjectToObject(json, name);
 }
 
-void health_full_write(struct writer *writer, const struct server_state *state)
+/* Unknown is null. */
+static int add_figures(cJSON *json, const struct figure *figures, const void *state)
 {
-    write_figures(writer, server_figures, state, ",");
-    (void)writer_string(writer, ",\"daemons\":{");
+    for (const struct figure *figure = figures; figure->member != NULL; figure++) {
+        cJSON *object = *figure->object == '\0' ? json : object_of(json, figure->object);
+        int64_t value = figure_value(figure, state);
+        const cJSON *added =
+            value < 0 ? cJSON_AddNullToObject(object, figure->member)
+                      : cJSON_AddNumberToObject(object, figure->member, (double)value);
+        if (added == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int health_full_add(cJSON *json, const struct server_state *state)
+{
+    cJSON *daemons = NULL;
+    if (add_figures(json, server_figures, state) < 0 ||
+        (daemons = cJSON_AddObjectToObject(json, "daemons")) == NULL) {
+        return -1;
+    }
     for (size_t i = 0; i < state->procd.daemon_count; i++) {
         const struct daemon_status *daemon = &state->procd.daemons[i];
-        (void)writer_format(writer, "%s\"%s\":{", i == 0 ? "" : ",", daemon->name);
-        write_figures(writer, daemon_figures, daemon, "");
-        (void)writer_string(writer, "}");
+        if (add_figures(object_of(daemons, daemon->name), daemon_figures, daemon) < 0) {
+            return -1;
+        }
     }
-    (void)writer_string(writer, "}");
+    return 0;
 }

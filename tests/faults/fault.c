@@ -1,6 +1,6 @@
 /*
  * Every allocation and system call of the daemons, wrapped: each asks the plan of its process
- * whether it fails this time. As a preloaded library it has the calls of libfcgi and the C
+ * whether it fails this time. As a preloaded library it has the calls of libfcgi, cJSON and the C
  * library's own allocations, too, and needs no build of its own: what is tested is what is
  * installed.
  *
