@@ -149,8 +149,8 @@ static int add_warnings(cJSON *json, const struct server_state *all)
 static int add_error(cJSON *json, const char *error)
 {
     return cJSON_AddStringToObject(json, "error", error) == NULL ||
-                   cJSON_AddStringToObject(json, "error_code",
-                                           api_error_code(ERROR_unavailable)) == NULL
+                   cJSON_AddStringToObject(json, "error_code", api_error_code(ERROR_unavailable)) ==
+                       NULL
                ? -1
                : 0;
 }

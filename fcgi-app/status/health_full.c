@@ -21,9 +21,9 @@ static int add_figures(cJSON *json, const struct figure *figures, const void *st
     for (const struct figure *figure = figures; figure->member != NULL; figure++) {
         cJSON *object = *figure->object == '\0' ? json : object_of(json, figure->object);
         int64_t value = figure_value(figure, state);
-        const cJSON *added =
-            value < 0 ? cJSON_AddNullToObject(object, figure->member)
-                      : cJSON_AddNumberToObject(object, figure->member, (double)value);
+        const cJSON *added = value < 0
+                                 ? cJSON_AddNullToObject(object, figure->member)
+                                 : cJSON_AddNumberToObject(object, figure->member, (double)value);
         if (added == NULL) {
             return -1;
         }
