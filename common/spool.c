@@ -79,6 +79,15 @@ uint64_t spool_size(const struct spool *spool)
     return spool->file_size + spool->memory_size;
 }
 
+int spool_shorten(struct spool *spool, uint64_t size)
+{
+    if (size < spool->file_size || size > spool_size(spool)) {
+        return -1;
+    }
+    spool->memory_size = (size_t)(size - spool->file_size);
+    return 0;
+}
+
 /* Where O_TMPFILE is missing (overlayfs before Linux 6.3): a random name, unlinked at once. */
 static int create_and_unlink(int directory_fd)
 {

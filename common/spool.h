@@ -33,6 +33,10 @@ int spool_write(struct spool *spool, const void *data, size_t length);
 
 uint64_t spool_size(const struct spool *spool);
 
+/* Takes the newest bytes out, all but the first `size`. 0, or -1 when some of them are in the file
+ * already. */
+int spool_shorten(struct spool *spool, uint64_t size);
+
 /* Copies up to `length` bytes from `offset` on. The count (0 at the end), or -1 with errno. */
 ssize_t spool_read(struct spool *spool, uint64_t offset, void *data, size_t length);
 

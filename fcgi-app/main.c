@@ -127,7 +127,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     places_init((unsigned)settings->max_connections);
     spools_init(directories->spool);
     requested_path_init(directories->start);
-    json_init(settings->max_body);
+    json_init(settings->max_body, JSON_IN_MEMORY);
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
     command_init(settings);

@@ -20,7 +20,7 @@ PYTEST  = SANDBOX_BIN=$(abspath $(BIN)) SANDBOX_BUILD=$(abspath $(BUILD)) $(PYTH
 # A unit test links a library of everything but the mains. Tests of endpoints link a fake of fcgi.c, which
 # takes the place of the real one.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
-$(addprefix $(BUILD)/tests/unit/test_,faults json files metrics port pump query sse): $(BUILD)/tests/unit/fake_request.o
+$(addprefix $(BUILD)/tests/unit/test_,faults json json_early files metrics port pump query sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
@@ -41,7 +41,7 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 
 # A fuzz target links the code that it feeds, and nothing that starts processes. Without libFuzzer replay.c is its main.
 FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) fcgi-app/processes/log_cursor.c \
-    $(patsubst %,fcgi-app/http/%.c,answer json json_body query record_filter spools sse writer) \
+    $(patsubst %,fcgi-app/http/%.c,answer json json_body json_early query record_filter spools sse writer) \
     $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c procd/wire/words.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \

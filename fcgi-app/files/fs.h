@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -42,6 +43,18 @@ int fs_write_data(struct fs_writer *writer, const char *data, size_t length,
                   struct fs_error *error);
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error); /* frees it either way */
 void fs_write_cancel(struct fs_writer *writer);                        /* frees it; NULL is fine */
+
+/*
+ * A file without a name for content that arrives before its path is opened for writing: on the disk
+ * where fs_write_begin() will want it, as far as can be seen without changing anything. The
+ * descriptor (owned by the caller, CLOEXEC), or -1: there is none, and whatever the reason is,
+ * fs_write_begin() finds it, too.
+ */
+int fs_write_early(const char *path);
+
+/* Takes such a file (borrowed), with all its content, in the place of fs_write_data(). False if it
+ * cannot be that of the target: then write the content. */
+bool fs_write_adopt(struct fs_writer *writer, int early);
 
 /*
  * Opens a regular file for reading, and nothing else, whatever takes its name meanwhile. The

@@ -154,6 +154,26 @@ int fs_target_open(struct fs_target *target, const char *path)
     return errno == ENOENT ? find_new(target, path) : -1;
 }
 
+int fs_target_find(struct fs_target *target, const char *path)
+{
+    struct stat status;
+    *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
+    target->file = open(path, O_PATH | O_CLOEXEC);
+    if (target->file >= 0) {
+        if (fstat(target->file, &status) == 0 && S_ISREG(status.st_mode)) {
+            find_place(target);
+        }
+        return target->place.directory < 0 ? -1 : 0;
+    }
+    /* a link to nothing is there, but what it leads to is not */
+    return fs_place_open(&target->place, path) == 0 &&
+                   fstatat(target->place.directory, target->place.name, &status,
+                           AT_SYMLINK_NOFOLLOW) != 0 &&
+                   errno == ENOENT
+               ? 0
+               : -1;
+}
+
 int fs_target_open_file(const struct fs_target *target)
 {
     return reopen(target->file, FOR_WRITING);

@@ -28,6 +28,12 @@ struct fs_target {
  */
 int fs_target_open(struct fs_target *target, const char *path);
 
+/*
+ * Finds where the file is, or is to be made, and opens nothing for writing. 0, or -1 with errno if
+ * it cannot be a regular file in a directory. Clear it in any case. Thread-safe.
+ */
+int fs_target_find(struct fs_target *target, const char *path);
+
 /* Opens the file for writing, at its beginning. The descriptor, or -1 with errno (ETXTBSY: it is
  * being executed). */
 int fs_target_open_file(const struct fs_target *target);

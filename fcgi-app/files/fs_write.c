@@ -160,6 +160,43 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
     return steal_pointer(writer);
 }
 
+/* ---- content that has arrived before ---- */
+
+int fs_write_early(const char *path)
+{
+    struct fs_target target;
+    int fd = fs_target_find(&target, path) != 0
+                 ? -1
+                 : openat(target.place.directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    fs_target_clear(&target, false);
+    return fd;
+}
+
+/* Whether linkat(2) can put a file into a directory. */
+static bool is_on_one_mount(int file, int directory)
+{
+    struct statx one, other;
+    return statx(file, "", AT_EMPTY_PATH, STATX_MNT_ID, &one) == 0 &&
+           statx(directory, "", AT_EMPTY_PATH, STATX_MNT_ID, &other) == 0 &&
+           (one.stx_mask & other.stx_mask & STATX_MNT_ID) != 0 &&
+           one.stx_mnt_id == other.stx_mnt_id;
+}
+
+bool fs_write_adopt(struct fs_writer *writer, int early)
+{
+    if (writer->fd < 0 || writer->temporary[0] != '\0' ||
+        !is_on_one_mount(early, writer->target.place.directory)) {
+        return false;
+    }
+    int fd = fcntl(early, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    close_fd(&writer->fd);
+    writer->fd = fd;
+    return true;
+}
+
 /* ---- writing ---- */
 
 /* Waits until a FIFO or a terminal takes more, but not for ever. */

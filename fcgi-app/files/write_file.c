@@ -1,7 +1,9 @@
 /*
- * POST /write_file. Content in base64 is decoded twice: first to see that it is base64 to its end,
- * so that a mistake in it changes nothing.
+ * POST /write_file. Large content that comes after the path is written as it arrives, into a file
+ * that is nobody's until all of the request is there. Content in base64 is decoded twice: first to
+ * see that it is base64 to its end, so that a mistake in it changes nothing.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -46,7 +48,9 @@ static int write_base64_piece(void *context, const char *data, size_t length)
 static bool check_base64(struct request *request, const struct json_body *body)
 {
     struct writing checking = {.writer = NULL};
-    if (json_content(body, "content", write_base64_piece, &checking) != 0) {
+    int failure;
+    (void)json_content_file(body, &failure);
+    if (failure == 0 && json_content(body, "content", write_base64_piece, &checking) != 0) {
         answer_failure(request, 400, ERROR_invalid_request,
                        "content is not base64: character %llu has no place there",
                        (unsigned long long)checking.decoder.taken + 1);
@@ -60,13 +64,25 @@ static bool check_base64(struct request *request, const struct json_body *body)
     return true;
 }
 
+/* 0, or -1 with the error. */
+static int put_content(struct writing *writing, const struct json_body *body, bool is_base64)
+{
+    int failure, early = json_content_file(body, &failure);
+    if (failure != 0) {
+        return fs_fail(&writing->error, failure, "write", requested_path(body));
+    }
+    if (early >= 0 && !is_base64 && fs_write_adopt(writing->writer, early)) {
+        return 0;
+    }
+    (void)fs_fail(&writing->error, EIO, "read", "content"); /* unless writing it fails */
+    return json_content(body, "content", is_base64 ? write_base64_piece : write_piece, writing);
+}
+
 static void write_content(struct request *request, const struct json_body *body, bool is_base64)
 {
     struct writing writing = {.writer = NULL};
     writing.writer = fs_write_begin(requested_path(body), &writing.error);
-    if (writing.writer != NULL &&
-        json_content(body, "content", is_base64 ? write_base64_piece : write_piece, &writing) !=
-            0) {
+    if (writing.writer != NULL && put_content(&writing, body, is_base64) != 0) {
         fs_write_cancel(writing.writer);
         writing.writer = NULL;
     }
@@ -88,9 +104,18 @@ static void handle_write_file(struct request *request, const struct json_body *b
     }
 }
 
+/* A file for text. Base64 waits in the body. */
+static int open_early(const struct json_body *body)
+{
+    enum coding coding;
+    bool is_text = coding_read(body, &coding) == NULL && coding != CODING_BASE64;
+    return is_text ? fs_write_early(requested_path(body)) : -1;
+}
+
 static const struct json_member write_members[] = {
     {JSON_MEMBER("path", TEXT, "The file to write."), .required = true},
-    {JSON_MEMBER("content", CONTENT, "Its content; without it the file is empty.")},
+    {JSON_MEMBER("content", CONTENT, "Its content; without it the file is empty."),
+     .early = open_early},
     CODING_MEMBERS,
 };
 const struct endpoint write_file_endpoint = {

@@ -1,7 +1,8 @@
 /*
  * A body goes through four steps: it is read into a spool, it is scanned, its wanted members are
  * noted as spans of the spool's view, and those that are wanted as text are decoded. The step that
- * fails notes the refusal, which becomes the answer.
+ * fails notes the refusal, which becomes the answer. A body that turns out to be large is scanned
+ * as far as it has come: perhaps its content is arriving, and need not go into the spool.
  */
 #include "fcgi-app/http/json.h"
 
@@ -20,9 +21,6 @@
 /* Of a body being read: on the stack. */
 #define PIECE_SIZE 16384
 
-/* Of a body in memory; the rest is in a file. */
-#define MEMORY_MAX (256 << 10)
-
 /* Of a text member as it stands in the body: it is decoded in memory. */
 #define TEXT_MAX (32 << 20)
 
@@ -30,10 +28,12 @@
 #define ENV_MAX (4 << 20)
 
 static uint64_t body_max;
+static size_t memory_max;
 
-void json_init(uint64_t max_body)
+void json_init(uint64_t max_body, size_t in_memory)
 {
     body_max = max_body;
+    memory_max = in_memory;
 }
 
 /* ---- reading ---- */
@@ -60,20 +60,6 @@ static int drain_body(struct request *request, struct json_body *body)
         body->refusal.status = 0;
     }
     return -1;
-}
-
-static int read_body(struct request *request, struct json_body *body)
-{
-    char piece[PIECE_SIZE];
-    ssize_t length;
-    while ((length = request_read(request, piece, sizeof(piece))) > 0) {
-        if (spool_write(body->spool, piece, (size_t)length) != 0) {
-            bool is_too_large = errno == EFBIG; /* and so is the rest, perhaps */
-            (void)refuse_unkept(body);
-            return is_too_large ? -1 : drain_body(request, body);
-        }
-    }
-    return length < 0 ? -1 : 0;
 }
 
 /* Whether a body in these codings is the body itself: each of the list is "identity". */
@@ -180,6 +166,12 @@ static bool is_wide(const char *text, size_t length)
                            (length >= 4 && memcmp(text, "\0\0\xfe\xff", 4) == 0));
 }
 
+/* The offset in the body of one in the spool. */
+static uint64_t offset_in_body(const struct json_body *body, uint64_t offset)
+{
+    return offset < body->early.begin ? offset : offset + body->early.length;
+}
+
 static int scan_body(struct json_body *body, unsigned flags)
 {
     size_t length = (size_t)spool_size(body->spool);
@@ -199,8 +191,9 @@ static int scan_body(struct json_body *body, unsigned flags)
     int scanned = json_scan_object(text + mark, length - mark, note_member, body, &error);
     spool_relax_view(body->spool);
     if (scanned < 0) {
-        return json_refuse(body, 400, ERROR_invalid_json, "Invalid JSON at byte %zu: %s",
-                           mark + error.offset, error.reason);
+        return json_refuse(body, 400, ERROR_invalid_json, "Invalid JSON at byte %llu: %s",
+                           (unsigned long long)offset_in_body(body, mark + error.offset),
+                           error.reason);
     }
     return scanned == 0 ? 0 : -1;
 }
@@ -277,13 +270,114 @@ static int take_values(struct json_body *body)
     return 0;
 }
 
+/* ---- content that goes to a file while it arrives ---- */
+
+/* The value in whose string the text ends, if its content may be early; NULL otherwise. *string
+ * becomes the beginning of what is inside the quotes. */
+static const struct json_value *find_open_string(struct json_body *body, const char *text,
+                                                 size_t length, const char **string)
+{
+    struct json_scan_error error;
+    size_t mark = mark_length(text, length);
+    if (is_wide(text, length) ||
+        json_scan_object(text + mark, length - mark, note_member, body, &error) >= 0 ||
+        error.string == NULL || length - mark - error.offset > JSON_CUT_MAX) {
+        return NULL;
+    }
+    *string = error.string;
+    for (size_t i = 0; i < body->count; i++) {
+        const struct json_value *value = &body->values[i];
+        if (value->member->early != NULL && !value->seen &&
+            json_decodes_to(error.name, value->member->name)) {
+            return value;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Once what has arrived fills the memory: lets content that is arriving go to its file from here
+ * on, if it can. The part of it that is here goes there. What it leaves, the beginning of a
+ * character, comes into `held`, and its length is returned.
+ */
+static size_t begin_early(struct json_body *body, char *held)
+{
+    int fd = -1;
+    size_t length = (size_t)spool_size(body->spool);
+    const char *text = spool_view(body->spool), *string;
+    const struct json_value *value =
+        text == NULL ? NULL : find_open_string(body, text, length, &string);
+    if (value != NULL && take_values(body) == 0) {
+        fd = value->member->early(body);
+    }
+    json_forget(body);
+    if (fd < 0 || spool_shorten(body->spool, (uint64_t)(string - text)) != 0) {
+        close_fd(&fd);
+        body->early.state = JSON_EARLY_OVER;
+        return 0;
+    }
+    json_early_open(&body->early, value->member, fd, (uint64_t)(string - text));
+    size_t inside = (size_t)(text + length - string);
+    size_t taken = json_early_take(&body->early, string, inside);
+    memcpy(held, string + taken, inside - taken);
+    return inside - taken;
+}
+
+/*
+ * Keeps the first *length bytes of `piece`, which have arrived, or lets their content go to its
+ * file. What waits for more (never when it is the last) is moved to the beginning, and *length
+ * becomes its length. 0, or -1 with errno.
+ */
+static int keep_arrived(struct json_body *body, char *piece, size_t *length, bool last)
+{
+    size_t taken = 0;
+    if (body_max != 0 && spool_size(body->spool) + body->early.length + *length > body_max) {
+        errno = EFBIG;
+        return -1;
+    }
+    if (body->early.state == JSON_EARLY_OPEN) {
+        taken = json_early_take(&body->early, piece, *length);
+        *length -= taken;
+        if (body->early.state == JSON_EARLY_OPEN && !last) {
+            memmove(piece, piece + taken, *length);
+            return 0;
+        }
+    }
+    size_t kept = *length;
+    *length = 0;
+    return spool_write(body->spool, piece + taken, kept);
+}
+
+static int read_body(struct request *request, struct json_body *body)
+{
+    char piece[JSON_CUT_MAX + PIECE_SIZE];
+    size_t held = 0;
+    ssize_t length;
+    do {
+        if (body->early.state == JSON_EARLY_NOT_YET && spool_size(body->spool) >= memory_max) {
+            held = begin_early(body, piece);
+        }
+        length = request_read(request, piece + held, PIECE_SIZE);
+        if (length < 0) {
+            return -1;
+        }
+        held += (size_t)length;
+        if (keep_arrived(body, piece, &held, length == 0) != 0) {
+            bool is_too_large = errno == EFBIG; /* and so is the rest, perhaps */
+            (void)refuse_unkept(body);
+            return is_too_large ? -1 : drain_body(request, body);
+        }
+    } while (length > 0);
+    return 0;
+}
+
 /* ---- the front ---- */
 
 static struct json_body *new_body(const struct json_member *members, size_t count)
 {
     struct json_body *body = json_body_new(members, count, 0);
     if (body != NULL) {
-        body->spool = spool_new(spools_directory(), MEMORY_MAX, body_max);
+        body->spool = spool_new(spools_directory(), memory_max + PIECE_SIZE, 0);
         if (body->spool == NULL) {
             json_freep(&body);
         }

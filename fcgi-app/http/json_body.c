@@ -19,6 +19,7 @@ struct json_body *json_body_new(const struct json_member *members, size_t count,
     struct json_body *body = calloc(1, sizeof(*body) + count * sizeof(body->values[0]) + room);
     if (body != NULL) {
         body->count = count;
+        body->early.fd = -1;
         for (size_t i = 0; i < count; i++) {
             body->values[i].member = &members[i];
         }
@@ -73,17 +74,25 @@ uint64_t json_digits_value(struct json_span span)
     return count;
 }
 
+void json_forget(struct json_body *body)
+{
+    for (size_t i = 0; i < body->count && body->spool != NULL; i++) {
+        struct json_value *value = &body->values[i];
+        json_environment_clear(&value->environment);
+        free(value->text);
+        *value = (struct json_value){.member = value->member};
+    }
+    body->refusal = (struct json_refusal){.status = 0};
+}
+
 void json_free(struct json_body *body)
 {
-    if (body == NULL) {
-        return;
+    if (body != NULL) {
+        json_forget(body);
+        json_early_clear(&body->early);
+        spool_free(body->spool);
+        free(body);
     }
-    for (size_t i = 0; i < body->count && body->spool != NULL; i++) {
-        json_environment_clear(&body->values[i].environment);
-        free(body->values[i].text);
-    }
-    spool_free(body->spool);
-    free(body);
 }
 
 void json_freep(struct json_body **body)
@@ -139,6 +148,9 @@ int json_content(const struct json_body *body, const char *name,
     if (!value->seen) {
         return 0;
     }
+    if (value->member == body->early.member) {
+        return json_early_read(&body->early, sink, context);
+    }
     size_t since_relief = 0;
     for (struct json_span rest = value->span; rest.length > 0;) {
         char piece[PIECE_SIZE];
@@ -154,4 +166,10 @@ int json_content(const struct json_body *body, const char *name,
         }
     }
     return 0;
+}
+
+int json_content_file(const struct json_body *body, int *failure)
+{
+    *failure = body->early.failure;
+    return body->early.fd;
 }

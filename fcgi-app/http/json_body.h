@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "api/errors.h"
+#include "fcgi-app/http/json_early.h"
 #include "fcgi-app/json/json_environment.h"
 #include "fcgi-app/json/json_scan.h"
 
@@ -38,6 +39,10 @@ struct json_member {
     /* What to say when it is required and absent; NULL: "<name> is required". */
     const char *missing;
     const char *about; /* a sentence for those who read a list of the members */
+    /* Of a JSON_CONTENT, or NULL: opens a file for content that is about to arrive, by what `body`
+     * has of the members before it (all that are required). The descriptor, or -1: the content is
+     * to wait in the body. Anything about the body may still prove wrong. */
+    int (*early)(const struct json_body *body);
 };
 
 /* A member by its name, kind and sentence; further fields may follow. */
@@ -69,11 +74,15 @@ bool json_is_given(const struct json_body *body, const char *name);
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);
 
 /*
- * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, or the first
- * value other than 0 that `sink` returned.
+ * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, the first value
+ * other than 0 that `sink` returned, or -1 when content that went to a file cannot be read.
  */
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context);
+
+/* The file that the content went to while the body arrived, borrowed: all of it, or -1 if there is
+ * none. *failure becomes the errno if it could not be written, otherwise 0. */
+int json_content_file(const struct json_body *body, int *failure);
 
 /* ---- for json.c and query.c, which fill it ---- */
 
@@ -97,12 +106,16 @@ struct json_refusal {
 struct json_body {
     struct json_refusal refusal;
     struct spool *spool; /* NULL: it is a query, and the texts lie behind the values */
+    struct json_early early;
     size_t count;
     struct json_value values[];
 };
 
 /* Values for these members, and `room` bytes behind them; no spool. NULL when memory is out. */
 struct json_body *json_body_new(const struct json_member *members, size_t count, size_t room);
+
+/* Forgets the values and the refusal. */
+void json_forget(struct json_body *body);
 
 /* Notes a refusal. Always -1. */
 __attribute__((format(printf, 4, 5))) int

@@ -15,6 +15,9 @@
 struct scanner {
     const char *at, *end;
     const char *reason; /* what is wrong at `at` */
+    const char *string; /* the inside of the string that is the value of a member, or NULL */
+    struct json_span name;
+    const char *high; /* the newest escape of a high surrogate, or NULL */
     unsigned depth;
     uint64_t objects[JSON_DEPTH_MAX / 64 + 1]; /* bit d: level d is an object, not an array */
 };
@@ -60,14 +63,16 @@ static int hex_value(unsigned char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
+#define ESCAPE_LENGTH 6 /* of \uXXXX */
+
 /* The code unit of the \uXXXX at data[0..available), or -1. */
 static int code_unit(const char *data, size_t available)
 {
     int unit = 0;
-    if (available < 6 || data[0] != '\\' || data[1] != 'u') {
+    if (available < ESCAPE_LENGTH || data[0] != '\\' || data[1] != 'u') {
         return -1;
     }
-    for (int i = 2; i < 6; i++) {
+    for (int i = 2; i < ESCAPE_LENGTH; i++) {
         int digit = hex_value((unsigned char)data[i]);
         if (digit < 0) {
             return -1;
@@ -95,23 +100,22 @@ static bool scan_escape(struct scanner *scanner)
         scanner->at += 2;
         return true;
     }
-    if (code_unit(scanner->at, left) < 0) {
+    int unit = code_unit(scanner->at, left);
+    if (unit < 0) {
         return scanner_fail(scanner, "invalid escape in a string");
     }
-    scanner->at += 6;
+    scanner->high = is_high_surrogate(unit) ? scanner->at : scanner->high;
+    scanner->at += ESCAPE_LENGTH;
     return true;
 }
 
-/* At the opening quote. *inside becomes what is between the quotes. */
-static bool scan_string(struct scanner *scanner, struct json_span *inside)
+/* The inside of a string, up to the closing quote. */
+static bool scan_inside(struct scanner *scanner)
 {
-    const char *begin = ++scanner->at;
     for (;;) {
         scanner->at += json_plain_length(scanner->at, (size_t)(scanner->end - scanner->at));
         int byte = peek(scanner);
         if (byte == '"') {
-            *inside = (struct json_span){begin, (size_t)(scanner->at - begin)};
-            scanner->at++;
             return true;
         }
         if (byte == '\\') {
@@ -133,6 +137,31 @@ static bool scan_string(struct scanner *scanner, struct json_span *inside)
         }
         scanner->at += sequence;
     }
+}
+
+/* At the opening quote. *inside becomes what is between the quotes. */
+static bool scan_string(struct scanner *scanner, struct json_span *inside)
+{
+    const char *begin = ++scanner->at;
+    if (!scan_inside(scanner)) {
+        return false;
+    }
+    *inside = (struct json_span){begin, (size_t)(scanner->at - begin)};
+    scanner->at++;
+    return true;
+}
+
+size_t json_string_part(const char *text, size_t length)
+{
+    struct scanner scanner = {.at = text, .end = text + length};
+    (void)scan_inside(&scanner); /* it ends where that does, well or not */
+    const char *at = scanner.at;
+    size_t left = (size_t)(scanner.end - at);
+    bool is_cut = left == 0 || (left < ESCAPE_LENGTH && *at == '\\');
+    if (is_cut && scanner.high != NULL && scanner.high + ESCAPE_LENGTH == at) {
+        at = scanner.high; /* what is to come may be the other half of the pair */
+    }
+    return (size_t)(at - text);
 }
 
 /* ---- numbers and words ---- */
@@ -292,9 +321,12 @@ static bool scan_member(struct scanner *scanner, json_member_function *function,
         return false;
     }
     const char *begin = scanner->at;
+    scanner->name = name;
+    scanner->string = peek(scanner) == '"' ? begin + 1 : NULL;
     if (!scan_value(scanner)) {
         return false;
     }
+    scanner->string = NULL;
     struct json_span value = {begin, (size_t)(scanner->at - begin)};
     enum json_type type = types[(unsigned char)*begin];
     if (type == JSON_TYPE_STRING) {
@@ -339,7 +371,8 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
         valid = scanner_fail(&scanner, "something follows the object");
     }
     if (!valid) {
-        *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason};
+        *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason,
+                                          scanner.string, scanner.name};
         return -1;
     }
     return 0;
@@ -365,9 +398,9 @@ static size_t put_utf8(char *out, unsigned code)
 static unsigned unicode_escape(struct json_span string, size_t *taken)
 {
     int unit = code_unit(string.data, string.length);
-    *taken = 6;
+    *taken = ESCAPE_LENGTH;
     if (is_high_surrogate(unit)) {
-        int low = code_unit(string.data + 6, string.length - 6);
+        int low = code_unit(string.data + ESCAPE_LENGTH, string.length - ESCAPE_LENGTH);
         if (is_low_surrogate(low)) {
             *taken = 12;
             return 0x10000 + (((unsigned)unit - 0xd800) << 10) + ((unsigned)low - 0xdc00);

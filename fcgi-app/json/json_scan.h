@@ -27,7 +27,9 @@ struct json_span {
 
 struct json_scan_error {
     size_t offset;
-    const char *reason; /* static */
+    const char *reason;    /* static */
+    const char *string;    /* where it is in a string that is a member's value: inside the quotes */
+    struct json_span name; /* of that member; `string` is NULL where it is elsewhere */
 };
 
 /* Takes one member of the outermost object, in the order of the text. False stops the scan. */
@@ -41,6 +43,14 @@ typedef bool json_member_function(void *context, struct json_span name, enum jso
  */
 int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
                      struct json_scan_error *error);
+
+/*
+ * Scans the inside of a string of which more may come: how many bytes from the beginning of `text`
+ * are valid and can be decoded alone. What follows these is the closing quote, a fault, or, if at
+ * most JSON_CUT_MAX bytes are left, perhaps the beginning of a character.
+ */
+#define JSON_CUT_MAX 11 /* an escaped surrogate pair, less one byte */
+size_t json_string_part(const char *text, size_t length);
 
 /*
  * Decodes a string that was scanned: moves *string on over what it took, writes at most `room`

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <jansson.h>
 
@@ -19,11 +20,17 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fake_request.h"
 
+static int open_early(const struct json_body *body)
+{
+    assert(json_text(body, "cmd") != NULL);
+    return memfd_create("content", MFD_CLOEXEC);
+}
+
 static const struct json_member members[] = {
     {.name = "cmd", .kind = JSON_TEXT, .required = true, .missing = "Command is required"},
     {.name = "env", .kind = JSON_ENVIRONMENT},
     {.name = "port", .kind = JSON_TEXT_OR_INT},
-    {.name = "content", .kind = JSON_CONTENT},
+    {.name = "content", .kind = JSON_CONTENT, .early = open_early},
     {.name = "timeout_ms", .kind = JSON_COUNT},
     {.name = "stdin", .kind = JSON_FLAG},
 };
@@ -225,6 +232,18 @@ static void check_text(const struct json_body *body, json_t *object, const char 
     }
 }
 
+static void check_accepted(const struct json_body *body, json_t *object)
+{
+    check_text(body, object, "cmd");
+    check_text(body, object, "port");
+    check_environment(body, object);
+    check_content(body, object);
+    json_t *count = json_object_get(object, "timeout_ms");
+    assert(json_count(body, "timeout_ms", 7) ==
+           (json_is_integer(count) ? (uint64_t)json_integer_value(count) : 7));
+    assert(json_flag(body, "stdin") == json_is_true(json_object_get(object, "stdin")));
+}
+
 static void check_refusal(const struct request *request)
 {
     assert(request->status == 400 || request->status == 413);
@@ -232,8 +251,11 @@ static void check_refusal(const struct request *request)
     assert(json_string_length(json_object_get(answer, "error")) > 0);
 }
 
-static void check_front(const char *text, size_t length, size_t piece_max, json_t *object)
+/* The refusal, which the caller frees; NULL: the body was accepted. */
+static char *check_front(const char *text, size_t length, size_t in_memory, size_t piece_max,
+                         json_t *object)
 {
+    json_init(0, in_memory);
     struct request request = fake_request(text, length);
     request.piece_max = piece_max;
     struct json_body *body = json_read(&request, members, MEMBERS, length % 4);
@@ -241,17 +263,22 @@ static void check_front(const char *text, size_t length, size_t piece_max, json_
         check_refusal(&request);
     } else if (object != NULL) {
         assert(request.status == 0);
-        check_text(body, object, "cmd");
-        check_text(body, object, "port");
-        check_environment(body, object);
-        check_content(body, object);
-        json_t *count = json_object_get(object, "timeout_ms");
-        assert(json_count(body, "timeout_ms", 7) ==
-               (json_is_integer(count) ? (uint64_t)json_integer_value(count) : 7));
-        assert(json_flag(body, "stdin") == json_is_true(json_object_get(object, "stdin")));
+        check_accepted(body, object);
     }
     json_free(body);
-    fake_request_clear(&request);
+    return request.answer;
+}
+
+/* However the body comes, and whether its content goes to a file, what is wrong with it is the
+ * same. */
+static void check_fronts(const char *text, size_t length, json_t *object)
+{
+    cleanup_free char *refusal = check_front(text, length, JSON_IN_MEMORY, 0, object);
+    for (size_t piece_max = 1; piece_max <= 7; piece_max += 3) {
+        size_t in_memory = length * piece_max / 8;
+        cleanup_free char *same = check_front(text, length, in_memory, piece_max, object);
+        assert(refusal == NULL ? same == NULL : same != NULL && strcmp(refusal, same) == 0);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -260,9 +287,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_error_t error;
     cleanup_json json_t *object = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
     spools_init(scratch_directory());
-    json_init(0);
     check_scanner(text, size, object, &error);
-    check_front(text, size, 0, object);
-    check_front(text, size, 7, object);
+    check_fronts(text, size, object);
     return 0;
 }

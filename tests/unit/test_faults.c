@@ -206,11 +206,12 @@ static int count_bytes(void *context, const char *data, size_t length)
     return 0;
 }
 
-static enum outcome reads_json(void)
+static enum outcome read_json(int (*early)(const struct json_body *body))
 {
-    static const struct json_member members[] = {{.name = "cmd", .kind = JSON_TEXT},
-                                                 {.name = "env", .kind = JSON_ENVIRONMENT},
-                                                 {.name = "content", .kind = JSON_CONTENT}};
+    const struct json_member members[] = {
+        {.name = "cmd", .kind = JSON_TEXT},
+        {.name = "env", .kind = JSON_ENVIRONMENT},
+        {.name = "content", .kind = JSON_CONTENT, .early = early}};
     static char body[LARGE + 100];
     int length =
         snprintf(body, sizeof(body),
@@ -227,6 +228,22 @@ static enum outcome reads_json(void)
     bool done = json_content(json, "content", count_bytes, &bytes) == 0;
     const char *const *environment = json_environment(json, "env", &count);
     return told(done, count == 2 && strcmp(environment[1], "C=d") == 0 && bytes == LARGE);
+}
+
+static enum outcome reads_json(void)
+{
+    return read_json(NULL);
+}
+
+static int open_early(const struct json_body *body)
+{
+    (void)body;
+    return fs_write_early("early");
+}
+
+static enum outcome reads_content_early(void)
+{
+    return read_json(open_early);
 }
 
 #define JOB_ID "0123abcd-0000-4000-8000-000000000000"
@@ -363,6 +380,7 @@ static const struct scenario {
     {"finds a user", NULL, finds_a_user, NULL},
     {"reads lines", NULL, reads_lines, NULL},
     {"reads json", NULL, reads_json, NULL},
+    {"reads content early", NULL, reads_content_early, NULL},
     {"writes a file", make_file, writes_a_file, check_file},
     {"reads a file", make_file, reads_a_file, NULL},
     {"makes directories", clear_directory, makes_directories, check_directories},
@@ -453,7 +471,7 @@ int main(void)
     }
     top_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     spools_init(top_fd);
-    json_init(0);
+    json_init(0, JSON_IN_MEMORY);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
         tests[i] = (struct CMUnitTest){.name = scenarios[i].name,
                                        .test_func = test_scenario,

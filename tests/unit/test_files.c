@@ -33,7 +33,7 @@ static int enter_directory(void **state)
     (void)strcpy(top, "/tmp/test_files.XXXXXX");
     spools = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     spools_init(spools);
-    json_init(0);
+    json_init(0, JSON_IN_MEMORY);
     return spools < 0 || mkdtemp(top) == NULL || chdir(top) != 0;
 }
 

@@ -790,6 +790,82 @@ static void replaces_what_others_have_changed_meanwhile(void **state)
     assert_int_equal(mode_of("file"), 0600);
 }
 
+/* ---- content that has arrived before ---- */
+
+static void assert_not_early(const char *path)
+{
+    assert_int_equal(fs_write_early(path), -1);
+}
+
+static void offers_no_file_for_what_is_not_replaced(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    cleanup_fd int reader = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(symlink("none", "link"), 0);
+    static const char *const paths[] = {"fifo", "link",   "none/x",        ".",
+                                        "",     "fifo/x", "/proc/version", "/"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        assert_not_early(paths[i]);
+    }
+    assert_string_equal(names_in("."), "fifo link ");
+}
+
+/* A file made early for `made` becomes the content of `path`. Whether it was adopted. */
+static bool adopt_for(const char *made, const char *path)
+{
+    cleanup_fd int early = fs_write_early(made);
+    assert_true(early >= 0);
+    assert_int_equal(write(early, "early", 5), 5);
+    struct fs_writer *writer = fs_write_begin(path, &error);
+    assert_non_null(writer);
+    bool adopted = fs_write_adopt(writer, early);
+    if (!adopted) {
+        assert_int_equal(fs_write_data(writer, "late", 4, &error), 0);
+    }
+    assert_int_equal(fs_write_commit(writer, &error), 0);
+    return adopted;
+}
+
+static void takes_content_that_was_there_before(void **state)
+{
+    (void)state;
+    if (no_tmpfile != 0) {
+        assert_not_early("new"); /* with a name it would outlive a server that is killed */
+        return;
+    }
+    assert_int_equal(mkdir("d", 0755), 0);
+    assert_int_equal(symlink("d/old", "link"), 0);
+    make_file("d/old", "old");
+    assert_int_equal(chmod("d/old", 0640), 0);
+    assert_true(adopt_for("new", "new"));
+    assert_true(adopt_for("link", "link"));
+    assert_content("new", "early");
+    assert_content("d/old", "early");
+    assert_int_equal(mode_of("new"), 0644);
+    assert_int_equal(mode_of("d/old"), 0640);
+    assert_int_equal(link("new", "other"), 0);
+    assert_true(adopt_for("d/x", "other")); /* which is written in place */
+    assert_content("new", "early");
+    assert_string_equal(names_in("."), "d link new other ");
+    assert_string_equal(names_in("d"), "old ");
+}
+
+static void takes_no_content_from_another_disk(void **state)
+{
+    (void)state;
+    if (access("/dev/shm", W_OK) != 0) {
+        skip();
+    }
+    char elsewhere[100];
+    (void)snprintf(elsewhere, sizeof(elsewhere), "/dev/shm/test_fs.%d", (int)getpid());
+    bool adopted = adopt_for(elsewhere, "file");
+    struct stat here, there;
+    assert_int_equal(stat(".", &here) + stat("/dev/shm", &there), 0);
+    assert_true(!adopted || here.st_dev == there.st_dev);
+    assert_content("file", adopted ? "early" : "late");
+}
+
 /* ---- reading ---- */
 
 static void opens_regular_files_only(void **state)
@@ -1161,6 +1237,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_BOTH(writes_new_and_old_files),
         TEST_BOTH(keeps_the_old_content_until_commit),
+        TEST(offers_no_file_for_what_is_not_replaced),
+        TEST_BOTH(takes_content_that_was_there_before),
+        TEST(takes_no_content_from_another_disk),
         TEST_BOTH(writes_through_links),
         TEST_BOTH(refuses_what_cannot_be_written),
         TEST(writes_devices_in_place),

@@ -41,7 +41,7 @@ static int init(void **state)
     (void)state;
     spools = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     spools_init(spools);
-    json_init(BODY_MAX);
+    json_init(BODY_MAX, JSON_IN_MEMORY);
     return spools < 0;
 }
 

@@ -37,7 +37,7 @@ static int init(void **state)
         return -1;
     }
     directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    json_init(0);
+    json_init(0, JSON_IN_MEMORY);
     port_init(directory_fd, PROXY_PORT);
     return directory_fd < 0;
 }
