@@ -120,4 +120,4 @@ include packages.mk tests/tests.mk
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1|/p' Makefile packages.mk tests/tests.mk | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
--include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)
+-include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/base \) -prune -o -type f -name '*.d' -print 2>/dev/null)

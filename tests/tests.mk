@@ -188,11 +188,11 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libunit.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(FCGI_LIBS)
 
-## bench: the table of docs/benchmarks.md; PEER='host:port:proxyport:secret' puts another server beside it
+## bench: the table of docs/benchmarks.md; BASE=commit puts a build of that commit beside it, PEER='host:port:proxyport:secret' another server; ROWS='list run' are some rows
 bench: test-deps
 	@tools/install-packages $(BENCH_PACKAGES)
 	@$(MAKE) --no-print-directory build $(BENCH)
-	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py
+	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py $(ROWS)
 
 C_FILES = $(shell find api bench common fcgi-app guard launcher procd tests -name '*.[ch]')
 ## format: clang-format on every C file

@@ -95,3 +95,10 @@ def test_every_folder_has_its_line():
     folders = {path.name for path in rooms} | {f"{path.parent.name}/{path.name}" for room in rooms if any(room.glob("*.c")) for path in room.iterdir()
                                                if path.is_dir() and any(path.glob("*.c"))}
     assert listed == folders - {"debian"}
+
+
+def test_every_row_of_the_benchmarks_is_described():
+    """In docs/benchmarks.md, by the name that `make bench ROWS=` takes."""
+    rows = re.findall(r"\w+", re.search(r"^ROWS = \[(.*?)\]", (REPOSITORY / "bench/rows.py").read_text(), re.M | re.S)[1])
+    named = re.findall(r"`(\w+)`", (REPOSITORY / "docs/benchmarks.md").read_text())
+    assert len(rows) > 15 and set(rows) <= set(named)

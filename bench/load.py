@@ -1,0 +1,109 @@
+"""Load on a server: requests from wrk, a fixed number of them, and event streams."""
+
+import concurrent.futures
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+
+from servers import TOOLS
+
+SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))  # of each measurement of a rate
+
+
+def wrk(server, path, body=None, connections=8, port=None):
+    """The output of wrk: GET, or POST with a body."""
+    command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "30s", "--latency",
+               "-H", f"Authorization: Bearer {server.secret}"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if body is not None:
+            script.write('wrk.method = "POST"\nwrk.body = [==[%s]==]\n' % json.dumps(body))
+            script.flush()
+            command += ["-s", script.name]
+        url = f"http://{server.host}:{port or server.port}{path}"
+        output = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", output)
+    if bad:
+        print(f"bench: {url}: {bad.group(0)}", file=sys.stderr)
+    return output
+
+
+def rate(server, path, body=None, **how):
+    """Answers in a second."""
+    return float(re.search(r"Requests/sec: +([\d.]+)", wrk(server, path, body, **how)).group(1))
+
+
+def latency(server, path, body=None):
+    """The median in ms, one request after the other on one connection."""
+    number, unit = re.search(r"50% +([\d.]+)(us|ms|s)\b", wrk(server, path, body, connections=1)).groups()
+    return float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+def answer(lines):
+    """Reads one answer of a kept connection."""
+    status, length = lines.readline(), 0
+    assert status.startswith(b"HTTP/1.1 2"), status
+    while (line := lines.readline().strip()):
+        name, _, value = line.partition(b": ")
+        length = int(value) if name.lower() == b"content-length" else length
+    return lines.read(length)
+
+
+def requests(server, count, path, body, connections=8):
+    """So many requests, over kept connections with the same number on each."""
+    text = json.dumps(body)
+    request = f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.secret}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+
+    def client():
+        with socket.create_connection((server.host, server.port)) as connection, connection.makefile("rb") as lines:
+            for _ in range(count // connections):
+                connection.sendall(request)
+                answer(lines)
+
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        for done in [pool.submit(client) for _ in range(connections)]:
+            done.result()
+
+
+def tool(name, *arguments):
+    return subprocess.run([TOOLS / name, *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+
+
+class Streams:
+    """bench/stream_reader on a server."""
+
+    def __init__(self, server, count, method, path, body=None):
+        self.process = subprocess.Popen(
+            [TOOLS / "stream_reader", str(server.port), str(count), method, path, *([json.dumps(body)] if body else [])],
+            env={**os.environ, "SANDBOX_SECRET": server.secret}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def wait_for(self, word):
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return line.split()
+        sys.exit(f"bench: streams ended before '{word}'")
+
+    def result(self):
+        """Events, bytes and seconds."""
+        last = self.process.stdout.read().splitlines()[-1].split()
+        self.process.wait()
+        return int(last[0]), int(last[1]), float(last[2])
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def open_stream(server, body):
+    """POST /run_streaming on a raw HTTP/1.0 connection; the file of its answer, head read."""
+    connection = socket.create_connection((server.host, server.port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    text = json.dumps(body)
+    connection.sendall(f"POST /run_streaming HTTP/1.0\r\nAuthorization: Bearer {server.secret}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+    lines = connection.makefile("rb")
+    while lines.readline().strip():
+        pass
+    return connection, lines
