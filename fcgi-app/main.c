@@ -3,12 +3,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,26 +51,11 @@
 
 static void set_up_malloc(void)
 {
-    /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread yet, and so in run_option() */
+    /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread yet */
     (void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     (void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAPPED);
     (void)mallopt(M_TRIM_THRESHOLD, MALLOC_MAPPED);
     /* NOLINTEND(concurrency-mt-unsafe) */
-}
-
-static const char *run_option(int count, char **arguments)
-{
-    static const struct option options[] = {{"run", required_argument, NULL, 'r'}, {0}};
-    const char *directory = NULL;
-    int option;
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
-    while ((option = getopt_long(count, arguments, "r:", options, NULL)) != -1) {
-        if (option != 'r') {
-            return NULL;
-        }
-        directory = optarg;
-    }
-    return optind == count ? directory : NULL;
 }
 
 static int open_directory(const char *run, const char *name)
@@ -159,11 +144,11 @@ int main(int count, char **arguments)
 {
     logger_open("fcgi-app");
     (void)umask(022); /* files and directories of clients have the mode that fs.h names */
-    const char *run = run_option(count, arguments);
-    if (run == NULL) {
+    if (count != 3 || strcmp(arguments[1], "-r") != 0) {
         (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");
         return EXIT_BAD_USAGE;
     }
+    const char *run = arguments[2];
     struct settings settings;
     closefrom(STDERR_FILENO + 1);
     if (settings_take(&settings) < 0) {

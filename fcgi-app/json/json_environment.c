@@ -1,7 +1,3 @@
-/*
- * Each entry is checked and decoded by itself. Which ones are overridden is found at the end by one
- * sort, because an environment may have hundreds of thousands.
- */
 #include "fcgi-app/json/json_environment.h"
 
 #include <stdio.h>
@@ -110,58 +106,14 @@ static bool take_entry(void *context, struct json_span name, enum json_type type
     return taking->result == 0;
 }
 
-/* By name alone: up to the = that every entry has. */
-static int compare_names(const char *a, const char *b)
-{
-    size_t a_length = strcspn(a, "="), b_length = strcspn(b, "=");
-    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
-    return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
-}
-
-/* By name, then by place: a slot's address is its place. */
-static int compare_slots(const void *a, const void *b)
-{
-    char *const *x = *(char *const *const *)a, *const *y = *(char *const *const *)b;
-    int order = compare_names(*x, *y);
-    return order != 0 ? order : (x > y) - (x < y);
-}
-
-static int drop_overridden(struct json_environment *environment)
-{
-    size_t count = environment->count, kept = 0;
-    cleanup_free char ***slots = calloc(count + 1, sizeof(*slots));
-    if (slots == NULL) {
-        return -1;
-    }
-    for (size_t i = 0; i < count; i++) {
-        slots[i] = &environment->entries[i];
-    }
-    qsort(slots, count, sizeof(*slots), compare_slots);
-    for (size_t i = 0; i + 1 < count; i++) {
-        if (compare_names(*slots[i], *slots[i + 1]) == 0) {
-            free(*slots[i]);
-            *slots[i] = NULL;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (environment->entries[i] != NULL) {
-            environment->entries[kept++] = environment->entries[i];
-        }
-    }
-    environment->count = kept;
-    return 0;
-}
-
 int json_environment_take(struct json_environment *environment, struct json_span object,
                           char *fault)
 {
     struct taking taking = {.environment = environment, .fault = fault};
     struct json_scan_error error;
-    int scanned = json_scan_object(object.data, object.length, take_entry, &taking, &error);
-    if (scanned != 0) { /* the object is valid, so only take_entry stops the scan */
-        return taking.result;
-    }
-    return drop_overridden(environment);
+    /* The object is valid, so only take_entry stops the scan. */
+    (void)json_scan_object(object.data, object.length, take_entry, &taking, &error);
+    return taking.result;
 }
 
 void json_environment_clear(struct json_environment *environment)

@@ -106,7 +106,7 @@ static void stream_wake(struct stream *stream, enum stream_wake wake)
 static void stream_close(struct stream *stream, bool whole)
 {
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->outlet.fd, NULL);
-    loop.unwatched -= stream->watcher.watch == NULL;
+    loop.unwatched -= stream->watcher.descriptor < 0;
     watcher_remove(&loop.watches, &stream->watcher);
     TAILQ_REMOVE(&loop.streams, stream, streams);
     outlet_close(&stream->outlet, whole);
@@ -279,7 +279,7 @@ static void wake_streams(bool only_unwatched)
 {
     struct stream *stream;
     TAILQ_FOREACH (stream, &loop.streams, streams) {
-        if (!only_unwatched || stream->watcher.watch == NULL) {
+        if (!only_unwatched || stream->watcher.descriptor < 0) {
             stream_wake(stream, WAKE_CHANGE);
         }
     }

@@ -1,12 +1,10 @@
 /*
  * From inotify events to watchers. A directory is known by its watch descriptor, which is the same
- * for every descriptor and path of one directory.
+ * for every descriptor and path of one directory. So all watchers of one are in the same bucket.
  */
 #include "fcgi-app/streams/watch.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -16,13 +14,6 @@
 
 #define EVENTS_SIZE 16384
 #define CHANGES     (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR)
-
-/* One watched directory. */
-struct watch {
-    int descriptor;
-    LIST_HEAD(, watcher) watchers;
-    LIST_ENTRY(watch) siblings;
-};
 
 int watch_table_init(struct watch_table *table)
 {
@@ -35,65 +26,55 @@ void watch_table_clear(struct watch_table *table)
     close_fd(&table->fd);
 }
 
-static struct watch_list *watch_bucket(struct watch_table *table, int descriptor)
+static struct watcher_list *bucket(struct watch_table *table, int descriptor)
 {
     return &table->buckets[(unsigned)descriptor % WATCH_BUCKETS];
 }
 
-static struct watch *watch_find(struct watch_table *table, int descriptor)
+/* A watcher of this directory; NULL if it has none. */
+static struct watcher *find_watcher(struct watch_table *table, int descriptor)
 {
-    struct watch *watch;
-    LIST_FOREACH (watch, watch_bucket(table, descriptor), siblings) {
-        if (watch->descriptor == descriptor) {
+    struct watcher *watcher;
+    LIST_FOREACH (watcher, bucket(table, descriptor), siblings) {
+        if (watcher->descriptor == descriptor) {
             break;
         }
     }
-    return watch;
+    return watcher;
 }
 
 int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd)
 {
     char path[DESCRIPTOR_PATH_SIZE];
-    watcher->watch = NULL;
-    int descriptor = inotify_add_watch(table->fd, descriptor_path(directory_fd, path), CHANGES);
-    if (descriptor < 0) {
+    watcher->descriptor =
+        inotify_add_watch(table->fd, descriptor_path(directory_fd, path), CHANGES);
+    if (watcher->descriptor < 0) {
         return -1;
     }
-    struct watch *watch = watch_find(table, descriptor);
-    if (watch == NULL) {
-        watch = malloc(sizeof(*watch));
-        if (watch == NULL) {
-            (void)inotify_rm_watch(table->fd, descriptor);
-            return -1;
-        }
-        *watch = (struct watch){.descriptor = descriptor};
-        LIST_INSERT_HEAD(watch_bucket(table, descriptor), watch, siblings);
-    }
-    watcher->watch = watch;
-    LIST_INSERT_HEAD(&watch->watchers, watcher, siblings);
+    LIST_INSERT_HEAD(bucket(table, watcher->descriptor), watcher, siblings);
     return 0;
 }
 
 void watcher_remove(struct watch_table *table, struct watcher *watcher)
 {
-    struct watch *watch = watcher->watch;
-    if (watch == NULL) {
+    if (watcher->descriptor < 0) {
         return;
     }
-    watcher->watch = NULL;
     LIST_REMOVE(watcher, siblings);
-    if (LIST_EMPTY(&watch->watchers)) {
-        LIST_REMOVE(watch, siblings);
-        (void)inotify_rm_watch(table->fd, watch->descriptor); /* may be gone with its directory */
-        free(watch);
+    if (find_watcher(table, watcher->descriptor) == NULL) {
+        (void)inotify_rm_watch(table->fd, watcher->descriptor); /* may be gone with its directory */
     }
+    watcher->descriptor = -1;
 }
 
-static void notify(const struct watch *watch, void (*changed)(struct watcher *watcher))
+static void notify(struct watch_table *table, int descriptor,
+                   void (*changed)(struct watcher *watcher))
 {
     struct watcher *watcher;
-    LIST_FOREACH (watcher, &watch->watchers, siblings) {
-        changed(watcher);
+    LIST_FOREACH (watcher, bucket(table, descriptor), siblings) {
+        if (watcher->descriptor == descriptor) {
+            changed(watcher);
+        }
     }
 }
 
@@ -101,9 +82,9 @@ static void notify(const struct watch *watch, void (*changed)(struct watcher *wa
 static void notify_all(const struct watch_table *table, void (*changed)(struct watcher *watcher))
 {
     for (size_t i = 0; i < WATCH_BUCKETS; i++) {
-        const struct watch *watch;
-        LIST_FOREACH (watch, &table->buckets[i], siblings) {
-            notify(watch, changed);
+        struct watcher *watcher;
+        LIST_FOREACH (watcher, &table->buckets[i], siblings) {
+            changed(watcher);
         }
     }
 }
@@ -120,10 +101,7 @@ static void notify_of_events(struct watch_table *table, const char *events, size
             notify_all(table, changed);
         } else if (event->wd != last) {
             last = event->wd;
-            const struct watch *watch = watch_find(table, event->wd);
-            if (watch != NULL) { /* an event may be older than the removal of its watch */
-                notify(watch, changed);
-            }
+            notify(table, last, changed); /* it may be older than the removal of its watch */
         }
     }
 }

@@ -5,25 +5,21 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <sys/queue.h>
-
-struct watch;
 
 /* Embedded in what watches a directory. */
 struct watcher {
-    struct watch *watch; /* NULL when it watches nothing */
+    int descriptor; /* of its directory's watch; -1 when it watches nothing */
     LIST_ENTRY(watcher) siblings;
 };
 
-LIST_HEAD(watch_list, watch);
+LIST_HEAD(watcher_list, watcher);
 
 #define WATCH_BUCKETS 256
 
 struct watch_table {
     int fd; /* the inotify instance, for poll(2); -1: nothing can be watched */
-    struct watch_list buckets[WATCH_BUCKETS];
+    struct watcher_list buckets[WATCH_BUCKETS];
 };
 
 /* 0, or -1 with errno: the table is empty then and every watcher_add() fails. */
