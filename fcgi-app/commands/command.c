@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/error_text.h"
 #include "common/logger.h"
 #include "common/settings.h"
 #include "fcgi-app/http/answer.h"

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "fcgi-app/http/json_body.h"
 #include "procd/wire/client.h"

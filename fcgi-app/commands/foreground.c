@@ -35,13 +35,9 @@ static int open_input(const struct json_body *body)
 
 static void answer_input_failure(struct request *request, int error)
 {
-    static const char text[] = "The standard input could not be kept";
-    const char *reason = error_text(error);
-    if (command_is_shortage(error)) {
-        answer_error(request, 503, ERROR_unavailable, "%s: %s", text, reason);
-    } else {
-        answer_error(request, 500, ERROR_internal, "%s: %s", text, reason);
-    }
+    bool is_shortage = command_is_shortage(error);
+    answer_error(request, is_shortage ? 503 : 500, is_shortage ? ERROR_unavailable : ERROR_internal,
+                 "The standard input could not be kept: %s", error_text(error));
 }
 
 /* Reads the command with its standard input, which the caller closes. False when the request has
@@ -64,20 +60,11 @@ static bool read_foreground(struct request *request, const struct json_body *bod
     return true;
 }
 
-/* Why a command did not come to its own end. */
+/* Why a command did not come to its own end. A full disk, which is "failed" as well, is logged
+ * apart. */
 static const char *interruption(enum pump_result result)
 {
-    switch (result) {
-    case PUMP_GONE:
-        return "cancelled";
-    case PUMP_STOPPING:
-        return "stopping";
-    case PUMP_REFUSED: /* by the client, or by a full disk, which is logged apart */
-    case PUMP_FAILED:
-    case PUMP_ENDED:
-        break;
-    }
-    return "failed";
+    return result == PUMP_GONE ? "cancelled" : result == PUMP_STOPPING ? "stopping" : "failed";
 }
 
 static void log_end(const struct request *request, enum pump_result result,

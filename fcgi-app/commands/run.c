@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
@@ -102,26 +101,14 @@ static int end_text(struct run *run, enum pump_stream stream)
 
 static int write_errors(struct run *run)
 {
-    const size_t piece_max = (size_t)1 << 20;
     uint64_t size = spool_size(run->errors);
     if (size > output_max - run->out_size) {
         size = output_max - run->out_size;
         run->cut[PUMP_STDERR] = true;
     }
-    const char *text = spool_view(run->errors);
-    if (text == NULL) {
-        run->error = errno;
-        return -1;
-    }
-    for (uint64_t at = 0; at < size;) {
-        size_t piece = size - at < piece_max ? (size_t)(size - at) : piece_max;
-        if (writer_piece(&run->writer, text + at, piece) < 0) {
-            return -1;
-        }
-        at += piece;
-        spool_relax_view(run->errors);
-    }
-    return end_text(run, PUMP_STDERR);
+    int written = writer_spool(&run->writer, run->errors, size);
+    run->error = written == -2 ? errno : run->error;
+    return written < 0 ? -1 : end_text(run, PUMP_STDERR);
 }
 
 static void write_ending(struct writer *writer, const struct ending *ending, bool truncated)

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/json_body.h"
 
 enum coding {
     CODING_ANY, /* the client does not say */

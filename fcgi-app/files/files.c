@@ -4,10 +4,8 @@
  * system's own words, as published clients expect.
  */
 #include <stdbool.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
-#include "common/cleanup.h"
 #include "common/rfc3339.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/requested_path.h"
@@ -20,8 +18,6 @@ static const struct json_member path_member[] = {
 };
 
 /* ---- stat_file ---- */
-
-#define STAT_BUFFER ((size_t)8192) /* with a name of any length that a path may have */
 
 /* {"entry": {...}}. The time and the mode are strings: published clients decode them as such. */
 static void write_entry(struct writer *writer, const char *path, const struct stat *status)
@@ -47,11 +43,8 @@ static void handle_stat_file(struct request *request, const struct json_body *bo
         answer_error(request, 200, error.code, "%s", error.message);
         return;
     }
-    cleanup_(writer_clear) struct writer writer = {.data = NULL};
-    if (writer_init(&writer, request, STAT_BUFFER, false) < 0) {
-        answer_error(request, 500, ERROR_internal, "Out of memory");
-        return;
-    }
+    char buffer[ANSWER_AT_ONCE];
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), 200);
     write_entry(&writer, requested_path(body), &status);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/spool.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/writer.h"
@@ -67,29 +66,14 @@ int sse_error(struct request *request, const char *id, enum api_error error, con
         FIELDS(TEXT_FIELD("error", message), TEXT_FIELD("error_code", api_error_code(error))));
 }
 
-/* The part of the line that a spool holds, piece by piece from its view. 0; -1, with errno where it
- * cannot be read. */
-static int write_held(struct writer *writer, const struct line *line)
-{
-    const uint64_t piece_max = 1 << 20;
-    const char *held = spool_view(line->held);
-    for (uint64_t at = 0, size; held != NULL && at < line->held_length; at += size) {
-        size = line->held_length - at < piece_max ? line->held_length - at : piece_max;
-        if (writer_piece(writer, held + at, (size_t)size) < 0) {
-            return -1;
-        }
-        spool_relax_view(line->held);
-    }
-    return held == NULL ? -1 : 0;
-}
-
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line)
 {
     (void)writer_string(writer, "event: output\ndata: {\"stream\":\"");
     (void)writer_string(writer, stream);
     (void)writer_string(writer, "\",\"data\":\"");
-    if (line->held_length > 0 && write_held(writer, line) < 0) {
-        return writer->failed ? -1 : -2;
+    int held = line->held_length == 0 ? 0 : writer_spool(writer, line->held, line->held_length);
+    if (held < 0) {
+        return held;
     }
     (void)writer_piece(writer, line->tail, line->tail_length);
     (void)writer_piece_end(writer);

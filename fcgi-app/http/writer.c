@@ -9,6 +9,7 @@
 #include "api/statuses.h"
 #include "common/decimal.h"
 #include "common/json_text.h"
+#include "common/spool.h"
 #include "fcgi-app/http/request.h"
 
 /* Room for this much escaped text there must be, or the buffer is written out first. */
@@ -162,6 +163,23 @@ int writer_piece(struct writer *writer, const char *data, size_t length)
     if (consumed < length) {
         writer->cut_length = length - consumed;
         memcpy(writer->cut, data + consumed, writer->cut_length);
+    }
+    return writer_result(writer);
+}
+
+int writer_spool(struct writer *writer, struct spool *spool, uint64_t length)
+{
+    const uint64_t piece_max = 1 << 20;
+    const char *text = spool_view(spool);
+    if (text == NULL) {
+        return -2;
+    }
+    for (uint64_t at = 0, size; at < length; at += size) {
+        size = length - at < piece_max ? length - at : piece_max;
+        if (writer_piece(writer, text + at, (size_t)size) < 0) {
+            return -1;
+        }
+        spool_relax_view(spool);
     }
     return writer_result(writer);
 }

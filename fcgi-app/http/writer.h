@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct request;
+struct spool;
 
 /*
  * Only an answer of up to this size has a Content-Length. It leaves in one write(2) with its
@@ -61,6 +62,10 @@ int writer_text(struct writer *writer, const char *data, size_t length);
 /* A text that comes in pieces, cut anywhere; writer_piece_end() after the last. */
 int writer_piece(struct writer *writer, const char *data, size_t length);
 int writer_piece_end(struct writer *writer);
+
+/* The first `length` bytes of a spool, as writer_piece(), in bounded memory. -2 with errno when
+ * they cannot be read. */
+int writer_spool(struct writer *writer, struct spool *spool, uint64_t length);
 
 /* Instead of writer_piece_end() where a text is cut: drops the beginning of a character. */
 void writer_piece_cut(struct writer *writer);

@@ -1,7 +1,7 @@
 /* The member that names a background process. */
 #pragma once
 
-#include "fcgi-app/http/json.h"
+#include "fcgi-app/http/json_body.h"
 
 #define PROCESS_ID_MEMBER                                                                          \
     {                                                                                              \

@@ -11,7 +11,6 @@
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
-#include "fcgi-app/http/request.h"
 #include "fcgi-app/processes/process_id.h"
 #include "procd/wire/client.h"
 

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/endpoints.h"
+#include "api/statuses.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/writer.h"
 #include "fcgi-app/status/server_state.h"
@@ -35,85 +37,81 @@ static uint64_t total(const uint64_t *numbers, size_t count)
 
 /* ---- requests ---- */
 
-struct text {
-    struct writer *writer;
-    const struct metrics *metrics;
-    const char *(*label)(unsigned endpoint);
-};
-
-static void write_requests(const struct text *text)
+static const char *label(unsigned endpoint)
 {
-    begin_family(text->writer, "requests_total", "counter",
+    return endpoint < API_COUNT ? api_endpoints[endpoint].path : "other";
+}
+
+static void write_requests(struct writer *writer, const struct metrics *metrics)
+{
+    begin_family(writer, "requests_total", "counter",
                  "Requests that fcgi-app has answered, by endpoint and status (499: the client "
                  "left first).");
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
         for (size_t i = 0; i < METRICS_STATUSES; i++) {
-            uint64_t count = text->metrics->requests[endpoint][i];
+            uint64_t count = metrics->requests[endpoint][i];
             if (count > 0) {
-                (void)writer_format(text->writer,
-                                    PREFIX "requests_total{endpoint=\"%s\",status=\"%d\"} %" PRIu64
-                                           "\n",
-                                    text->label(endpoint),
-                                    i < API_STATUS_COUNT ? api_statuses[i].status : 0, count);
+                (void)writer_format(
+                    writer, PREFIX "requests_total{endpoint=\"%s\",status=\"%d\"} %" PRIu64 "\n",
+                    label(endpoint), i < API_STATUS_COUNT ? api_statuses[i].status : 0, count);
             }
         }
     }
 }
 
 /* The buckets of one endpoint, each with all that are below, and their sum and count. */
-static void write_histogram(const struct text *text, unsigned endpoint)
+static void write_histogram(struct writer *writer, const struct metrics *metrics, unsigned endpoint)
 {
     static const char name[] = PREFIX "request_duration_seconds";
-    struct writer *writer = text->writer;
-    const uint64_t *buckets = text->metrics->durations[endpoint];
-    const char *label = text->label(endpoint);
+    const char *path = label(endpoint);
+    const uint64_t *buckets = metrics->durations[endpoint];
     uint64_t count = 0;
     for (size_t i = 0; i < METRICS_BOUNDS; i++) {
         count += buckets[i];
         (void)writer_format(writer, "%s_bucket{endpoint=\"%s\",le=\"%g\"} %" PRIu64 "\n", name,
-                            label, seconds(metrics_bounds_us[i]), count);
+                            path, seconds(metrics_bounds_us[i]), count);
     }
     count += buckets[METRICS_BOUNDS];
-    (void)writer_format(writer, "%s_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, label,
+    (void)writer_format(writer, "%s_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, path,
                         count);
-    (void)writer_format(writer, "%s_sum{endpoint=\"%s\"} %.6f\n", name, label,
-                        seconds(text->metrics->duration_us[endpoint]));
-    (void)writer_format(writer, "%s_count{endpoint=\"%s\"} %" PRIu64 "\n", name, label, count);
+    (void)writer_format(writer, "%s_sum{endpoint=\"%s\"} %.6f\n", name, path,
+                        seconds(metrics->duration_us[endpoint]));
+    (void)writer_format(writer, "%s_count{endpoint=\"%s\"} %" PRIu64 "\n", name, path, count);
 }
 
-static void write_durations(const struct text *text)
+static void write_durations(struct writer *writer, const struct metrics *metrics)
 {
-    begin_family(text->writer, "request_duration_seconds", "histogram",
+    begin_family(writer, "request_duration_seconds", "histogram",
                  "From the head of a request at fcgi-app to the end of its answer, by endpoint.");
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
-        if (total(text->metrics->durations[endpoint], METRICS_BOUNDS + 1) > 0) {
-            write_histogram(text, endpoint);
+        if (total(metrics->durations[endpoint], METRICS_BOUNDS + 1) > 0) {
+            write_histogram(writer, metrics, endpoint);
         }
     }
 }
 
-static void write_sent(const struct text *text)
+static void write_sent(struct writer *writer, const struct metrics *metrics)
 {
-    begin_family(text->writer, "response_bytes_total", "counter",
+    begin_family(writer, "response_bytes_total", "counter",
                  "Bytes of the bodies of answers that fcgi-app gave to nginx, by endpoint.");
     for (unsigned endpoint = 0; endpoint < METRICS_ENDPOINTS; endpoint++) {
-        if (text->metrics->sent[endpoint] > 0) {
-            (void)writer_format(text->writer,
+        if (metrics->sent[endpoint] > 0) {
+            (void)writer_format(writer,
                                 PREFIX "response_bytes_total{endpoint=\"%s\"} %" PRIu64 "\n",
-                                text->label(endpoint), text->metrics->sent[endpoint]);
+                                label(endpoint), metrics->sent[endpoint]);
         }
     }
 }
 
 /* ---- commands and logs ---- */
 
-static void write_runs(const struct text *text)
+static void write_runs(struct writer *writer, const struct metrics *metrics)
 {
-    begin_family(text->writer, "runs_total", "counter",
+    begin_family(writer, "runs_total", "counter",
                  "Commands of /run and /run_streaming that have ended, by what became of them.");
     for (unsigned i = 0; i < RUN_OUTCOMES; i++) {
-        (void)writer_format(text->writer, PREFIX "runs_total{outcome=\"%s\"} %" PRIu64 "\n",
-                            run_outcome_name((enum run_outcome)i), text->metrics->runs[i]);
+        (void)writer_format(writer, PREFIX "runs_total{outcome=\"%s\"} %" PRIu64 "\n",
+                            run_outcome_name((enum run_outcome)i), metrics->runs[i]);
     }
 }
 
@@ -167,14 +165,13 @@ static void write_daemons(struct writer *writer, const struct procd_status *proc
 }
 
 void metrics_write(struct writer *writer, const struct metrics *metrics,
-                   const struct server_state *state, const char *(*label)(unsigned endpoint))
+                   const struct server_state *state)
 {
-    const struct text text = {.writer = writer, .metrics = metrics, .label = label};
     write_number(writer, "up", "gauge", "1 if fcgi-app answered.", 1);
-    write_requests(&text);
-    write_durations(&text);
-    write_sent(&text);
-    write_runs(&text);
+    write_requests(writer, metrics);
+    write_durations(writer, metrics);
+    write_sent(writer, metrics);
+    write_runs(writer, metrics);
     write_gaps(writer, metrics);
     write_state(writer, state);
     for (const struct figure *figure = daemon_figures; figure->member != NULL; figure++) {

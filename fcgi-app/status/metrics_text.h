@@ -12,7 +12,7 @@ struct writer;
 
 /*
  * Writes what was counted, and the state. Unknown values are left out, and so are the combinations
- * of endpoint and status that never occurred. `label` names an endpoint by its number.
+ * of endpoint and status that never occurred.
  */
 void metrics_write(struct writer *writer, const struct metrics *metrics,
-                   const struct server_state *state, const char *(*label)(unsigned endpoint));
+                   const struct server_state *state);

@@ -16,11 +16,6 @@
  * a number. */
 #define ANSWER_BUFFER ((size_t)131072)
 
-static const char *label(unsigned endpoint)
-{
-    return endpoint < API_COUNT ? api_endpoints[endpoint].path : "other";
-}
-
 static void answer_metrics(struct request *request, const struct json_body *body)
 {
     (void)body;
@@ -34,7 +29,7 @@ static void answer_metrics(struct request *request, const struct json_body *body
     (void)server_state_take(&state, ANSWER_TIMEOUT_MS); /* without procd there is less */
     metrics_take(&metrics);
     if (request_begin(request, 200, METRICS_CONTENT_TYPE, NULL) == 0) {
-        metrics_write(&writer, &metrics, &state, label);
+        metrics_write(&writer, &metrics, &state);
         (void)writer_flush(&writer);
     }
     writer_clear(&writer);

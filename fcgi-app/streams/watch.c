@@ -26,7 +26,7 @@ void watch_table_clear(struct watch_table *table)
     close_fd(&table->fd);
 }
 
-static struct watcher_list *bucket(struct watch_table *table, int descriptor)
+static struct watcher_list *watch_bucket(struct watch_table *table, int descriptor)
 {
     return &table->buckets[(unsigned)descriptor % WATCH_BUCKETS];
 }
@@ -35,7 +35,7 @@ static struct watcher_list *bucket(struct watch_table *table, int descriptor)
 static struct watcher *find_watcher(struct watch_table *table, int descriptor)
 {
     struct watcher *watcher;
-    LIST_FOREACH (watcher, bucket(table, descriptor), siblings) {
+    LIST_FOREACH (watcher, watch_bucket(table, descriptor), siblings) {
         if (watcher->descriptor == descriptor) {
             break;
         }
@@ -51,7 +51,7 @@ int watcher_add(struct watch_table *table, struct watcher *watcher, int director
     if (watcher->descriptor < 0) {
         return -1;
     }
-    LIST_INSERT_HEAD(bucket(table, watcher->descriptor), watcher, siblings);
+    LIST_INSERT_HEAD(watch_bucket(table, watcher->descriptor), watcher, siblings);
     return 0;
 }
 
@@ -71,7 +71,7 @@ static void notify(struct watch_table *table, int descriptor,
                    void (*changed)(struct watcher *watcher))
 {
     struct watcher *watcher;
-    LIST_FOREACH (watcher, bucket(table, descriptor), siblings) {
+    LIST_FOREACH (watcher, watch_bucket(table, descriptor), siblings) {
         if (watcher->descriptor == descriptor) {
             changed(watcher);
         }

@@ -100,6 +100,12 @@ def test_env_adds_and_overrides(sandbox):
     assert sandbox.shell("echo $X-") == "-\n"
 
 
+def test_a_variable_given_twice(sandbox):
+    """The last one counts, however it is spelled: of a name that the server has itself, too."""
+    body = r'{"cmd": "echo $A $LANG; env | grep -c ^A=", "env": {"A": "1", "LANG": "one", "\u0041": "2", "B": "", "A": "3", "LANG": "two"}}'
+    assert sandbox.call("POST", "/run", body.encode()).json()["stdout"] == "3 two\n1\n"
+
+
 def test_many_variables(sandbox):
     environment = {f"VARIABLE_{number}": str(number) * 10 for number in range(1000)}
     shown = dict(line.split("=", 1) for line in sandbox.shell("env", env=environment).splitlines() if "=" in line)

@@ -20,19 +20,13 @@
 
 #define WRITER_MIN 512
 
-static const char *label(unsigned endpoint)
-{
-    static const char *const names[] = {"/one", "/two"};
-    return endpoint < 2 ? names[endpoint] : "other";
-}
-
 static char *render(const struct metrics *metrics, const struct server_state *state)
 {
     struct request request = fake_request("", 0);
     struct writer writer;
     assert_int_equal(request_begin(&request, 200, METRICS_CONTENT_TYPE, NULL), 0);
     assert_int_equal(writer_init(&writer, &request, WRITER_MIN, true), 0);
-    metrics_write(&writer, metrics, state, label);
+    metrics_write(&writer, metrics, state);
     assert_int_equal(writer_flush(&writer), 0);
     writer_clear(&writer);
     return request.answer;
@@ -137,21 +131,26 @@ static void test_the_counters(void **state)
     metrics.sent[0] = 17;
     metrics.runs[RUN_CANCELLED] = 5;
     cleanup_free char *text = render(&metrics, &known);
-    assert_has(text, "counter\nnginx_sandbox_requests_total{endpoint=\"/two\",status=\"200\"} 4\n"
-                     "nginx_sandbox_requests_total{endpoint=\"/two\",status=\"0\"} 1\n"
-                     "nginx_sandbox_requests_total{endpoint=\"other\",status=\"404\"} "
-                     "18446744073709551615\n#");
-    assert_has(text,
-               "# TYPE nginx_sandbox_request_duration_seconds histogram\n"
-               "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/two\",le=\"0.001\"} 2\n"
-               "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/two\",le=\"0.0025\"} 2\n"
-               "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/two\",le=\"0.005\"} 3\n");
-    assert_has(text,
-               "{endpoint=\"/two\",le=\"300\"} 3\n"
-               "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/two\",le=\"+Inf\"} 5\n"
-               "nginx_sandbox_request_duration_seconds_sum{endpoint=\"/two\"} 600.000001\n"
-               "nginx_sandbox_request_duration_seconds_count{endpoint=\"/two\"} 5\n#");
-    assert_has(text, "counter\nnginx_sandbox_response_bytes_total{endpoint=\"/one\"} 17\n#");
+    assert_has(
+        text,
+        "counter\nnginx_sandbox_requests_total{endpoint=\"/run_streaming\",status=\"200\"} 4\n"
+        "nginx_sandbox_requests_total{endpoint=\"/run_streaming\",status=\"0\"} 1\n"
+        "nginx_sandbox_requests_total{endpoint=\"other\",status=\"404\"} "
+        "18446744073709551615\n#");
+    assert_has(text, "# TYPE nginx_sandbox_request_duration_seconds histogram\n"
+                     "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/"
+                     "run_streaming\",le=\"0.001\"} 2\n"
+                     "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/"
+                     "run_streaming\",le=\"0.0025\"} 2\n"
+                     "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/"
+                     "run_streaming\",le=\"0.005\"} 3\n");
+    assert_has(
+        text,
+        "{endpoint=\"/run_streaming\",le=\"300\"} 3\n"
+        "nginx_sandbox_request_duration_seconds_bucket{endpoint=\"/run_streaming\",le=\"+Inf\"} 5\n"
+        "nginx_sandbox_request_duration_seconds_sum{endpoint=\"/run_streaming\"} 600.000001\n"
+        "nginx_sandbox_request_duration_seconds_count{endpoint=\"/run_streaming\"} 5\n#");
+    assert_has(text, "counter\nnginx_sandbox_response_bytes_total{endpoint=\"/run\"} 17\n#");
     assert_has(text, "counter\nnginx_sandbox_runs_total{outcome=\"exit\"} 0\n");
     assert_has(text, "{outcome=\"cancelled\"} 5\n");
     assert_has(text, "\nnginx_sandbox_log_gaps_total 1\n");
@@ -181,7 +180,7 @@ static void test_a_client_that_leaves(void **state)
     request.writable_max = 1000;
     assert_int_equal(request_begin(&request, 200, METRICS_CONTENT_TYPE, NULL), 0);
     assert_int_equal(writer_init(&writer, &request, WRITER_MIN, true), 0);
-    metrics_write(&writer, &none, &known, label);
+    metrics_write(&writer, &none, &known);
     assert_int_equal(writer_flush(&writer), -1);
     writer_clear(&writer);
     fake_request_clear(&request);
