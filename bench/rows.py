@@ -15,7 +15,7 @@ import load
 import nginxes
 import servers
 from servers import DAEMONS, GUARD, NGINX, RUNNERS, TOOLS
-from table import FEW, MEDIAN_MS, MIB, MS, PER_SECOND, WORST_S, Figure, Form, take_turns
+from table import FEW, MEDIAN_MS, MIB, MS, PAIRS, PER_SECOND, WORST_S, Figure, Form, take_turns
 
 REST = int(os.environ.get("BENCH_REST", "60"))  # seconds before memory is looked at
 MEBIBYTE = 1 << 20
@@ -39,12 +39,12 @@ class Bench:
                 return measure(server)
         return take_turns({name: functools.partial(once, binaries) for name, binaries in self.builds.items()}, turns)
 
-    def each(self, measure, beside=None, **settings):
+    def each(self, measure, beside=None, turns=PAIRS, **settings):
         """Each build measured on one server for all turns. Without settings of their own the running servers take turns, too.
         `beside` are more contenders: {name: measure}."""
         with contextlib.ExitStack() as stack:
             contenders = {**self.start(stack, **settings), **({} if settings else self.running)}
-            return take_turns({**{name: functools.partial(measure, server) for name, server in contenders.items()}, **(beside or {})})
+            return take_turns({**{name: functools.partial(measure, server) for name, server in contenders.items()}, **(beside or {})}, turns)
 
 
 def list_rate(server):
@@ -124,7 +124,7 @@ def read_file(bench):
 def floors(bench):
     """How fast the floors themselves are."""
     with servers.EmptyHandler() as empty, nginxes.proxy_pass() as hop:
-        figures = take_turns({"here": lambda: load.rate(empty, "/"), "alone": lambda: load.rate(empty, "/nginx"), "hop": lambda: load.rate(hop, "/")})
+        figures = take_turns({"here": lambda: load.rate(empty, "/"), "alone": lambda: load.rate(empty, "/nginx"), "hop": lambda: load.rate(hop, "/")}, FEW)
     bench.line("empty FastCGI handler, 8 connections", figures, PER_SECOND, ("alone", "{:,.0f}/s our nginx alone"),
                ("hop", "{:,.0f}/s nginx → nginx by proxy_pass"))
 
@@ -326,7 +326,7 @@ def recovery(bench):
 def access_log(bench):
     """What the access log costs. It is on by default; the other rows turn it off."""
     with servers.Ours() as without:
-        figures = bench.each(list_rate, {"without": lambda: list_rate(without)}, SANDBOX_ACCESS_LOG=None)
+        figures = bench.each(list_rate, {"without": lambda: list_rate(without)}, FEW, SANDBOX_ACCESS_LOG=None)
     bench.line("`GET /list_processes` with the access log, 8 connections", figures, PER_SECOND, ("without", "{:,.0f}/s without"), base="≥ 1.6")
 
 
@@ -336,7 +336,7 @@ def another_user(bench):
         return
     for path, measure in (("/run", run_rate), ("/read_file", read_rate)):
         with servers.Ours() as plain:
-            figures = bench.each(measure, {"plain": functools.partial(measure, plain)},
+            figures = bench.each(measure, {"plain": functools.partial(measure, plain)}, FEW,
                                  SANDBOX_USER="games", PATH="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
         bench.line(f"`POST {path}` with `SANDBOX_USER`, 8 connections", figures, PER_SECOND, ("plain", "{:,.0f}/s without"))
 
@@ -348,7 +348,7 @@ def two_secrets(bench):
         fronts = {name: stack.enter_context(nginxes.rendered_front(server, [server.secret, "another"])) for name, server in started.items()}
         fronts["one"] = stack.enter_context(nginxes.rendered_front(started["here"], [started["here"].secret]))
         for what, path in (("the token check alone", "/nginx"), ("`GET /list_processes`", "/list_processes")):
-            figures = take_turns({name: functools.partial(load.rate, front, path) for name, front in fronts.items()})
+            figures = take_turns({name: functools.partial(load.rate, front, path) for name, front in fronts.items()}, FEW)
             more = 1e6 * len(os.sched_getaffinity(0)) * (1 / figures["here"].median() - 1 / figures["one"].median())
             bench.line(f"{what} with two secrets (njs), 8 connections", figures, PER_SECOND,
                        ("one", "{:,.0f}/s with one (`secure_link`)", "", f", {more:.0f} µs of a processor more"))

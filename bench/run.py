@@ -4,7 +4,7 @@
     run.py [ROW...]     rows whose names begin with one of these words; all without one (ROWS in rows.py)
 
 BASE=COMMIT builds that commit, too, and measures it beside the working tree; PEER='host:port:proxyport:secret' a server of the same
-API that runs already. The contenders of a row take turns, BENCH_PAIRS=9 times (5 times where a turn takes long), and each
+API that runs already. The contenders of a row take turns, BENCH_PAIRS=7 times (5 times where a turn takes long), and each
 measurement of a rate lasts BENCH_SECONDS=1. A ratio is the median of those of single turns; the least and the most stand beside it.
 Memory is looked at after a rest of BENCH_REST=60 seconds.
 """

@@ -4,8 +4,8 @@ import os
 import re
 import statistics
 
-PAIRS = int(os.environ.get("BENCH_PAIRS", "9"))  # how often the contenders of a row take turns
-FEW = min(PAIRS, 5)                              # the same where one turn takes long
+PAIRS = int(os.environ.get("BENCH_PAIRS", "7"))  # how often the contenders of a row take turns
+FEW = min(PAIRS, 5)                              # the same where a turn takes long, or the cost of an option is measured
 
 
 class Figure:
