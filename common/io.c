@@ -27,19 +27,13 @@ int io_write_all(int fd, const void *data, size_t length)
 
 ssize_t io_read_full(int fd, void *data, size_t length)
 {
-    char *at = data;
     size_t filled = 0;
-    while (filled < length) {
-        ssize_t got = io_read_some(fd, at + filled, length - filled);
-        if (got < 0) {
-            return -1;
-        }
-        if (got == 0) {
-            break;
-        }
-        filled += (size_t)got;
+    ssize_t got = 1;
+    while (filled < length && got > 0) {
+        got = io_read_some(fd, (char *)data + filled, length - filled);
+        filled += got > 0 ? (size_t)got : 0;
     }
-    return (ssize_t)filled;
+    return got < 0 ? -1 : (ssize_t)filled;
 }
 
 ssize_t io_read_some(int fd, void *data, size_t length)

@@ -7,7 +7,6 @@
  */
 #pragma once
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* The ranges of a command's cgroup limits, also for requests; 0 is no limit. Less memory leaves no

@@ -11,10 +11,12 @@ const char *variables_get(const struct variables *variables, const char *name)
 {
     size_t length = strlen(name);
     const char *value = variables == NULL ? getenv(name) : NULL;
-    for (size_t i = 0; variables != NULL && value == NULL && i < variables->count; i++) {
-        const char *entry = variables->entries[i];
-        if (strncmp(entry, name, length) == 0 && entry[length] == '=') {
-            value = entry + length + 1;
+    for (; variables != NULL && value == NULL; variables = variables->shared) {
+        for (size_t i = 0; i < variables->count; i++) {
+            const char *entry = variables->entries[i];
+            if (strncmp(entry, name, length) == 0 && entry[length] == '=') {
+                value = entry + length + 1;
+            }
         }
     }
     return value == NULL || *value == '\0' ? NULL : value;

@@ -10,9 +10,10 @@
 
 /* {0} is empty. */
 struct variables {
-    char **entries; /* "NAME=value", with a NULL at the end; the first of a name counts */
+    char **entries; /* "NAME=value", with a NULL at the end; the last of a name counts */
     size_t count;
-    char *where; /* the file that messages name */
+    char *where;                    /* the file that messages name */
+    const struct variables *shared; /* has what is not here; borrowed. NULL: nothing has */
 };
 
 /* The value; NULL for one that is unset or empty. Borrowed from the variables. */

@@ -28,7 +28,6 @@
 #include "launcher/base/subcommand.h"
 #include "launcher/pool/claim.h"
 #include "launcher/render/listen_address.h"
-#include "launcher/render/metrics_address.h"
 #include "launcher/render/prefix.h"
 #include "launcher/render/render.h"
 #include "launcher/secrets/secret.h"
@@ -81,7 +80,7 @@ static void print_help(void)
 struct options {
     bool generate_secret;
     bool without_nginx;
-    char **command; /* what runs beside the server, or NULL */
+    char **command; /* what runs beside the server; empty: nothing */
 };
 
 /* Ends the program on --help, --version and errors. */
@@ -121,7 +120,7 @@ static struct options read_options(int argc, char **argv)
         log_line("after -- there must be a command");
         exit(2);
     }
-    options.command = has_command ? argv + optind : NULL;
+    options.command = argv + optind;
     return options;
 }
 
@@ -392,7 +391,7 @@ int main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     start.with_nginx = !options.without_nginx;
     if (read_environment(&start) < 0 || find_parts(&start, options.generate_secret) < 0 ||
-        clean_process(options.command != NULL) < 0 ||
+        clean_process(options.command[0] != NULL) < 0 ||
         clean_environment(start.site.settings.home) < 0) {
         return 1;
     }

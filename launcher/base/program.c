@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,50 +29,19 @@ static _Noreturn void program_execute(const char *const arguments[], int output)
     _exit(EXIT_NOT_EXECUTED);
 }
 
-/* Waits until the descriptor is readable. If a signal that ends the server is pending first, it
- * kills the child, and the wait is over soon. */
-static void program_await(int fd, pid_t child)
-{
-    cleanup_fd int stop = stop_signal_open();
-    struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
-    (void)io_poll(polled, 2, -1);
-    if (polled[1].revents != 0) {
-        (void)kill(child, SIGKILL);
-    }
-}
-
-/* Reads to the end, whatever room there is: the child must not wait for a reader. */
-static void program_read_all(int fd, pid_t child, char *words, size_t size)
-{
-    char rest[512];
-    size_t length = 0;
-    for (;;) {
-        bool fits = words != NULL && length < size - 1;
-        program_await(fd, child);
-        ssize_t count = fits ? io_read_some(fd, words + length, size - 1 - length)
-                             : io_read_some(fd, rest, sizeof(rest));
-        if (count <= 0) {
-            break;
-        }
-        length += fits ? (size_t)count : 0;
-    }
-    if (words != NULL) {
-        words[length] = '\0';
-    }
-}
-
-/* Returns the exit status, or -1 with errno. */
+/* Waits for the end of the child. A signal that ends the server kills it. Returns the exit status,
+ * or -1 with errno. */
 static int program_await_exit(pid_t child)
 {
     int status = 0;
     cleanup_fd int pidfd = pidfd_open(child, 0);
-    if (pidfd >= 0) {
-        program_await(pidfd, child);
+    cleanup_fd int stop = stop_signal_open();
+    struct pollfd polled[] = {{.fd = pidfd, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
+    if (pidfd >= 0 && io_poll(polled, 2, -1) > 0 && polled[1].revents != 0) {
+        (void)kill(child, SIGKILL);
     }
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -1;
-        }
+    if (TEMP_FAILURE_RETRY(waitpid(child, &status, 0)) < 0) {
+        return -1;
     }
     if (!WIFEXITED(status)) {
         errno = ECANCELED;
@@ -82,21 +52,20 @@ static int program_await_exit(pid_t child)
 
 int program_run(const char *const arguments[], char *words, size_t size)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
-        return -1;
-    }
-    cleanup_fd int output = ends[0];
-    pid_t child = fork();
+    /* A file never makes the child wait for its reader. */
+    cleanup_fd int output = memfd_create("output", MFD_CLOEXEC);
+    pid_t child = output < 0 ? -1 : fork();
     if (child == 0) {
-        program_execute(arguments, ends[1]);
+        program_execute(arguments, output);
     }
-    close_fd(&ends[1]);
-    if (child < 0) {
-        return -1;
+    int result = child < 0 ? -1 : program_await_exit(child);
+    int reason = errno;
+    if (words != NULL) {
+        ssize_t length = pread(output, words, size - 1, 0);
+        words[length < 0 ? 0 : length] = '\0';
     }
-    program_read_all(output, child, words, size);
-    return program_await_exit(child);
+    errno = reason;
+    return result;
 }
 
 int program_call(int (*function)(const void *argument), const void *argument)

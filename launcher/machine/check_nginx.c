@@ -43,9 +43,7 @@ char *check_nginx_dump(void)
         remedy("nginx -t says it again.");
         return NULL;
     }
-    char *found = configuration;
-    configuration = NULL;
-    return found;
+    return steal_pointer(configuration);
 }
 
 bool check_nginx_reads(const char *configuration, const char *path)

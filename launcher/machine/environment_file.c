@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -50,7 +49,8 @@ static const char *environment_read_line(struct variables *variables, char *line
 
 int environment_file_read(struct variables *variables, const char *path)
 {
-    if (variables->where == NULL && (variables->where = strdup(path)) == NULL) {
+    variables->where = strdup(path);
+    if (variables->where == NULL) {
         return log_failure("%s: %m", path);
     }
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
@@ -65,20 +65,12 @@ int environment_file_read(struct variables *variables, const char *path)
             "%s: begins with a byte order mark, which systemd does not read: save it without",
             path);
     }
+    char *rest = text;
     int number = 1;
-    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
-        number++;
-    }
-    /* From the last line to the first: of two values for a name the last one counts. */
-    for (char *line = NULL; line != text; number--) {
-        char *end = strrchr(text, '\n');
-        line = end == NULL ? text : end + 1;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL; number++) {
         const char *wrong = environment_read_line(variables, line);
         if (wrong != NULL) {
             return log_failure("%s: line %d %s", path, number, wrong);
-        }
-        if (end != NULL) {
-            *end = '\0';
         }
     }
     return 0;

@@ -7,8 +7,7 @@
 struct variables;
 
 /*
- * Appends the settings of the file to the variables, so that those of an earlier file count. The
- * first file that is read is the one that messages name. 0, also if there is no such file, or -1
- * after one line to standard error.
+ * Reads the settings of the file into the variables, which are empty before; messages will name the
+ * file. 0, also if there is no such file, or -1 after one line to standard error.
  */
 int environment_file_read(struct variables *variables, const char *path);

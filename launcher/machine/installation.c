@@ -1,7 +1,9 @@
 #include "launcher/machine/installation.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +12,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/logger.h"
 #include "launcher/base/setting_names.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
-#include "launcher/render/metrics_address.h"
+#include "launcher/render/listen_address.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/run_dir.h"
 
@@ -46,40 +49,16 @@ bool installation_check_name(const char *name)
     return is_good;
 }
 
-static const char *wanted_suffix; /* scandir(3) passes nothing on */
-
-static int has_wanted_suffix(const struct dirent *entry)
+/* Whether `file` is NAME`suffix`, and that name. */
+static bool cut_suffix(const char *file, const char *suffix, char name[NAME_MAX + 1])
 {
-    size_t length = strlen(entry->d_name);
-    size_t cut = strlen(wanted_suffix);
-    return entry->d_name[0] != '.' && length > cut &&
-           strcmp(entry->d_name + length - cut, wanted_suffix) == 0;
-}
-
-struct names {
-    struct dirent **entries;
-    int count;
-};
-
-/* Lists the names of the files NAME`suffix`, without it, in their order. 0, or -1 after one line.
- */
-static int names_list(struct names *names, const char *directory, const char *suffix)
-{
-    wanted_suffix = suffix;
-    names->count = scandir(directory, &names->entries, has_wanted_suffix, alphasort);
-    for (int i = 0; i < names->count; i++) {
-        char *name = names->entries[i]->d_name;
-        name[strlen(name) - strlen(suffix)] = '\0';
+    size_t length = strlen(file);
+    size_t cut = strlen(suffix);
+    if (file[0] == '.' || length <= cut || strcmp(file + length - cut, suffix) != 0) {
+        return false;
     }
-    return names->count < 0 ? log_failure("%s: %m", directory) : 0;
-}
-
-static void names_clear(struct names *names)
-{
-    for (int i = 0; i < names->count; i++) {
-        free(names->entries[i]);
-    }
-    free(names->entries);
+    (void)snprintf(name, NAME_MAX + 1, "%.*s", (int)(length - cut), file);
+    return true;
 }
 
 static bool has_sandbox(const struct site *site, const char *name)
@@ -93,38 +72,43 @@ static bool has_sandbox(const struct site *site, const char *name)
 
 static int by_name(const void *one, const void *other)
 {
-    const struct sandbox *a = one;
-    const struct sandbox *b = other;
-    return strcmp(a->name, b->name);
+    return strcmp(((const struct sandbox *)one)->name, ((const struct sandbox *)other)->name);
+}
+
+static int add_sandbox(struct site *site, const char *name)
+{
+    struct sandbox *sandboxes =
+        reallocarray(site->sandboxes, site->count + 1, sizeof(*site->sandboxes));
+    if (sandboxes == NULL) {
+        return log_failure("%s: %m", name);
+    }
+    site->sandboxes = sandboxes;
+    struct sandbox *added = &sandboxes[site->count++];
+    *added = (struct sandbox){0};
+    memcpy(added->name, name, strlen(name) + 1);
+    return 0;
 }
 
 /* Adds a sandbox for each file NAME.secret in `directory`, unless it is there already. */
 static int add_sandboxes(struct site *site, const char *directory)
 {
-    cleanup_(names_clear) struct names names = {0};
-    if (names_list(&names, directory, ".secret") < 0) {
-        return -1;
-    }
-    size_t most = site->count + (size_t)names.count + 1;
-    struct sandbox *sandboxes = reallocarray(site->sandboxes, most, sizeof(*sandboxes));
-    if (sandboxes == NULL) {
+    char name[NAME_MAX + 1];
+    cleanup_directory DIR *entries = opendir(directory);
+    if (entries == NULL) {
         return log_failure("%s: %m", directory);
     }
-    site->sandboxes = sandboxes;
-    for (int i = 0; i < names.count; i++) {
-        const char *name = names.entries[i]->d_name;
-        if (!installation_is_name(name)) {
+    for (const char *file; (file = directory_next(entries)) != NULL;) {
+        bool is_secret = cut_suffix(file, ".secret", name);
+        if (is_secret && !installation_is_name(name)) {
             return log_failure(
-                "%s/%s.secret: a sandbox's name has lower-case letters, digits and -, at most %d",
-                directory, name, SANDBOX_NAME_MOST);
+                "%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
+                directory, file, SANDBOX_NAME_MOST);
         }
-        if (!has_sandbox(site, name)) {
-            struct sandbox *added = &sandboxes[site->count++];
-            *added = (struct sandbox){0};
-            memcpy(added->name, name, strlen(name) + 1);
+        if (is_secret && !has_sandbox(site, name) && add_sandbox(site, name) < 0) {
+            return -1;
         }
     }
-    return 0;
+    return errno == 0 ? 0 : log_failure("%s: %m", directory);
 }
 
 /* `credentials` is the directory of systemd credentials of this process, or NULL. */
@@ -144,22 +128,22 @@ static int find_sandboxes(struct site *site, const char *etc, const char *creden
 /* Settings without a sandbox of that name are a mistake. */
 static int check_settings_files(const struct site *site, const char *etc)
 {
-    cleanup_(names_clear) struct names names = {0};
-    if (names_list(&names, etc, ".conf") < 0) {
-        return -1;
+    char name[NAME_MAX + 1];
+    cleanup_directory DIR *entries = opendir(etc);
+    if (entries == NULL) {
+        return log_failure("%s: %m", etc);
     }
-    for (int i = 0; i < names.count; i++) {
-        const char *name = names.entries[i]->d_name;
-        bool is_shared = strcmp(name, SHARED_NAME) == 0 || strcmp(name, MAP_NAME) == 0;
-        if (!is_shared && !has_sandbox(site, name)) {
-            return log_failure("%s/%s.conf: the sandbox has no secret: %s.secret", etc, name, name);
+    for (const char *file; (file = directory_next(entries)) != NULL;) {
+        if (cut_suffix(file, ".conf", name) && strcmp(name, SHARED_NAME) != 0 &&
+            strcmp(name, MAP_NAME) != 0 && !has_sandbox(site, name)) {
+            return log_failure("%s/%s: the sandbox has no secret: %s.secret", etc, file, name);
         }
     }
-    return 0;
+    return errno == 0 ? 0 : log_failure("%s: %m", etc);
 }
 
-/* Appends NAME.conf to the variables. */
-static int append_settings_file(struct variables *variables, const char *etc, const char *name)
+/* Reads NAME.conf. */
+static int read_settings_file(struct variables *variables, const char *etc, const char *name)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/%s.conf", etc, name);
@@ -175,7 +159,7 @@ static int read_settings(struct settings *settings, struct cors_origins *cors,
 static int read_shared(struct site *site, const char *etc)
 {
     struct variables *variables = &site->variables;
-    if (append_settings_file(variables, etc, SHARED_NAME) < 0) {
+    if (read_settings_file(variables, etc, SHARED_NAME) < 0) {
         return -1;
     }
     setting_names_warn(variables);
@@ -221,12 +205,12 @@ static int read_sandbox(struct site *site, struct sandbox *sandbox, const char *
         access(path, F_OK) < 0) {
         (void)snprintf(path, sizeof(path), "%s/%s.secret", etc, sandbox->name);
     }
-    if (append_settings_file(variables, etc, sandbox->name) < 0) {
+    if (read_settings_file(variables, etc, sandbox->name) < 0 || refuse_shared(variables) < 0) {
         return -1;
     }
     setting_names_warn(variables);
-    if (refuse_shared(variables) < 0 || append_settings_file(variables, etc, SHARED_NAME) < 0 ||
-        read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
+    variables->shared = &site->variables;
+    if (read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
         listen_addresses_read(&sandbox->proxy_listen, variables, PROXY_LISTEN_VARIABLE,
                               (unsigned)sandbox->settings.proxy_port, listener_has_ipv6()) < 0 ||
         secret_read_file(&site->salt, path, &sandbox->secrets) < 0) {

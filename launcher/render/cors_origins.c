@@ -7,7 +7,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,100 +14,67 @@
 #include "common/cleanup.h"
 #include "common/variables.h"
 #include "launcher/base/trim.h"
+#include "launcher/render/listen_address.h"
 
-#define SCHEME_MOST 32
-#define HOST_MOST   253 /* bytes of a name in the DNS */
-#define PORT_MOST   65535
+#define SCHEME_FORMAT "%32[a-z0-9+.-]://"
+#define PORT_SIZE     12 /* of ":" and an unsigned number */
 
-/* Its groups are the scheme, the host, and the port after its colon. */
-#define ORIGIN "^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:([0-9]{1,5}))?$"
-
-enum { WHOLE, SCHEME, HOST, COLON_PORT, PORT, GROUPS };
-
-struct origin {
-    char scheme[SCHEME_MOST + 1];
-    char host[HOST_MOST + 1];
-    unsigned port; /* 0: the default of the scheme */
-};
-
-/* Copies a group in lower case; false if it is longer than `most`. */
-static bool copy_group(const char *text, const regmatch_t *group, char *copy, size_t most)
+/* What follows the host, "" or ":" and a port. `port` becomes the same, or "" for the default of
+ * the scheme. */
+static bool port_rewrite(const char *text, const char *scheme, char port[PORT_SIZE])
 {
-    size_t length = (size_t)(group->rm_eo - group->rm_so);
-    for (size_t i = 0; i < length && i < most; i++) {
-        copy[i] = (char)tolower((unsigned char)text[group->rm_so + (regoff_t)i]);
-    }
-    copy[length < most ? length : most] = '\0';
-    return length <= most;
+    unsigned number = *text == ':' ? port_parse(text + 1) : 0;
+    bool is_default = (number == 80 && strcmp(scheme, "http") == 0) ||
+                      (number == 443 && strcmp(scheme, "https") == 0);
+    (void)snprintf(port, PORT_SIZE, number == 0 || is_default ? "" : ":%u", number);
+    return number != 0 || *text == '\0';
 }
 
-/* "[::1]" gets the form that browsers give it. */
-static bool normalize_address(char *host)
+/* Writes the origin anew, as a browser sends it. `text` is changed. The caller frees; NULL with
+ * errno, EINVAL if it is no origin. */
+static char *origin_rewrite(char *text)
 {
+    char scheme[32 + 1];
+    char host[253 + 1] = ""; /* the most of a name in the DNS */
+    char port[PORT_SIZE];
     struct in6_addr address;
-    host[strlen(host) - 1] = '\0';
-    if (inet_pton(AF_INET6, host + 1, &address) != 1 ||
-        inet_ntop(AF_INET6, &address, host + 1, HOST_MOST - 2) == NULL) {
-        return false;
+    char *result = NULL;
+    int end = 0;
+    for (char *at = text; *at != '\0'; at++) {
+        *at = (char)tolower((unsigned char)*at);
     }
-    memcpy(host + strlen(host), "]", 2);
-    return true;
-}
-
-static bool origin_parse(const char *text, struct origin *origin)
-{
-    regex_t regex;
-    regmatch_t groups[GROUPS];
-    if (regcomp(&regex, ORIGIN, REG_EXTENDED | REG_ICASE) != 0) {
-        return false;
+    errno = EINVAL;
+    if (sscanf(text, SCHEME_FORMAT "[%250[0-9a-f:.]]%n", scheme, host + 1, &end) == 2 && end > 0) {
+        if (inet_pton(AF_INET6, host + 1, &address) != 1) {
+            return NULL;
+        }
+        (void)inet_ntop(AF_INET6, &address, host + 1, INET6_ADDRSTRLEN); /* it fits */
+        host[0] = '[';
+        memcpy(host + strlen(host), "]", sizeof("]"));
+    } else if (sscanf(text, SCHEME_FORMAT "%253[a-z0-9._-]%n", scheme, host, &end) != 2) {
+        return NULL;
     }
-    bool matches = regexec(&regex, text, GROUPS, groups, 0) == 0;
-    regfree(&regex);
-    if (!matches || !copy_group(text, &groups[SCHEME], origin->scheme, SCHEME_MOST) ||
-        !copy_group(text, &groups[HOST], origin->host, HOST_MOST) ||
-        (origin->host[0] == '[' && !normalize_address(origin->host))) {
-        return false;
+    if (!islower((unsigned char)scheme[0]) || !port_rewrite(text + end, scheme, port)) {
+        return NULL;
     }
-    bool has_port = groups[PORT].rm_so >= 0;
-    origin->port = has_port ? (unsigned)strtoul(text + groups[PORT].rm_so, NULL, 10) : 0;
-    if (has_port && (origin->port == 0 || origin->port > PORT_MOST)) {
-        return false;
-    }
-    if ((origin->port == 80 && strcmp(origin->scheme, "http") == 0) ||
-        (origin->port == 443 && strcmp(origin->scheme, "https") == 0)) {
-        origin->port = 0;
-    }
-    return true;
-}
-
-static char *origin_format(const struct origin *origin)
-{
-    char *text = NULL;
-    int length = origin->port == 0
-                     ? asprintf(&text, "%s://%s", origin->scheme, origin->host)
-                     : asprintf(&text, "%s://%s:%u", origin->scheme, origin->host, origin->port);
-    return length < 0 ? NULL : text;
+    return asprintf(&result, "%s://%s%s", scheme, host, port) < 0 ? NULL : result;
 }
 
 /* Adds one of the list. Returns what is wrong with it, or NULL. */
-static const char *cors_add(struct cors_origins *origins, const char *text)
+static const char *cors_add(struct cors_origins *origins, char *text)
 {
-    struct origin origin;
     if (strcmp(text, "*") == 0) {
         origins->any = true;
         return NULL;
     }
-    if (!origin_parse(text, &origin)) {
-        return "is no origin";
-    }
     if (origins->count == CORS_ORIGINS_MOST) {
         return "is one too many";
     }
-    char *formatted = origin_format(&origin);
-    if (formatted == NULL) {
-        return strerror(ENOMEM);
+    char *origin = origin_rewrite(text);
+    if (origin == NULL) {
+        return errno == EINVAL ? "is no origin" : strerror(errno);
     }
-    origins->origin[origins->count++] = formatted;
+    origins->origin[origins->count++] = origin;
     return NULL;
 }
 

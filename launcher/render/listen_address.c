@@ -5,7 +5,9 @@
 #include "launcher/render/listen_address.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/variables.h"
@@ -14,6 +16,7 @@
 
 #define UNIX_PREFIX "unix:"
 
+#define PORT_MOST    65535
 #define SETTING_MOST 2048 /* bytes */
 
 static struct listen_address ipv4_address(unsigned port)
@@ -43,7 +46,8 @@ static bool parse_unix(const char *path, struct listen_address *address)
     return true;
 }
 
-bool listen_address_parse(char *text, unsigned port, struct listen_address *address)
+/* A numeric address: "127.0.0.1", "::1" or "[::1]". `text` is changed. */
+static bool parse_numeric(char *text, unsigned port, struct listen_address *address)
 {
     *address = ipv4_address(port);
     if (inet_pton(AF_INET, text, &address->ipv4.sin_addr) == 1) {
@@ -108,7 +112,7 @@ static const char *read_item(struct listen_addresses *addresses, char *item, uns
     }
     bool is_unix = strncmp(item, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
     bool is_good = is_unix ? parse_unix(item + strlen(UNIX_PREFIX), &address)
-                           : listen_address_parse(item, port, &address);
+                           : parse_numeric(item, port, &address);
     return is_good ? address_append(addresses, &address) : "something else";
 }
 
@@ -137,22 +141,48 @@ int listen_addresses_read(struct listen_addresses *addresses, const struct varia
     return 0;
 }
 
+unsigned port_parse(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    bool is_number = digits > 0 && digits <= 5 && text[digits] == '\0';
+    unsigned port = is_number ? (unsigned)strtoul(text, NULL, 10) : 0;
+    return port <= PORT_MOST ? port : 0;
+}
+
+int metrics_address_read(struct listen_address *address, const struct variables *from)
+{
+    const char *setting = variables_get(from, METRICS_VARIABLE);
+    char host[LISTEN_TEXT_SIZE];
+    *address = (struct listen_address){0};
+    if (setting == NULL || strcmp(setting, "off") == 0) {
+        return 0;
+    }
+    (void)snprintf(host, sizeof(host), "%s", setting);
+    char *colon = strrchr(host, ':');
+    unsigned port = colon == NULL ? 0 : port_parse(colon + 1);
+    if (port != 0) {
+        *colon = '\0';
+    }
+    if (port == 0 || (host[0] != '[' && strchr(host, ':') != NULL) ||
+        !parse_numeric(host, port, address)) {
+        return variables_fail(from, METRICS_VARIABLE " must be off or a numeric address and a "
+                                                     "port: 127.0.0.1:3032 or [::1]:3032");
+    }
+    return 0;
+}
+
 void listen_address_format(const struct listen_address *address, char text[LISTEN_TEXT_SIZE])
 {
     char host[INET6_ADDRSTRLEN] = "";
-    switch (address->any.sa_family) {
-    case AF_UNIX:
+    bool is_ipv4 = address->any.sa_family == AF_INET;
+    if (address->any.sa_family == AF_UNIX) {
         (void)snprintf(text, LISTEN_TEXT_SIZE, UNIX_PREFIX "%s", address->local.sun_path);
-        break;
-    case AF_INET:
-        (void)inet_ntop(AF_INET, &address->ipv4.sin_addr, host, sizeof(host)); /* it fits */
-        (void)snprintf(text, LISTEN_TEXT_SIZE, "%s:%u", host, listen_address_port(address));
-        break;
-    default:
-        (void)inet_ntop(AF_INET6, &address->ipv6.sin6_addr, host, sizeof(host));
-        (void)snprintf(text, LISTEN_TEXT_SIZE, "[%s]:%u", host, listen_address_port(address));
-        break;
+        return;
     }
+    const void *number = is_ipv4 ? (const void *)&address->ipv4.sin_addr : &address->ipv6.sin6_addr;
+    (void)inet_ntop(address->any.sa_family, number, host, sizeof(host)); /* it fits */
+    (void)snprintf(text, LISTEN_TEXT_SIZE, is_ipv4 ? "%s:%u" : "[%s]:%u", host,
+                   listen_address_port(address));
 }
 
 struct listen_address listen_address_reachable(const struct listen_address *address)

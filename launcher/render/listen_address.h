@@ -1,6 +1,8 @@
 /*
  * SANDBOX_LISTEN and SANDBOX_PROXY_LISTEN: the addresses where the API and the TCP proxy listen, at
- * PORT and PROXY_PORT. Without them these are all addresses of the machine.
+ * PORT and PROXY_PORT. Without them these are all addresses of the machine. And
+ * SANDBOX_METRICS_LISTEN: where Prometheus may ask without a token. Nowhere, unless the operator
+ * names an address and a port.
  */
 #pragma once
 
@@ -12,6 +14,7 @@
 
 #define LISTEN_VARIABLE       "SANDBOX_LISTEN"
 #define PROXY_LISTEN_VARIABLE "SANDBOX_PROXY_LISTEN"
+#define METRICS_VARIABLE      "SANDBOX_METRICS_LISTEN"
 
 #define LISTEN_ADDRESSES_MOST 8 /* of each variable */
 
@@ -45,8 +48,12 @@ struct variables;
 int listen_addresses_read(struct listen_addresses *addresses, const struct variables *from,
                           const char *variable, unsigned port, bool ipv6);
 
-/* Whether `text`, which is changed, is a numeric address: "127.0.0.1", "::1" or "[::1]". */
-bool listen_address_parse(char *text, unsigned port, struct listen_address *address);
+/* Reads SANDBOX_METRICS_LISTEN, "127.0.0.1:3032" or "[::1]:3032"; without one the size of the
+ * address is 0. 0, or -1 after one line to standard error. */
+int metrics_address_read(struct listen_address *address, const struct variables *from);
+
+/* The port that these digits are, 1 to 65535; 0 for another text. */
+unsigned port_parse(const char *text);
 
 /* The port of a numeric address. */
 unsigned listen_address_port(const struct listen_address *address);

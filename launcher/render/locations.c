@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "api/endpoints.h"
-#include "launcher/render/generated.h"
 
 /* Of nginx/snippets/; NULL for an endpoint that is no part of the API. */
 static const char *snippet_of(const struct api_endpoint *endpoint)
@@ -25,14 +24,14 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     return "api-lasts";
 }
 
-static void write_locations(const struct rendering *r, const char *prefix, struct generated *out)
+static void print_locations(const struct rendering *r, FILE *out, const char *prefix)
 {
     const char *indent = *prefix == '\0' ? "" : "    ";
     for (size_t i = 0; i < API_COUNT; i++) {
         const char *snippet = snippet_of(&api_endpoints[i]);
         if (snippet != NULL) {
-            generated_print(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
-                            prefix, api_endpoints[i].path, r->path, snippet);
+            (void)fprintf(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
+                          prefix, api_endpoints[i].path, r->path, snippet);
         }
     }
 }
@@ -40,24 +39,21 @@ static void write_locations(const struct rendering *r, const char *prefix, struc
 /* All that is below a prefix is the API's, whatever regular expressions the server has: other paths
  * want the token as well, and then get fcgi-app's 404. (A fastcgi_pass of the prefix itself would
  * take /prefix without the slash, too.) */
-static void write_prefix(const struct rendering *r, const char *prefix, struct generated *out)
+static void print_prefix(const struct rendering *r, FILE *out, const char *prefix)
 {
-    generated_print(out, "location ^~ %s/ {\n", prefix);
-    write_locations(r, prefix, out);
-    generated_print(out, "    location ~ \"^/\" { include %s/snippets/api-short.conf; }\n}\n",
-                    r->path);
+    (void)fprintf(out, "location ^~ %s/ {\n", prefix);
+    print_locations(r, out, prefix);
+    (void)fprintf(out, "    location ~ \"^/\" { include %s/snippets/api-short.conf; }\n}\n",
+                  r->path);
 }
 
-int locations_generate(const struct rendering *r)
+int locations_print(const struct rendering *r, FILE *out)
 {
-    static const char name[] = "generated/locations.conf";
-    struct generated file;
-    generated_begin(&file, name);
     for (size_t i = 0; i < r->site->prefixes.count; i++) {
         const char *prefix = r->site->prefixes.path[i];
-        (*prefix == '\0' ? write_locations : write_prefix)(r, prefix, &file);
+        (*prefix == '\0' ? print_locations : print_prefix)(r, out, prefix);
     }
-    return generated_write(r, &file, name, 0644);
+    return 0;
 }
 
 void locations_add_words(struct words *words)

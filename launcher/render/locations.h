@@ -3,11 +3,13 @@
  */
 #pragma once
 
+#include <stdio.h>
+
 #include "launcher/render/rendering.h"
 #include "launcher/render/words.h"
 
-/* Writes the locations below each prefix, generated/locations.conf. 0, or -1 after one line. */
-int locations_generate(const struct rendering *rendering);
+/* Prints the locations below each prefix, for generated/locations.conf. Returns 0. */
+int locations_print(const struct rendering *rendering, FILE *out);
 
 /* Adds @ENDPOINTS@, the names of all endpoints of the API as alternatives of a regular expression,
  * and @READS@, those of endpoints that change nothing. */

@@ -5,23 +5,28 @@
 #include "launcher/render/render.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "api/statuses.h"
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/logger.h"
 #include "launcher/base/file.h"
-#include "launcher/render/generated.h"
 #include "launcher/render/locations.h"
 #include "launcher/render/render_cors.h"
 #include "launcher/render/render_secrets.h"
 #include "launcher/start/nginx_log.h"
 #include "launcher/start/run_dir.h"
+
+/* What stands in the files of nginx/ for the directory of a sandbox, and for that of the
+ * configuration. */
+#define DEFAULT_RUN_DIR  "/run/nginx-sandbox"
+#define DEFAULT_CONF_DIR DEFAULT_RUN_DIR "/nginx"
 
 /* The longest line of an address: LISTEN_TEXT_SIZE and these words. */
 #define LINES_SIZE ((size_t)LISTEN_ADDRESSES_MOST * (LISTEN_TEXT_SIZE + 80))
@@ -31,41 +36,45 @@ static int render_fail(const char *path)
     return log_failure("%s: %m", path);
 }
 
+/* The text of tree/`name` with the words replaced, which the caller frees; NULL after one line. */
+static char *template_text(const struct rendering *r, const struct words *words, const char *name)
+{
+    char path[PATH_MAX + 300];
+    (void)snprintf(path, sizeof(path), "%s/%s", r->layout->tree, name);
+    char *text = words_replace(words, path);
+    if (text == NULL) {
+        (void)render_fail(path);
+    }
+    return text;
+}
+
 /* Copies tree/`name`. */
 static int copy(const struct rendering *r, const struct words *words, const char *name)
 {
-    struct generated file;
-    generated_begin(&file, name);
-    generated_append(r, &file, name, words);
-    return generated_write(r, &file, name, 0644);
-}
-
-static int is_conf(const struct dirent *entry)
-{
-    const char *dot = strrchr(entry->d_name, '.');
-    return dot != NULL && strcmp(dot, ".conf") == 0;
+    cleanup_free char *text = template_text(r, words, name);
+    if (text == NULL) {
+        return -1;
+    }
+    return file_write(r->directory, name, 0644, text, strlen(text)) < 0 ? render_fail(name) : 0;
 }
 
 static int copy_snippets(const struct rendering *r, const struct words *words)
 {
     char directory[PATH_MAX + 10];
     (void)snprintf(directory, sizeof(directory), "%s/snippets", r->layout->tree);
-    struct dirent **entries = NULL;
-    int count = scandir(directory, &entries, is_conf, alphasort);
-    if (count < 0) {
+    cleanup_directory DIR *entries = opendir(directory);
+    if (entries == NULL) {
         return render_fail(directory);
     }
-    int result = 0;
-    for (int i = 0; i < count; i++) {
+    for (const char *entry; (entry = directory_next(entries)) != NULL;) {
         char name[300];
-        (void)snprintf(name, sizeof(name), "snippets/%s", entries[i]->d_name);
-        if (result == 0) {
-            result = copy(r, words, name);
+        const char *dot = strrchr(entry, '.');
+        (void)snprintf(name, sizeof(name), "snippets/%s", entry);
+        if (dot != NULL && strcmp(dot, ".conf") == 0 && copy(r, words, name) < 0) {
+            return -1;
         }
-        free(entries[i]);
     }
-    free(entries);
-    return result;
+    return errno == 0 ? 0 : render_fail(directory);
 }
 
 /* Renders the `listen` lines. Probes find a peer that vanished without a word; a unix socket has
@@ -87,73 +96,49 @@ static void listen_lines(const struct listen_addresses *addresses, char lines[LI
 
 /* Maps a request to its sandbox, and to its path there (none outside of the prefixes), and makes an
  * upstream for each sandbox. */
-static int generate_sandboxes(const struct rendering *r)
+static int print_sandboxes(const struct rendering *r, FILE *out)
 {
-    static const char name[] = "generated/sandboxes.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    generated_print(&file, "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
-                    r->site->map_key, r->site->map_entries);
+    (void)fprintf(out, "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
+                  r->site->map_key, r->site->map_entries);
     for (size_t i = 0; i < r->site->prefixes.count; i++) {
         const char *prefix = r->site->prefixes.path[i];
         if (*prefix == '\0') {
-            generated_print(&file, "default $uri;\n");
+            (void)fprintf(out, "default $uri;\n");
         } else {
-            generated_print(&file, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
+            (void)fprintf(out, "\"~(?s)^%s(/.*)$\" $1;\n", prefix);
         }
     }
-    generated_print(&file, "}\n");
+    (void)fprintf(out, "}\n");
     for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
         words_add(&words, "@NAME@", "%s", r->site->sandboxes[i].name);
         words_add(&words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[i].run);
-        generated_append(r, &file, "templates/upstream.conf", &words);
+        cleanup_free char *upstream = template_text(r, &words, "templates/upstream.conf");
+        if (upstream == NULL) {
+            return -1;
+        }
+        (void)fputs(upstream, out);
     }
-    return generated_write(r, &file, name, 0644);
+    return 0;
 }
 
-/* A stream server for each sandbox, and their ports, which lead nowhere. */
-static int generate_proxies(const struct rendering *r, unsigned long long connections)
+/* The listener for Prometheus: its server, and a map from a path to its sandbox. Nothing without
+ * one. */
+static int print_metrics(const struct rendering *r, FILE *out)
 {
-    static const char name[] = "generated/proxies.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    generated_print(&file, "js_var $nginx_sandbox_proxy_ports \"");
-    for (size_t i = 0; i < r->site->count; i++) {
-        generated_print(&file, "%s%u", i == 0 ? "" : " ",
-                        (unsigned)r->site->sandboxes[i].settings.proxy_port);
-    }
-    generated_print(&file, "\";\n");
-    for (size_t i = 0; i < r->site->count; i++) {
-        struct words words = {0};
-        char lines[LINES_SIZE];
-        listen_lines(&r->site->sandboxes[i].proxy_listen, lines);
-        words_add(&words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[i].run);
-        words_add(&words, "@LISTEN@", "%s", lines);
-        words_add(&words, "@CONNECTIONS@", "%llu", connections);
-        generated_append(r, &file, "templates/proxy.conf", &words);
-    }
-    return generated_write(r, &file, name, 0644);
-}
-
-/* The listener for Prometheus: its server, and a map from a path to its sandbox. Empty without one.
- * */
-static int generate_metrics(const struct rendering *r)
-{
-    static const char name[] = "generated/metrics.conf";
-    struct generated file;
     if (r->site->metrics.size == 0) {
-        return generated_text(r, "metrics.conf", 0644, "%s", "");
+        return 0;
     }
-    generated_begin(&file, name);
-    generated_print(&file, "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n");
-    generated_print(&file, "/metrics %s;\n", r->site->sandboxes[0].name);
+    (void)fprintf(out,
+                  "map $uri $nginx_sandbox_scraped {\ndefault \"\";\n"
+                  "/metrics %s;\n",
+                  r->site->sandboxes[0].name);
     for (size_t i = 0; i < r->site->count; i++) {
-        generated_print(&file, "/metrics/%s %s;\n", r->site->sandboxes[i].name,
-                        r->site->sandboxes[i].name);
+        const char *name = r->site->sandboxes[i].name;
+        (void)fprintf(out, "/metrics/%s %s;\n", name, name);
     }
-    generated_print(&file, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
-    return generated_write(r, &file, name, 0644);
+    (void)fprintf(out, "}\ninclude %s/snippets/metrics.conf;\n", r->path);
+    return 0;
 }
 
 /* The descriptors that a worker may have, and how many connections. */
@@ -179,6 +164,69 @@ static int find_capacity(const struct rendering *r, struct capacity *capacity)
         capacity->connections = capacity->descriptors;
     }
     return 0;
+}
+
+/* A stream server for each sandbox, and their ports, which lead nowhere. */
+static int print_proxies(const struct rendering *r, FILE *out)
+{
+    struct capacity capacity;
+    if (find_capacity(r, &capacity) < 0) {
+        return -1;
+    }
+    (void)fprintf(out, "js_var $nginx_sandbox_proxy_ports \"");
+    for (size_t i = 0; i < r->site->count; i++) {
+        (void)fprintf(out, "%s%u", i == 0 ? "" : " ",
+                      (unsigned)r->site->sandboxes[i].settings.proxy_port);
+    }
+    (void)fprintf(out, "\";\n");
+    for (size_t i = 0; i < r->site->count; i++) {
+        struct words words = {0};
+        char lines[LINES_SIZE];
+        listen_lines(&r->site->sandboxes[i].proxy_listen, lines);
+        words_add(&words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[i].run);
+        words_add(&words, "@LISTEN@", "%s", lines);
+        /* A connection through PROXY_PORT takes two of nginx's and needs no token: all of them in
+         * one worker leave it half. */
+        words_add(&words, "@CONNECTIONS@", "%llu", capacity.connections / 4);
+        cleanup_free char *server = template_text(r, &words, "templates/proxy.conf");
+        if (server == NULL) {
+            return -1;
+        }
+        (void)fputs(server, out);
+    }
+    return 0;
+}
+
+/* What is there once for each sandbox or prefix. `print` returns 0, or -1 after one line. */
+static const struct generated {
+    const char *name;
+    mode_t mode;
+    int (*print)(const struct rendering *r, FILE *out);
+} generated[] = {
+    {"generated/sandboxes.conf", 0644, print_sandboxes},
+    {"generated/locations.conf", 0644, locations_print},
+    {"generated/proxies.conf", 0644, print_proxies},
+    {"generated/cors.conf", 0644, cors_print},
+    {"generated/metrics.conf", 0644, print_metrics},
+    {"generated/secrets.conf", 0600, secrets_print},
+    {"generated/token.conf", 0600, token_print},
+};
+
+/* Puts a file together in memory and writes it. */
+static int generate(const struct rendering *r, const struct generated *file)
+{
+    cleanup_free char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL) {
+        return render_fail(file->name);
+    }
+    int result = file->print(r, out);
+    if (fclose(out) != 0 ||
+        (result == 0 && file_write(r->directory, file->name, file->mode, text, length) < 0)) {
+        return render_fail(file->name);
+    }
+    return result;
 }
 
 /* An address may send so many requests without the right token at once, and so many more each
@@ -261,23 +309,21 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
 int render_snippets(const struct rendering *r)
 {
     struct words words = {0};
-    struct capacity capacity;
     add_snippet_words(r, &words);
     if (file_make_dir(r->directory, "snippets", 0711) < 0 ||
         file_make_dir(r->directory, "generated", 0711) < 0) {
         return render_fail(r->path);
     }
-    /* A connection through PROXY_PORT takes two of nginx's and needs no token: all of them in one
-     * worker leave it half. */
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
         (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
-        copy_snippets(r, &words) < 0 || find_capacity(r, &capacity) < 0 ||
-        generate_sandboxes(r) < 0 || locations_generate(r) < 0 ||
-        generate_proxies(r, capacity.connections / 4) < 0 || render_cors(r) < 0 ||
-        generate_metrics(r) < 0) {
+        copy_snippets(r, &words) < 0) {
         return -1;
     }
-    return render_secrets(r);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < sizeof(generated) / sizeof(generated[0]); i++) {
+        result = generate(r, &generated[i]);
+    }
+    return result;
 }
 
 /* The directive for the access log. 0, or -1 after one line. */

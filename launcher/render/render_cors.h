@@ -1,6 +1,8 @@
 #pragma once
 
+#include <stdio.h>
+
 #include "launcher/render/rendering.h"
 
-/* Writes the maps of the header Origin, generated/cors.conf. 0, or -1 after one line. */
-int render_cors(const struct rendering *rendering);
+/* Prints the maps of the header Origin, for generated/cors.conf. Returns 0. */
+int cors_print(const struct rendering *rendering, FILE *out);

@@ -1,7 +1,6 @@
 #include "launcher/render/render_secrets.h"
 
 #include "common/run_files.h"
-#include "launcher/render/generated.h"
 
 bool render_needs_http_js(const struct rendering *r)
 {
@@ -36,14 +35,14 @@ void render_secret_words(const struct rendering *r, struct words *words)
 }
 
 /* By njs, with the digest that the service of the claim puts into a file. */
-static int generate_unclaimed(const struct rendering *r)
+static void print_unclaimed(const struct rendering *r, FILE *out)
 {
-    return generated_text(r, "secrets.conf", 0600,
-                          "js_import nginx_sandbox_token from %s/token.js;\n"
-                          "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
-                          "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
-                          "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
-                          r->path, r->site->sandboxes[0].run);
+    (void)fprintf(out,
+                  "js_import nginx_sandbox_token from %s/token.js;\n"
+                  "js_set $nginx_sandbox_claim nginx_sandbox_token.claimed;\n"
+                  "map \"\" $nginx_sandbox_claim_file {\ndefault %s/" RUN_CLAIMED ";\n}\n"
+                  "map $nginx_sandbox_claim $nginx_sandbox_known {\n1 1;\n}\n",
+                  r->path, r->site->sandboxes[0].run);
 }
 
 /*
@@ -51,56 +50,50 @@ static int generate_unclaimed(const struct rendering *r)
  * sandbox has no digest, and so no token. (A name of `default` alone would mean something to a
  * map.)
  */
-static int generate_secure_link(const struct rendering *r)
+static void print_secure_link(const struct rendering *r, FILE *out)
 {
-    static const char name[] = "generated/secrets.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    generated_print(&file, "map _$nginx_sandbox $nginx_sandbox_digest {\n");
+    (void)fprintf(out, "map _$nginx_sandbox $nginx_sandbox_digest {\n");
     for (size_t i = 0; i < r->site->count; i++) {
-        generated_print(&file, "_%s \"%s\";\n", r->site->sandboxes[i].name,
-                        r->site->sandboxes[i].secrets.digests[0].md5);
+        (void)fprintf(out, "_%s \"%s\";\n", r->site->sandboxes[i].name,
+                      r->site->sandboxes[i].secrets.digests[0].md5);
     }
-    generated_print(&file, "}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n");
-    if (generated_write(r, &file, name, 0600) < 0) {
-        return -1;
-    }
-    return generated_text(r, "token.conf", 0600,
-                          "secure_link $nginx_sandbox_digest;\n"
-                          "secure_link_md5 \"%s$nginx_sandbox_authorization\";\n",
-                          r->site->salt.text);
+    (void)fprintf(out, "}\nmap $secure_link $nginx_sandbox_known {\n1 1;\n}\n");
 }
 
 /* The same by njs, for several secrets: the words for nginx/token.js. */
-static int generate_digests(const struct rendering *r)
+static void print_digests(const struct rendering *r, FILE *out)
 {
-    static const char name[] = "generated/secrets.conf";
-    struct generated file;
-    generated_begin(&file, name);
-    generated_print(&file,
-                    "js_import nginx_sandbox_token from %s/token.js;\n"
-                    "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
-                    "map _$nginx_sandbox $nginx_sandbox_digests {\n",
-                    r->path);
+    (void)fprintf(out,
+                  "js_import nginx_sandbox_token from %s/token.js;\n"
+                  "js_set $nginx_sandbox_known nginx_sandbox_token.known;\n"
+                  "map _$nginx_sandbox $nginx_sandbox_digests {\n",
+                  r->path);
     for (size_t i = 0; i < r->site->count; i++) {
         const struct secrets *secrets = &r->site->sandboxes[i].secrets;
-        generated_print(&file, "_%s \"%s", r->site->sandboxes[i].name, r->site->salt.text);
+        (void)fprintf(out, "_%s \"%s", r->site->sandboxes[i].name, r->site->salt.text);
         for (size_t j = 0; j < secrets->count; j++) {
-            generated_print(&file, " %s", secrets->digests[j].sha256);
+            (void)fprintf(out, " %s", secrets->digests[j].sha256);
         }
-        generated_print(&file, "\";\n");
+        (void)fprintf(out, "\";\n");
     }
-    generated_print(&file, "}\n");
-    return generated_write(r, &file, name, 0600);
+    (void)fprintf(out, "}\n");
 }
 
-int render_secrets(const struct rendering *r)
+int secrets_print(const struct rendering *r, FILE *out)
+{
+    (!render_needs_http_js(r) ? print_secure_link
+     : is_unclaimed(r)        ? print_unclaimed
+                              : print_digests)(r, out);
+    return 0;
+}
+
+int token_print(const struct rendering *r, FILE *out)
 {
     if (!render_needs_http_js(r)) {
-        return generate_secure_link(r);
+        (void)fprintf(out,
+                      "secure_link $nginx_sandbox_digest;\n"
+                      "secure_link_md5 \"%s$nginx_sandbox_authorization\";\n",
+                      r->site->salt.text);
     }
-    if (generated_text(r, "token.conf", 0600, "%s", "") < 0) {
-        return -1;
-    }
-    return is_unclaimed(r) ? generate_unclaimed(r) : generate_digests(r);
+    return 0;
 }

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdio.h>
+
 #include "launcher/render/rendering.h"
 #include "launcher/render/words.h"
 
@@ -14,5 +16,7 @@ bool render_needs_http_js(const struct rendering *rendering);
  * give a sandbox of a pool to its first token. */
 void render_secret_words(const struct rendering *rendering, struct words *words);
 
-/* Writes generated/secrets.conf and generated/token.conf. 0, or -1 after one line. */
-int render_secrets(const struct rendering *rendering);
+/* Print generated/secrets.conf, the digests, and generated/token.conf, which is empty where njs
+ * compares. Return 0. */
+int secrets_print(const struct rendering *rendering, FILE *out);
+int token_print(const struct rendering *rendering, FILE *out);

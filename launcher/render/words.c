@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -21,11 +23,14 @@ void words_add(struct words *words, const char *word, const char *format, ...)
     words->list[words->count++].word = word;
 }
 
-int words_write(const struct words *words, FILE *out, const char *path)
+char *words_replace(const struct words *words, const char *path)
 {
+    char *result = NULL;
+    size_t size;
     cleanup_free char *text = file_read(AT_FDCWD, path, TEMPLATE_MOST);
-    if (text == NULL) {
-        return -1;
+    FILE *out = text == NULL ? NULL : open_memstream(&result, &size);
+    if (out == NULL) {
+        return NULL;
     }
     for (const char *at = text; *at != '\0';) {
         size_t i = 0;
@@ -40,5 +45,9 @@ int words_write(const struct words *words, FILE *out, const char *path)
             (void)fputc(*at++, out);
         }
     }
-    return 0;
+    if (fclose(out) != 0) {
+        free(result);
+        return NULL;
+    }
+    return result;
 }

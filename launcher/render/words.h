@@ -6,7 +6,6 @@
 
 #include <limits.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #define WORDS_MOST     20
 #define WORDS_TEXT_MAX (PATH_MAX + 256) /* of what one stands for, with its NUL */
@@ -24,7 +23,6 @@ struct words {
 __attribute__((format(printf, 3, 4))) void words_add(struct words *words, const char *word,
                                                      const char *format, ...);
 
-/* Writes the file `path` to `out` with each word replaced; where several begin, the first that was
- * added counts. 0, or -1 with errno: the file cannot be read. (fclose(3) reports whether `out` took
- * everything.) */
-int words_write(const struct words *words, FILE *out, const char *path);
+/* The text of the file `path` with each word replaced; where several begin, the first that was
+ * added counts. The caller frees it. NULL with errno. */
+char *words_replace(const struct words *words, const char *path);

@@ -159,24 +159,22 @@ int secret_make(char secret[SECRET_MADE])
 
 void secret_digest(const struct secret_salt *salt, const char *secret, struct secret_digest *result)
 {
-    const uint8_t *salt_bytes = (const uint8_t *)salt->text;
+    char text[sizeof(salt->text) + sizeof(SCHEME) + SECRET_MOST];
     uint8_t digest[SHA256_DIGEST_LENGTH];
     MD5_CTX md5;
+    SHA2_CTX sha256;
     secret += strspn(secret, " "); /* in the header they belong to the space before the token */
+    (void)snprintf(text, sizeof(text), "%s" SCHEME "%s", salt->text, secret);
     MD5Init(&md5);
-    MD5Update(&md5, salt_bytes, strlen(salt->text));
-    MD5Update(&md5, (const uint8_t *)SCHEME, strlen(SCHEME));
-    MD5Update(&md5, (const uint8_t *)secret, strlen(secret));
+    MD5Update(&md5, (const uint8_t *)text, strlen(text));
     MD5Final(digest, &md5);
     base64url(digest, MD5_DIGEST_LENGTH, result->md5);
-    explicit_bzero(&md5, sizeof(md5));
-    SHA2_CTX sha256;
     SHA256Init(&sha256);
-    SHA256Update(&sha256, salt_bytes, strlen(salt->text));
-    SHA256Update(&sha256, (const uint8_t *)SCHEME, strlen(SCHEME));
-    SHA256Update(&sha256, (const uint8_t *)secret, strlen(secret));
+    SHA256Update(&sha256, (const uint8_t *)text, strlen(text));
     SHA256Final(digest, &sha256);
     base64url(digest, SHA256_DIGEST_LENGTH, result->sha256);
+    explicit_bzero(text, sizeof(text));
+    explicit_bzero(&md5, sizeof(md5));
     explicit_bzero(&sha256, sizeof(sha256));
 }
 

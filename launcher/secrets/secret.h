@@ -41,7 +41,7 @@ int secret_make_salt(struct secret_salt *salt);
 /* A new token: 32 random bytes in hexadecimal digits, NUL-terminated. 0 or -1, likewise. */
 int secret_make(char secret[SECRET_MADE]);
 
-/* Digests a token. */
+/* Digests a token of at most SECRET_MOST bytes. */
 void secret_digest(const struct secret_salt *salt, const char *secret,
                    struct secret_digest *digest);
 

@@ -85,18 +85,10 @@ static int open_tcp(const struct sockaddr *address, socklen_t size)
     return steal_fd(&fd);
 }
 
-/* On all addresses of a family. */
-static int open_port(int family, unsigned port)
-{
-    const struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    const struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    return family == AF_INET6 ? open_tcp((const struct sockaddr *)&ipv6, sizeof(ipv6))
-                              : open_tcp((const struct sockaddr *)&ipv4, sizeof(ipv4));
-}
-
 bool listener_has_ipv6(void)
 {
-    cleanup_fd int fd = open_port(AF_INET6, 0);
+    const struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+    cleanup_fd int fd = open_tcp((const struct sockaddr *)&any, sizeof(any));
     return fd >= 0;
 }
 
@@ -118,11 +110,12 @@ int listeners_add(struct listeners *listeners, const char *variable,
 int listeners_add_all(struct listeners *listeners, const char *variable,
                       const struct listen_addresses *addresses)
 {
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < addresses->count; i++) {
-        result = listeners_add(listeners, variable, &addresses->address[i]);
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (listeners_add(listeners, variable, &addresses->address[i]) < 0) {
+            return -1;
+        }
     }
-    return result;
+    return 0;
 }
 
 /* Whether it is a unix socket, and where. */

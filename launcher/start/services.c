@@ -1,13 +1,14 @@
 #include "launcher/start/services.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "launcher/base/file.h"
@@ -17,34 +18,30 @@ static int services_fail(const char *path)
     return log_failure("%s: %m", path);
 }
 
-/* RUN/service/`name`/: one link for each file of tree/service/`name`/. */
-static int link_service(const struct run_dir *run, const struct layout *layout, const char *name)
+/* RUN/service/`service`/: one link for each file of tree/service/`service`/. */
+static int link_service(const struct run_dir *run, const struct layout *layout, const char *service)
 {
     char source[PATH_MAX + 100];
     char target[100];
-    (void)snprintf(source, sizeof(source), "%s/service/%s", layout->tree, name);
-    (void)snprintf(target, sizeof(target), "service/%s", name);
+    (void)snprintf(source, sizeof(source), "%s/service/%s", layout->tree, service);
+    (void)snprintf(target, sizeof(target), "service/%s", service);
     if (file_make_dir(run->fd, target, 0755) < 0) {
         return services_fail(target);
     }
-    struct dirent **entries = NULL;
-    int count = scandir(source, &entries, NULL, alphasort);
-    if (count < 0) {
+    cleanup_directory DIR *entries = opendir(source);
+    if (entries == NULL) {
         return services_fail(source);
     }
-    int result = 0;
-    for (int i = 0; i < count; i++) {
+    for (const char *name; (name = directory_next(entries)) != NULL;) {
         char from[PATH_MAX + 400];
         char to[400];
-        (void)snprintf(from, sizeof(from), "%s/%s", source, entries[i]->d_name);
-        (void)snprintf(to, sizeof(to), "%s/%s", target, entries[i]->d_name);
-        if (result == 0 && entries[i]->d_name[0] != '.' && symlinkat(from, run->fd, to) < 0) {
-            result = services_fail(to);
+        (void)snprintf(from, sizeof(from), "%s/%s", source, name);
+        (void)snprintf(to, sizeof(to), "%s/%s", target, name);
+        if (name[0] != '.' && symlinkat(from, run->fd, to) < 0) {
+            return services_fail(to);
         }
-        free(entries[i]);
     }
-    free(entries);
-    return result;
+    return errno == 0 ? 0 : services_fail(source);
 }
 
 static int link_program(const struct run_dir *run, const char *name, const char *path)

@@ -396,26 +396,17 @@ static int supervise_finish(void)
 void supervise_become(const char *program, const char *run_directory, bool with_nginx,
                       char *const *arguments)
 {
+    const char *const first[] = {"nginx-sandbox", "supervise", with_nginx ? "-r" : "-nr",
+                                 run_directory, "--"};
     size_t count = 0;
-    while (arguments != NULL && arguments[count] != NULL) {
+    while (arguments[count] != NULL) {
         count++;
     }
-    const char **all = calloc(count + 7, sizeof(*all));
+    const char **all = calloc(sizeof(first) / sizeof(first[0]) + count + 1, sizeof(*all));
     if (all == NULL) {
         return;
     }
-    size_t used = 0;
-    all[used++] = "nginx-sandbox";
-    all[used++] = "supervise";
-    all[used++] = "-r";
-    all[used++] = run_directory;
-    if (!with_nginx) {
-        all[used++] = "-n";
-    }
-    if (count > 0) {
-        all[used++] = "--";
-        memcpy(all + used, arguments, count * sizeof(*all));
-    }
+    memcpy(mempcpy(all, first, sizeof(first)), arguments, count * sizeof(*all));
     /* A new program has no trace of a secret in its environment. */
     execv(program, (char *const *)(uintptr_t)all);
     free(all);
