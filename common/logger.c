@@ -109,19 +109,7 @@ static void report_drops(void)
     }
 }
 
-/* Does not wait for a reader: the program has more to do. */
-static void write_line(const char *line, size_t length)
-{
-    if (log_output_write(STDERR_FILENO, line, length) < 0) {
-        atomic_fetch_add(&dropped, 1);
-        log_drops_add(1);
-    } else {
-        report_drops();
-    }
-}
-
-__attribute__((format(printf, 3, 0))) static void
-log_arguments(int level, const char *request_id, const char *format, va_list arguments)
+void log_request(int level, const char *request_id, const char *format, ...)
 {
     int saved = errno;
     char line[LINE_MAX_SIZE];
@@ -132,22 +120,22 @@ log_arguments(int level, const char *request_id, const char *format, va_list arg
     int used = begin_line(line, room, level, request_id);
     size_t length = used < 0 ? 0 : (size_t)used;
     if (length < room) {
+        va_list arguments;
         errno = saved; /* for %m */
+        va_start(arguments, format);
         used = vsnprintf(line + length, room - length, format, arguments);
+        va_end(arguments);
         length += used < 0 ? 0 : (size_t)used;
     }
     if (length >= room) {
         length = room - 1; /* what snprintf would have written did not fit */
     }
-    length = neutralise(line, length);
-    write_line(line, length);
+    /* Does not wait for a reader: the program has more to do. */
+    if (log_output_write(STDERR_FILENO, line, neutralise(line, length)) < 0) {
+        atomic_fetch_add(&dropped, 1);
+        log_drops_add(1);
+    } else {
+        report_drops();
+    }
     errno = saved;
-}
-
-void log_request(int level, const char *request_id, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    log_arguments(level, request_id, format, arguments);
-    va_end(arguments);
 }

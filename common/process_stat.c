@@ -7,10 +7,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 
 bool process_stat_read(pid_t pid, struct process_stat *stat)
@@ -38,11 +38,10 @@ bool process_stat_read(pid_t pid, struct process_stat *stat)
 
 int64_t process_age_ms(pid_t pid)
 {
-    struct timespec now;
     struct process_stat stat;
-    if (!process_stat_read(pid, &stat) || clock_gettime(CLOCK_BOOTTIME, &now) < 0) {
+    if (!process_stat_read(pid, &stat)) {
         return -1;
     }
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 -
-           (int64_t)(stat.started * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+    uint64_t started_ms = stat.started * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+    return (int64_t)(clock_boot_ns() / 1000000U - started_ms);
 }

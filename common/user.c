@@ -133,12 +133,6 @@ static int user_describe(struct user *user, const struct passwd *account)
     return list_groups(user);
 }
 
-/* Whether this is already the user of this process. Root needs no group. */
-static bool is_current(const struct user *user)
-{
-    return user->uid == geteuid() && (user->uid == 0 || user->gid == getegid());
-}
-
 int user_find(const char *text, struct user *user, char *error, size_t error_size)
 {
     *user = (struct user){0};
@@ -161,7 +155,8 @@ int user_find(const char *text, struct user *user, char *error, size_t error_siz
     if (group != NULL && !find_group(group, &user->gid)) {
         return user_fail(error, error_size, text, "there is no such group");
     }
-    if (is_current(user)) {
+    /* Already the user of this process. Root needs no group. */
+    if (user->uid == geteuid() && (user->uid == 0 || user->gid == getegid())) {
         return group == NULL || user->gid == getegid()
                    ? 0
                    : user_fail(error, error_size, text,

@@ -173,17 +173,8 @@ static int check_nginx(const struct layout *layout, const struct run_dir *run)
     char conf[PATH_MAX + 32];
     char words[4096];
     (void)snprintf(conf, sizeof(conf), "%s/nginx/nginx.conf", run->path);
-    const char *const arguments[] = {layout->daemons[DAEMON_NGINX],
-                                     "-t",
-                                     "-q",
-                                     "-e",
-                                     "stderr",
-                                     "-p",
-                                     run->path,
-                                     "-c",
-                                     conf,
-                                     NULL};
-    int status = program_run(arguments, words, sizeof(words));
+    int status = program_run(words, sizeof(words), layout->daemons[DAEMON_NGINX], "-t", "-q", "-e",
+                             "stderr", "-p", run->path, "-c", conf);
     if (status < 0 && !stop_signal_waits()) {
         log_line("nginx -t: %m");
     } else if (status > 0) {

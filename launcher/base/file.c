@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -55,26 +53,6 @@ int file_write(int directory, const char *path, mode_t mode, const char *data, s
         return -1;
     }
     return close(steal_fd(&fd));
-}
-
-int file_replace(int directory, const char *path, mode_t mode, const char *data, size_t length)
-{
-    char draft[PATH_MAX];
-    if (snprintf(draft, sizeof(draft), "%s.new", path) >= (int)sizeof(draft)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    if (unlinkat(directory, draft, 0) < 0 && errno != ENOENT) {
-        return -1;
-    }
-    if (file_write(directory, draft, mode, data, length) < 0 ||
-        renameat(directory, draft, directory, path) < 0) {
-        int saved = errno;
-        (void)unlinkat(directory, draft, 0);
-        errno = saved;
-        return -1;
-    }
-    return 0;
 }
 
 int file_make_dir(int directory, const char *path, mode_t mode)

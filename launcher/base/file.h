@@ -23,8 +23,5 @@ const char *file_reason(int number);
 /* Makes a new file with exactly this mode, whatever the umask. 0, or -1 with errno. */
 int file_write(int directory, const char *path, mode_t mode, const char *data, size_t length);
 
-/* The same in the place of a file of that name, in one step. (Until then it is PATH.new.) */
-int file_replace(int directory, const char *path, mode_t mode, const char *data, size_t length);
-
 /* Makes a directory with exactly this mode. 0, or -1 with errno. */
 int file_make_dir(int directory, const char *path, mode_t mode);

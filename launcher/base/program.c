@@ -50,7 +50,7 @@ static int program_await_exit(pid_t child)
     return WEXITSTATUS(status);
 }
 
-int program_run(const char *const arguments[], char *words, size_t size)
+int program_run_vector(char *words, size_t size, const char *const arguments[])
 {
     /* A file never makes the child wait for its reader. */
     cleanup_fd int output = memfd_create("output", MFD_CLOEXEC);
@@ -82,6 +82,5 @@ int program_call(int (*function)(const void *argument), const void *argument)
 
 bool program_unit_is(const char *question, const char *unit)
 {
-    const char *const arguments[] = {"systemctl", question, "--quiet", unit, NULL};
-    return program_run(arguments, NULL, 0) == 0;
+    return program_run(NULL, 0, "systemctl", question, "--quiet", unit) == 0;
 }

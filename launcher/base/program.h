@@ -12,7 +12,11 @@
  * status, 127 when it cannot be executed; -1 with errno when a signal ended it or it was not
  * started. A signal that ends the server (stop_signal.h) ends it, too.
  */
-int program_run(const char *const arguments[], char *words, size_t size);
+int program_run_vector(char *words, size_t size, const char *const arguments[]);
+
+/* The same, with the arguments one by one. */
+#define program_run(words, size, ...)                                                              \
+    program_run_vector(words, size, (const char *const[]){__VA_ARGS__, NULL})
 
 /*
  * Calls a function in a child, if a process can call it only once or cannot undo it. Returns what

@@ -1,11 +1,10 @@
 #include "launcher/base/stop_signal.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 
-static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT};
-
-#define COUNT (sizeof(numbers) / sizeof(numbers[0]))
+#include "common/cleanup.h"
 
 void stop_signal_block(void)
 {
@@ -21,23 +20,19 @@ void stop_signal_unblock(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-bool stop_signal_waits(void)
-{
-    sigset_t pending;
-    bool waits = false;
-    (void)sigpending(&pending);
-    for (size_t i = 0; i < COUNT; i++) {
-        waits = waits || sigismember(&pending, numbers[i]) == 1;
-    }
-    return waits;
-}
-
 int stop_signal_open(void)
 {
     sigset_t set;
     sigemptyset(&set);
-    for (size_t i = 0; i < COUNT; i++) {
-        sigaddset(&set, numbers[i]);
-    }
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+bool stop_signal_waits(void)
+{
+    cleanup_fd int fd = stop_signal_open();
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    return poll(&polled, 1, 0) > 0;
 }

@@ -175,8 +175,9 @@ int check_main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     check_all(places.etc, places.state);
-    if (problem_count() == 0) {
-        (void)puts("Nothing is wrong.");
+    if (problem_count > 0) {
+        return EXIT_FAILURE;
     }
-    return problem_count() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    (void)puts("Nothing is wrong.");
+    return EXIT_SUCCESS;
 }

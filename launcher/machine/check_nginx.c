@@ -32,13 +32,12 @@
 
 char *check_nginx_dump(void)
 {
-    static const char *const dump[] = {"nginx", "-T", NULL};
     cleanup_free char *configuration = malloc(CONFIGURATION_MAX);
     if (configuration == NULL) {
         problem("nginx -T: %s.", strerror(errno));
         return NULL;
     }
-    if (program_run(dump, configuration, CONFIGURATION_MAX) != 0) {
+    if (program_run(configuration, CONFIGURATION_MAX, "nginx", "-T") != 0) {
         problem("nginx does not take its configuration:\n%.2000s", configuration);
         remedy("nginx -t says it again.");
         return NULL;
@@ -116,12 +115,11 @@ static void check_worker(const char *configuration)
 
 static pid_t master_of_systemd(void)
 {
-    static const char *const ask[] = {"systemctl", "show",  "--value", "-p",
-                                      "MainPID",   "nginx", NULL};
     char number[32];
-    return machine_has_systemd() && program_run(ask, number, sizeof(number)) == 0
-               ? (pid_t)strtol(number, NULL, 10)
-               : 0;
+    bool is_known =
+        machine_has_systemd() && program_run(number, sizeof(number), "systemctl", "show", "--value",
+                                             "-p", "MainPID", "nginx") == 0;
+    return is_known ? (pid_t)strtol(number, NULL, 10) : 0;
 }
 
 /* By the pid file that the configuration names. */
@@ -173,14 +171,12 @@ static int64_t age_of_workers(pid_t master)
 void check_nginx_age(const char *configuration, const char *path)
 {
     struct stat written;
-    struct timespec now;
     pid_t master = find_master(configuration);
-    if (master == 0 || stat(path, &written) < 0 || clock_gettime(CLOCK_REALTIME, &now) < 0) {
+    if (master == 0 || stat(path, &written) < 0) {
         return;
     }
-    int64_t age = (int64_t)(now.tv_sec - written.st_mtim.tv_sec) * 1000;
-    int64_t workers = age_of_workers(master);
-    if (workers > age + CLOCK_SLACK_MS) {
+    int64_t age = (int64_t)(time(NULL) - written.st_mtime) * 1000;
+    if (age_of_workers(master) > age + CLOCK_SLACK_MS) {
         problem(
             "nginx has not read its configuration since the files that it includes were written.");
         remedy("nginx -t && %s", nginx_reload_command());

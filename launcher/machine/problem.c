@@ -4,32 +4,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static unsigned count;
+unsigned problem_count;
 
-void problem(const char *format, ...)
+void problem_print(const char *before, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)fputs("- ", stdout);
+    (void)fputs(before, stdout);
     (void)vprintf(format, arguments);
     (void)putchar('\n');
     va_end(arguments);
-    count++;
-}
-
-void remedy(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fputs("    ", stdout);
-    (void)vprintf(format, arguments);
-    (void)putchar('\n');
-    va_end(arguments);
-}
-
-unsigned problem_count(void)
-{
-    return count;
 }
 
 bool machine_has_systemd(void)

@@ -6,11 +6,14 @@
 #include <stdbool.h>
 
 /* Print to standard output, with the arguments of printf(3). Not thread-safe. */
-__attribute__((format(printf, 1, 2))) void problem(const char *format, ...);
-__attribute__((format(printf, 1, 2))) void remedy(const char *format, ...);
+#define problem(...) (problem_count++, problem_print("- ", __VA_ARGS__))
+#define remedy(...)  problem_print("    ", __VA_ARGS__)
+
+__attribute__((format(printf, 2, 3))) void problem_print(const char *before, const char *format,
+                                                         ...);
 
 /* How many problems there were. */
-unsigned problem_count(void);
+extern unsigned problem_count;
 
 /* Whether systemd runs this machine. */
 bool machine_has_systemd(void);

@@ -43,9 +43,15 @@ static int secret_file_fail(const struct secret_file *file)
 /* Replaces the file in one step: for root alone, and on the disk. */
 static int secret_file_replace(const struct secret_file *file, const char *content)
 {
-    if (file_replace(file->directory, file->name, 0600, content, strlen(content)) < 0 ||
+    char draft[sizeof(file->name) + sizeof(".new")];
+    (void)snprintf(draft, sizeof(draft), "%s.new", file->name);
+    if ((unlinkat(file->directory, draft, 0) < 0 && errno != ENOENT) ||
+        file_write(file->directory, draft, 0600, content, strlen(content)) < 0 ||
+        renameat(file->directory, draft, file->directory, file->name) < 0 ||
         syncfs(file->directory) < 0) {
-        return secret_file_fail(file);
+        (void)secret_file_fail(file);
+        (void)unlinkat(file->directory, draft, 0);
+        return -1;
     }
     return 0;
 }
@@ -99,17 +105,15 @@ static char *with_current_alone(const struct secret_file *file)
 /* 1 when nginx has reloaded, 0 when it does not run, -1 after a line. */
 static int reload(void)
 {
-    static const char *const test[] = {"nginx", "-t", "-q", NULL};
-    static const char *const order[] = {"systemctl", "reload", "nginx", NULL};
     char words[4096];
     if (!program_unit_is("is-active", "nginx")) {
         return 0;
     }
-    if (program_run(test, words, sizeof(words)) != 0) {
+    if (program_run(words, sizeof(words), "nginx", "-t", "-q") != 0) {
         (void)fputs(words, stderr);
         return log_failure("nginx does not take its new configuration and keeps the current one");
     }
-    if (program_run(order, words, sizeof(words)) != 0) {
+    if (program_run(words, sizeof(words), "systemctl", "reload", "nginx") != 0) {
         (void)fputs(words, stderr);
         return log_failure("nginx did not reload and keeps its current configuration");
     }
@@ -147,17 +151,14 @@ static int init(struct secret_file *file)
     if (file->content != NULL) {
         return 0;
     }
-    char *content = with_new_secret(file);
-    int result = content == NULL ? -1 : secret_file_replace(file, content);
-    forget(&content);
-    return result;
+    cleanup_(forget) char *content = with_new_secret(file);
+    return content == NULL ? -1 : secret_file_replace(file, content);
 }
 
 static int rotate(struct secret_file *file)
 {
-    char *content = with_new_secret(file);
+    cleanup_(forget) char *content = with_new_secret(file);
     int result = content == NULL ? -1 : change(file, content);
-    forget(&content);
     if (result >= 0) {
         (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
                      file->sandbox, file->etc, file->name, when(result));
@@ -175,9 +176,8 @@ static int retire(struct secret_file *file)
         errno = ENOENT;
         return secret_file_fail(file);
     }
-    char *content = with_current_alone(file);
+    cleanup_(forget) char *content = with_current_alone(file);
     int result = content == NULL ? -1 : change(file, content);
-    forget(&content);
     if (result >= 0) {
         (void)printf("Only the current secret of %s is valid, %s.\n", file->sandbox, when(result));
     }

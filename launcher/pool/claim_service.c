@@ -90,10 +90,7 @@ static const char *read_request(int fd, char text[REQUEST_MOST + 1])
 {
     size_t length = 0;
     while (length < REQUEST_MOST) {
-        ssize_t got = read(fd, text + length, REQUEST_MOST - length);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
+        ssize_t got = io_read_some(fd, text + length, REQUEST_MOST - length);
         if (got <= 0) {
             return NULL;
         }

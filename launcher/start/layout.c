@@ -18,23 +18,15 @@ static bool is_at(char path[PATH_MAX], int mode, const char *directory, const ch
     return length < PATH_MAX && access(path, mode) == 0;
 }
 
-/* This program, links resolved. */
-static int own_path(char path[PATH_MAX])
+/* Fills in this program, links resolved, and its directory. */
+static int find_own(struct layout *layout, char directory[PATH_MAX])
 {
-    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    ssize_t length = readlink("/proc/self/exe", layout->launcher, PATH_MAX - 1);
     if (length < 0) {
         return log_failure("/proc/self/exe: %m");
     }
-    path[length] = '\0';
-    return 0;
-}
-
-/* The directory of this program. */
-static int own_directory(char directory[PATH_MAX])
-{
-    if (own_path(directory) < 0) {
-        return -1;
-    }
+    layout->launcher[length] = '\0';
+    memcpy(directory, layout->launcher, (size_t)length + 1);
     *strrchr(directory, '/') = '\0';
     return 0;
 }
@@ -112,7 +104,7 @@ static int find_module(const char *name, const char *package, char path[PATH_MAX
 int layout_find_tree(struct layout *layout)
 {
     char own[PATH_MAX];
-    return own_directory(own) < 0 ? -1 : find_tree(own, layout->tree);
+    return find_own(layout, own) < 0 ? -1 : find_tree(own, layout->tree);
 }
 
 int layout_find_http_js(struct layout *layout)
@@ -123,7 +115,7 @@ int layout_find_http_js(struct layout *layout)
 int layout_find_daemons(struct layout *layout)
 {
     char own[PATH_MAX];
-    if (own_directory(own) < 0 || find_tree(own, layout->tree) < 0) {
+    if (find_own(layout, own) < 0 || find_tree(own, layout->tree) < 0) {
         return -1;
     }
     for (int i = 0; i < DAEMON_COUNT; i++) {
@@ -132,7 +124,7 @@ int layout_find_daemons(struct layout *layout)
             return -1;
         }
     }
-    return own_path(layout->launcher);
+    return 0;
 }
 
 int layout_find(struct layout *layout, bool with_nginx)

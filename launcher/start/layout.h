@@ -23,13 +23,13 @@ struct layout {
  * error that names what is missing. */
 int layout_find(struct layout *layout, bool with_nginx);
 
-/* Fills layout->tree alone, for a program that starts no daemon. 0, or -1 after one line to
- * standard error. */
+/* Fills in the tree and this program alone, for one that starts no daemon. 0, or -1 after one line
+ * to standard error. */
 int layout_find_tree(struct layout *layout);
 
 /* Fills in nginx's njs module for http, as libnginx-mod-http-js has it. 0, or -1 after one line to
  * standard error. */
 int layout_find_http_js(struct layout *layout);
 
-/* Fills in the tree and our daemons alone, for another supervisor than ours. 0, or -1 as above. */
+/* The same and our daemons, for another supervisor than ours. 0, or -1 as above. */
 int layout_find_daemons(struct layout *layout);

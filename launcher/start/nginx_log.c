@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,8 @@
 #include "common/log_output.h"
 #include "common/logger.h"
 
-#define BUFFER_SIZE      65536
+/* Longer than what nginx writes: a line takes no memory while it runs. */
+#define LINE_SIZE        65536
 #define END_PATIENCE_SEC 1
 
 bool nginx_log_is_ours(const char *path)
@@ -81,59 +83,37 @@ static void relay_line(const struct nginx_log *log, const char *line, size_t len
     }
 }
 
-/* Passes on all whole lines, or the whole buffer if it must. Moves the rest to the beginning of the
- * buffer, and returns its length. */
-static size_t relay_lines(const struct nginx_log *log, char *buffer, size_t length, bool all)
-{
-    char *line = buffer;
-    char *end = buffer + length;
-    for (char *newline; line < end && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL;
-         line = newline + 1) {
-        relay_line(log, line, (size_t)(newline + 1 - line));
-    }
-    if (all && line < end) {
-        relay_line(log, line, (size_t)(end - line));
-        line = end;
-    }
-    length = (size_t)(end - line);
-    memmove(buffer, line, length);
-    return length;
-}
-
 static void *relay(void *context)
 {
-    const struct nginx_log *log = context;
-    static char buffer[BUFFER_SIZE];
-    size_t length = 0;
-    ssize_t count;
-    while ((count = io_read_some(log->ends[0], buffer + length, sizeof(buffer) - length)) > 0) {
-        length += (size_t)count;
-        length = relay_lines(log, buffer, length, length == sizeof(buffer));
+    struct nginx_log *log = context;
+    for (ssize_t length; (length = getline(&log->line, &log->size, log->input)) > 0;) {
+        relay_line(log, log->line, (size_t)length);
     }
-    (void)relay_lines(log, buffer, length, true);
     return NULL;
 }
 
 int nginx_log_start(struct nginx_log *log)
 {
+    int ends[2];
     log->access_log = open_access_log();
     if (log->access_log < 0) {
         return -1;
     }
-    if (pipe2(log->ends, O_CLOEXEC) < 0 || io_set_nonblocking(log->ends[1], true) < 0) {
+    log->size = LINE_SIZE;
+    log->line = malloc(log->size);
+    if (log->line == NULL || pipe2(ends, O_CLOEXEC) < 0 || io_set_nonblocking(ends[1], true) < 0) {
         return log_failure("nginx's log: %m");
     }
-    errno = pthread_create(&log->thread, NULL, relay, log);
-    if (errno != 0) {
-        return log_failure("nginx's log: %m");
-    }
-    return 0;
+    log->output = ends[1];
+    log->input = fdopen(ends[0], "r");
+    errno = log->input == NULL ? errno : pthread_create(&log->thread, NULL, relay, log);
+    return errno != 0 ? log_failure("nginx's log: %m") : 0;
 }
 
 void nginx_log_end(struct nginx_log *log)
 {
     struct timespec deadline;
-    close_fd(&log->ends[1]);
+    close_fd(&log->output);
     (void)clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += END_PATIENCE_SEC;
     (void)pthread_timedjoin_np(log->thread, NULL, &deadline);

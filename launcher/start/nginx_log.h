@@ -7,14 +7,18 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* For `access_log`: nginx's own standard error (an empty name, ngx_conf_open_file()), which it
  * keeps when it opens its logs again. */
 #define NGINX_LOG_STDERR "\"\""
 
 struct nginx_log {
-    int ends[2];    /* of the pipe; nginx gets the second by fork(2) */
+    FILE *input;    /* the read end of the pipe */
+    int output;     /* the other end, which nginx gets by fork(2) */
     int access_log; /* where lines of the access log go; the others go to standard error */
+    char *line;     /* the one that is passed on, in `size` bytes */
+    size_t size;
     pthread_t thread;
 };
 

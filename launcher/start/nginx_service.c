@@ -144,7 +144,7 @@ static void nginx_start(struct service *service)
     service->started_ms = clock_monotonic_ms();
     pid_t child = listen_again(service) < 0 ? -1 : fork();
     if (child == 0) {
-        become_nginx(service->run, service->log.ends[1]);
+        become_nginx(service->run, service->log.output);
     }
     if (child < 0) {
         if (!service->is_failing) {

@@ -150,12 +150,6 @@ static int empty_or_stop(const struct run_dir *run)
     return result == 0 ? 0 : -1;
 }
 
-/* 0, also when it is marked already; or -1 with errno. */
-static int run_dir_mark(const struct run_dir *run)
-{
-    return file_write(run->fd, MARKER, 0600, "", 0) < 0 && errno != EEXIST ? -1 : 0;
-}
-
 static int run_dir_lay_out(const struct run_dir *run)
 {
     static const struct {
@@ -165,7 +159,7 @@ static int run_dir_lay_out(const struct run_dir *run)
         {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
         {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
-    if (run_dir_mark(run) < 0) {
+    if (file_write(run->fd, MARKER, 0600, "", 0) < 0 && errno != EEXIST) {
         return run_dir_fail(run->path, strerror(errno));
     }
     if (empty_or_stop(run) < 0) {

@@ -35,46 +35,34 @@ static int worker_become(const void *argument)
 
 /* Whether the user may enter this directory by its owner, main group or the rest. (Other groups are
  * not looked at.) */
-static bool worker_may_enter(uid_t user, gid_t group, const char *directory)
+static bool worker_may_enter(const struct worker_user *worker, const char *directory)
 {
     struct stat status;
     if (stat(directory, &status) < 0) {
         return false;
     }
-    mode_t bit = S_IXOTH;
-    if (status.st_uid == user) {
-        bit = S_IXUSR;
-    } else if (status.st_gid == group) {
-        bit = S_IXGRP;
-    }
+    mode_t bit = status.st_uid == worker->user    ? S_IXUSR
+                 : status.st_gid == worker->group ? S_IXGRP
+                                                  : S_IXOTH;
     return (status.st_mode & bit) != 0;
 }
 
-/* Whether the user may reach `path`, through everything above it. If not, `at` is the directory
- * that it cannot enter. */
-static bool worker_may_reach(uid_t user, gid_t group, const char *path, char at[PATH_MAX])
+bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX])
 {
     (void)snprintf(at, PATH_MAX, "%s", path);
     for (char *slash; (slash = strrchr(at, '/')) != NULL && slash > at;) {
         *slash = '\0';
-        if (!worker_may_enter(user, group, at)) {
+        if (worker->group != (gid_t)-1 && !worker_may_enter(worker, at)) {
             return false;
         }
     }
     return true;
 }
 
-bool worker_user_may_reach(const struct worker_user *worker, const char *path, char at[PATH_MAX])
-{
-    return worker->group == (gid_t)-1 || worker_may_reach(worker->user, worker->group, path, at);
-}
-
 void worker_user_choose(struct worker_user *worker, const char *run_path)
 {
     char at[PATH_MAX];
-    worker->directive[0] = '\0';
-    worker->user = geteuid();
-    worker->group = (gid_t)-1;
+    *worker = (struct worker_user){.user = geteuid(), .group = (gid_t)-1};
     if (geteuid() != 0) {
         return;
     }
@@ -90,7 +78,8 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
                "nginx's workers run as root: there is no www-data, nginx or nobody with a group");
         return;
     }
-    if (!worker_may_reach(user->pw_uid, user->pw_gid, run_path, at)) {
+    struct worker_user found = {.user = user->pw_uid, .group = group->gr_gid};
+    if (!worker_user_may_reach(&found, run_path, at)) {
         log_at(LOG_WARNING, "nginx's workers run as root: %s may not enter %s", user->pw_name, at);
         return;
     }
@@ -101,8 +90,7 @@ void worker_user_choose(struct worker_user *worker, const char *run_path)
         }
         return;
     }
-    worker->user = user->pw_uid;
-    worker->group = group->gr_gid;
-    (void)snprintf(worker->directive, sizeof(worker->directive), "user %s %s;\n", user->pw_name,
+    (void)snprintf(found.directive, sizeof(found.directive), "user %s %s;\n", user->pw_name,
                    group->gr_name);
+    *worker = found;
 }
