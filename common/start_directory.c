@@ -10,12 +10,9 @@
 
 char *start_directory_name(const char *run_directory)
 {
-    char link[PATH_MAX];
+    char link[PATH_MAX + 16];
     char name[PATH_MAX];
-    if (snprintf(link, sizeof(link), "%s/" RUN_CWD, run_directory) >= (int)sizeof(link)) {
-        errno = ENAMETOOLONG;
-        return NULL;
-    }
+    (void)snprintf(link, sizeof(link), "%s/" RUN_CWD, run_directory);
     ssize_t length = readlink(link, name, sizeof(name) - 1);
     if (length > 0 && name[0] == '/') {
         name[length] = '\0';

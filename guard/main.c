@@ -220,15 +220,13 @@ static void refuse_until(int64_t deadline)
 static struct service services[DAEMON_COUNT];
 static size_t service_count;
 
-static int set_up_services(const char *run)
+static void set_up_services(const char *run)
 {
     for (size_t i = 0; i < DAEMON_COUNT; i++) {
-        if (server_daemons[i].serves &&
-            service_init(&services[service_count++], run, server_daemons[i].name) < 0) {
-            return -1;
+        if (server_daemons[i].serves) {
+            service_init(&services[service_count++], run, server_daemons[i].name);
         }
     }
-    return 0;
 }
 
 /* ---- the ticks ---- */
@@ -259,18 +257,16 @@ static void interrupt_accept(int signal)
 static int set_up(const char *run)
 {
     const struct sigaction interrupt = {.sa_handler = interrupt_accept};
-    char socket_path[PATH_MAX];
+    char socket_path[PATH_MAX + 16];
     int size = sizeof(fcgi_app_address.sun_path);
-    if (snprintf(fcgi_app_address.sun_path, (size_t)size, "%s/" RUN_FCGI_APP_SOCKET, run) >= size ||
-        snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run) >= PATH_MAX) {
+    if (snprintf(fcgi_app_address.sun_path, (size_t)size, "%s/" RUN_FCGI_APP_SOCKET, run) >= size) {
         errno = ENAMETOOLONG;
         return -1;
     }
     run_directory = run;
-    if (set_up_services(run) < 0 || procd_client_init(socket_path) < 0) {
-        return -1;
-    }
-    return sigaction(SIGALRM, &interrupt, NULL);
+    set_up_services(run);
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run);
+    return procd_client_init(socket_path) < 0 ? -1 : sigaction(SIGALRM, &interrupt, NULL);
 }
 
 int main(int count, char **arguments)

@@ -3,7 +3,6 @@
  */
 #include "guard/service.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,17 +17,15 @@
 #define PATIENCE    2    /* s6 starts a service again after one second */
 #define ORDER_START "u"
 
-int service_init(struct service *service, const char *run, const char *name)
+void service_init(struct service *service, const char *run, const char *name)
 {
-    int size = sizeof(service->path);
     service->down = 0;
-    errno = ENAMETOOLONG;
-    return snprintf(service->path, (size_t)size, "%s/service/%s", run, name) < size ? 0 : -1;
+    (void)snprintf(service->path, sizeof(service->path), "%s/service/%s", run, name);
 }
 
 static int open_supervise_file(const struct service *service, const char *name, int flags)
 {
-    char path[PATH_MAX + 32];
+    char path[sizeof(service->path) + 32]; /* a longer one is refused by open(2) */
     (void)snprintf(path, sizeof(path), "%s/supervise/%s", service->path, name);
     return open(path, flags | O_CLOEXEC | O_NONBLOCK);
 }

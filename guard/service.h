@@ -6,12 +6,12 @@
 #include <limits.h>
 
 struct service {
-    char path[PATH_MAX]; /* its directory */
-    unsigned down;       /* looks in a row that have found it down, but wanted */
+    char path[PATH_MAX + 32]; /* its directory */
+    unsigned down;            /* looks in a row that have found it down, but wanted */
 };
 
-/* 0, or -1 with errno. A service need not be there. */
-int service_init(struct service *service, const char *run, const char *name);
+/* The service need not be there. */
+void service_init(struct service *service, const char *run, const char *name);
 
 /*
  * Makes s6-supervise start a service that is down though it should be up. s6-supervise does that by

@@ -123,45 +123,36 @@ static const char *without_prefix(const char *name)
     return strncmp(name, PREFIX, strlen(PREFIX)) == 0 ? name + strlen(PREFIX) : name;
 }
 
-/* The only setting that begins with `name` and an underscore, or NULL. */
-static const char *only_longer(const char *name)
-{
-    size_t length = strlen(name);
-    const char *found = NULL;
-    for (size_t i = 0; i < COUNT; i++) {
-        if (names[i].name != NULL && strncmp(names[i].name, name, length) == 0 &&
-            names[i].name[length] == '_') {
-            if (found != NULL) {
-                return NULL;
-            }
-            found = names[i].name;
-        }
-    }
-    return found;
-}
-
 const char *setting_names_nearest(const char *name)
 {
     const char *found = NULL;
-    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || strlen(name) > NAME_LENGTH) {
+    const char *longer = NULL; /* a setting that begins with the name and an underscore */
+    bool is_only_one = true;
+    size_t length = strlen(name);
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || length > NAME_LENGTH) {
         return NULL;
     }
     const char *rest = without_prefix(name);
     size_t most = strlen(rest) < SHORT_NAME ? 1 : 2;
     for (size_t i = 0; i < COUNT; i++) {
-        if (names[i].name == NULL) {
+        const char *known = names[i].name;
+        if (known == NULL) {
             continue;
         }
-        if (strcmp(names[i].name, name) == 0) {
+        if (strcmp(known, name) == 0) {
             return NULL;
         }
-        size_t far = distance(rest, without_prefix(names[i].name));
+        if (strncmp(known, name, length) == 0 && known[length] == '_') {
+            is_only_one = longer == NULL;
+            longer = known;
+        }
+        size_t far = distance(rest, without_prefix(known));
         if (far <= most) {
             most = far == 0 ? 0 : far - 1; /* the first of the nearest */
-            found = names[i].name;
+            found = known;
         }
     }
-    return found == NULL ? only_longer(name) : found;
+    return found != NULL ? found : is_only_one ? longer : NULL;
 }
 
 /* Kubernetes gives every container the addresses of services, SANDBOX_PORT of one called sandbox.

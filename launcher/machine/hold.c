@@ -104,13 +104,11 @@ static int hold_set_up(struct settings *settings, const struct run_dir *run,
 /* Everything before the daemons, with the settings in the environment. 0, or -1 after one line. */
 static int hold_prepare(struct run_dir *run, const char *state, const char *name)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + SANDBOX_NAME_MOST + 2]; /* run_dir_open() refuses a longer one */
     struct settings settings;
     cleanup_user struct user user = {0};
     bool can_enter_home;
-    if (snprintf(path, sizeof(path), "%s/%s", state, name) >= (int)sizeof(path)) {
-        return log_failure("%s: %s", path, strerror(ENAMETOOLONG));
-    }
+    (void)snprintf(path, sizeof(path), "%s/%s", state, name);
     if (settings_take(&settings) < 0) {
         return -1;
     }

@@ -63,15 +63,6 @@ static size_t first_line(const char *content)
     return content[length] == '\n' ? length + 1 : length;
 }
 
-static void forget(char **content)
-{
-    if (*content != NULL) {
-        explicit_bzero(*content, strlen(*content));
-        free(*content);
-        *content = NULL;
-    }
-}
-
 /* ---- what the file becomes: a text that the caller frees, or NULL with a line ---- */
 
 static char *with_new_secret(const struct secret_file *file)
@@ -151,13 +142,13 @@ static int init(struct secret_file *file)
     if (file->content != NULL) {
         return 0;
     }
-    cleanup_(forget) char *content = with_new_secret(file);
+    cleanup_(secret_forget) char *content = with_new_secret(file);
     return content == NULL ? -1 : secret_file_replace(file, content);
 }
 
 static int rotate(struct secret_file *file)
 {
-    cleanup_(forget) char *content = with_new_secret(file);
+    cleanup_(secret_forget) char *content = with_new_secret(file);
     int result = content == NULL ? -1 : change(file, content);
     if (result >= 0) {
         (void)printf("The new secret of %s is the first line of %s/%s, and valid %s.\n",
@@ -176,7 +167,7 @@ static int retire(struct secret_file *file)
         errno = ENOENT;
         return secret_file_fail(file);
     }
-    cleanup_(forget) char *content = with_current_alone(file);
+    cleanup_(secret_forget) char *content = with_current_alone(file);
     int result = content == NULL ? -1 : change(file, content);
     if (result >= 0) {
         (void)printf("Only the current secret of %s is valid, %s.\n", file->sandbox, when(result));
@@ -203,7 +194,7 @@ static int act(int (*run)(struct secret_file *file), struct secret_file *file)
     (void)snprintf(file->name, sizeof(file->name), "%s.secret", file->sandbox);
     file->content = file_read(directory, file->name, FILE_MOST);
     int result = file->content == NULL && errno != ENOENT ? secret_file_fail(file) : run(file);
-    forget(&file->content);
+    secret_forget(&file->content);
     close_fd(&file->lock);
     return result;
 }

@@ -151,28 +151,20 @@ struct capacity {
  * Two connections for each request in any one worker, and room beyond fcgi-app's own limit, so that
  * fcgi-app refuses requests and not nginx; as far as the limit of descriptors goes.
  */
-static int find_capacity(const struct rendering *r, struct capacity *capacity)
+static struct capacity find_capacity(const struct rendering *r)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return render_fail("RLIMIT_NOFILE");
-    }
     const rlim_t most = 1 << 20;
-    capacity->descriptors = limit.rlim_max < most ? limit.rlim_max : most;
-    capacity->connections = 2 * r->site->settings.max_connections + 4096;
-    if (capacity->connections > capacity->descriptors) {
-        capacity->connections = capacity->descriptors;
-    }
-    return 0;
+    struct rlimit limit = {.rlim_max = 0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit); /* fails for unknown ones only */
+    rlim_t descriptors = limit.rlim_max < most ? limit.rlim_max : most;
+    rlim_t wanted = 2 * r->site->settings.max_connections + 4096;
+    return (struct capacity){.descriptors = descriptors,
+                             .connections = wanted < descriptors ? wanted : descriptors};
 }
 
 /* A stream server for each sandbox, and their ports, which lead nowhere. */
 static int print_proxies(const struct rendering *r, FILE *out)
 {
-    struct capacity capacity;
-    if (find_capacity(r, &capacity) < 0) {
-        return -1;
-    }
     (void)fprintf(out, "js_var $nginx_sandbox_proxy_ports \"");
     for (size_t i = 0; i < r->site->count; i++) {
         (void)fprintf(out, "%s%u", i == 0 ? "" : " ",
@@ -187,7 +179,7 @@ static int print_proxies(const struct rendering *r, FILE *out)
         words_add(&words, "@LISTEN@", "%s", lines);
         /* A connection through PROXY_PORT takes two of nginx's and needs no token: all of them in
          * one worker leave it half. */
-        words_add(&words, "@CONNECTIONS@", "%llu", capacity.connections / 4);
+        words_add(&words, "@CONNECTIONS@", "%llu", find_capacity(r).connections / 4);
         cleanup_free char *server = template_text(r, &words, "templates/proxy.conf");
         if (server == NULL) {
             return -1;
@@ -395,12 +387,9 @@ int render_frame(const struct rendering *r, const struct listen_addresses *liste
                  const struct worker_user *worker, const char *access_log)
 {
     struct words words = {0};
-    struct capacity capacity;
+    const struct capacity capacity = find_capacity(r);
     char lines[LINES_SIZE];
     listen_lines(listen, lines);
-    if (find_capacity(r, &capacity) < 0) {
-        return -1;
-    }
     words_add(&words, DEFAULT_CONF_DIR, "%s", r->path);
     words_add(&words, "@LISTEN@", "%s", lines);
     words_add(&words, "@KEEPALIVE@", "%llums",

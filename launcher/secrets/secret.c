@@ -71,26 +71,22 @@ static char *generate_secret(const char *url)
     return secret;
 }
 
-/* Whether HTTP can carry the token from the source `name` in one header line: any bytes but
+/* Checks that HTTP can carry the token from the source `name` in one header line: any bytes but
  * controls, and no space at its end. */
-static bool secret_is_good(const char *name, const char *secret)
+static int check_secret(const char *name, const char *secret)
 {
     size_t length = strlen(secret);
     if (length > SECRET_MOST) {
-        log_line("%s: longer than %d bytes", name, SECRET_MOST);
-        return false;
+        return log_failure("%s: longer than %d bytes", name, SECRET_MOST);
     }
     for (const char *at = secret; *at != '\0'; at++) {
         if ((unsigned char)*at < ' ' || *at == 0x7f) {
-            log_line("%s: holds a control character, which no HTTP header can carry", name);
-            return false;
+            return log_failure("%s: holds a control character, which no HTTP header can carry",
+                               name);
         }
     }
-    if (secret[length - 1] == ' ') {
-        log_line("%s: ends in a space, which HTTP cuts off", name);
-        return false;
-    }
-    return true;
+    return secret[length - 1] == ' ' ? log_failure("%s: ends in a space, which HTTP cuts off", name)
+                                     : 0;
 }
 
 const char *secret_first_line(const char *text)
@@ -123,7 +119,7 @@ static int read_lines(const struct secret_salt *salt, const char *name, char *te
         if (secrets->count == SECRETS_MOST) {
             return log_failure("%s: holds more than %d secrets", name, SECRETS_MOST);
         }
-        if (!secret_is_good(name, text)) {
+        if (check_secret(name, text) < 0) {
             return -1;
         }
         secret_digest(salt, text, &secrets->digests[secrets->count++]);
@@ -132,6 +128,15 @@ static int read_lines(const struct secret_salt *salt, const char *name, char *te
         return log_failure("%s: holds no secret", name);
     }
     return 0;
+}
+
+void secret_forget(char **text)
+{
+    if (*text != NULL) {
+        explicit_bzero(*text, strlen(*text));
+        free(*text);
+        *text = NULL;
+    }
 }
 
 int secret_make_salt(struct secret_salt *salt)
@@ -206,34 +211,31 @@ static char *choose_secret(const char *url, const char **source)
 {
     const char *value = variables_get(NULL, SECRET_VARIABLE);
     const char *path = variables_get(NULL, FILE_VARIABLE);
-    bool has_value = value != NULL;
-    bool has_path = path != NULL;
-    *source = has_path ? FILE_VARIABLE : SECRET_VARIABLE;
-    char *secret = has_path ? file_read(AT_FDCWD, path, FILE_MOST) : NULL;
-    if (has_path && secret == NULL) {
+    cleanup_(secret_forget) char *content =
+        path == NULL ? NULL : file_read(AT_FDCWD, path, FILE_MOST);
+    *source = FILE_VARIABLE;
+    if (path != NULL && content == NULL) {
         report_unread(FILE_VARIABLE ": ", path);
         return NULL;
     }
-    bool has_file = has_path && *secret_first_line(secret) != '\0';
-    if (has_file && has_value) {
+    if (content != NULL && *secret_first_line(content) != '\0') {
+        if (value == NULL) {
+            return steal_pointer(content);
+        }
         log_line("set only one of " SECRET_VARIABLE " and " FILE_VARIABLE);
-    } else if (has_file) {
-        return secret;
-    } else if (has_value) {
-        free(secret);
-        *source = SECRET_VARIABLE;
+        return NULL;
+    }
+    *source = SECRET_VARIABLE;
+    if (value != NULL) {
         return strdup(value);
-    } else if (has_path) {
+    }
+    if (path != NULL) {
         log_line(FILE_VARIABLE ": %s: is empty, and " SECRET_VARIABLE " is not set", path);
     } else if (url != NULL) {
         return generate_secret(url);
     } else {
         log_line(SECRET_VARIABLE
                  " is not set: it is the token that clients must send (or set " FILE_VARIABLE ")");
-    }
-    if (secret != NULL) {
-        explicit_bzero(secret, strlen(secret));
-        free(secret);
     }
     return NULL;
 }
@@ -258,28 +260,26 @@ int secret_take(const struct secret_salt *salt, struct secrets *secrets, const c
     return result;
 }
 
-/* Whether only its owner may read it. */
-static bool is_private(const char *path)
+/* Checks that only its owner may read it. */
+static int check_private(const char *path)
 {
     struct stat status;
     if (stat(path, &status) < 0) {
-        log_line("%s: %m", path);
-        return false;
+        return log_failure("%s: %m", path);
     }
     if (!S_ISREG(status.st_mode)) {
-        log_line("%s: is not a regular file", path);
-        return false;
+        return log_failure("%s: is not a regular file", path);
     }
     if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & 077) != 0) {
-        log_line("%s: must belong to root and be readable by root only (chmod 600)", path);
-        return false;
+        return log_failure("%s: must belong to root and be readable by root only (chmod 600)",
+                           path);
     }
-    return true;
+    return 0;
 }
 
 int secret_read_file(const struct secret_salt *salt, const char *path, struct secrets *secrets)
 {
-    if (!is_private(path)) {
+    if (check_private(path) < 0) {
         return -1;
     }
     char *text = file_read(AT_FDCWD, path, FILE_MOST);

@@ -41,6 +41,9 @@ int secret_make_salt(struct secret_salt *salt);
 /* A new token: 32 random bytes in hexadecimal digits, NUL-terminated. 0 or -1, likewise. */
 int secret_make(char secret[SECRET_MADE]);
 
+/* Wipes and frees a text with a token in it, if there is one. For cleanup_(). */
+void secret_forget(char **text);
+
 /* Digests a token of at most SECRET_MOST bytes. */
 void secret_digest(const struct secret_salt *salt, const char *secret,
                    struct secret_digest *digest);
