@@ -3,20 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_NAMES 16
+#include "common/array.h"
+
 #define FIRST_BYTES 1024
 
 /* Makes room for another name of `length` bytes. 0, or -1 with errno. */
 static int name_list_reserve(struct name_list *list, size_t length)
 {
-    if (list->count == list->most) {
-        size_t most = list->most == 0 ? FIRST_NAMES : list->most * 2;
-        size_t *starts = reallocarray(list->starts, most, sizeof(*starts));
-        if (starts == NULL) {
-            return -1;
-        }
-        list->starts = starts;
-        list->most = most;
+    if (ARRAY_RESERVE_ONE(list->starts, list->most, list->count) < 0) {
+        return -1;
     }
     if (list->capacity - list->size < length) {
         size_t capacity = list->capacity * 2 + length + FIRST_BYTES;

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/name_list.h"
@@ -132,14 +133,8 @@ static int walk_enter(struct walk *walk, int fd)
     if (fd < 0 || fstat(fd, &status) != 0) {
         return -1;
     }
-    if (walk->depth == walk->capacity) {
-        size_t capacity = walk->capacity == 0 ? 16 : walk->capacity * 2;
-        struct level *levels = reallocarray(walk->levels, capacity, sizeof(*levels));
-        if (levels == NULL) {
-            return -1;
-        }
-        walk->levels = levels;
-        walk->capacity = capacity;
+    if (ARRAY_RESERVE_ONE(walk->levels, walk->capacity, walk->depth) < 0) {
+        return -1;
     }
     walk->levels[walk->depth++] = (struct level){
         .device = status.st_dev, .inode = status.st_ino, .first = walk->directories.count};

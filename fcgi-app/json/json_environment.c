@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/analyzer.h"
+#include "common/array.h"
 #include "common/cleanup.h"
 
 struct taking {
@@ -61,15 +62,9 @@ static const char *find_fault(const char *name, size_t name_length, const char *
 /* Keeps `entry`, which it owns from here on. */
 static int add_entry(struct json_environment *environment, char *entry)
 {
-    if (environment->count == environment->capacity) {
-        size_t capacity = environment->capacity == 0 ? 16 : environment->capacity * 2;
-        char **entries = reallocarray(environment->entries, capacity, sizeof(*entries));
-        if (entries == NULL) {
-            free(entry);
-            return -1;
-        }
-        environment->entries = entries;
-        environment->capacity = capacity;
+    if (ARRAY_RESERVE_ONE(environment->entries, environment->capacity, environment->count) < 0) {
+        free(entry);
+        return -1;
     }
     ANALYZER_OFF("-Wanalyzer-malloc-leak") /* they are the environment's */
     environment->entries[environment->count++] = entry;

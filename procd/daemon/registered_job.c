@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "procd/wire/job_changes.h"
 
@@ -42,15 +43,9 @@ size_t registered_job_after(uint64_t age_key)
 
 int registered_job_insert(struct registered_job *job)
 {
-    if (registered_jobs.count == registered_jobs.capacity) {
-        size_t capacity = registered_jobs.capacity == 0 ? 64 : registered_jobs.capacity * 2;
-        struct registered_job **all =
-            reallocarray(registered_jobs.all, capacity, sizeof(struct registered_job *));
-        if (all == NULL) {
-            return -1;
-        }
-        registered_jobs.all = all;
-        registered_jobs.capacity = capacity;
+    if (ARRAY_RESERVE_ONE(registered_jobs.all, registered_jobs.capacity, registered_jobs.count) <
+        0) {
+        return -1;
     }
     size_t at = registered_job_after(job->record.age_key);
     memmove(registered_jobs.all + at + 1, registered_jobs.all + at,

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/cleanup.h"
 #include "common/directory.h"
 #include "common/io.h"
@@ -27,14 +28,8 @@ void pid_list_clear(struct pid_list *list)
 
 int pid_list_add(struct pid_list *list, pid_t pid)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
-        pid_t *pids = reallocarray(list->pids, capacity, sizeof(*pids));
-        if (pids == NULL) {
-            return -1;
-        }
-        list->pids = pids;
-        list->capacity = capacity;
+    if (ARRAY_RESERVE_ONE(list->pids, list->capacity, list->count) < 0) {
+        return -1;
     }
     list->pids[list->count++] = pid;
     return 0;
@@ -135,14 +130,8 @@ struct process_entry {
 
 static int append_entry(struct process_view *view, struct process_entry entry)
 {
-    if (view->count == view->capacity) {
-        size_t capacity = view->capacity == 0 ? 256 : view->capacity * 2;
-        struct process_entry *entries = reallocarray(view->entries, capacity, sizeof(*entries));
-        if (entries == NULL) {
-            return -1;
-        }
-        view->entries = entries;
-        view->capacity = capacity;
+    if (ARRAY_RESERVE_ONE(view->entries, view->capacity, view->count) < 0) {
+        return -1;
     }
     view->entries[view->count++] = entry;
     return 0;
