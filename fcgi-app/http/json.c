@@ -7,7 +7,6 @@
 #include "fcgi-app/http/json.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -2,7 +2,6 @@
  * Describes background processes: all of them, one, or one when it has ended. Each is rendered when
  * procd hands it out, so that a long list needs little memory.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/descriptor.h"

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
-#include <unistd.h>
 
 #include "common/directory.h"
 

@@ -4,7 +4,6 @@
  */
 #include "procd/runner/confinement.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -4,7 +4,6 @@
  */
 #include "procd/runner/environment.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
  */
 #include "procd/runner/job_stream.h"
 
-#include <string.h>
 
 #include "common/logger.h"
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
