@@ -106,7 +106,7 @@ static bool fcgi_app_is_there(void)
 /* Over the connection that the client keeps: a procd that accepts no more clients does not hang. */
 static bool procd_is_there(void)
 {
-    return procd_ping(PING_MS) == PROCD_DONE;
+    return procd_ping(NULL, PING_MS) == PROCD_DONE;
 }
 
 static struct asked_daemon fcgi_app = {.number = DAEMON_FCGI_APP, .is_there = fcgi_app_is_there};

@@ -33,9 +33,9 @@ static void read_limits(const struct json_body *body, struct command *command)
 {
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         enum cgroup_limit limit = (enum cgroup_limit)i;
-        uint64_t asked = json_count(body, cgroup_limit_name(limit), 0);
-        uint64_t most = cgroup_limit_setting(configured, limit);
-        most = most == 0 ? cgroup_limit_most(limit) : most;
+        uint64_t asked = json_count(body, command_limits[i].name, 0);
+        uint64_t most = command_limit_setting(configured, limit);
+        most = most == 0 ? command_limits[i].most : most;
         command->limits[i] = asked > most ? most : asked;
     }
 }
@@ -113,7 +113,7 @@ static void explain(const struct command *command, const struct spawn_error *err
         *code = ERROR_unsupported;
         before = "";
         after = " cannot be enforced: this server has no such cgroups";
-        reason = cgroup_limit_name((enum cgroup_limit)(error->stage - SPAWN_LIMIT));
+        reason = command_limits[error->stage - SPAWN_LIMIT].name;
     } else if (error->stage == SPAWN_CHDIR && command->cwd != NULL) {
         before = "Invalid working directory: ";
         reason = command->cwd;

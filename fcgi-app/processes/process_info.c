@@ -64,7 +64,7 @@ static void write_short(struct writer *writer, const struct job *job)
 {
     write_start(writer, job, NULL);
     if (job->status != JOB_RUNNING) {
-        (void)writer_format(writer, ",\"exit_code\":%d", job->exit_code);
+        (void)writer_format(writer, ",\"exit_code\":%d", job->ending.code);
         write_time_member(writer, "completed_at", job->ended_at);
     }
 }
@@ -79,14 +79,15 @@ static void write_end(struct writer *writer, const struct job *job)
         return;
     }
     write_time_member(writer, "ended_at", job->ended_at);
-    (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->exit_code);
-    (void)(job->signal == 0 ? writer_string(writer, "null")
-                            : writer_format(writer, "\"%s\"", signal_name(job->signal, signal)));
+    (void)writer_format(writer, ",\"exit_code\":%d,\"signal\":", job->ending.code);
+    (void)(job->ending.signal == 0
+               ? writer_string(writer, "null")
+               : writer_format(writer, "\"%s\"", signal_name(job->ending.signal, signal)));
     (void)writer_format(writer,
                         ",\"reason\":\"%s\",\"cpu_user_ms\":%" PRIu64 ",\"cpu_system_ms\":%" PRIu64
                         ",\"max_rss_kb\":%" PRIu64,
-                        end_reason_name(job->reason), job->cpu_user_ms, job->cpu_system_ms,
-                        job->max_rss_kb);
+                        end_reason_name(job->ending.reason), job->ending.cpu_user_ms,
+                        job->ending.cpu_system_ms, job->ending.max_rss_kb);
 }
 
 /* Where the log begins and ends: the id of its oldest event, and the one the next will have. */

@@ -175,7 +175,7 @@ static void health(struct request *request, const struct json_body *body)
     bool full = request_asks_for_all(request);
     bool can_start = true;
     struct server_state all;
-    enum procd_result result = procd_can_start(&can_start, ANSWER_TIMEOUT_MS);
+    enum procd_result result = procd_ping(&can_start, ANSWER_TIMEOUT_MS);
     if (full && result == PROCD_DONE) {
         result = server_state_take(&all, ANSWER_TIMEOUT_MS);
     }

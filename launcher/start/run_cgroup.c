@@ -30,14 +30,14 @@ static int enable_limits(const struct settings *settings)
 {
     bool wanted = settings->cgroup[0] == '/';
     for (int i = 0; i < CGROUP_LIMITS; i++) {
-        wanted |= cgroup_limit_setting(settings, (enum cgroup_limit)i) != 0;
+        wanted |= command_limit_setting(settings, (enum cgroup_limit)i) != 0;
     }
     unsigned offered = wanted && cgroup_path() != NULL ? cgroup_offer_limits() : 0;
     const char *why = why_no_limit(settings);
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         enum cgroup_limit limit = (enum cgroup_limit)i;
-        if (cgroup_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
-            return log_failure("%s cannot be enforced: %s", cgroup_limit_variable(limit), why);
+        if (command_limit_setting(settings, limit) != 0 && (offered >> i & 1) == 0) {
+            return log_failure("%s cannot be enforced: %s", command_limits[i].variable, why);
         }
     }
     return 0;

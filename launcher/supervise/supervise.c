@@ -177,7 +177,7 @@ static bool finds_commands(void)
     }
     if (!server.leavings_told) {
         server.leavings_told = true;
-        tree_signal_but(SIGTERM, is_not_left);
+        tree_signal(SIGTERM, is_not_left);
     }
     return server.runners.living > 0 || has_leavings();
 }

@@ -87,8 +87,7 @@ static uint64_t date_of_end(const struct registered_job *job)
 static struct job_exit lost_exit(const struct registered_job *job)
 {
     return (struct job_exit){.status = JOB_FAILED,
-                             .code = -1,
-                             .reason = END_LOST,
+                             .how = {.code = -1, .reason = END_LOST},
                              .ended_at = date_of_end(job),
                              .ended_boot_ns = clock_boot_ns()};
 }

@@ -35,17 +35,6 @@ char *command_shown(const char *text)
     return asprintf(&shown, "%.*s%s", (int)cut, text, ELLIPSIS) < 0 ? NULL : shown;
 }
 
-/* Writes the message to a file, over what is there. The file's descriptor, or -1 with errno. */
-static int write_draft(int directory, const char *name, struct message *message)
-{
-    cleanup_fd int fd = openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || message_write_file(fd, message) < 0 ||
-        ftruncate(fd, (off_t)message->length) < 0) {
-        return -1;
-    }
-    return steal_fd(&fd);
-}
-
 /* Reads a record of type `type` into `buffer`, which must outlive *incoming. */
 static int load(int directory, const char *name, enum message_type type, char *buffer, size_t size,
                 struct incoming *incoming)
@@ -77,7 +66,7 @@ int job_record_draft(int directory, const struct job_record *record, struct job_
         message_add_text(&message, FIELD_REQUEST_ID, record->request_id);
     }
     draft->directory = directory;
-    draft->fd = write_draft(directory, RECORD_NEW, &message);
+    draft->fd = message_save(directory, RECORD_NEW, &message);
     return draft->fd < 0 ? -1 : 0;
 }
 
@@ -148,13 +137,8 @@ int job_exit_reserve(int directory)
 void job_exit_describe(const struct job_exit *ending, struct message *message)
 {
     message_add_number(message, FIELD_STATUS, ending->status);
-    message_add_number(message, FIELD_CODE, ending->code);
-    message_add_number(message, FIELD_SIGNAL, ending->signal);
-    message_add_number(message, FIELD_REASON, ending->reason);
+    ending_describe(&ending->how, message);
     message_add_number(message, FIELD_ENDED_AT, (int64_t)ending->ended_at);
-    message_add_number(message, FIELD_CPU_USER_MS, (int64_t)ending->cpu_user_ms);
-    message_add_number(message, FIELD_CPU_SYSTEM_MS, (int64_t)ending->cpu_system_ms);
-    message_add_number(message, FIELD_MAX_RSS_KB, (int64_t)ending->max_rss_kb);
     message_add_number(message, FIELD_ENDED_BOOT_NS, (int64_t)ending->ended_boot_ns);
     if (ending->runner > 0) {
         message_add_number(message, FIELD_RUNNER_PID, ending->runner);
@@ -170,14 +154,9 @@ struct job_exit job_exit_of(const struct incoming *message)
         /* A command can reach what is read here: whatever it says, the job has ended. */
         .status =
             status > JOB_RUNNING && status <= JOB_KILLED ? (enum job_status)status : JOB_FAILED,
-        .code = (int)message_number(message, FIELD_CODE, -1),
-        .signal = (int)message_number(message, FIELD_SIGNAL, 0),
-        .reason = end_reason_of(message_number(message, FIELD_REASON, END_LOST)),
+        .how = ending_of(message),
         .ended_at = (uint64_t)message_number(message, FIELD_ENDED_AT, 0),
         .ended_boot_ns = ended_boot_ns > 0 ? (uint64_t)ended_boot_ns : 0,
-        .cpu_user_ms = (uint64_t)message_number(message, FIELD_CPU_USER_MS, 0),
-        .cpu_system_ms = (uint64_t)message_number(message, FIELD_CPU_SYSTEM_MS, 0),
-        .max_rss_kb = (uint64_t)message_number(message, FIELD_MAX_RSS_KB, 0),
         .runner = (pid_t)message_number(message, FIELD_RUNNER_PID, 0),
         .runner_started = (uint64_t)message_number(message, FIELD_RUNNER_STARTED, 0),
     };
@@ -188,7 +167,7 @@ int job_exit_write(int directory, const struct job_exit *ending)
     cleanup_message struct message message;
     message_init(&message, MESSAGE_EXITED);
     job_exit_describe(ending, &message);
-    cleanup_fd int fd = write_draft(directory, EXIT_NEW, &message);
+    cleanup_fd int fd = message_save(directory, EXIT_NEW, &message);
     return fd < 0 ? -1 : renameat(directory, EXIT_NEW, directory, JOB_EXIT_FILE);
 }
 

@@ -28,16 +28,11 @@ struct job_record {
 
 struct job_exit {
     enum job_status status;
-    int code;                /* -1 after a signal */
-    int signal;              /* 0 if none */
-    enum end_reason reason;  /* END_LOST: status is JOB_FAILED, the rest is unknown */
+    struct ending how;       /* END_LOST: status is JOB_FAILED, the rest is unknown */
     uint64_t ended_at;       /* ns since the epoch */
     uint64_t ended_boot_ns;  /* ns since the boot */
     pid_t runner;            /* stays for what the job has left running; 0: there is none */
     uint64_t runner_started; /* struct process_stat */
-    uint64_t cpu_user_ms;
-    uint64_t cpu_system_ms;
-    uint64_t max_rss_kb;
 };
 
 /*

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
@@ -24,18 +23,11 @@ static void render(const struct job_position *position, struct message *message)
     job_position_describe(position, message);
 }
 
-/* The old content is written over and not cut first, because a full disk would not give the room
- * back. */
 int job_position_create(int directory, const struct job_position *position)
 {
     struct message message;
-    cleanup_fd int fd =
-        openat(directory, JOB_POSITION_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     render(position, &message);
-    return fd < 0 || message_overwrite_file(fd, &message) < 0 ||
-                   ftruncate(fd, (off_t)message.length) < 0
-               ? -1
-               : steal_fd(&fd);
+    return message_save(directory, JOB_POSITION_FILE, &message);
 }
 
 int job_position_update(int fd, const struct job_position *position)
@@ -45,23 +37,13 @@ int job_position_update(int fd, const struct job_position *position)
     return message_overwrite_file(fd, &message);
 }
 
-static ssize_t read_whole(int fd, char *data)
-{
-    for (;;) {
-        ssize_t length = pread(fd, data, ROOM, 0);
-        if (length >= 0 || errno != EINTR) {
-            return length;
-        }
-    }
-}
-
 /* Reads until two reads in a row agree. Its length, or -1 with errno. */
 static ssize_t read_settled(int fd, char *data)
 {
     char again[ROOM];
-    ssize_t length = read_whole(fd, data);
+    ssize_t length = io_read_at(fd, data, ROOM, 0);
     for (int attempt = 0; length >= 0 && attempt < ATTEMPTS; attempt++) {
-        ssize_t length_again = read_whole(fd, again);
+        ssize_t length_again = io_read_at(fd, again, ROOM, 0);
         if (length_again == length && memcmp(data, again, (size_t)length) == 0) {
             return length;
         }

@@ -144,12 +144,7 @@ int tree_kill(struct shell *shell, int timeout_ms)
     }
 }
 
-void tree_signal(int signal)
-{
-    tree_signal_but(signal, NULL);
-}
-
-void tree_signal_but(int signal, tree_spare_function *spared)
+void tree_signal(int signal, tree_spare_function *spared)
 {
     struct round round = {.signal = signal, .spared = spared};
     (void)process_view_take(&round.view); /* what it found so far is a beginning */

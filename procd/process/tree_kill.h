@@ -19,17 +19,15 @@
  */
 int tree_kill(struct shell *shell, int timeout_ms);
 
-/*
- * Sends `signal` to all descendants of this process, to a parent before its children, and SIGCONT
- * after it, so that stopped processes take it.
- */
-void tree_signal(int signal);
-
 /* Whether a child is to be left alone, with all below it. */
 typedef bool tree_spare_function(pid_t child);
 
-/* As tree_signal(), but without the children that `spared` names. */
-void tree_signal_but(int signal, tree_spare_function *spared);
+/*
+ * Sends `signal` to all descendants of this process, to a parent before its children, and SIGCONT
+ * after it, so that stopped processes take it; but not to the children that `spared` (may be NULL)
+ * names.
+ */
+void tree_signal(int signal, tree_spare_function *spared);
 
 /*
  * One round of killing: kills the children of `parent`, and all below them, but those that `spared`

@@ -24,17 +24,15 @@
 #include "common/logger.h"
 #include "common/process_stat.h"
 #include "common/signal_name.h"
-#include "procd/cgroup/cgroup_oom.h"
 #include "procd/jobs/job_record.h"
 #include "procd/log/job_files.h"
 #include "procd/log/job_log.h"
 #include "procd/process/reap.h"
 #include "procd/process/tree_kill.h"
-#include "procd/runner/deadline.h"
 #include "procd/runner/job_input.h"
 #include "procd/runner/job_output.h"
 #include "procd/runner/job_peers.h"
-#include "procd/runner/runner_cgroup.h"
+#include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
 
 #define DRAIN_MS      100
@@ -45,7 +43,6 @@ struct background {
     const char *id;      /* borrowed */
     uint64_t started_at; /* ns since the epoch */
     uint64_t age_key;
-    int64_t started;  /* monotonic ms */
     uint64_t log_max; /* bytes on disk */
     int directory;    /* its lock says that this runner lives */
     int signals;
@@ -53,23 +50,12 @@ struct background {
     struct job_log log;
     struct job_output output;
     int input; /* write end of its standard input, non-blocking; -1 when it has none, or no more */
-    struct shell shell;
-    bool children; /* some are left */
-    struct deadline deadline;
+    struct running running;
     uint64_t signals_sent; /* by plain orders: bit n is signal n + 1 */
     int64_t drain_until;   /* monotonic ms; meaningful once it is over */
 };
 
 /* ---- the beginning ---- */
-
-static void answer_start(int control, pid_t pid)
-{
-    cleanup_message struct message message;
-    message_init(&message, MESSAGE_STARTED);
-    message_add_number(&message, FIELD_PID, pid);
-    (void)message_send(control, &message, NULL,
-                       0); /* if that fails, the next procd finds the job on the disk */
-}
 
 static int background_open_files(struct background *job)
 {
@@ -129,7 +115,8 @@ static int publish_record(const void *draft)
 static void correct_record(const struct background *job, const struct incoming *command)
 {
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
-    if (draft_record(job, command, &draft) < 0 || job_record_publish(&draft, job->shell.pid) < 0) {
+    if (draft_record(job, command, &draft) < 0 ||
+        job_record_publish(&draft, job->running.shell.pid) < 0) {
         log_at(LOG_WARNING, "runner: record: %m");
     }
 }
@@ -144,26 +131,18 @@ static bool background_start(struct background *job, const struct incoming *comm
     const char *directory = spawn_start_directory();
     bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
     if (background_open_files(job) < 0 ||
-        (keeps_stdin && job_input_open(&job->input, &input) < 0) ||
+        (keeps_stdin && command_pipe_open(&input, &job->input, &job->input) < 0) ||
         command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
     }
-    if (runner_cgroup_limit(command, error) < 0) {
-        return false;
-    }
-    job->shell.oom_kills = cgroup_oom_kills();
-    job->started = clock_monotonic_ms();
-    job->deadline = deadline_of(command);
-    if (spawn_shell(command, input, &pipes, publish_record, &draft,
-                    deadline_patience(&job->deadline), &job->shell.pid, error) < 0) {
+    if (running_start(&job->running, command, input, &pipes, publish_record, &draft, error) < 0) {
         (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it was published */
         return false;
     }
     if (spawn_start_directory() != directory) {
         correct_record(job, command);
     }
-    job->children = true;
     job_output_open(&job->output, &pipes, &job->log, job->directory);
     return true;
 }
@@ -173,7 +152,7 @@ static bool background_start(struct background *job, const struct incoming *comm
 /* Whether only output in the pipes is still to come. Starts the time for that. */
 static bool background_is_over(struct background *job)
 {
-    bool over = deadline_is_over(&job->deadline, &job->shell, job->children);
+    bool over = running_is_over(&job->running);
     if (over && job->drain_until == 0) {
         job->drain_until = clock_monotonic_ms() + DRAIN_MS;
     }
@@ -184,10 +163,10 @@ static bool background_is_over(struct background *job)
  * Afterwards only the rest of the tree is left. */
 static void signal_job(const struct background *job, int signal)
 {
-    if (job->shell.ended) {
-        tree_signal(signal);
+    if (job->running.shell.ended) {
+        tree_signal(signal, NULL);
     } else {
-        (void)kill(-job->shell.pid, signal);
+        (void)kill(-job->running.shell.pid, signal);
     }
 }
 
@@ -199,10 +178,11 @@ static void take_kill(struct background *job, const struct incoming *order)
 {
     int signal = (int)message_number(order, FIELD_SIGNAL, SIGKILL);
     int64_t grace_ms = message_number(order, FIELD_GRACE_MS, -1);
-    bool had_ended = job->shell.ended;
-    job->children = reap_children(&job->shell);
-    if (job->shell.ended && !had_ended && signal == SIGKILL &&
-        shell_reason(&job->shell) == END_SIGNAL && shell_signal(&job->shell) == SIGKILL) {
+    struct shell *shell = &job->running.shell;
+    bool had_ended = shell->ended;
+    job->running.children = reap_children(shell);
+    if (shell->ended && !had_ended && signal == SIGKILL && shell_reason(shell) == END_SIGNAL &&
+        shell_signal(shell) == SIGKILL) {
         /* By the very signal that was ordered, while we did nothing: procd has lost its patience
          * and sent it. */
         job->signals_sent |= UINT64_C(1) << (SIGKILL - 1);
@@ -211,7 +191,7 @@ static void take_kill(struct background *job, const struct incoming *order)
         return;
     }
     if (signal == SIGKILL) {
-        deadline_kill(&job->deadline, END_KILLED, &job->shell, &job->children);
+        running_kill(&job->running, END_KILLED);
         return;
     }
     signal_job(job, signal);
@@ -220,7 +200,7 @@ static void take_kill(struct background *job, const struct incoming *order)
         return;
     }
     signal_job(job, SIGCONT); /* a stopped process takes a signal only when it goes on */
-    deadline_order(&job->deadline, grace_ms);
+    running_order(&job->running, grace_ms);
 }
 
 static void take_write(struct background *job, const struct incoming *order, int *peer)
@@ -270,9 +250,9 @@ static void hear_peer(struct background *job, int *peer)
 static int patience(struct background *job)
 {
     if (!background_is_over(job)) {
-        return deadline_patience(&job->deadline);
+        return running_patience(&job->running);
     }
-    int64_t left = job->children ? job->drain_until - clock_monotonic_ms() : 0;
+    int64_t left = job->running.children ? job->drain_until - clock_monotonic_ms() : 0;
     return left > 0 ? (int)left : 0;
 }
 
@@ -300,11 +280,7 @@ static void background_serve(struct background *job, const struct pollfd polled[
         }
     }
     if (polled[SIGNALS].revents != 0) {
-        bool stops = deadline_hear_stop(job->signals);
-        job->children = reap_children(&job->shell);
-        if (stops) {
-            deadline_stop(&job->deadline, -1, &job->shell);
-        }
+        running_hear(&job->running, job->signals);
     }
     if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
         job_output_read(&job->output, polled + STREAMS);
@@ -312,7 +288,7 @@ static void background_serve(struct background *job, const struct pollfd polled[
     if (polled[LISTENER].revents != 0) {
         (void)job_peers_accept(&job->peers);
     }
-    deadline_serve(&job->deadline, &job->shell, &job->children);
+    running_serve(&job->running);
 }
 
 static void background_accompany(struct background *job)
@@ -333,28 +309,26 @@ static void background_accompany(struct background *job)
 
 static enum end_reason reason_of(const struct background *job)
 {
-    int signal = shell_signal(&job->shell);
-    if (job->deadline.cause != END_UNKNOWN) {
-        return job->deadline.cause;
+    int signal = shell_signal(&job->running.shell);
+    if (job->running.cause != END_UNKNOWN) {
+        return job->running.cause;
     }
-    return signal != 0 && (job->signals_sent >> (signal - 1) & 1) != 0 ? END_KILLED
-                                                                       : shell_reason(&job->shell);
+    return signal != 0 && (job->signals_sent >> (signal - 1) & 1) != 0
+               ? END_KILLED
+               : shell_reason(&job->running.shell);
 }
 
 static struct job_exit describe_end(const struct background *job)
 {
-    int code = shell_code(&job->shell);
-    enum end_reason reason = reason_of(job);
+    struct ending how = running_ending(&job->running, reason_of(job));
     uint64_t now = clock_date_ns();
     struct process_stat self = {.started = 0};
-    bool stays = job->children && process_stat_read(getpid(), &self);
+    bool stays = job->running.children && process_stat_read(getpid(), &self);
     return (struct job_exit){
-        .status = reason == END_KILLED              ? JOB_KILLED
-                  : reason == END_EXIT && code == 0 ? JOB_COMPLETED
-                                                    : JOB_FAILED,
-        .code = code,
-        .signal = shell_signal(&job->shell),
-        .reason = reason,
+        .status = how.reason == END_KILLED                  ? JOB_KILLED
+                  : how.reason == END_EXIT && how.code == 0 ? JOB_COMPLETED
+                                                            : JOB_FAILED,
+        .how = how,
         /*
          * The date may have been set back since, but no job ends before its start or its last line.
          */
@@ -362,9 +336,6 @@ static struct job_exit describe_end(const struct background *job)
         .ended_boot_ns = clock_boot_ns(),
         .runner = stays ? getpid() : 0,
         .runner_started = self.started,
-        .cpu_user_ms = clock_duration_ms(job->shell.usage.ru_utime),
-        .cpu_system_ms = clock_duration_ms(job->shell.usage.ru_stime),
-        .max_rss_kb = (uint64_t)job->shell.usage.ru_maxrss,
     };
 }
 
@@ -382,12 +353,12 @@ static void write_exit(int directory, const struct job_exit *ending)
     }
 }
 
-static void log_end(const struct background *job, const struct job_exit *ending)
+static void log_end(const char *id, const struct ending *how)
 {
     char signal[SIGNAL_NAME_SIZE];
-    log_at(LOG_INFO, "job %s " ENDING_FORMAT, job->id, end_reason_name(ending->reason),
-           ending->code, ending->signal == 0 ? "-" : signal_name(ending->signal, signal),
-           (uint64_t)(clock_monotonic_ms() - job->started), ending->max_rss_kb);
+    log_at(LOG_INFO, "job %s " ENDING_FORMAT, id, end_reason_name(how->reason), how->code,
+           how->signal == 0 ? "-" : signal_name(how->signal, signal), how->duration_ms,
+           how->max_rss_kb);
 }
 
 /*
@@ -405,7 +376,7 @@ static void finish(struct background *job)
     }
     job_peers_report_end(&job->peers, &ending);
     write_exit(job->directory, &ending);
-    log_end(job, &ending);
+    log_end(job->id, &ending.how);
 }
 
 static void background_release(struct background *job)
@@ -436,8 +407,9 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
         (void)spawn_send_failure(*control, error.stage, error.error);
         return false;
     }
-    answer_start(*control, job.shell.pid);
-    log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.shell.pid);
+    /* If that fails, the next procd finds the job on the disk. */
+    (void)spawn_send_started(*control, job.running.shell.pid, NULL, 0);
+    log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.running.shell.pid);
     close_fd(control);
     background_accompany(&job);
     finish(&job);

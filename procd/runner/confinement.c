@@ -148,22 +148,12 @@ int confinement_give(int fd)
     return user == NULL ? 0 : fchown(fd, user->uid, user->gid);
 }
 
-/* If it fails the command runs all the same. */
-static void write_oom_score(const char *text)
+void confinement_rank(bool as_command)
 {
-    if (confinement.oom_file >= 0) {
-        (void)!write(confinement.oom_file, text, strlen(text));
+    const char *score = as_command ? COMMAND_OOM_SCORE : confinement.own_oom_score;
+    if (confinement.oom_file >= 0) { /* if it fails the command runs all the same */
+        (void)!write(confinement.oom_file, score, strlen(score));
     }
-}
-
-void confinement_raise_oom_score(void)
-{
-    write_oom_score(COMMAND_OOM_SCORE);
-}
-
-void confinement_restore_oom_score(void)
-{
-    write_oom_score(confinement.own_oom_score);
 }
 
 IN_CHILD int confinement_enter(void)

@@ -40,8 +40,7 @@ int confinement_enter(void);
  * (MMF_MULTIPROCESS in __set_oom_adj()), so two writes a command are the least. A child that still
  * hangs at the restoration gets this process's score.
  */
-void confinement_raise_oom_score(void);
-void confinement_restore_oom_score(void);
+void confinement_rank(bool as_command);
 
 /* Gives the pipe or file behind a descriptor to the user of commands, who otherwise could not open
  * it again as /dev/stdout or /dev/stdin. 0, or -1 with errno. */

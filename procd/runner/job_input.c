@@ -1,23 +1,8 @@
 #include "procd/runner/job_input.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
-
-#include "common/io.h"
-#include "procd/runner/confinement.h"
-
-int job_input_open(int *write_end, int *read_end)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
-        return -1;
-    }
-    *read_end = ends[0];
-    *write_end = ends[1];
-    return confinement_give(*write_end) < 0 ? -1 : io_set_nonblocking(*write_end, 1);
-}
 
 /* The longest beginning of data[0..length) that is at most PIPE_BUF bytes and cuts no character. */
 static size_t piece_length(const char *data, size_t length)

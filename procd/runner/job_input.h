@@ -9,10 +9,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Makes the pipe: *write_end is non-blocking, *read_end is for the shell. The caller owns both,
- * also after a failure. 0, or -1 with errno. */
-int job_input_open(int *write_end, int *read_end);
-
 /*
  * Writes what the pipe takes now. A piece of at most PIPE_BUF bytes goes in whole or not at all
  * (pipe(7)), so no character is cut in two. The bytes, or -1 when nobody can read them any more.

@@ -12,7 +12,7 @@
 #include "common/io.h"
 #include "procd/process/reap.h"
 #include "procd/process/tree_kill.h"
-#include "procd/runner/deadline.h"
+#include "procd/runner/running.h"
 
 enum { SIGNALS, LEASE, FIRST_PIPE, POLLED = FIRST_PIPE + 2 };
 
@@ -36,8 +36,8 @@ static void linger_step(struct leftover *left, int signals)
         polled[FIRST_PIPE + i] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
     (void)io_poll(polled, POLLED, -1);
-    if (polled[SIGNALS].revents != 0 && deadline_hear_stop(signals)) {
-        tree_signal(SIGTERM);
+    if (polled[SIGNALS].revents != 0 && runner_hears_stop(signals)) {
+        tree_signal(SIGTERM, NULL);
     }
     if (polled[LEASE].revents != 0) {
         close_fd(&left->lease); /* the pipes are ours now */

@@ -4,10 +4,8 @@
  */
 #include "procd/runner/runner.h"
 
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -24,11 +22,11 @@
 #include "procd/process/runners.h"
 #include "procd/runner/background.h"
 #include "procd/runner/confinement.h"
-#include "procd/runner/deadline.h"
 #include "procd/runner/environment.h"
 #include "procd/runner/foreground.h"
 #include "procd/runner/linger.h"
 #include "procd/runner/runner_cgroup.h"
+#include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
 #include "procd/wire/protocol.h"
 
@@ -132,7 +130,7 @@ static bool runner_prepare(const struct runner_options *options)
     if (settings_take(&settings) < 0) {
         return false;
     }
-    deadline_init(settings.stop_grace_ms);
+    running_init(settings.stop_grace_ms);
     if (options->user != NULL && user_parse(options->user, &user) < 0) {
         log_line("runner: invalid user: %s", options->user);
         return false;

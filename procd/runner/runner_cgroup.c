@@ -29,7 +29,7 @@ void runner_cgroup_init(const char *path, const struct settings *settings)
 {
     own.path = path;
     for (int i = 0; i < CGROUP_LIMITS; i++) {
-        own.standard[i] = cgroup_limit_setting(settings, (enum cgroup_limit)i);
+        own.standard[i] = command_limit_setting(settings, (enum cgroup_limit)i);
     }
 }
 
@@ -70,7 +70,7 @@ bool runner_cgroup_enter_early(void)
     }
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         if (put_in_force((enum cgroup_limit)i, own.standard[i]) < 0) {
-            log_at(LOG_WARNING, "runner: %s: %m", cgroup_limit_variable((enum cgroup_limit)i));
+            log_at(LOG_WARNING, "runner: %s: %m", command_limits[i].variable);
         }
     }
     return true;
@@ -79,7 +79,7 @@ bool runner_cgroup_enter_early(void)
 int runner_cgroup_limit(const struct incoming *command, struct spawn_error *error)
 {
     for (int i = 0; i < CGROUP_LIMITS; i++) {
-        int64_t asked = message_number(command, cgroup_limit_field((enum cgroup_limit)i), 0);
+        int64_t asked = message_number(command, command_limits[i].field, 0);
         if (put_in_force((enum cgroup_limit)i, asked > 0 ? (uint64_t)asked : own.standard[i]) < 0) {
             *error =
                 (struct spawn_error){.stage = (enum spawn_stage)(SPAWN_LIMIT + i), .error = errno};

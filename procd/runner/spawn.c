@@ -53,8 +53,7 @@
 #define SCRIPT_COMMAND "eval \" $(/bin/cat <&3)\" 3<&-"
 
 static const char *start_directory = "/";
-static bool
-    was_at_root; /* the last command began in the root, because the start directory is gone */
+static bool was_at_root; /* where the last command began: the start directory is gone */
 
 /* How long a child may take to execute. After that it counts as hanging. */
 #define EXECUTE_MAX_MS 3000
@@ -65,7 +64,7 @@ void spawn_init(const char *directory)
     start_directory = directory;
 }
 
-static int open_pipe(int *read_end, int *write_end)
+int command_pipe_open(int *read_end, int *write_end, const int *ours)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
@@ -73,36 +72,24 @@ static int open_pipe(int *read_end, int *write_end)
     }
     *read_end = ends[0];
     *write_end = ends[1];
-    return fcntl(*read_end, F_SETFL, O_NONBLOCK) < 0 ? -1 : confinement_give(*write_end);
+    return fcntl(*ours, F_SETFL, O_NONBLOCK) < 0 ? -1 : confinement_give(*write_end);
 }
 
-static int open_pipes(const struct incoming *command, struct command_pipes *pipes)
+int command_pipes_open(const struct incoming *command, struct command_pipes *pipes)
 {
-    if (open_pipe(&pipes->out_read, &pipes->out_write) < 0) {
+    if (command_pipe_open(&pipes->out_read, &pipes->out_write, &pipes->out_read) < 0) {
         return -1;
     }
     if (message_number(command, FIELD_MERGE_STDERR, 0) != 0) {
         return 0;
     }
-    if (open_pipe(&pipes->err_read, &pipes->err_write) < 0) {
+    if (command_pipe_open(&pipes->err_read, &pipes->err_write, &pipes->err_read) < 0) {
         return -1;
     }
     if (message_number(command, FIELD_ORDERED, 0) != 0) {
         const int readers[] = {pipes->out_read, pipes->err_read};
         pipes->watch = pipe_order_watch(readers);
         return pipes->watch < 0 ? -1 : 0;
-    }
-    return 0;
-}
-
-int command_pipes_open(const struct incoming *command, struct command_pipes *pipes)
-{
-    *pipes = (struct command_pipes)COMMAND_PIPES_NONE;
-    if (open_pipes(command, pipes) < 0) {
-        int saved = errno;
-        command_pipes_close(pipes);
-        errno = saved;
-        return -1;
     }
     return 0;
 }
@@ -267,12 +254,12 @@ static int spawn_child(struct launch *launch, int64_t patience_ms, pid_t *pid,
                        struct spawn_error *error)
 {
     launch->alive = 1;
-    confinement_raise_oom_score();
+    confinement_rank(true);
     *pid = clone(child_main, child_stack + sizeof(child_stack),
                  CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, launch, NULL, NULL, &launch->alive);
     int clone_error = errno;
     bool is_executed = *pid >= 0 && await_execution(launch, patience_ms);
-    confinement_restore_oom_score();
+    confinement_rank(false);
     if (*pid < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = clone_error};
         return -1;

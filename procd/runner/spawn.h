@@ -29,12 +29,16 @@ struct command_pipes {
 
 /*
  * Makes the pipes of an opened message, all close-on-exec: one if it asks for merge_stderr,
- * otherwise two, which are watched if their order is asked for. 0, or -1 with errno and nothing
- * left open.
+ * otherwise two, which are watched if their order is asked for. *pipes is COMMAND_PIPES_NONE
+ * before. 0, or -1 with errno; the caller closes what is open, also after a failure.
  */
 int command_pipes_open(const struct incoming *command, struct command_pipes *pipes);
 void command_pipes_close(struct command_pipes *pipes); /* those that are open */
 void command_pipes_close_writers(struct command_pipes *pipes);
+
+/* Makes one pipe of a command, close-on-exec. The end `ours`, which is one of the two, does not
+ * block; a command may open the write end again, whoever its user is. As above. */
+int command_pipe_open(int *read_end, int *write_end, const int *ours);
 
 /* Commands start in the directory of this name (borrowed) or, where it is gone, in the root. */
 void spawn_init(const char *directory);

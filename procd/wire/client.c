@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
 #include "procd/wire/client_request.h"
 
 int procd_client_init(const char *socket_path)
@@ -33,24 +32,24 @@ bool procd_is_connected(void)
     return true;
 }
 
-enum procd_result procd_ping(int timeout_ms)
-{
-    bool can_start;
-    return procd_can_start(&can_start, timeout_ms);
-}
-
-enum procd_result procd_can_start(bool *can_start, int timeout_ms)
+/* Asks for an answer of type `expected`, by a request without fields. */
+static enum procd_result ask_plain(enum message_type type, enum message_type expected,
+                                   struct procd_answer *answer, int timeout_ms)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_PING);
-    enum procd_result result =
-        client_ask(&request, &answer, clock_monotonic_ms() + timeout_ms, timeout_ms);
-    if (result != PROCD_DONE || answer.message.type != MESSAGE_DONE) {
-        return result == PROCD_DONE ? PROCD_LOST : result;
+    message_init(&request, type);
+    enum procd_result result = client_ask(&request, answer, timeout_ms, timeout_ms);
+    return result == PROCD_DONE && answer->message.type != expected ? PROCD_LOST : result;
+}
+
+enum procd_result procd_ping(bool *can_start, int timeout_ms)
+{
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    enum procd_result result = ask_plain(MESSAGE_PING, MESSAGE_DONE, &answer, timeout_ms);
+    if (result == PROCD_DONE && can_start != NULL) {
+        *can_start = message_number(&answer.message, FIELD_RUNNER_FAILURES, 0) == 0;
     }
-    *can_start = message_number(&answer.message, FIELD_RUNNER_FAILURES, 0) == 0;
-    return PROCD_DONE;
+    return result;
 }
 
 static struct daemon_status read_daemon(const struct incoming *fields)
@@ -86,17 +85,8 @@ static void read_status(const struct incoming *message, struct procd_status *sta
 
 enum procd_result procd_status(struct procd_status *status, int timeout_ms)
 {
-    cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = malloc(MESSAGE_PACKET_MAX)};
-    message_init(&request, MESSAGE_STATUS);
-    if (answer.large == NULL) {
-        return PROCD_UNREACHABLE;
-    }
-    enum procd_result result =
-        client_ask(&request, &answer, clock_monotonic_ms() + timeout_ms, timeout_ms);
-    if (result == PROCD_DONE && answer.message.type != MESSAGE_STATUS) {
-        return PROCD_LOST;
-    }
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    enum procd_result result = ask_plain(MESSAGE_STATUS, MESSAGE_STATUS, &answer, timeout_ms);
     if (result == PROCD_DONE) {
         read_status(&answer.message, status);
     }

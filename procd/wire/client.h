@@ -9,7 +9,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,11 +24,9 @@ struct pollfd;
  */
 int procd_client_init(const char *socket_path);
 
-/* Asks procd whether it is alive, waiting at most `timeout_ms`. */
-enum procd_result procd_ping(int timeout_ms);
-
-/* The same. *can_start is false while runners die as they start. */
-enum procd_result procd_can_start(bool *can_start, int timeout_ms);
+/* Asks procd whether it is alive, waiting at most `timeout_ms`. *can_start (may be NULL) is false
+ * while runners die as they start. */
+enum procd_result procd_ping(bool *can_start, int timeout_ms);
 
 /* Whether a connection to procd is open, so that it has not died. False where that is unknown. */
 bool procd_is_connected(void);
@@ -87,18 +84,6 @@ struct foreground {
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,
                             struct spawn_error *spawn_error);
 
-struct ending {
-    bool lost;  /* the runner died, and nothing else here is known */
-    int code;   /* exit code, -1 after a signal */
-    int signal; /* number of the signal that ended it, 0 otherwise */
-    enum end_reason reason;
-    bool left_children; /* descendants live on and may hold the pipes */
-    uint64_t duration_ms;
-    uint64_t cpu_user_ms;
-    uint64_t cpu_system_ms;
-    uint64_t max_rss_kb;
-};
-
 /*
  * Reads the ending from a lease that poll(2) reported readable. 1 when it is there, 0 when there is
  * nothing yet. A lost runner is an ending too.
@@ -132,12 +117,7 @@ struct job {
 
     /* Meaningless while it runs. */
     uint64_t ended_at; /* ns since the epoch */
-    int exit_code;     /* -1 after a signal */
-    int signal;        /* 0 if none */
-    enum end_reason reason;
-    uint64_t cpu_user_ms;
-    uint64_t cpu_system_ms;
-    uint64_t max_rss_kb;
+    struct ending ending;
     struct left_process left[LEFT_PROCESSES_MAX]; /* by procd_get() and a list with `left` */
     size_t left_count;
 };

@@ -49,16 +49,11 @@ static void read_job(const struct incoming *fields, struct job *job)
         .age_key = number_of(fields, FIELD_AGE_KEY),
         .has_position = message_number(fields, FIELD_NEXT_LINE, -1) >= 0,
         .ended_at = number_of(fields, FIELD_ENDED_AT),
-        .exit_code = (int)number_of(fields, FIELD_CODE),
-        .signal = (int)number_of(fields, FIELD_SIGNAL),
-        .reason = end_reason_of(message_number(fields, FIELD_REASON, END_LOST)),
-        .cpu_user_ms = number_of(fields, FIELD_CPU_USER_MS),
-        .cpu_system_ms = number_of(fields, FIELD_CPU_SYSTEM_MS),
-        .max_rss_kb = number_of(fields, FIELD_MAX_RSS_KB),
+        .ending = ending_of(fields),
     };
     (void)snprintf(job->id, sizeof(job->id), "%s", text_of(fields, FIELD_ID));
     if (job->status == JOB_RUNNING) {
-        job->reason = END_UNKNOWN;
+        job->ending.reason = END_UNKNOWN;
     }
     if (job->has_position) {
         job->position = job_position_of(fields);
@@ -66,14 +61,21 @@ static void read_job(const struct incoming *fields, struct job *job)
     read_leftovers(fields, job);
 }
 
+/* Begins a request about one job. */
+static void ask_about(struct message *request, enum message_type type, const char *id)
+{
+    message_init(request, type);
+    message_add_text(request, FIELD_ID, id);
+}
+
 enum procd_result procd_start(const struct command *command, struct job *job,
                               struct spawn_error *spawn_error)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
     message_init(&request, MESSAGE_START);
     client_add_command(&request, command);
-    enum procd_result result = client_ask_once(&request, &answer);
+    enum procd_result result = client_ask(&request, &answer, CLIENT_RETRY_MS, CLIENT_ANSWER_MS);
     if (result != PROCD_DONE) {
         return result;
     }
@@ -138,14 +140,10 @@ static enum procd_result list_page(uint64_t *after, bool left, bool *more, job_f
                                    void *context)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
     message_init(&request, MESSAGE_LIST);
     message_add_number(&request, FIELD_AGE_KEY, (int64_t)*after);
     message_add_number(&request, FIELD_LEFT, left);
-    answer.large = malloc(MESSAGE_PACKET_MAX);
-    if (answer.large == NULL) {
-        return PROCD_UNREACHABLE;
-    }
     enum procd_result result = client_ask_again(&request, &answer);
     if (result == PROCD_DONE) {
         *after = read_jobs(&answer.message, each, context);
@@ -165,23 +163,11 @@ enum procd_result procd_list(bool left, job_function *each, void *context)
     return result;
 }
 
-/* Prepares a request about one job, whose fields may take more than a small buffer. */
-static int prepare_request(struct message *request, enum message_type type, const char *id,
-                           struct procd_answer *answer)
-{
-    message_init(request, type);
-    message_add_text(request, FIELD_ID, id);
-    answer->large = malloc(MESSAGE_PACKET_MAX);
-    return answer->large == NULL ? -1 : 0;
-}
-
 enum procd_result procd_get(const char *id, job_function *each, void *context)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    if (prepare_request(&request, MESSAGE_GET, id, &answer) < 0) {
-        return PROCD_UNREACHABLE;
-    }
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_GET, id);
     enum procd_result result = client_ask_again(&request, &answer);
     return result == PROCD_DONE ? take_job_answer(&answer, each, context) : result;
 }
@@ -210,7 +196,8 @@ static enum procd_result attempt_wait(struct message *request, struct procd_answ
                                       int64_t deadline, const struct pollfd *others, size_t count)
 {
     cleanup_fd int connection = -1;
-    if (client_send(request, NULL, 0, clock_monotonic_ms() + CLIENT_RETRY_MS, &connection) < 0) {
+    if (answer->packet == NULL ||
+        client_send(request, NULL, 0, clock_monotonic_ms() + CLIENT_RETRY_MS, &connection) < 0) {
         return PROCD_UNREACHABLE;
     }
     int first = await_first(connection, others, count, deadline);
@@ -229,11 +216,9 @@ enum procd_result procd_wait(const char *id, int64_t timeout_ms, const struct po
 {
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : clock_monotonic_ms() + timeout_ms;
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
     enum procd_result result;
-    if (prepare_request(&request, MESSAGE_WAIT, id, &answer) < 0) {
-        return PROCD_UNREACHABLE;
-    }
+    ask_about(&request, MESSAGE_WAIT, id);
     while ((result = attempt_wait(&request, &answer, deadline, others, count)) == PROCD_LOST) {
         if (await_first(-1, others, count, clock_monotonic_ms() + CLIENT_PAUSE_MS) == 0) {
             return PROCD_INTERRUPTED;
@@ -253,8 +238,7 @@ static enum procd_result order_job(struct message *request, struct procd_answer 
                                    enum message_type type, int64_t patience_ms,
                                    enum job_status *status)
 {
-    enum procd_result result =
-        client_ask(request, answer, clock_monotonic_ms() + CLIENT_RETRY_MS, patience_ms);
+    enum procd_result result = client_ask(request, answer, CLIENT_RETRY_MS, patience_ms);
     return result == PROCD_DONE && answer->message.type != type
                ? refusal_of(&answer->message, status)
                : result;
@@ -263,10 +247,9 @@ static enum procd_result order_job(struct message *request, struct procd_answer 
 enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum job_status *status)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
     int64_t patience_ms = CLIENT_ANSWER_MS;
-    message_init(&request, MESSAGE_KILL);
-    message_add_text(&request, FIELD_ID, id);
+    ask_about(&request, MESSAGE_KILL, id);
     if (kill->signal != SIGKILL) {
         message_add_number(&request, FIELD_SIGNAL, kill->signal);
     }
@@ -283,9 +266,8 @@ enum procd_result procd_kill(const char *id, const struct kill_order *kill, enum
 enum procd_result procd_delete(const char *id, enum job_status *status)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_DELETE);
-    message_add_text(&request, FIELD_ID, id);
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_DELETE, id);
     return order_job(&request, &answer, MESSAGE_DONE, CLIENT_ANSWER_MS, status);
 }
 
@@ -293,9 +275,8 @@ enum procd_result procd_write(const char *id, const void *data, size_t length, b
                               size_t *written, enum job_status *status)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_WRITE);
-    message_add_text(&request, FIELD_ID, id);
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_WRITE, id);
     message_add_bytes(&request, FIELD_DATA, data, length);
     if (eof) {
         message_add_number(&request, FIELD_EOF, 1);
@@ -309,9 +290,8 @@ enum procd_result procd_write(const char *id, const void *data, size_t length, b
 enum procd_result procd_open_job(const char *id, int *directory_fd)
 {
     cleanup_message struct message request;
-    cleanup_procd_answer struct procd_answer answer = {.large = NULL};
-    message_init(&request, MESSAGE_OPEN);
-    message_add_text(&request, FIELD_ID, id);
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_OPEN, id);
     enum procd_result result = client_ask_again(&request, &answer);
     if (result != PROCD_DONE) {
         return result;

@@ -127,7 +127,7 @@ int client_send(struct message *request, const int *descriptors, size_t count, i
 void procd_answer_clear(struct procd_answer *answer)
 {
     incoming_clear(&answer->message);
-    free(answer->large);
+    free(answer->packet);
 }
 
 int client_receive(int connection, struct procd_answer *answer, int64_t deadline)
@@ -135,19 +135,17 @@ int client_receive(int connection, struct procd_answer *answer, int64_t deadline
     if (!client_await_readable(connection, deadline)) {
         return -1;
     }
-    char *buffer = answer->large != NULL ? answer->large : answer->small;
-    size_t size = answer->large != NULL ? MESSAGE_PACKET_MAX : sizeof(answer->small);
-    if (message_receive(connection, buffer, size, &answer->message, 0) != 1) {
-        return -1;
-    }
-    return message_open(&answer->message);
+    int received =
+        message_receive(connection, answer->packet, MESSAGE_PACKET_MAX, &answer->message, 0);
+    return received == 1 ? message_open(&answer->message) : -1;
 }
 
-enum procd_result client_ask(struct message *request, struct procd_answer *answer, int64_t deadline,
+enum procd_result client_ask(struct message *request, struct procd_answer *answer, int64_t wait_ms,
                              int64_t patience_ms)
 {
     cleanup_fd int connection = -1;
-    if (client_send(request, NULL, 0, deadline, &connection) < 0) {
+    if (answer->packet == NULL ||
+        client_send(request, NULL, 0, clock_monotonic_ms() + wait_ms, &connection) < 0) {
         return PROCD_UNREACHABLE;
     }
     if (client_receive(connection, answer, clock_monotonic_ms() + patience_ms) < 0) {
@@ -157,16 +155,12 @@ enum procd_result client_ask(struct message *request, struct procd_answer *answe
     return PROCD_DONE;
 }
 
-enum procd_result client_ask_once(struct message *request, struct procd_answer *answer)
-{
-    return client_ask(request, answer, clock_monotonic_ms() + CLIENT_RETRY_MS, CLIENT_ANSWER_MS);
-}
-
 enum procd_result client_ask_again(struct message *request, struct procd_answer *answer)
 {
     int64_t deadline = clock_monotonic_ms() + CLIENT_RETRY_MS;
     for (;;) {
-        enum procd_result result = client_ask(request, answer, deadline, CLIENT_ANSWER_MS);
+        int64_t left = deadline - clock_monotonic_ms();
+        enum procd_result result = client_ask(request, answer, left, CLIENT_ANSWER_MS);
         if (result != PROCD_LOST) {
             return result;
         }
@@ -203,7 +197,7 @@ void client_add_command(struct message *message, const struct command *command)
     add_number_if_any(message, FIELD_GRACE_MS, command->timeout_ms > 0 ? command->grace_ms : 0);
     add_number_if_any(message, FIELD_HANGUP_GRACE_MS, command->hangup_grace_ms);
     for (enum cgroup_limit limit = 0; limit < CGROUP_LIMITS; limit++) {
-        add_number_if_any(message, cgroup_limit_field(limit), command->limits[limit]);
+        add_number_if_any(message, command_limits[limit].field, command->limits[limit]);
     }
     add_number_if_any(message, FIELD_WAIT_TREE, command->wait_tree);
     add_number_if_any(message, FIELD_STDIN, command->keeps_stdin);

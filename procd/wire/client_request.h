@@ -18,14 +18,10 @@
 #define CLIENT_RETRY_MS  5000 /* how long the client waits for a procd that is being restarted */
 #define CLIENT_PAUSE_MS  10   /* between two attempts */
 
-/*
- * An answer. It is received into a small buffer, because fcgi-app has many threads and so many
- * stacks; only jobs and the server's status need the large one.
- */
+/* An answer. Its packet is on the heap, because fcgi-app has many threads and so many stacks. */
 struct procd_answer {
     struct incoming message;
-    char *large; /* MESSAGE_PACKET_MAX bytes, allocated; or NULL */
-    char small[MESSAGE_PACKET_SMALL];
+    char *packet; /* MESSAGE_PACKET_MAX bytes from malloc(3), or NULL: then nothing is asked */
 };
 
 /* procd listens at this O_PATH descriptor, which stays open. To call once, before threads. */
@@ -36,15 +32,14 @@ void procd_answer_clear(struct procd_answer *answer);
 
 /*
  * Sends a request and asks for the answer. PROCD_DONE when there is an answer, whatever it says;
- * PROCD_UNREACHABLE when there is no procd until `deadline`; PROCD_LOST when procd has the request
- * and does not answer for `patience_ms`.
+ * PROCD_UNREACHABLE when there is no procd for `wait_ms`, or no memory; PROCD_LOST when procd has
+ * the request and does not answer for `patience_ms`.
  */
-enum procd_result client_ask(struct message *request, struct procd_answer *answer, int64_t deadline,
+enum procd_result client_ask(struct message *request, struct procd_answer *answer, int64_t wait_ms,
                              int64_t patience_ms);
 
-/* The same with the usual times. client_ask_again() repeats the request while procd is being
- * restarted: not for what must not be carried out twice. */
-enum procd_result client_ask_once(struct message *request, struct procd_answer *answer);
+/* The same with the usual times, and repeats the request while procd is being restarted: not for
+ * what must not be carried out twice. */
 enum procd_result client_ask_again(struct message *request, struct procd_answer *answer);
 
 /*

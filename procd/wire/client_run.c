@@ -146,16 +146,9 @@ int foreground_ending(int lease, struct ending *ending)
     if (received != 1 || message_open(&message) < 0 || message.type != MESSAGE_EXIT) {
         return 1;
     }
-    *ending = (struct ending){
-        .code = (int)message_number(&message, FIELD_CODE, -1),
-        .signal = (int)message_number(&message, FIELD_SIGNAL, 0),
-        .reason = end_reason_of(message_number(&message, FIELD_REASON, END_LOST)),
-        .left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0,
-        .duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0),
-        .cpu_user_ms = (uint64_t)message_number(&message, FIELD_CPU_USER_MS, 0),
-        .cpu_system_ms = (uint64_t)message_number(&message, FIELD_CPU_SYSTEM_MS, 0),
-        .max_rss_kb = (uint64_t)message_number(&message, FIELD_MAX_RSS_KB, 0),
-    };
+    *ending = ending_of(&message);
+    ending->left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0;
+    ending->duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0);
     return 1;
 }
 

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "procd/wire/protocol.h"
@@ -19,13 +20,13 @@ enum cgroup_limit {
     CGROUP_LIMITS,
 };
 
-/* As a request names it: "memory_max"; and as the operator does: "SANDBOX_MEMORY_MAX". */
-const char *cgroup_limit_name(enum cgroup_limit limit);
-const char *cgroup_limit_variable(enum cgroup_limit limit);
+extern const struct command_limit {
+    const char *name;     /* as a request names it: "memory_max" */
+    const char *variable; /* as the operator does: "SANDBOX_MEMORY_MAX" */
+    enum field_tag field; /* in a message to procd or a runner */
+    size_t setting;       /* where it is in struct settings */
+    uint64_t most;        /* that is ever accepted */
+} command_limits[CGROUP_LIMITS];
 
-/* Its tag in a message to procd or a runner. */
-enum field_tag cgroup_limit_field(enum cgroup_limit limit);
-
-/* The operator's value of it, 0 for none; and the most that is ever accepted. */
-uint64_t cgroup_limit_setting(const struct settings *settings, enum cgroup_limit limit);
-uint64_t cgroup_limit_most(enum cgroup_limit limit);
+/* The operator's value of it, 0 for none. */
+uint64_t command_limit_setting(const struct settings *settings, enum cgroup_limit limit);

@@ -87,8 +87,7 @@ static bool message_reserve(struct message *message, size_t more)
     return true;
 }
 
-static void message_add(struct message *message, enum field_tag tag, const void *value,
-                        size_t length)
+void message_add_bytes(struct message *message, enum field_tag tag, const void *data, size_t length)
 {
     struct field_header header = {.tag = (uint16_t)tag, .length = (uint32_t)length};
     size_t room = padded(length);
@@ -98,24 +97,19 @@ static void message_add(struct message *message, enum field_tag tag, const void 
     }
     char *at = message->data + message->length;
     memcpy(at, &header, sizeof(header));
-    memcpy(at + sizeof(header), value, length);
+    memcpy(at + sizeof(header), data, length);
     memset(at + sizeof(header) + length, 0, room - length);
     message->length += sizeof(header) + room;
 }
 
 void message_add_text(struct message *message, enum field_tag tag, const char *text)
 {
-    message_add(message, tag, text, strlen(text) + 1);
+    message_add_bytes(message, tag, text, strlen(text) + 1);
 }
 
 void message_add_number(struct message *message, enum field_tag tag, int64_t number)
 {
-    message_add(message, tag, &number, sizeof(number));
-}
-
-void message_add_bytes(struct message *message, enum field_tag tag, const void *data, size_t length)
-{
-    message_add(message, tag, data, length);
+    message_add_bytes(message, tag, &number, sizeof(number));
 }
 
 bool message_is_plain(const struct message *message)
@@ -201,13 +195,6 @@ int message_send_plain(int socket, enum message_type type)
     return message_send(socket, &message, NULL, 0);
 }
 
-int message_write_file(int fd, struct message *message)
-{
-    return message_finish(message, PLACE_INLINE) < 0
-               ? -1
-               : io_write_all(fd, message->data, message->length);
-}
-
 int message_overwrite_file(int fd, struct message *message)
 {
     if (message_finish(message, PLACE_INLINE) < 0) {
@@ -219,6 +206,16 @@ int message_overwrite_file(int fd, struct message *message)
         return -1;
     }
     return written < 0 ? -1 : 0;
+}
+
+int message_save(int directory, const char *name, struct message *message)
+{
+    cleanup_fd int fd = openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || message_overwrite_file(fd, message) < 0 ||
+        ftruncate(fd, (off_t)message->length) < 0) {
+        return -1;
+    }
+    return steal_fd(&fd);
 }
 
 /* ---- reading ---- */
@@ -248,16 +245,11 @@ static void take_descriptors(struct msghdr *header, struct incoming *incoming)
     }
 }
 
-static int reject_with(struct incoming *incoming, int error)
+static int reject(struct incoming *incoming, int error)
 {
     incoming_clear(incoming);
     errno = error;
     return -1;
-}
-
-static int reject(struct incoming *incoming)
-{
-    return reject_with(incoming, EBADMSG);
 }
 
 /* Of data that are no message of this version. */
@@ -265,7 +257,7 @@ static int reject_packet(struct incoming *incoming, const char *data, size_t len
 {
     bool is_other_version = length > MAGIC_LENGTH && memcmp(data, MAGIC, MAGIC_LENGTH) == 0 &&
                             data[MAGIC_LENGTH] != MAGIC[MAGIC_LENGTH];
-    return reject_with(incoming, is_other_version ? EPROTONOSUPPORT : EBADMSG);
+    return reject(incoming, is_other_version ? EPROTONOSUPPORT : EBADMSG);
 }
 
 /* Reads the header of packet[0..length) into *incoming. */
@@ -376,16 +368,13 @@ static bool field_is_sound(const struct incoming *incoming, size_t at, size_t *n
 
 int message_open(struct incoming *incoming)
 {
-    if (incoming->in_file) {
-        if (!map_fields(incoming)) {
-            return reject(incoming);
-        }
-    } else {
-        incoming->fields = incoming->packet + sizeof(struct header);
+    incoming->fields = incoming->packet + sizeof(struct header);
+    if (incoming->in_file && !map_fields(incoming)) {
+        return reject(incoming, EBADMSG);
     }
     for (size_t at = 0; at < incoming->fields_length;) {
         if (!field_is_sound(incoming, at, &at)) {
-            return reject(incoming);
+            return reject(incoming, EBADMSG);
         }
     }
     return 0;

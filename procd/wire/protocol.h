@@ -241,11 +241,14 @@ int message_send(int socket, struct message *message, const int *descriptors, si
 /* A message of `type` without fields. */
 int message_send_plain(int socket, enum message_type type);
 
-/* Writes the message to a file, fields in line whatever their size. 0, or -1 with errno. */
-int message_write_file(int fd, struct message *message);
-
-/* The same over the beginning of the file, by one pwrite(2). 0, or -1 with errno. */
+/* Writes the message over the beginning of a file by one pwrite(2), fields in line whatever their
+ * size. 0, or -1 with errno. */
 int message_overwrite_file(int fd, struct message *message);
+
+/* Makes the message the content of the file `name`, which is made if need be. What is there is
+ * written over and then cut: a full disk would not give the room back. Its descriptor (for writing,
+ * the caller's), or -1 with errno. */
+int message_save(int directory, const char *name, struct message *message);
 
 /* ---- reading ---- */
 
@@ -278,7 +281,7 @@ struct incoming {
  */
 int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags);
 
-/* Takes a message out of data[0..length), as message_write_file left it. 0, or -1 with errno:
+/* Takes a message out of data[0..length), as message_save left it. 0, or -1 with errno:
  * EPROTONOSUPPORT for one of another version, otherwise EBADMSG. */
 int message_parse(const char *data, size_t length, struct incoming *incoming);
 

@@ -1,7 +1,6 @@
 #include "procd/wire/words.h"
 
 #include <errno.h>
-#include <stddef.h>
 
 #include "common/cleanup.h"
 #include "procd/wire/protocol.h"
@@ -13,6 +12,14 @@ int spawn_send_failure(int socket, enum spawn_stage stage, int error)
     message_add_number(&message, FIELD_STAGE, stage);
     message_add_number(&message, FIELD_ERROR, error);
     return message_send(socket, &message, NULL, 0);
+}
+
+int spawn_send_started(int socket, pid_t pid, const int *descriptors, size_t count)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_STARTED);
+    message_add_number(&message, FIELD_PID, pid);
+    return message_send(socket, &message, descriptors, count);
 }
 
 struct spawn_error spawn_error_of(const struct incoming *message)
@@ -50,6 +57,28 @@ const char *end_reason_name(enum end_reason reason)
 enum end_reason end_reason_of(int64_t number)
 {
     return number > END_UNKNOWN && number <= END_LOST ? (enum end_reason)number : END_LOST;
+}
+
+void ending_describe(const struct ending *ending, struct message *message)
+{
+    message_add_number(message, FIELD_CODE, ending->code);
+    message_add_number(message, FIELD_SIGNAL, ending->signal);
+    message_add_number(message, FIELD_REASON, ending->reason);
+    message_add_number(message, FIELD_CPU_USER_MS, (int64_t)ending->cpu_user_ms);
+    message_add_number(message, FIELD_CPU_SYSTEM_MS, (int64_t)ending->cpu_system_ms);
+    message_add_number(message, FIELD_MAX_RSS_KB, (int64_t)ending->max_rss_kb);
+}
+
+struct ending ending_of(const struct incoming *message)
+{
+    return (struct ending){
+        .code = (int)message_number(message, FIELD_CODE, -1),
+        .signal = (int)message_number(message, FIELD_SIGNAL, 0),
+        .reason = end_reason_of(message_number(message, FIELD_REASON, END_LOST)),
+        .cpu_user_ms = (uint64_t)message_number(message, FIELD_CPU_USER_MS, 0),
+        .cpu_system_ms = (uint64_t)message_number(message, FIELD_CPU_SYSTEM_MS, 0),
+        .max_rss_kb = (uint64_t)message_number(message, FIELD_MAX_RSS_KB, 0),
+    };
 }
 
 void job_position_describe(const struct job_position *position, struct message *message)

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "procd/wire/limits.h"
 
@@ -66,8 +65,10 @@ struct spawn_error {
     int error; /* errno */
 };
 
-/* Sends FAILED over a socket: a command was not started. 0, or -1 with errno. */
+/* Sends FAILED over a socket: a command was not started. Or STARTED, with `count` descriptors
+ * (borrowed). 0, or -1 with errno. */
 int spawn_send_failure(int socket, enum spawn_stage stage, int error);
+int spawn_send_started(int socket, pid_t pid, const int *descriptors, size_t count);
 
 /* Reads an opened FAILED. */
 struct spawn_error spawn_error_of(const struct incoming *message);
@@ -96,6 +97,24 @@ enum end_reason end_reason_of(int64_t number);
 
 /* "exit", "signal", "killed", "timeout", "oom" or "lost"; NULL while it runs. */
 const char *end_reason_name(enum end_reason reason);
+
+/* How a command ended, and what its shell and what that has waited for have used. */
+struct ending {
+    bool lost;  /* the runner died, and nothing else here is known */
+    int code;   /* exit code, -1 after a signal */
+    int signal; /* number of the signal that ended it, 0 otherwise */
+    enum end_reason reason;
+    bool left_children;   /* of a foreground command: descendants live on and may hold the pipes */
+    uint64_t duration_ms; /* of a foreground command */
+    uint64_t cpu_user_ms;
+    uint64_t cpu_system_ms;
+    uint64_t max_rss_kb;
+};
+
+/* Appends the six fields of any ending, and reads them: -1, END_LOST and zeros for what is missing.
+ */
+void ending_describe(const struct ending *ending, struct message *message);
+struct ending ending_of(const struct incoming *message);
 
 /* An end in a log: the reason's name, the code, the signal's name or "-", and two numbers. */
 #define ENDING_FORMAT                                                                              \

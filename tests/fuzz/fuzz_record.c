@@ -54,12 +54,12 @@ static void check_exit(int directory)
         return;
     }
     assert(ending.status > JOB_RUNNING && ending.status <= JOB_KILLED);
-    assert(ending.reason > END_UNKNOWN && ending.reason <= END_LOST);
+    assert(ending.how.reason > END_UNKNOWN && ending.how.reason <= END_LOST);
     assert(job_exit_reserve(directory) == 0 && job_exit_write(directory, &ending) == 0);
     assert(job_exit_read(directory, &again) == 0);
-    assert(ending.status == again.status && ending.code == again.code &&
-           ending.signal == again.signal && ending.reason == again.reason &&
-           ending.ended_at == again.ended_at && ending.max_rss_kb == again.max_rss_kb);
+    assert(ending.status == again.status && ending.how.code == again.how.code &&
+           ending.how.signal == again.how.signal && ending.how.reason == again.how.reason &&
+           ending.ended_at == again.ended_at && ending.how.max_rss_kb == again.how.max_rss_kb);
 }
 
 static void check_position(int directory)

@@ -49,7 +49,7 @@ void procd_launch(void)
         _exit(127);
     }
     procd.pid = pid;
-    assert_int_equal(procd_ping(DEADLINE_MS), PROCD_DONE);
+    assert_int_equal(procd_ping(NULL, DEADLINE_MS), PROCD_DONE);
 }
 
 void procd_end(int signal)

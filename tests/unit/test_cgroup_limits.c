@@ -147,11 +147,11 @@ static void knows_what_the_operator_set(void **state)
 {
     const struct settings settings = {.memory_max = 1, .pids_max = 2, .cpu_max = 3};
     (void)state;
-    assert_int_equal(cgroup_limit_setting(&settings, CGROUP_MEMORY), 1);
-    assert_int_equal(cgroup_limit_setting(&settings, CGROUP_PIDS), 2);
-    assert_int_equal(cgroup_limit_setting(&settings, CGROUP_CPU), 3);
-    assert_string_equal(cgroup_limit_name(CGROUP_CPU), "cpu_max");
-    assert_string_equal(cgroup_limit_variable(CGROUP_PIDS), "SANDBOX_PIDS_MAX");
+    assert_int_equal(command_limit_setting(&settings, CGROUP_MEMORY), 1);
+    assert_int_equal(command_limit_setting(&settings, CGROUP_PIDS), 2);
+    assert_int_equal(command_limit_setting(&settings, CGROUP_CPU), 3);
+    assert_string_equal(command_limits[CGROUP_CPU].name, "cpu_max");
+    assert_string_equal(command_limits[CGROUP_PIDS].variable, "SANDBOX_PIDS_MAX");
 }
 
 int main(void)

@@ -261,7 +261,7 @@ static enum outcome records_a_job(void)
     char cwd[] = "/";
     struct job_record record = {.id = JOB_ID, .age_key = 1, .command = command, .cwd = cwd};
     struct job_record found = {0};
-    const struct job_exit ending = {.status = JOB_FAILED, .code = 3, .reason = END_EXIT};
+    const struct job_exit ending = {.status = JOB_FAILED, .how = {.code = 3, .reason = END_EXIT}};
     struct job_exit told_ending = {0};
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
     cleanup_fd int directory = open("job", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -271,7 +271,7 @@ static enum outcome records_a_job(void)
         job_record_read(directory, JOB_ID, &found) < 0) {
         return FAILED;
     }
-    bool same = found.pid == 5 && strcmp(found.command, "true") == 0 && told_ending.code == 3;
+    bool same = found.pid == 5 && strcmp(found.command, "true") == 0 && told_ending.how.code == 3;
     job_record_clear(&found);
     return told(true, same);
 }

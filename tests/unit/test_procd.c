@@ -379,7 +379,7 @@ static void garbage_ends_its_client_only(void **state)
         assert_true(i == 4 ? got == 16 : got <= 0);
         close(fd);
     }
-    assert_int_equal(procd_ping(DEADLINE_MS), PROCD_DONE);
+    assert_int_equal(procd_ping(NULL, DEADLINE_MS), PROCD_DONE);
 }
 
 /* ---- restart ---- */
@@ -545,11 +545,11 @@ static void tells_how_jobs_end(void **state)
     assert_true(process_is_gone(&killed.pid));
     struct job job = find_job(failed.id);
     assert_int_equal(job.status, JOB_FAILED);
-    assert_int_equal(job.exit_code, 4);
+    assert_int_equal(job.ending.code, 4);
     job = find_job(signalled.id);
     assert_int_equal(job.status, JOB_FAILED);
-    assert_int_equal(job.signal, SIGSEGV);
-    assert_int_equal(job.exit_code, -1);
+    assert_int_equal(job.ending.signal, SIGSEGV);
+    assert_int_equal(job.ending.code, -1);
     assert_int_equal(find_job(killed.id).status, JOB_KILLED);
     assert_int_equal(kill_job(failed.id, &status), PROCD_NOT_RUNNING);
     assert_int_equal(status, JOB_FAILED);
@@ -640,7 +640,7 @@ static void jobs_end_while_procd_is_away(void **state)
     procd_launch();
     struct job found = find_job(job.id);
     assert_int_equal(found.status, JOB_FAILED);
-    assert_int_equal(found.exit_code, 6);
+    assert_int_equal(found.ending.code, 6);
     unlink(gate);
 }
 

@@ -71,8 +71,7 @@ static int make_job(int jobs, const char *id, uint64_t started_at, bool with_rec
     }
     if (with_exit) {
         const struct job_exit ending = {.status = JOB_FAILED,
-                                        .code = 3,
-                                        .reason = END_EXIT,
+                                        .how = {.code = 3, .reason = END_EXIT},
                                         .ended_at = started_at + 5,
                                         .ended_boot_ns = boot_time(started_at + 5)};
         assert_int_equal(job_exit_reserve(directory), 0);
@@ -120,24 +119,26 @@ static void records_read_as_written(void **state)
     free(cmd);
 
     struct job_exit ending = {.status = JOB_KILLED,
-                              .code = -1,
-                              .signal = 9,
-                              .reason = END_TIMEOUT,
-                              .ended_at = 5,
-                              .cpu_user_ms = 6,
-                              .cpu_system_ms = 7,
-                              .max_rss_kb = 8};
+                              .how = {.code = -1,
+                                      .signal = 9,
+                                      .reason = END_TIMEOUT,
+                                      .cpu_user_ms = 6,
+                                      .cpu_system_ms = 7,
+                                      .max_rss_kb = 8},
+                              .ended_at = 5};
     struct job_exit told;
     assert_int_equal(job_exit_reserve(directory), 0);
     assert_int_equal(job_exit_read(directory, &told), -1); /* the reserve is no record */
     assert_int_equal(job_exit_write(directory, &ending), 0);
     assert_int_equal(job_exit_read(directory, &told), 0);
     assert_int_equal(told.status, ending.status); /* field by field: between them lies padding */
-    assert_int_equal(told.code, ending.code);
-    assert_int_equal(told.signal, ending.signal);
-    assert_int_equal(told.reason, ending.reason);
-    assert_true(told.ended_at == ending.ended_at && told.cpu_user_ms == ending.cpu_user_ms &&
-                told.cpu_system_ms == ending.cpu_system_ms && told.max_rss_kb == ending.max_rss_kb);
+    assert_int_equal(told.how.code, ending.how.code);
+    assert_int_equal(told.how.signal, ending.how.signal);
+    assert_int_equal(told.how.reason, ending.how.reason);
+    assert_true(told.ended_at == ending.ended_at &&
+                told.how.cpu_user_ms == ending.how.cpu_user_ms &&
+                told.how.cpu_system_ms == ending.how.cpu_system_ms &&
+                told.how.max_rss_kb == ending.how.max_rss_kb);
 
     int fd = openat(directory, JOB_EXIT_FILE, O_WRONLY);
     assert_int_equal(ftruncate(fd, 30), 0); /* damaged */
@@ -155,7 +156,7 @@ static void write_message(int directory, const char *name, struct message *messa
 {
     int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_true(fd >= 0);
-    assert_int_equal(message_write_file(fd, message), 0);
+    assert_int_equal(message_overwrite_file(fd, message), 0);
     assert_int_equal(pwrite(fd, &version, 1, 3), 1);
     close(fd);
     message_clear(message);
@@ -197,8 +198,8 @@ static void records_that_lack_fields_are_read(void **state)
     struct job job = find_job(id);
     assert_int_equal(job.pid, 99);
     assert_int_equal(job.status, JOB_FAILED);
-    assert_int_equal(job.signal, SIGSEGV);
-    assert_int_equal(job.reason, END_LOST);
+    assert_int_equal(job.ending.signal, SIGSEGV);
+    assert_int_equal(job.ending.reason, END_LOST);
     enum job_status status;
     assert_int_equal(procd_delete(id, &status), PROCD_DONE);
 }
@@ -210,7 +211,7 @@ static void records_of_another_version_are_left_alone(void **state)
     static const char id[] = "30000000-0000-4000-8000-000000000002";
     int directory = make_job_of_version(id, "new", '9');
     procd_launch();
-    assert_int_equal(procd_ping(DEADLINE_MS), PROCD_DONE);
+    assert_int_equal(procd_ping(NULL, DEADLINE_MS), PROCD_DONE);
     struct job_record record;
     assert_int_equal(job_record_read(directory, id, &record), -1);
     assert_int_equal(errno, EPROTONOSUPPORT);
@@ -367,12 +368,12 @@ static void tells_the_lost_from_the_unborn(void **state)
     procd_launch();
     struct job job = find_job(lost);
     assert_int_equal(job.status, JOB_FAILED);
-    assert_int_equal(job.exit_code, -1);
+    assert_int_equal(job.ending.code, -1);
     int directory;
     assert_int_equal(procd_open_job(lost, &directory), PROCD_DONE);
     struct job_exit ending;
     assert_int_equal(job_exit_read(directory, &ending), 0);
-    assert_int_equal(ending.reason, END_LOST);
+    assert_int_equal(ending.how.reason, END_LOST);
     close(directory);
     assert_int_equal(procd_open_job(dead, &directory), PROCD_NOT_FOUND);
     assert_int_equal(faccessat(jobs, dead, F_OK, 0), -1);
