@@ -111,7 +111,7 @@ static void hear_signal(struct watch *watch)
         return;
     }
     if (signal.ssi_signo == SIGCHLD) {
-        sweep_reap();
+        pool_note_failures(sweep_reap());
     } else {
         loop_stop();
     }

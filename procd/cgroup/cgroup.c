@@ -232,16 +232,10 @@ static void move_back(int base, const char *run_name)
     (void)snprintf(name, sizeof(name), "%s" CGROUP_DAEMONS, run_name);
     cleanup_fd int daemons = open_directory(base, name);
     if (daemons >= 0) {
-        cgroup_take_controllers(base, CGROUP_ALL);
+        cgroup_change_controllers(base, '-', CGROUP_ALL);
         (void)each_member(daemons, move, &base);
         (void)unlinkat(base, name, AT_REMOVEDIR);
     }
-}
-
-/* Whether a cgroup may have controllers for those below it while it has processes. */
-static bool is_root(int directory)
-{
-    return !directory_has(directory, "cgroup.type");
 }
 
 unsigned cgroup_offer_limits(void)
@@ -253,13 +247,14 @@ unsigned cgroup_offer_limits(void)
                        ~cgroup_read_controllers(base, "cgroup.subtree_control");
     /* A cgroup with processes that is given controllers becomes threaded, and so do we
      * (cgroups(7)). */
-    bool is_free = missing == 0 || is_root(base) || move_out(base, name) == 0;
+    bool is_root = !directory_has(base, "cgroup.type"); /* it may give them all the same */
+    bool is_free = missing == 0 || is_root || move_out(base, name) == 0;
     bool is_busy = !is_free && errno == EBUSY;
     if (is_free) {
-        cgroup_give_controllers(base, missing);
+        cgroup_change_controllers(base, '+', missing);
     }
-    cgroup_give_controllers(cgroup.directory,
-                            cgroup_read_controllers(cgroup.directory, "cgroup.controllers"));
+    cgroup_change_controllers(cgroup.directory, '+',
+                              cgroup_read_controllers(cgroup.directory, "cgroup.controllers"));
     errno = is_busy ? EBUSY : EOPNOTSUPP;
     return cgroup_read_controllers(cgroup.directory, "cgroup.subtree_control");
 }

@@ -85,7 +85,7 @@ unsigned cgroup_read_controllers(int directory, const char *file)
 }
 
 /* One at a time: a write is refused as a whole. */
-static void change_controllers(int directory, char sign, unsigned controllers)
+void cgroup_change_controllers(int directory, char sign, unsigned controllers)
 {
     for (int i = 0; i < CGROUP_LIMITS; i++) {
         char order[16];
@@ -94,16 +94,6 @@ static void change_controllers(int directory, char sign, unsigned controllers)
             (void)cgroup_write(directory, "cgroup.subtree_control", order);
         }
     }
-}
-
-void cgroup_give_controllers(int directory, unsigned controllers)
-{
-    change_controllers(directory, '+', controllers);
-}
-
-void cgroup_take_controllers(int directory, unsigned controllers)
-{
-    change_controllers(directory, '-', controllers);
 }
 
 /* ---- limits ---- */

@@ -23,10 +23,9 @@ int64_t cgroup_read_number(int fd, const char *key);
  */
 unsigned cgroup_read_controllers(int directory, const char *file);
 
-/* Gives the cgroups in `directory` (and so their directories the files) these controllers, or takes
- * them away; as many as the kernel lets it. */
-void cgroup_give_controllers(int directory, unsigned controllers);
-void cgroup_take_controllers(int directory, unsigned controllers);
+/* Gives the cgroups in `directory` (and so their directories the files) these controllers ('+'), or
+ * takes them away ('-'); as many as the kernel lets it. */
+void cgroup_change_controllers(int directory, char sign, unsigned controllers);
 
 /*
  * Limits what is in a cgroup; `value` 0 is no limit. One process more than `value` may be there,

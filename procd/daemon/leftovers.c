@@ -13,13 +13,8 @@
 #define PAUSE_MS   5  /* between two rounds of killing */
 #define GIVE_UP_MS 10000
 
-static void kill_leftovers(struct timer *timer);
+static void kill_leftovers(void);
 static struct timer kill_timer = {.due = kill_leftovers};
-
-void leftovers_open(void)
-{
-    loop_add_timer(&kill_timer);
-}
 
 /* Whether the runner of a job that has ended is still there: it stays as long as anything does that
  * the job has started. Its number may be another's by now. */
@@ -54,18 +49,18 @@ static void kill_of_job(struct registered_job *job, int64_t now)
         next = TAILQ_NEXT(order, entry);
         if (is_done || order->give_up_at <= now) {
             orders_finish(order, is_done ? ORDER_DONE : ORDER_UNKNOWN, 0);
+        } else {
+            loop_call_at(&kill_timer, now + PAUSE_MS);
         }
     }
 }
 
-static void kill_leftovers(struct timer *timer)
+static void kill_leftovers(void)
 {
-    int64_t now = clock_monotonic_ms();
     for (size_t i = 0; i < registered_jobs.count; i++) {
         struct registered_job *job = registered_jobs.all[i];
         if (job->state == REGISTERED_ENDED && !TAILQ_EMPTY(&job->orders)) {
-            kill_of_job(job, now);
-            timer->at = TAILQ_EMPTY(&job->orders) ? timer->at : now + PAUSE_MS;
+            kill_of_job(job, clock_monotonic_ms());
         }
     }
 }
@@ -79,7 +74,7 @@ bool leftovers_kill(struct registered_job *job, struct order *order)
     TAILQ_INSERT_TAIL(&job->orders, order, entry);
     order->job = job;
     order->give_up_at = now + GIVE_UP_MS;
-    kill_timer.at = now;
+    loop_call_at(&kill_timer, now);
     return true;
 }
 

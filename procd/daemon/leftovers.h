@@ -12,9 +12,6 @@
 #include "procd/daemon/registered_job.h"
 #include "procd/wire/protocol.h"
 
-/* To call once the loop is open. */
-void leftovers_open(void);
-
 /* Gives an ORDER_LEFT to a job that has ended: kills what it has left until nothing is there. False
  * when it has left nothing: the order is not taken. */
 bool leftovers_kill(struct registered_job *job, struct order *order);

@@ -52,10 +52,14 @@ void loop_close(struct watch *watch)
     }
 }
 
-void loop_add_timer(struct timer *timer)
+void loop_call_at(struct timer *timer, int64_t at)
 {
-    timer->next = loop.timers;
-    loop.timers = timer;
+    if (!timer->is_known) {
+        timer->is_known = true;
+        timer->next = loop.timers;
+        loop.timers = timer;
+    }
+    timer->at = timer->at == 0 || at < timer->at ? at : timer->at;
 }
 
 /* How long until the first timer is due; -1 when none is set. */
@@ -76,15 +80,11 @@ static int wait_ms(void)
 
 static void serve_timers(void)
 {
-    int64_t now = 0;
+    int64_t now = clock_monotonic_ms();
     for (struct timer *timer = loop.timers; timer != NULL; timer = timer->next) {
-        if (timer->at == 0) {
-            continue;
-        }
-        now = now == 0 ? clock_monotonic_ms() : now;
-        if (timer->at <= now) {
+        if (timer->at != 0 && timer->at <= now) {
             timer->at = 0;
-            timer->due(timer);
+            timer->due();
         }
     }
 }

@@ -15,11 +15,13 @@ struct watch {
     void (*ready)(struct watch *watch);
 };
 
-/* Calls `due` once, when clock_monotonic_ms() is `at`, which is 0 from then on. 0: never. */
+/* Calls `due` once, when clock_monotonic_ms() is `at`, which is 0 from then on. 0: never. It lives
+ * as long as the loop. */
 struct timer {
     int64_t at;
-    void (*due)(struct timer *timer);
-    struct timer *next; /* the loop's */
+    void (*due)(void);
+    bool is_known; /* both are the loop's */
+    struct timer *next;
 };
 
 /* 0, or -1 with errno. One loop for the process. */
@@ -38,8 +40,8 @@ void loop_remove(struct watch *watch);
 /* The same, and closes the descriptor, if there is one. */
 void loop_close(struct watch *watch);
 
-/* The timer must live as long as the loop. */
-void loop_add_timer(struct timer *timer);
+/* Sets a timer that is not set, or is set to a later time. */
+void loop_call_at(struct timer *timer, int64_t at);
 
 /* Runs until loop_stop. 0, or -1 with errno. */
 int loop_run(void);

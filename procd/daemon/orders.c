@@ -23,13 +23,8 @@
 #define KILL_AGAIN_MS      500
 #define GRACE_MOST_MS      86400000 /* a client of ours asks for less */
 
-static void kill_overdue(struct timer *timer);
+static void kill_overdue(void);
 static struct timer overdue_timer = {.due = kill_overdue};
-
-void orders_open(void)
-{
-    loop_add_timer(&overdue_timer);
-}
 
 uint64_t orders_new_serial(void)
 {
@@ -64,15 +59,6 @@ static pid_t runner_pid(const struct registered_job *job)
                                                                                     : 0;
 }
 
-/* A command may have stopped its runner, which then could not take the order to end it. */
-static void wake_runner(const struct registered_job *job)
-{
-    pid_t runner = runner_pid(job);
-    if (runner > 0) {
-        (void)kill(runner, SIGCONT); /* does nothing to one that runs */
-    }
-}
-
 static void kill_for_runner(struct registered_job *job)
 {
     pid_t runner = runner_pid(job);
@@ -89,18 +75,9 @@ static void kill_for_runner(struct registered_job *job)
     }
 }
 
-/* Sets a timer that is not set, or is set to a later time. */
-static void wake_at(int64_t at)
-{
-    if (overdue_timer.at == 0 || at < overdue_timer.at) {
-        overdue_timer.at = at;
-    }
-}
-
-static void kill_overdue(struct timer *timer)
+static void kill_overdue(void)
 {
     int64_t now = clock_monotonic_ms();
-    (void)timer;
     for (size_t i = 0; i < registered_jobs.count; i++) {
         struct registered_job *job = registered_jobs.all[i];
         if (job->state == REGISTERED_ENDED || job->overdue == OVERDUE_NEVER) {
@@ -110,7 +87,7 @@ static void kill_overdue(struct timer *timer)
             kill_for_runner(job);
             job->overdue_at = now + KILL_AGAIN_MS;
         }
-        wake_at(job->overdue_at);
+        loop_call_at(&overdue_timer, job->overdue_at);
     }
 }
 
@@ -123,7 +100,7 @@ static void expect_end(struct registered_job *job, int64_t grace_ms)
         job->overdue_at = at;
     }
     job->overdue_at = at < job->overdue_at ? at : job->overdue_at;
-    wake_at(at);
+    loop_call_at(&overdue_timer, at);
 }
 
 /* ---- the queue ---- */
@@ -144,35 +121,24 @@ static bool is_plain_kill(const struct order *order)
     return order->kind == ORDER_KILL && message_is_plain(&order->message);
 }
 
-static bool has_sent_kill(const struct registered_job *job)
-{
-    const struct order *order;
-    TAILQ_FOREACH (order, &job->orders, entry) {
-        if (order->sent && is_plain_kill(order)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether the runner need not hear of it: to kill once is enough. */
 static bool needs_no_message(const struct registered_job *job, const struct order *order)
 {
-    return order->kind == ORDER_WAIT || (is_plain_kill(order) && has_sent_kill(job));
+    return order->sent || order->kind == ORDER_WAIT || (is_plain_kill(order) && job->is_killed);
 }
 
 /* 0, or -1 with errno. */
 static int send_order(struct registered_job *job, struct order *order)
 {
-    if (!order->sent && !needs_no_message(job, order)) {
-        if (message_send(job->runner.fd, &order->message, NULL, 0) < 0) {
-            return -1;
-        }
-        if (order->kind == ORDER_KILL) {
-            wake_runner(job);
-        }
+    if (message_send(job->runner.fd, &order->message, NULL, 0) < 0) {
+        return -1;
     }
-    order->sent = true;
+    job->is_killed = job->is_killed || is_plain_kill(order);
+    pid_t runner = order->kind == ORDER_KILL ? runner_pid(job) : 0;
+    if (runner > 0) {
+        /* A command may have stopped it. This does nothing to one that runs. */
+        (void)kill(runner, SIGCONT);
+    }
     return 0;
 }
 
@@ -181,10 +147,11 @@ bool orders_send(struct registered_job *job)
     struct order *next;
     for (struct order *order = TAILQ_FIRST(&job->orders); order != NULL; order = next) {
         next = TAILQ_NEXT(order, entry);
-        if (send_order(job, order) < 0) {
+        if (!needs_no_message(job, order) && send_order(job, order) < 0) {
             /* With any other error the runner is gone, as its socket will say. */
             return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM;
         }
+        order->sent = true;
         if (order->kind == ORDER_SIGNAL) {
             orders_finish(order, ORDER_DONE, 0);
         }
@@ -208,6 +175,7 @@ void orders_answer(struct registered_job *job, const struct incoming *answer)
 void orders_lose_runner(struct registered_job *job)
 {
     struct order *next;
+    job->is_killed = false;
     for (struct order *order = TAILQ_FIRST(&job->orders); order != NULL; order = next) {
         next = TAILQ_NEXT(order, entry);
         if (order->kind == ORDER_WRITE && order->sent) {

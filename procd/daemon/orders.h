@@ -47,9 +47,6 @@ struct order {
     int64_t give_up_at; /* of ORDER_LEFT */
 };
 
-/* To call once the loop is open. */
-void orders_open(void);
-
 /* A number for an ORDER_WRITE, different from all before. */
 uint64_t orders_new_serial(void);
 

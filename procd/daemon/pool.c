@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "common/clock.h"
 #include "common/logger.h"
 #include "procd/cgroup/cgroup.h"
+#include "procd/daemon/loop.h"
 #include "procd/daemon/sweep.h"
 #include "procd/process/runners.h"
 
@@ -53,15 +53,15 @@ static struct {
     int64_t start_at;  /* after some of these, not before */
 } pool;
 
-static void refill(struct timer *timer);
-static void shrink(struct timer *timer);
+static void refill(void);
+static void shrink(void);
 static struct timer refill_timer = {.due = refill};
 static struct timer shrink_timer = {.due = shrink};
 
 static void set_timer(struct timer *timer, int64_t in_ms)
 {
     if (timer->at == 0) {
-        timer->at = clock_monotonic_ms() + in_ms;
+        loop_call_at(timer, clock_monotonic_ms() + in_ms);
     }
 }
 
@@ -94,17 +94,17 @@ static struct runner *pop_idle(void)
     return runner;
 }
 
-/* A runner has ended because it could not start: most likely the next cannot, either. */
-static void note_failure(void)
+void pool_note_failures(unsigned count)
 {
-    pool.failures++;
-    if (pool.failures < FAILURES_BORNE) {
+    unsigned before = pool.failures;
+    pool.failures += count;
+    if (count == 0 || pool.failures < FAILURES_BORNE) {
         return;
     }
     unsigned doublings = pool.failures - FAILURES_BORNE;
     int64_t delay_ms = doublings > 9 ? REFILL_MOST_MS : (int64_t)REFILL_MS << doublings;
     delay_ms = delay_ms > REFILL_MOST_MS ? REFILL_MOST_MS : delay_ms;
-    if (pool.failures == FAILURES_BORNE) {
+    if (before < FAILURES_BORNE) {
         log_line("runners die as they start; procd starts others, less and less often");
     }
     pool.start_at = clock_monotonic_ms() + delay_ms;
@@ -256,48 +256,46 @@ static struct runner *start_runner(void)
     return steal_pointer(runner);
 }
 
-static void refill(struct timer *timer)
+/* Has so many wait. 0, or -1 with errno. */
+static int fill(size_t wanted)
 {
-    if (!may_start()) {
-        timer->at = pool.start_at;
-        return;
-    }
-    /* Where they die as they start, one is enough to see whether they still do. */
-    size_t wanted = pool.failures >= FAILURES_BORNE ? 1 : IDLE_KEPT;
     while (pool.idle_count < wanted) {
         struct runner *runner = start_runner();
         if (runner == NULL) {
-            log_line("cannot start a runner: %m");
-            set_timer(timer, RETRY_SPAWN_MS);
-            return;
+            return -1;
         }
         push_idle(runner);
     }
+    return 0;
 }
 
-static void shrink(struct timer *timer)
+static void refill(void)
+{
+    /* Where they die as they start, one is enough to see whether they still do. */
+    if (!may_start()) {
+        loop_call_at(&refill_timer, pool.start_at);
+    } else if (fill(pool.failures >= FAILURES_BORNE ? 1 : IDLE_KEPT) < 0) {
+        log_line("cannot start a runner: %m");
+        set_timer(&refill_timer, RETRY_SPAWN_MS);
+    }
+}
+
+static void shrink(void)
 {
     for (size_t spare = pool.idle_least; spare > IDLE_KEPT; spare--) {
         dismiss(pop_idle());
     }
     pool.idle_least = pool.idle_count;
     if (pool.idle_count > IDLE_KEPT) {
-        set_timer(timer, SHRINK_MS);
+        set_timer(&shrink_timer, SHRINK_MS);
     }
 }
 
 int pool_open(const struct pool_options *options)
 {
     pool.options = *options;
-    sweep_report_failures(note_failure);
-    loop_add_timer(&refill_timer);
-    loop_add_timer(&shrink_timer);
-    while (pool.idle_count < IDLE_KEPT) {
-        struct runner *runner = start_runner();
-        if (runner == NULL) {
-            return -1;
-        }
-        push_idle(runner);
+    if (fill(IDLE_KEPT) < 0) {
+        return -1;
     }
     pool.idle_least = pool.idle_count;
     return 0;

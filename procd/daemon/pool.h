@@ -11,7 +11,6 @@
 
 #include <stddef.h>
 
-#include "procd/daemon/loop.h"
 #include "procd/wire/protocol.h"
 
 /* What became of a job that was handed to a runner: its answer, or NULL when the runner died first.
@@ -40,6 +39,9 @@ int pool_run(const struct incoming *run);
  */
 int pool_start_job(struct message *job, int directory, const struct incoming *start,
                    job_answer_function *answer, void *context);
+
+/* So many runners have ended because they could not start: most likely the next cannot, either. */
+void pool_note_failures(unsigned count);
 
 /* How many runners in a row have died before they could take a command; 0 while they start.
  * Meanwhile procd starts them less and less often, and refuses a command for which there is none

@@ -35,6 +35,7 @@ struct registered_job {
     struct job_exit ending;
     bool has_position; /* of an ended one; a running one has it on the disk */
     struct job_position position;
+    bool is_killed; /* its runner has got an order to kill it at once */
     enum overdue overdue;
     int64_t overdue_at;                   /* clock_monotonic_ms() */
     TAILQ_HEAD(order_list, order) orders; /* in the order in which they were given */

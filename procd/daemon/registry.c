@@ -36,22 +36,15 @@ static struct {
     size_t expected_count;
 } registry;
 
-static void look_again(struct timer *timer);
+static void look_again(void);
 static struct timer look_timer = {.due = look_again};
 
 static void look_again_soon(void)
 {
-    if (look_timer.at == 0) {
-        look_timer.at = clock_monotonic_ms() + LOOK_AGAIN_MS;
-    }
+    loop_call_at(&look_timer, clock_monotonic_ms() + LOOK_AGAIN_MS);
 }
 
 /* ---- the life of a job ---- */
-
-static bool is_connected(const struct registered_job *job)
-{
-    return job->state == REGISTERED_HEARD || job->state == REGISTERED_BEHIND;
-}
 
 static void send_orders(struct registered_job *job)
 {
@@ -76,19 +69,14 @@ static void settle(struct registered_job *job, int directory)
     }
 }
 
-/* Now, but not before the job was started, whatever the clock says. */
-static uint64_t date_of_end(const struct registered_job *job)
-{
-    uint64_t now = clock_date_ns();
-    return now > job->record.started_at ? now : job->record.started_at;
-}
-
 /* What is known of the end of a job whose runner has died. */
 static struct job_exit lost_exit(const struct registered_job *job)
 {
+    uint64_t now = clock_date_ns();
+    uint64_t start = job->record.started_at; /* it does not end before, whatever the clock says */
     return (struct job_exit){.status = JOB_FAILED,
                              .how = {.code = -1, .reason = END_LOST},
-                             .ended_at = date_of_end(job),
+                             .ended_at = now > start ? now : start,
                              .ended_boot_ns = clock_boot_ns()};
 }
 
@@ -344,9 +332,8 @@ static void catch_up_all(void)
     }
 }
 
-static void look_again(struct timer *timer)
+static void look_again(void)
 {
-    (void)timer;
     catch_up_all();
     for (size_t i = 0; i < registered_jobs.count; i++) {
         if (is_pending(registered_jobs.all[i])) {
@@ -370,9 +357,6 @@ int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep
     if (job_directories_open(run_directory) < 0) {
         return -1;
     }
-    loop_add_timer(&look_timer);
-    orders_open();
-    leftovers_open();
     retention_open(keep_finished, keep_finished_ms);
     int result = find_jobs();
     registry.opened = true;
@@ -399,7 +383,7 @@ bool registry_order(struct registered_job *job, struct order *order)
         return false;
     }
     orders_add(job, order);
-    if (is_connected(job)) {
+    if (job->state == REGISTERED_HEARD || job->state == REGISTERED_BEHIND) {
         send_orders(job);
     }
     return true;

@@ -175,41 +175,32 @@ static bool answer_job(struct client *client, struct registered_job *job)
     return client_answer(client, &message);
 }
 
-static bool answer_done_order(struct client *client, enum order_kind kind,
-                              struct registered_job *job, size_t written)
+/* False for a result that only the end of its connection tells the client, too. */
+static bool answer_order(struct client *client, enum order_result result,
+                         struct registered_job *job, size_t written)
 {
-    switch (kind) {
-    case ORDER_WAIT:
-        return answer_job(client, job);
-    case ORDER_WRITE:
-        return client_answer_number(client, MESSAGE_WROTE, FIELD_WRITTEN, (int64_t)written);
-    case ORDER_KILL:
-    case ORDER_SIGNAL:
-    case ORDER_LEFT:
+    enum order_kind kind = client->order.kind;
+    switch (result) {
+    case ORDER_NOT_RUNNING:
+        return answer_not_running(client, job->ending.status);
+    case ORDER_NO_STDIN:
+        return client_answer_plain(client, MESSAGE_NO_STDIN);
+    case ORDER_UNKNOWN:
+        return false;
+    case ORDER_DONE:
         break;
     }
-    return client_answer_plain(client, MESSAGE_DONE);
+    return kind == ORDER_WAIT ? answer_job(client, job)
+           : kind == ORDER_WRITE
+               ? client_answer_number(client, MESSAGE_WROTE, FIELD_WRITTEN, (int64_t)written)
+               : client_answer_plain(client, MESSAGE_DONE);
 }
 
 static void order_done(struct order *order, enum order_result result, struct registered_job *job,
                        size_t written)
 {
     struct client *client = CLIENT_OF_ORDER(order);
-    bool alive = false;
-    switch (result) {
-    case ORDER_DONE:
-        alive = answer_done_order(client, order->kind, job, written);
-        break;
-    case ORDER_NOT_RUNNING:
-        alive = answer_not_running(client, job->ending.status);
-        break;
-    case ORDER_NO_STDIN:
-        alive = client_answer_plain(client, MESSAGE_NO_STDIN);
-        break;
-    case ORDER_UNKNOWN:
-        break; /* the end of its connection says so to the client */
-    }
-    if (!alive) {
+    if (!answer_order(client, result, job, written)) {
         client_drop(client);
     }
 }

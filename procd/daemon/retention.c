@@ -8,8 +8,7 @@
 #define EXPIRY_MOST_MS 60000
 #define NS_PER_MS      1000000
 
-static void expire(struct timer *timer);
-static struct timer expiry_timer = {.due = expire};
+static struct timer expiry_timer = {.due = retention_apply};
 
 static struct {
     size_t keep;
@@ -20,7 +19,6 @@ void retention_open(size_t keep, uint64_t keep_ms)
 {
     retention.keep = keep;
     retention.keep_ms = keep_ms;
-    loop_add_timer(&expiry_timer);
 }
 
 static void remove_at(size_t index)
@@ -77,17 +75,11 @@ void retention_apply(void)
         int64_t left = time_left(registered_jobs.all[oldest]);
         if (registered_jobs.finished <= retention.keep && left > 0) {
             if (retention.keep_ms > 0) {
-                expiry_timer.at =
-                    clock_monotonic_ms() + (left < EXPIRY_MOST_MS ? left : EXPIRY_MOST_MS);
+                loop_call_at(&expiry_timer, clock_monotonic_ms() +
+                                                (left < EXPIRY_MOST_MS ? left : EXPIRY_MOST_MS));
             }
             return;
         }
         remove_at(oldest);
     }
-}
-
-static void expire(struct timer *timer)
-{
-    (void)timer;
-    retention_apply();
 }

@@ -11,7 +11,7 @@
 
 #include "procd/daemon/registered_job.h"
 
-/* At most `keep` are kept, each for `keep_ms` (0: for ever). To call once the loop is open. */
+/* At most `keep` are kept, each for `keep_ms` (0: for ever). */
 void retention_open(size_t keep, uint64_t keep_ms);
 
 /* Removes what is too much and what is too old now, and by a timer what will be too old. */

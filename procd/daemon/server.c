@@ -84,14 +84,13 @@ static int client_add(int fd)
 }
 
 static void accept_client(struct watch *watch);
-static void accept_again(struct timer *timer);
+static void accept_again(void);
 static struct watch listener = {.fd = -1, .ready = accept_client};
 static struct timer accept_timer = {.due = accept_again};
 static bool refused; /* the last client, which has been logged */
 
-static void accept_again(struct timer *timer)
+static void accept_again(void)
 {
-    (void)timer;
     if (loop_add(&listener) < 0) {
         log_line("cannot listen: %m");
         loop_stop(); /* the supervisor starts another */
@@ -106,7 +105,7 @@ static void pause_accepting(void)
         refused = true;
     }
     loop_remove(&listener);
-    accept_timer.at = clock_monotonic_ms() + ACCEPT_PAUSE_MS;
+    loop_call_at(&accept_timer, clock_monotonic_ms() + ACCEPT_PAUSE_MS);
 }
 
 static void accept_client(struct watch *watch)
@@ -131,7 +130,6 @@ int server_open(int fd, request_function *handle)
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
         return -1;
     }
-    loop_add_timer(&accept_timer);
     listener.fd = fd;
     return loop_add(&listener);
 }

@@ -7,8 +7,6 @@
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,13 +34,6 @@ static void add_to(int64_t *sum, int64_t number)
     *sum = *sum < 0 || number < 0 ? -1 : *sum + number;
 }
 
-/* The number after a name in /proc/<pid>/status, which is one line each; -1 if there is none. */
-static int64_t number_after(const char *status, const char *name)
-{
-    const char *at = strstr(status, name);
-    return at == NULL ? -1 : strtoll(at + strlen(name), NULL, 10);
-}
-
 /*
  * Open descriptors, -1 if that is unknown: a procd without CAP_SYS_PTRACE cannot read another
  * user's list. Its length is readable from Linux 6.2 on (proc_pid_fd(5)).
@@ -67,11 +58,9 @@ static int64_t count_descriptors(pid_t pid)
 
 static void add_process(struct usage *usage, pid_t pid)
 {
-    char status[4096];
-    (void)process_file_read(pid, "status", status, sizeof(status));
     add_to(&usage->descriptors, count_descriptors(pid));
-    add_to(&usage->threads, number_after(status, "\nThreads:"));
-    add_to(&usage->rss_kb, number_after(status, "\nVmRSS:"));
+    add_to(&usage->threads, process_file_number(pid, "status", "\nThreads:"));
+    add_to(&usage->rss_kb, process_file_number(pid, "status", "\nVmRSS:"));
 }
 
 static void describe_usage(pid_t pid, const struct daemon_entry *daemon, struct message *message)
@@ -110,32 +99,23 @@ static void describe_daemon(const char *run_directory, const struct daemon_entry
     }
 }
 
-static void describe_supervisor(const char *run_directory, struct message *message)
-{
-    pid_t supervisor;
-    cleanup_fd int pidfd = supervisor_open(run_directory, &supervisor);
-    if (pidfd >= 0) {
-        message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
-    }
-}
-
-static void describe_disk(struct message *message)
-{
-    struct statvfs room;
-    if (job_directories_room(&room) == 0) {
-        message_add_number(message, FIELD_DISK_FREE, (int64_t)(room.f_bavail * room.f_frsize));
-        message_add_number(message, FIELD_DISK_TOTAL, (int64_t)(room.f_blocks * room.f_frsize));
-    }
-}
-
 void status_describe(const char *run_directory, struct message *message)
 {
-    describe_supervisor(run_directory, message);
+    pid_t supervisor;
+    struct statvfs room;
+    cleanup_fd int held = supervisor_open(run_directory, &supervisor);
+    if (held >= 0) {
+        message_add_number(message, FIELD_PID, supervisor);
+        message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
+    }
     message_add_number(message, FIELD_RUNNING, (int64_t)registry_running());
     message_add_number(message, FIELD_RUNNERS, (int64_t)sweep_runner_count());
     message_add_number(message, FIELD_IDLE, (int64_t)pool_idle_count());
     message_add_number(message, FIELD_RUNNER_FAILURES, (int64_t)pool_failures());
-    describe_disk(message);
+    if (job_directories_room(&room) == 0) {
+        message_add_number(message, FIELD_DISK_FREE, (int64_t)(room.f_bavail * room.f_frsize));
+        message_add_number(message, FIELD_DISK_TOTAL, (int64_t)(room.f_blocks * room.f_frsize));
+    }
     for (size_t i = 0; i < DAEMON_COUNT; i++) {
         describe_daemon(run_directory, &server_daemons[i], message);
     }

@@ -114,32 +114,6 @@ static void end_gently(const char *run_directory, const struct settings *setting
     runners_clear(&stop.runners);
 }
 
-static int remove_run_directory(const char *run_directory)
-{
-    cleanup_fd int fd = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || directory_empty(fd) < 0 || rmdir(run_directory) < 0) {
-        log_at(LOG_WARNING, "cannot remove %s: %m", run_directory);
-        return -1;
-    }
-    return 0;
-}
-
-static bool has_file(const char *directory, const char *name)
-{
-    cleanup_fd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 && directory_has(fd, name);
-}
-
-/* Before the walk, which cannot follow what forks faster; cgroups end it, where there are any. */
-static int remove_cgroups(const char *run_directory, const char *setting)
-{
-    if (cgroup_remove(run_directory, setting) < 0) {
-        log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
-        return -1;
-    }
-    return 0;
-}
-
 int stop_main(const char *run_directory)
 {
     sigset_t all;
@@ -157,16 +131,23 @@ int stop_main(const char *run_directory)
     int result = settings_take(&settings) < 0;
     if (result == 0) {
         end_gently(run_directory, &settings, &child_signal);
-        result = remove_cgroups(run_directory, settings.cgroup) < 0;
+        /* Before the walk, which cannot follow what forks faster. */
+        if (cgroup_remove(run_directory, settings.cgroup) < 0) {
+            log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");
+            result = 1;
+        }
     }
     if (tree_kill(NULL, KILL_TIMEOUT_MS) < 0) {
         log_line("some processes could not be killed");
         result = 1;
     }
-    if (has_file(run_directory, "failed")) {
+    cleanup_fd int run = open(run_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory_has(run, "failed")) {
         result = 1;
     }
-    if (has_file(run_directory, "remove-on-exit") && remove_run_directory(run_directory) < 0) {
+    if (directory_has(run, "remove-on-exit") &&
+        (directory_empty(run) < 0 || rmdir(run_directory) < 0)) {
+        log_at(LOG_WARNING, "cannot remove %s: %m", run_directory);
         result = 1;
     }
     return result;

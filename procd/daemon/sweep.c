@@ -49,10 +49,9 @@ static struct {
     bool again;       /* the round found a runner that is about to end */
     int64_t pause_ms;
     int64_t give_up;
-    void (*failed)(void);
 } sweep;
 
-static void do_round(struct timer *timer);
+static void do_round(void);
 static struct timer round_timer = {.due = do_round};
 
 static void order_sweep(void)
@@ -61,7 +60,7 @@ static void order_sweep(void)
     sweep.pause_ms = PAUSE_FIRST_MS;
     sweep.give_up = now + GIVE_UP_MS;
     if (round_timer.at == 0 || round_timer.at > now + PAUSE_FIRST_MS) {
-        round_timer.at = now;
+        loop_call_at(&round_timer, now);
     }
 }
 
@@ -78,7 +77,7 @@ static bool is_elder(pid_t runner)
     return false;
 }
 
-static void look_at_elders(struct timer *timer);
+static void look_at_elders(void);
 static struct timer elders_timer = {.due = look_at_elders};
 
 static void elder_ended(struct watch *watch)
@@ -93,14 +92,14 @@ static void elder_ended(struct watch *watch)
     free(ended);
 }
 
-static void look_at_elders(struct timer *timer)
+static void look_at_elders(void)
 {
     for (struct elder *elder = LIST_FIRST(&sweep.elders), *next; elder != NULL; elder = next) {
         next = LIST_NEXT(elder, entry);
         if (elder->is_looked_at && process_held_signal(elder->watch.fd, elder->pid, 0) < 0) {
             elder_ended(&elder->watch);
         } else if (elder->is_looked_at) {
-            timer->at = clock_monotonic_ms() + LOOK_MS;
+            loop_call_at(&elders_timer, clock_monotonic_ms() + LOOK_MS);
         }
     }
 }
@@ -123,7 +122,7 @@ static bool watch_runner(pid_t runner)
             return false;
         }
         elder->is_looked_at = true;
-        elders_timer.at = clock_monotonic_ms() + LOOK_MS;
+        loop_call_at(&elders_timer, clock_monotonic_ms() + LOOK_MS);
     }
     (void)steal_fd(&held);
     LIST_INSERT_HEAD(&sweep.elders, elder, entry);
@@ -154,7 +153,7 @@ static bool sweep_supervisor(void)
     return held >= 0 && tree_kill_round(sweep.supervisor, held, spare_of_supervisor) != 0;
 }
 
-static void do_round(struct timer *timer)
+static void do_round(void)
 {
     sweep.again = false;
     bool in_cgroups = cgroup_sweep(watch_runner);
@@ -168,7 +167,7 @@ static void do_round(struct timer *timer)
         log_line("some processes of a dead runner could not be killed");
         return;
     }
-    timer->at = now + sweep.pause_ms;
+    loop_call_at(&round_timer, now + sweep.pause_ms);
     sweep.pause_ms = sweep.pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : sweep.pause_ms * 2;
 }
 
@@ -182,8 +181,6 @@ int sweep_open(const char *run_directory)
     }
     cleanup_fd int supervisor = supervisor_open(run_directory, &sweep.supervisor);
     sweep.has_supervisor = supervisor >= 0;
-    loop_add_timer(&round_timer);
-    loop_add_timer(&elders_timer);
     order_sweep();
     return 0;
 }
@@ -196,11 +193,6 @@ bool sweep_has_supervisor(void)
 int sweep_add_runner(pid_t runner)
 {
     return pid_list_add(&sweep.runners, runner);
-}
-
-void sweep_report_failures(void (*failed)(void))
-{
-    sweep.failed = failed;
 }
 
 /* A runner that was killed has not failed. */
@@ -219,17 +211,17 @@ size_t sweep_runner_count(void)
     return count;
 }
 
-void sweep_reap(void)
+unsigned sweep_reap(void)
 {
     int status;
     pid_t pid;
+    unsigned failures = 0;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         bool is_runner = pid_list_remove(&sweep.runners, pid);
-        if (is_runner && is_failure(status) && sweep.failed != NULL) {
-            sweep.failed();
-        }
+        failures += is_runner && is_failure(status);
         if (!is_runner || (!cgroup_remove_runner(pid) && status != 0)) {
             order_sweep();
         }
     }
+    return failures;
 }

@@ -18,7 +18,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 /*
@@ -39,9 +38,8 @@ int sweep_add_runner(pid_t runner);
 /* How many runners live, those of an earlier procd included. */
 size_t sweep_runner_count(void);
 
-/* Reaps the children that have ended, and orders a sweep if one of them calls for it. */
-void sweep_reap(void);
-
-/* Has `failed` called for each runner of ours that could not start: it has ended with an error, or
- * by a fault of its own. */
-void sweep_report_failures(void (*failed)(void));
+/* Reaps the children that have ended, and orders a sweep if one of them calls for it. How many of
+ * them were runners that could not start: they have ended with an error, or by a fault of their
+ * own.
+ */
+unsigned sweep_reap(void);

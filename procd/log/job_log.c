@@ -115,15 +115,14 @@ static void job_log_settle(struct job_log *log, uint64_t left)
     log->pending = left;
 }
 
-/* How often `mark` is in text[0..length). */
-static uint64_t count_marks(const char *text, size_t length, const char *mark)
+/* How many events with an id are in text[0..length), which are whole. */
+static uint64_t count_ids(const char *text, size_t length)
 {
-    size_t mark_length = strlen(mark);
     uint64_t count = 0;
     const char *end = text + length;
-    const char *at = text;
-    while ((at = memmem(at, (size_t)(end - at), mark, mark_length)) != NULL) {
-        at += mark_length;
+    while ((text = memmem(text, (size_t)(end - text), EVENT_ID_BEGIN, strlen(EVENT_ID_BEGIN))) !=
+           NULL) {
+        text += strlen(EVENT_ID_BEGIN);
         count++;
     }
     return count;
@@ -137,7 +136,7 @@ static void give_up_batch(struct job_log *log, size_t done)
 {
     int error = errno;
     size_t kept = events_end(log->buffer, done);
-    job_log_settle(log, log->pending - count_marks(log->buffer, kept, EVENT_ID_BEGIN));
+    job_log_settle(log, log->pending - count_ids(log->buffer, kept));
     drop(log, log->pending);
     log->pending = 0;
     if (kept > 0) {
@@ -242,39 +241,25 @@ static bool put_gap(struct job_log *log)
     return true;
 }
 
-/* Makes room for the beginning of an event, in a segment that is not full. */
-static void make_place(struct job_log *log)
-{
-    make_room(log, FRAME_MAX);
-    if (log->written + log->used - newest(log)->start >= log->segment_max) {
-        (void)flush(log); /* what is dropped is counted */
-        rotate(log);
-    }
-}
-
 /* After a failed write the disk gets a pause. */
 static bool job_log_may_write(const struct job_log *log)
 {
     return log->dropped == 0 || (uint64_t)clock_monotonic_ms() >= log->retry_at_ms;
 }
 
-/* Whether an event can begin: there is a place for it, and missing lines before it have been
- * reported. */
+/* Whether an event can begin: there is room for its beginning, in a segment that is not full, and
+ * missing lines before it have been reported. */
 static bool job_log_prepare(struct job_log *log)
 {
     if (!job_log_may_write(log)) {
         return false;
     }
-    make_place(log);
+    make_room(log, FRAME_MAX);
+    if (log->written + log->used - newest(log)->start >= log->segment_max) {
+        (void)flush(log); /* what is dropped is counted */
+        rotate(log);
+    }
     return log->dropped == 0 || (job_log_may_write(log) && put_gap(log));
-}
-
-/* Of the event that has been begun last. The buffer never cuts it. */
-static void put_event_id(struct job_log *log)
-{
-    put_text(log, EVENT_ID_BEGIN);
-    log->used +=
-        event_id_render(log->tag, log->event_start, log->next_line - 1, log->buffer + log->used);
 }
 
 /* While the disk takes no more the event is lost at once. */
@@ -309,7 +294,9 @@ static void end_event(struct job_log *log, bool continued)
     }
     if (!log->event_lost) {
         put_text(log, continued ? "\",\"continued\":true}" : "\"}");
-        put_event_id(log);
+        put_text(log, EVENT_ID_BEGIN);
+        log->used += event_id_render(log->tag, log->event_start, log->next_line - 1,
+                                     log->buffer + log->used); /* the buffer never cuts it */
         put_text(log, EVENT_END);
     }
     log->in_event = false;
@@ -378,13 +365,6 @@ static void put_pieces(struct job_log *log, const char *stream, const struct lin
 
 /* ---- the log ---- */
 
-/* The position file comes first: it is small, and the segment must not be there without it. */
-static int job_log_open_files(struct job_log *log)
-{
-    log->position_fd = job_position_create(log->directory, &log->position);
-    return log->position_fd < 0 ? -1 : open_segment(log);
-}
-
 int job_log_open(struct job_log *log, int directory, const char *id, uint64_t max_bytes)
 {
     *log = (struct job_log){.directory = directory,
@@ -398,7 +378,11 @@ int job_log_open(struct job_log *log, int directory, const char *id, uint64_t ma
     }
     memcpy(log->tag, id, EVENT_TAG_LENGTH);
     log->buffer = malloc(BUFFER_SIZE);
-    if (log->buffer == NULL || job_log_open_files(log) < 0) {
+    if (log->buffer != NULL) {
+        log->position_fd = job_position_create(log->directory, &log->position);
+    }
+    /* The position file comes first: it is small, and the segment must not be there without it. */
+    if (log->position_fd < 0 || open_segment(log) < 0) {
         close_fd(&log->position_fd);
         free(steal_pointer(log->buffer));
         return -1;

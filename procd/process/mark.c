@@ -4,14 +4,11 @@
  */
 #include "procd/process/mark.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "procd/process/process_table.h"
 
 #define MARK_FIRST ((rlim_t)1 << 40)
-#define LINE       "\nMax file locks"
 
 int mark_self(void)
 {
@@ -24,25 +21,15 @@ int mark_self(void)
     return setrlimit(RLIMIT_LOCKS, &limit);
 }
 
-/* The soft limit, by /proc/<pid>/limits, which every process may read. False when it cannot be
- * read. */
-static bool read_limit(pid_t pid, rlim_t *limit)
+/* The soft limit, which every process may read; 0 when there is none, -1 when it cannot be read. */
+static int64_t read_limit(pid_t pid)
 {
-    char text[4096];
-    const char *line =
-        process_file_read(pid, "limits", text, sizeof(text)) ? strstr(text, LINE) : NULL;
-    if (line == NULL) {
-        return false;
-    }
-    char *end;
-    unsigned long long number = strtoull(line + strlen(LINE), &end, 10);
-    *limit = end == line + strlen(LINE) ? RLIM_INFINITY : (rlim_t)number; /* "unlimited" */
-    return true;
+    return process_file_number(pid, "limits", "\nMax file locks"); /* or "unlimited" */
 }
 
 bool mark_is_on(pid_t pid, pid_t ancestor)
 {
-    rlim_t limit;
-    rlim_t above;
-    return read_limit(pid, &limit) && read_limit(ancestor, &above) && limit < above;
+    int64_t limit = read_limit(pid);
+    int64_t above = read_limit(ancestor);
+    return limit > 0 && (above == 0 || limit < above);
 }

@@ -84,17 +84,6 @@ static int append_numbers(int fd, struct pid_list *list)
     }
 }
 
-static int append_children_of_thread(int tasks, const char *thread, struct pid_list *list)
-{
-    char path[64];
-    (void)snprintf(path, sizeof(path), "%.20s/children", thread);
-    cleanup_fd int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT ? 0 : -1;
-    }
-    return append_numbers(fd, list);
-}
-
 static bool kernel_lists_children(void)
 {
     static int known = -1; /* runners are single-threaded */
@@ -115,7 +104,9 @@ static int read_children(pid_t parent, struct pid_list *list)
         return errno == ENOENT ? 0 : -1;
     }
     for (const char *name; (name = directory_next(tasks)) != NULL;) {
-        if (append_children_of_thread(dirfd(tasks), name, list) < 0) {
+        (void)snprintf(path, sizeof(path), "%.20s/children", name);
+        cleanup_fd int fd = openat(dirfd(tasks), path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 ? errno != ENOENT : append_numbers(fd, list) < 0) {
             return -1;
         }
     }
@@ -123,19 +114,6 @@ static int read_children(pid_t parent, struct pid_list *list)
 }
 
 /* ---- the whole table ---- */
-
-struct process_entry {
-    pid_t pid, parent;
-};
-
-static int append_entry(struct process_view *view, struct process_entry entry)
-{
-    if (ARRAY_RESERVE_ONE(view->entries, view->capacity, view->count) < 0) {
-        return -1;
-    }
-    view->entries[view->count++] = entry;
-    return 0;
-}
 
 int process_view_take(struct process_view *view)
 {
@@ -149,7 +127,8 @@ int process_view_take(struct process_view *view)
     }
     for (const char *name; (name = directory_next(processes)) != NULL;) {
         pid_t pid = (pid_t)strtol(name, NULL, 10);
-        if (pid > 0 && append_entry(view, (struct process_entry){pid, process_parent(pid)}) < 0) {
+        if (pid > 0 && (pid_list_add(&view->pids, pid) < 0 ||
+                        pid_list_add(&view->parents, process_parent(pid)) < 0)) {
             return -1;
         }
     }
@@ -158,11 +137,11 @@ int process_view_take(struct process_view *view)
 
 int process_view_children(const struct process_view *view, pid_t parent, struct pid_list *list)
 {
-    if (view->entries == NULL) {
+    if (view->pids.count == 0) {
         return read_children(parent, list);
     }
-    for (size_t i = 0; i < view->count; i++) {
-        if (view->entries[i].parent == parent && pid_list_add(list, view->entries[i].pid) < 0) {
+    for (size_t i = 0; i < view->parents.count; i++) {
+        if (view->parents.pids[i] == parent && pid_list_add(list, view->pids.pids[i]) < 0) {
             return -1;
         }
     }
@@ -171,8 +150,8 @@ int process_view_children(const struct process_view *view, pid_t parent, struct 
 
 void process_view_clear(struct process_view *view)
 {
-    free(view->entries);
-    *view = (struct process_view){0};
+    pid_list_clear(&view->pids);
+    pid_list_clear(&view->parents);
 }
 
 int process_children(pid_t parent, struct pid_list *list)
@@ -207,17 +186,11 @@ pid_t process_parent(pid_t pid)
     return process_stat_read(pid, &stat) ? stat.parent : 0;
 }
 
-/* Not by the owner of /proc/<pid>, which is root where the process may not be dumped. */
-bool process_real_user(pid_t pid, uid_t *user)
+int64_t process_file_number(pid_t pid, const char *name, const char *key)
 {
-    static const char key[] = "\nUid:"; /* a name with a new line in it is shown escaped */
     char text[4096];
-    const char *line =
-        process_file_read(pid, "status", text, sizeof(text)) ? strstr(text, key) : NULL;
-    if (line != NULL) {
-        *user = (uid_t)strtoul(line + strlen(key), NULL, 10);
-    }
-    return line != NULL;
+    const char *at = process_file_read(pid, name, text, sizeof(text)) ? strstr(text, key) : NULL;
+    return at == NULL ? -1 : strtoll(at + strlen(key), NULL, 10);
 }
 
 int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length)

@@ -7,7 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct pid_list {
@@ -30,9 +30,8 @@ int process_children(pid_t parent, struct pid_list *list);
  * view is taken; otherwise a walk over a large tree would read it for every process.
  */
 struct process_view {
-    struct process_entry *entries; /* NULL where the kernel lists children */
-    size_t count;
-    size_t capacity;
+    struct pid_list pids; /* empty where the kernel lists children */
+    struct pid_list parents;
 };
 
 /* Both: 0, or -1 with errno. process_view_clear releases what a failed one has read, too. */
@@ -43,12 +42,13 @@ void process_view_clear(struct process_view *view);
 /* The parent of a process, 0 when there is no such process. */
 pid_t process_parent(pid_t pid);
 
-/* The real user of a process, whatever it executes: false when that is unknown. */
-bool process_real_user(pid_t pid, uid_t *user);
-
 /* One read(2) of /proc/<pid>/`name`, at most size - 1 bytes (such a file comes whole), as a text,
  * which is empty when there is no such process. Whether it has any. */
 bool process_file_read(pid_t pid, const char *name, char *text, size_t size);
+
+/* The number behind `key` in that text (0 when there is none behind it); -1 when that is unknown. A
+ * key that begins a line begins with a new line: a name with one in it is shown escaped. */
+int64_t process_file_number(pid_t pid, const char *name, const char *key);
 
 /* 1 when /proc/<pid>/`name` begins with these bytes, 0 when not or when there is no such process,
  * -1 with errno when that is unknown. */

@@ -16,11 +16,12 @@
 int runner_is(pid_t pid, const char *run_directory)
 {
     char line[PATH_MAX + 32];
-    uid_t user;
-    /* Any command can give itself that command line, but with SANDBOX_USER no command has our user.
-     * Reading the command line of a command may hang, because its memory may be served by FUSE. */
-    bool known = process_real_user(pid, &user);
-    if (known && user != getuid()) {
+    /* The real user, and not the owner of /proc/<pid>, which is root where a process may not be
+     * dumped. Any command can give itself that command line, but with SANDBOX_USER no command has
+     * our user. Reading the command line of a command may hang, because its memory may be served by
+     * FUSE. */
+    int64_t user = process_file_number(pid, "status", "\nUid:");
+    if (user >= 0 && user != (int64_t)getuid()) {
         return 0;
     }
     /* Three arguments, each with its NUL. */
@@ -29,7 +30,7 @@ int runner_is(pid_t pid, const char *run_directory)
     int result = length < (int)sizeof(line)
                      ? process_file_begins(pid, "cmdline", line, (size_t)length + 1)
                      : 0;
-    return result == 1 && !known ? -1 : result;
+    return result == 1 && user < 0 ? -1 : result;
 }
 
 void runners_clear(struct runners *runners)

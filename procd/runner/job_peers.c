@@ -1,6 +1,5 @@
 #include "procd/runner/job_peers.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -3,7 +3,6 @@
  */
 #include "procd/runner/job_stream.h"
 
-
 #include "common/logger.h"
 
 #define HELD_MEMORY_MAX ((size_t)65536) /* of an unfinished line; the rest is in a file */
