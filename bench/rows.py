@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -173,6 +174,24 @@ def run_output(bench):
         figures = bench.each(lambda server: megabytes(lambda: read_output(server, path)), {
             "cat": lambda: megabytes(lambda: subprocess.run(f"cat {path} | cat >/dev/null", shell=True, check=True))})
     bench.line("`/run` of 100 MiB stdout", figures, Form("{:,.0f} MB/s"), ("cat", "{:,.0f} MB/s `cat \\| cat`"), target="≥ 250 MB/s")
+
+
+def write_file(bench):
+    """100 MiB of content after the path, and how often fcgi-app writes it, as the kernel counts (proc_pid_io(5))."""
+    def write(server, directory):
+        assert server.call("/write_file", {"path": f"{directory}/file", "content": "x" * (100 * MEBIBYTE)}) == {"success": True}
+
+    def written(server):
+        counts = pathlib.Path(f"/proc/{server.leader('fcgi-app')}/io").read_text()
+        return int(re.search(r"wchar: (\d+)", counts)[1]) / (100 * MEBIBYTE)
+
+    with tempfile.TemporaryDirectory(prefix="bench") as directory:
+        path = big_output(directory)
+        figures = bench.each(lambda server: megabytes(lambda: write(server, directory)), {
+            "cat": lambda: megabytes(lambda: subprocess.run(f"cat {path} >{path}.copy", shell=True, check=True))})
+        times = bench.fresh(lambda server: write(server, directory) or written(server), 1)
+    bench.line("`/write_file` of 100 MiB after the path", figures, Form("{:,.0f} MB/s"), ("cat", "{:,.0f} MB/s `cat >file`"))
+    bench.line("bytes that fcgi-app writes then, to bytes of content", times, Form("{:.2f}"), target="≤ 1.01")
 
 
 def run_streaming(bench):
@@ -355,6 +374,7 @@ def two_secrets(bench):
 
 
 # In the order of the table: what a user feels, memory, starts, and what options cost.
-ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output, run_streaming,
+ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
+        write_file, run_streaming,
         watchers, proxy, idle_daemons, rested_memory, peak_memory, idle_streams, replayed_streams, start_latency, recovery, floors,
         access_log, another_user, two_secrets]
