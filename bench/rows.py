@@ -375,6 +375,5 @@ def two_secrets(bench):
 
 # In the order of the table: what a user feels, memory, starts, and what options cost.
 ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
-        write_file, run_streaming,
-        watchers, proxy, idle_daemons, rested_memory, peak_memory, idle_streams, replayed_streams, start_latency, recovery, floors,
-        access_log, another_user, two_secrets]
+        run_streaming, write_file, watchers, proxy, idle_daemons, rested_memory, peak_memory, idle_streams, replayed_streams,
+        start_latency, recovery, floors, access_log, another_user, two_secrets]

@@ -20,7 +20,7 @@ uint64_t line_reader_pending(const struct line_reader *reader)
 static int hold(struct line_reader *reader, const char *data, size_t length)
 {
     if (reader->held == NULL) {
-        reader->held = spool_new(reader->directory_fd, reader->memory_max, 0);
+        reader->held = spool_new(reader->directory_fd, reader->memory_max);
         if (reader->held == NULL) {
             return -1;
         }

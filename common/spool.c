@@ -20,7 +20,6 @@
 struct spool {
     int directory_fd;
     size_t memory_max;
-    uint64_t total_max;
     int fd; /* -1 until the memory is full */
     uint64_t file_size;
     char *memory; /* the bytes from file_size on */
@@ -30,13 +29,12 @@ struct spool {
 
 #define MEMORY_FIRST 256 /* the first allocation: most unfinished lines fit */
 
-struct spool *spool_new(int directory_fd, size_t memory_max, uint64_t total_max)
+struct spool *spool_new(int directory_fd, size_t memory_max)
 {
     struct spool *spool = calloc(1, sizeof(*spool));
     if (spool != NULL) {
         spool->directory_fd = directory_fd;
         spool->memory_max = memory_max;
-        spool->total_max = total_max;
         spool->fd = -1;
     }
     return spool;
@@ -175,10 +173,6 @@ static int reserve_memory(struct spool *spool, size_t length)
 
 int spool_write(struct spool *spool, const void *data, size_t length)
 {
-    if (spool->total_max != 0 && length > spool->total_max - spool_size(spool)) {
-        errno = EFBIG;
-        return -1;
-    }
     if (length == 0) {
         return 0;
     }

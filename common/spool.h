@@ -13,10 +13,9 @@ struct spool;
 
 /*
  * An empty spool whose file, when it needs one, is made in the directory `directory_fd` (borrowed,
- * must outlive the spool). `total_max` caps its size in bytes, 0 is no cap. NULL with errno when
- * memory is out.
+ * must outlive the spool). NULL with errno when memory is out.
  */
-struct spool *spool_new(int directory_fd, size_t memory_max, uint64_t total_max);
+struct spool *spool_new(int directory_fd, size_t memory_max);
 
 /* Closes and frees; NULL is fine. */
 void spool_free(struct spool *spool);
@@ -26,7 +25,7 @@ void spool_freep(struct spool **spool); /* for cleanup_() */
 void spool_reset(struct spool *spool);
 
 /*
- * Appends. 0, or -1 with errno: EFBIG past `total_max`, ENOSPC when the disk is full, ENOMEM. After
+ * Appends. 0, or -1 with errno: ENOSPC when the disk is full, ENOMEM. After
  * a failure what was there before the call is intact and still readable.
  */
 int spool_write(struct spool *spool, const void *data, size_t length);

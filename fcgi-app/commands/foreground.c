@@ -26,7 +26,7 @@ static int keep_piece(void *context, const char *data, size_t length)
  */
 static int open_input(const struct json_body *body)
 {
-    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), 0, 0);
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), 0);
     if (spool == NULL || json_content(body, "stdin", keep_piece, spool) != 0) {
         return -1;
     }

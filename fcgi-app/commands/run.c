@@ -162,7 +162,7 @@ static void run_command(struct request *request, const struct json_body *body)
         .sink = {.data = run_take_output}, .finish = run_finish, .fail = run_fail};
     cleanup_run struct run run = {.request = request,
                                   .merged = json_flag(body, "merge_stderr"),
-                                  .errors = spool_new(spools_directory(), STDERR_MEMORY, 0)};
+                                  .errors = spool_new(spools_directory(), STDERR_MEMORY)};
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
         answer_error(request, 500, ERROR_internal, "Out of memory");
         return;

@@ -137,7 +137,7 @@ static int open_content(struct fs_writer *writer)
         }
     }
     /* the file may be written, its directory not; a file of the kernel; a removed one */
-    writer->spool = spool_new(spools_directory(), SPOOL_MEMORY, 0);
+    writer->spool = spool_new(spools_directory(), SPOOL_MEMORY);
     return writer->spool == NULL ? -1 : 0;
 }
 

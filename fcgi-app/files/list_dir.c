@@ -50,7 +50,7 @@ static bool enter_listing(void)
  * directory holds no memory. NULL with errno. */
 static struct spool *keep_names(const struct name_list *names)
 {
-    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), NAMES_MEMORY, 0);
+    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), NAMES_MEMORY);
     if (spool == NULL) {
         return NULL;
     }

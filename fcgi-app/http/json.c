@@ -278,16 +278,14 @@ static const struct json_value *find_open_string(struct json_body *body, const c
 {
     struct json_scan_error error;
     size_t mark = mark_length(text, length);
-    if (is_wide(text, length) ||
-        json_scan_object(text + mark, length - mark, note_member, body, &error) >= 0 ||
+    if (json_scan_object(text + mark, length - mark, note_member, body, &error) >= 0 ||
         error.string == NULL || length - mark - error.offset > JSON_CUT_MAX) {
         return NULL;
     }
     *string = error.string;
     for (size_t i = 0; i < body->count; i++) {
         const struct json_value *value = &body->values[i];
-        if (value->member->early != NULL && !value->seen &&
-            json_decodes_to(error.name, value->member->name)) {
+        if (value->member->early != NULL && json_decodes_to(error.name, value->member->name)) {
             return value;
         }
     }
@@ -315,7 +313,8 @@ static size_t begin_early(struct json_body *body, char *held)
         body->early.state = JSON_EARLY_OVER;
         return 0;
     }
-    json_early_open(&body->early, value->member, fd, (uint64_t)(string - text));
+    body->early =
+        (struct json_early){JSON_EARLY_OPEN, value->member, fd, .begin = (uint64_t)(string - text)};
     size_t inside = (size_t)(text + length - string);
     size_t taken = json_early_take(&body->early, string, inside);
     memcpy(held, string + taken, inside - taken);
@@ -376,7 +375,7 @@ static struct json_body *new_body(const struct json_member *members, size_t coun
 {
     struct json_body *body = json_body_new(members, count, 0);
     if (body != NULL) {
-        body->spool = spool_new(spools_directory(), memory_max + PIECE_SIZE, 0);
+        body->spool = spool_new(spools_directory(), memory_max + PIECE_SIZE);
         if (body->spool == NULL) {
             json_freep(&body);
         }

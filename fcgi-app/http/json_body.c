@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/spool.h"
 #include "fcgi-app/http/answer.h"
 
@@ -89,7 +90,7 @@ void json_free(struct json_body *body)
 {
     if (body != NULL) {
         json_forget(body);
-        json_early_clear(&body->early);
+        close_fd(&body->early.fd);
         spool_free(body->spool);
         free(body);
     }

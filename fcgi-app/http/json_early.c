@@ -9,12 +9,6 @@
 
 #define PIECE_SIZE 16384 /* of content: on the stack */
 
-void json_early_open(struct json_early *early, const struct json_member *member, int fd,
-                     uint64_t begin)
-{
-    *early = (struct json_early){JSON_EARLY_OPEN, member, fd, .begin = begin};
-}
-
 /* Does nothing when writing has failed before. */
 static void write_decoded(struct json_early *early, struct json_span string)
 {
@@ -52,9 +46,4 @@ int json_early_read(const struct json_early *early,
         }
     }
     return length < 0 ? -1 : 0;
-}
-
-void json_early_clear(struct json_early *early)
-{
-    close_fd(&early->fd);
 }

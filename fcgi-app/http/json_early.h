@@ -24,10 +24,6 @@ struct json_early {
     uint64_t begin, length;           /* the part of the body that is not kept */
 };
 
-/* Begins with the part at `begin` of the body. `fd`, which it owns from here on, is the file. */
-void json_early_open(struct json_early *early, const struct json_member *member, int fd,
-                     uint64_t begin);
-
 /*
  * Writes the content of the next bytes of the string. How many it took. The state is still OPEN if
  * more of the string is to come; then at most JSON_CUT_MAX bytes are left, which the caller puts
@@ -39,5 +35,3 @@ size_t json_early_take(struct json_early *early, const char *text, size_t length
  * with errno. */
 int json_early_read(const struct json_early *early,
                     int (*sink)(void *context, const char *data, size_t length), void *context);
-
-void json_early_clear(struct json_early *early);

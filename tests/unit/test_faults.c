@@ -60,7 +60,7 @@ static enum outcome told(bool done, bool is_true)
 static enum outcome spools(void)
 {
     char byte = 0;
-    cleanup_(spool_freep) struct spool *spool = spool_new(top_fd, 100, 0);
+    cleanup_(spool_freep) struct spool *spool = spool_new(top_fd, 100);
     if (spool == NULL || spool_write(spool, large, 80) < 0 ||
         spool_write(spool, large, LARGE) < 0) {
         return FAILED;

@@ -289,7 +289,7 @@ static void splits_a_line_above_the_limit(void **state)
     char *text = malloc(MIB);
     memset(text, 'y', MIB);
     assert_int_equal(job_log_open(&log, directory, JOB_ID, 8 * MIB), 0);
-    cleanup_(spool_freep) struct spool *held = spool_new(directory, 1000, 0);
+    cleanup_(spool_freep) struct spool *held = spool_new(directory, 1000);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(spool_write(held, text, MIB), 0);
     }

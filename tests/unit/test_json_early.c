@@ -174,7 +174,6 @@ static void keeps_what_it_cannot_let_go(void **state)
         "{" PATH "\"path\":\"y\",\"content\":\"" LONG "\"}",
         "{" PATH "\"env\":{\"=\":\"\"},\"content\":\"" LONG "\"}",
         "{" PATH "\"content\":{\"content\":\"" LONG "\"}}",
-        "{" PATH "\"content\":null,\"content\":\"" LONG "\"}",
         "{" PATH "\"x\":{\"content\":\"" LONG "\"}}",
         "{" PATH "\"x\":[\"content\",\"" LONG "\"]}",
         "{" PATH "\"contents\":\"" LONG "\"}",

@@ -88,7 +88,7 @@ static void keeps_every_byte(void **state)
     (void)state;
     static const size_t pieces[] = {0, 1, 99, 100, 101, 300, 7, 5000, 60, 60};
     for (size_t first = 0; first < sizeof(pieces) / sizeof(pieces[0]); first++) {
-        cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 0);
+        cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100);
         assert_non_null(spool);
         assert_view(spool, 0);
         uint64_t size = 0;
@@ -122,7 +122,7 @@ static void keeps_every_byte_without_tmpfile(void **state)
 static void needs_no_directory_within_memory(void **state)
 {
     (void)state;
-    cleanup_(spool_freep) struct spool *spool = spool_new(-1, 4096, 0);
+    cleanup_(spool_freep) struct spool *spool = spool_new(-1, 4096);
     append(spool, 4000);
     append(spool, 96);
     assert_view(spool, 4096);
@@ -131,15 +131,17 @@ static void needs_no_directory_within_memory(void **state)
     assert_whole(spool, 4096);
 }
 
-static void stops_at_its_cap(void **state)
+static void gives_its_newest_bytes_back(void **state)
 {
     (void)state;
-    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 1000);
-    append(spool, 990);
-    assert_int_equal(spool_write(spool, "01234567890", 11), -1);
-    assert_int_equal(errno, EFBIG);
-    append(spool, 10);
-    assert_whole(spool, 1000);
+    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100);
+    append(spool, 90);
+    assert_int_equal(spool_shorten(spool, 91), -1);
+    assert_int_equal(spool_shorten(spool, 50), 0);
+    assert_whole(spool, 50);
+    append(spool, 150);
+    assert_int_equal(spool_shorten(spool, 49), -1); /* they are in the file */
+    assert_whole(spool, 200);
 }
 
 /* RLIMIT_FSIZE stands for a full disk: a write is cut short first, then fails. */
@@ -149,7 +151,7 @@ static void survives_a_failing_file(void **state)
     struct rlimit old;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     (void)signal(SIGXFSZ, SIG_IGN);
-    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100, 0);
+    cleanup_(spool_freep) struct spool *spool = spool_new(directory_fd, 100);
     append(spool, 1000);
     append(spool, 50);
     struct rlimit small = {.rlim_cur = 1500, .rlim_max = old.rlim_max};
@@ -172,7 +174,7 @@ static void gives_a_reader(void **state)
     (void)state;
     static const size_t sizes[] = {0, 1, 99, 100, 101, 5000};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct spool *spool = spool_new(directory_fd, i % 2 == 0 ? 0 : 100, 0);
+        struct spool *spool = spool_new(directory_fd, i % 2 == 0 ? 0 : 100);
         append(spool, sizes[i] / 2);
         append(spool, sizes[i] - sizes[i] / 2);
         int reader = spool_open_reader(spool);
@@ -195,7 +197,7 @@ int main(void)
         cmocka_unit_test(keeps_every_byte_without_tmpfile),
         cmocka_unit_test(needs_no_directory_within_memory),
         cmocka_unit_test(gives_a_reader),
-        cmocka_unit_test(stops_at_its_cap),
+        cmocka_unit_test(gives_its_newest_bytes_back),
         cmocka_unit_test(survives_a_failing_file),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
