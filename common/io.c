@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,8 +91,27 @@ int io_open_regular(int directory, const char *name, int flags)
     return steal_fd(&fd);
 }
 
-/* Old kernels answer EISDIR or ENOENT, file systems EOPNOTSUPP or EINVAL. */
-bool io_lacks_tmpfile(int error)
+int io_random_name(char name[IO_RANDOM_NAME_SIZE], const char *prefix)
 {
-    return error == EOPNOTSUPP || error == EINVAL || error == EISDIR || error == ENOENT;
+    uint64_t random;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return -1;
+    }
+    (void)snprintf(name, IO_RANDOM_NAME_SIZE, "%s%016llx", prefix, (unsigned long long)random);
+    return 0;
+}
+
+int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAME_SIZE])
+{
+    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    name[0] = '\0';
+    /* Old kernels answer EISDIR or ENOENT, file systems EOPNOTSUPP or EINVAL. */
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == EISDIR || errno == ENOENT) &&
+        io_random_name(name, prefix) == 0) {
+        fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    }
+    if (fd < 0) {
+        name[0] = '\0';
+    }
+    return fd;
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <poll.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -28,8 +27,19 @@ ssize_t io_read_at(int fd, void *data, size_t length, off_t offset);
  */
 int io_open_regular(int directory, const char *name, int flags);
 
-/* Whether the errno of an open(2) with O_TMPFILE says that such files are not supported here. */
-bool io_lacks_tmpfile(int error);
+/* Room for a random name whose prefix has at most 15 bytes. */
+#define IO_RANDOM_NAME_SIZE 32
+
+/* The prefix and 16 digits: a name that nobody can guess, so that nobody has it. 0, or -1 with
+ * errno. Thread-safe. */
+int io_random_name(char name[IO_RANDOM_NAME_SIZE], const char *prefix);
+
+/*
+ * Makes a file (0600) for reading and writing in a directory. It has no name, and `name` is empty;
+ * where the file system has no such files (overlayfs before Linux 6.3) it has a random one, which
+ * the caller removes. The descriptor (CLOEXEC), or -1 with errno.
+ */
+int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAME_SIZE]);
 
 /*
  * poll(2) that does not fail: when it is interrupted, or gets no memory (which it logs before it

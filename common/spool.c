@@ -6,11 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -86,35 +84,13 @@ int spool_shorten(struct spool *spool, uint64_t size)
     return 0;
 }
 
-/* Where O_TMPFILE is missing (overlayfs before Linux 6.3): a random name, unlinked at once. */
-static int create_and_unlink(int directory_fd)
-{
-    for (int attempt = 0; attempt < 100; attempt++) {
-        uint64_t random;
-        char name[32];
-        if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-            return -1;
-        }
-        (void)snprintf(name, sizeof(name), ".spool-%016llx", (unsigned long long)random);
-        int fd =
-            openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd >= 0) {
-            (void)unlinkat(directory_fd, name, 0);
-            return fd;
-        }
-        if (errno != EEXIST) {
-            return -1;
-        }
-    }
-    return -1;
-}
-
 static int need_file(struct spool *spool)
 {
+    char name[IO_RANDOM_NAME_SIZE];
     if (spool->fd < 0) {
-        spool->fd = openat(spool->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (spool->fd < 0 && io_lacks_tmpfile(errno)) {
-            spool->fd = create_and_unlink(spool->directory_fd);
+        spool->fd = io_open_temporary(spool->directory_fd, ".spool-", name);
+        if (name[0] != '\0') {
+            (void)unlinkat(spool->directory_fd, name, 0);
         }
     }
     return spool->fd < 0 ? -1 : 0;

@@ -1,5 +1,7 @@
 #include "fcgi-app/files/base64.h"
 
+#include <stdbool.h>
+
 #define GROUP 4 /* characters for three bytes */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -20,30 +22,22 @@ static int value_of(char character)
 }
 
 /* Whether = may come at this place of a group: the bits that it leaves over are zeros. */
-static int may_pad(const struct base64_decoder *decoder, unsigned place)
+static bool may_pad(const struct base64_decoder *decoder, unsigned place)
 {
-    if (place == 2) {
-        return (decoder->bits & 0xf) == 0;
-    }
-    return place == 3 && (decoder->padding == 1 || (decoder->bits & 0x3) == 0);
+    return (place == 2 && (decoder->bits & 0xf) == 0) ||
+           (place == 3 && (decoder->padding == 1 || (decoder->bits & 0x3) == 0));
 }
 
 /* Takes one character. 0, or -1 when it has no place there. */
 static int take_character(struct base64_decoder *decoder, char character)
 {
     unsigned place = (unsigned)(decoder->taken % GROUP);
-    if (character == '=') {
-        if (!may_pad(decoder, place)) {
-            return -1;
-        }
-        decoder->padding++;
-        decoder->bits <<= 6;
-        return 0;
-    }
-    int value = value_of(character);
-    if (value < 0 || decoder->padding > 0) {
+    bool is_padding = character == '=';
+    int value = is_padding ? 0 : value_of(character);
+    if (is_padding ? !may_pad(decoder, place) : value < 0 || decoder->padding > 0) {
         return -1;
     }
+    decoder->padding += is_padding;
     decoder->bits = decoder->bits << 6 | (uint32_t)value;
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "common/rfc3339.h"
 #include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/fs_path.h"
 #include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"

@@ -78,21 +78,6 @@ int fs_stat(const char *path, struct stat *status, struct fs_error *error)
     return stat(path, status) == 0 ? 0 : fs_fail(error, errno, "stat", path);
 }
 
-const char *fs_name(const char *path, size_t *length)
-{
-    const char *end = path + strlen(path);
-    while (end > path + 1 && end[-1] == '/') {
-        end--;
-    }
-    const char *name = end;
-    while (name > path && name[-1] != '/') {
-        name--;
-    }
-    name -= name == end && name > path; /* the root */
-    *length = (size_t)(end - name);
-    return name;
-}
-
 int fs_delete_file(const char *path, struct fs_error *error)
 {
     return unlink(path) == 0 ? 0 : fs_fail(error, errno, "remove", path);
@@ -182,13 +167,8 @@ static int fail_at(struct fs_error *error, int number, const char *path, const c
     if (refused == NULL) {
         return fs_fail(error, number, "remove", path);
     }
-    size_t length = strlen(path);
-    while (length > 0 && path[length - 1] == '/') {
-        length--;
-    }
-    const char *slash = memrchr(path, '/', length);
-    int directory = slash == NULL ? 0 : (int)(slash - path) + 1;
-    size_t depth = strlen(refused);
+    size_t length, depth = strlen(refused);
+    int directory = (int)(fs_name(path, &length) - path);
     if ((size_t)directory + depth <= SHOWN_MAX) {
         return fail_because(error, api_error_of_errno(number), "remove %.*s%s: %s", directory, path,
                             refused, error_text(number));

@@ -66,10 +66,6 @@ int fs_open(const char *path, uint64_t *size, struct fs_error *error);
 /* stat(2). It follows links: a link that leads nowhere does not exist. */
 int fs_stat(const char *path, struct stat *status, struct fs_error *error);
 
-/* The last component of a path, without the slashes behind it; "/" of the root. Borrowed from
- * `path`. */
-const char *fs_name(const char *path, size_t *length);
-
 /* unlink(2); a directory is refused with "Is a directory". */
 int fs_delete_file(const char *path, struct fs_error *error);
 

@@ -5,6 +5,7 @@
 #include "fcgi-app/files/fs_attributes.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,44 +16,17 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 
-struct bytes {
-    char *data; /* owned; NULL when there are none */
-    size_t size;
-};
-
-static void bytes_clear(struct bytes *bytes)
+/* The names of all attributes, each with its NUL. As listxattr(2). */
+static ssize_t attribute_names(const char *path, char names[XATTR_LIST_MAX])
 {
-    free(bytes->data);
-    *bytes = (struct bytes){.data = NULL};
+    ssize_t size = listxattr(path, names, XATTR_LIST_MAX);
+    return size < 0 && errno == ENOTSUP ? 0 : size;
 }
 
-/* Fills `bytes` with the value of an attribute, or with the names of all (NULL), each with its NUL.
- * 0 or -1 with errno. */
-static int attribute_get(const char *path, const char *name, struct bytes *bytes)
+static bool has_name(const char *names, ssize_t size, const char *name)
 {
-    ssize_t size = name == NULL ? listxattr(path, NULL, 0) : getxattr(path, name, NULL, 0);
-    *bytes = (struct bytes){.data = NULL};
-    if (size <= 0) {
-        return size == 0 || (name == NULL && errno == ENOTSUP) ? 0 : -1;
-    }
-    bytes->data = malloc((size_t)size);
-    if (bytes->data == NULL) {
-        return -1;
-    }
-    size = name == NULL ? listxattr(path, bytes->data, (size_t)size)
-                        : getxattr(path, name, bytes->data, (size_t)size);
-    if (size < 0) { /* ERANGE: it grew meanwhile */
-        bytes_clear(bytes);
-        return -1;
-    }
-    bytes->size = (size_t)size;
-    return 0;
-}
-
-static bool has_name(const struct bytes *names, const char *name)
-{
-    for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1) {
-        if (strcmp(names->data + at, name) == 0) {
+    for (const char *at = names; at < names + size; at += strlen(at) + 1) {
+        if (strcmp(at, name) == 0) {
             return true;
         }
     }
@@ -62,36 +36,42 @@ static bool has_name(const struct bytes *names, const char *name)
 /* Gives `to` one attribute of `from`. 0 or -1 with errno. */
 static int attribute_copy(const char *from, const char *to, const char *name)
 {
-    cleanup_(bytes_clear) struct bytes value = {.data = NULL}, present = {.data = NULL};
-    if (attribute_get(from, name, &value) != 0) {
+    cleanup_free char *wanted = malloc(XATTR_SIZE_MAX), *present = malloc(XATTR_SIZE_MAX);
+    if (wanted == NULL || present == NULL) {
         return -1;
     }
-    if (attribute_get(to, name, &present) == 0 && present.size == value.size &&
-        (value.size == 0 || memcmp(present.data, value.data, value.size) == 0)) {
+    ssize_t size = getxattr(from, name, wanted, XATTR_SIZE_MAX);
+    if (size < 0) {
+        return -1;
+    }
+    if (getxattr(to, name, present, XATTR_SIZE_MAX) == size &&
+        memcmp(wanted, present, (size_t)size) == 0) {
         return 0; /* such as a security label, which few may set */
     }
     if (strcmp(name, "security.ima") == 0 || strcmp(name, "security.evm") == 0) {
         errno = EPERM; /* digests of the old content */
         return -1;
     }
-    return setxattr(to, name, value.data, value.size, 0);
+    return setxattr(to, name, wanted, (size_t)size, 0);
 }
 
 /* Gives `to` all attributes that `from` has, and no others: it may have some from its directory. */
 static int attributes_copy(const char *from, const char *to)
 {
-    cleanup_(bytes_clear) struct bytes wanted = {.data = NULL}, present = {.data = NULL};
-    if (attribute_get(from, NULL, &wanted) != 0 || attribute_get(to, NULL, &present) != 0) {
+    cleanup_free char *wanted = malloc(XATTR_LIST_MAX), *present = malloc(XATTR_LIST_MAX);
+    if (wanted == NULL || present == NULL) {
         return -1;
     }
-    for (size_t at = 0; at < present.size; at += strlen(present.data + at) + 1) {
-        const char *name = present.data + at;
-        if (!has_name(&wanted, name) && removexattr(to, name) != 0) {
+    ssize_t size = attribute_names(from, wanted), present_size = attribute_names(to, present);
+    if (size < 0 || present_size < 0) {
+        return -1;
+    }
+    for (const char *name = present; name < present + present_size; name += strlen(name) + 1) {
+        if (!has_name(wanted, size, name) && removexattr(to, name) != 0) {
             return -1;
         }
     }
-    for (size_t at = 0; at < wanted.size; at += strlen(wanted.data + at) + 1) {
-        const char *name = wanted.data + at;
+    for (const char *name = wanted; name < wanted + size; name += strlen(name) + 1) {
         /* capabilities end with a write, in place as well */
         if (strcmp(name, "security.capability") != 0 && attribute_copy(from, to, name) != 0) {
             return -1;

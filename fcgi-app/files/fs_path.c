@@ -2,31 +2,46 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 
+const char *fs_name(const char *path, size_t *length)
+{
+    const char *end = path + strlen(path);
+    while (end > path + 1 && end[-1] == '/') {
+        end--;
+    }
+    const char *name = end;
+    while (name > path && name[-1] != '/') {
+        name--;
+    }
+    name -= name == end && name > path; /* the root */
+    *length = (size_t)(end - name);
+    return name;
+}
+
 int fs_place_open(struct fs_place *place, const char *path)
 {
-    *place = (struct fs_place){.directory = -1};
-    size_t length = strlen(path);
-    while (length > 0 && path[length - 1] == '/') {
-        length--;
-    }
-    const char *slash = memrchr(path, '/', length);
-    const char *name = slash == NULL ? path : slash + 1;
-    place->name = strndup(name, length - (size_t)(name - path));
+    size_t length;
+    const char *name = fs_name(path, &length);
+    *place = (struct fs_place){.directory = -1, .name = strndup(name, length)};
     if (place->name == NULL) {
         return -1;
     }
-    if (place->name[0] == '\0' || strcmp(place->name, ".") == 0 || strcmp(place->name, "..") == 0) {
-        errno = length == 0 ? EBUSY : EINVAL;
+    if (name[0] == '/' || name[0] == '\0') {
+        errno = EBUSY;
+        return -1;
+    }
+    if (strcmp(place->name, ".") == 0 || strcmp(place->name, "..") == 0) {
+        errno = EINVAL;
         return -1;
     }
     /* up to and with the slash: "/" of "/x" */
     cleanup_free char *directory =
-        slash == NULL ? strdup(".") : strndup(path, (size_t)(name - path));
+        name == path ? strdup(".") : strndup(path, (size_t)(name - path));
     if (directory == NULL) {
         return -1;
     }

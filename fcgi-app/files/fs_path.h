@@ -4,6 +4,12 @@
  */
 #pragma once
 
+#include <stddef.h>
+
+/* The last component of a path, without the slashes behind it; "/" of the root. Borrowed from
+ * `path`. */
+const char *fs_name(const char *path, size_t *length);
+
 struct fs_place {
     int directory; /* O_PATH; -1 when not open */
     char *name;    /* without a slash; owned */

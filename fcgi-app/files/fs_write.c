@@ -9,10 +9,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,22 +24,23 @@
 #include "fcgi-app/files/fs_target.h"
 #include "fcgi-app/http/spools.h"
 
-#define FIFO_PATIENCE   1000       /* ms that a FIFO's reader may take to make room */
-#define SPOOL_MEMORY    (64 << 10) /* of content that waits for the end, elsewhere than beside */
-#define PIECE_SIZE      (64 << 10) /* of content on its way over the old */
-#define OVERWRITE_LOCKS 16         /* shared by all files */
+#define TEMPORARY_PREFIX ".sandbox-"
+#define FIFO_PATIENCE    1000       /* ms that a FIFO's reader may take to make room */
+#define SPOOL_MEMORY     (64 << 10) /* of content that waits for the end, elsewhere than beside */
+#define PIECE_SIZE       (64 << 10) /* of content on its way over the old */
+#define OVERWRITE_LOCKS  16         /* shared by all files */
 
 /* The content goes to the target's stream, a temporary file beside the target, or a spool. */
 struct fs_writer {
     char *path; /* as the client named it, for messages */
     struct fs_target target;
-    int fd;              /* the temporary file; -1: none */
-    char temporary[40];  /* its name; "" while it has none */
-    struct spool *spool; /* where no file can be made beside the target */
+    int fd;                              /* the temporary file; -1: none */
+    char temporary[IO_RANDOM_NAME_SIZE]; /* its name; "" while it has none */
+    struct spool *spool;                 /* where no file can be made beside the target */
     bool written;
 };
 
-static void writer_free(struct fs_writer *writer)
+void fs_write_cancel(struct fs_writer *writer)
 {
     if (writer == NULL) {
         return;
@@ -58,55 +57,19 @@ static void writer_free(struct fs_writer *writer)
 
 static void writer_freep(struct fs_writer **writer)
 {
-    writer_free(*writer);
-}
-
-void fs_write_cancel(struct fs_writer *writer)
-{
-    writer_free(writer);
+    fs_write_cancel(*writer);
 }
 
 /* ---- opening ---- */
 
-/* A name that nobody can guess, so that nobody has it. 0 or -1 with errno. */
-static int random_name(char *name, size_t size)
-{
-    uint64_t random;
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-        return -1;
-    }
-    (void)snprintf(name, size, ".sandbox-%016llx", (unsigned long long)random);
-    return 0;
-}
-
-/* Opens a file without a name, or with one where the file system has no such files. */
-static int open_temporary(struct fs_writer *writer)
-{
-    char name[sizeof(writer->temporary)];
-    int directory = writer->target.place.directory;
-    writer->fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (writer->fd >= 0) {
-        return 0;
-    }
-    if (!io_lacks_tmpfile(errno) || random_name(name, sizeof(name)) != 0) {
-        return -1;
-    }
-    writer->fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (writer->fd < 0) {
-        return -1;
-    }
-    memcpy(writer->temporary, name, sizeof(name));
-    return 0;
-}
-
 /* Makes sure that the temporary file has a name. */
 static int name_temporary(struct fs_writer *writer)
 {
-    char name[sizeof(writer->temporary)], unnamed[DESCRIPTOR_PATH_SIZE];
+    char name[IO_RANDOM_NAME_SIZE], unnamed[DESCRIPTOR_PATH_SIZE];
     if (writer->temporary[0] != '\0') {
         return 0;
     }
-    if (random_name(name, sizeof(name)) != 0 ||
+    if (io_random_name(name, TEMPORARY_PREFIX) != 0 ||
         linkat(AT_FDCWD, descriptor_path(writer->fd, unnamed), writer->target.place.directory, name,
                AT_SYMLINK_FOLLOW) != 0) {
         return -1;
@@ -129,7 +92,9 @@ static int open_content(struct fs_writer *writer)
         return 0;
     }
     if (writer->target.place.directory >= 0) {
-        if (open_temporary(writer) == 0) {
+        writer->fd =
+            io_open_temporary(writer->target.place.directory, TEMPORARY_PREFIX, writer->temporary);
+        if (writer->fd >= 0) {
             return 0;
         }
         if (writer->target.file < 0 || is_shortage(errno)) {

@@ -1,6 +1,7 @@
 /*
  * Theory of operation: a loop takes one value after the other. The objects and arrays that are open
- * at a position are a stack of bits, so a deep text needs no deep recursion.
+ * at a position are a stack of bits, so a deep text needs no deep recursion. A value that ends at
+ * level 1 is that of a member.
  */
 #include "fcgi-app/json/json_scan.h"
 
@@ -14,9 +15,12 @@
 
 struct scanner {
     const char *at, *end;
-    const char *reason; /* what is wrong at `at` */
-    const char *string; /* the inside of the string that is the value of a member, or NULL */
-    struct json_span name;
+    const char *reason;    /* what is wrong at `at` */
+    const char *value;     /* where that of a member begins; NULL between two members */
+    struct json_span name; /* of that member */
+    json_member_function *function;
+    void *context;
+    bool stopped;     /* the function has had enough */
     const char *high; /* the newest escape of a high surrogate, or NULL */
     unsigned depth;
     uint64_t objects[JSON_DEPTH_MAX / 64 + 1]; /* bit d: level d is an object, not an array */
@@ -247,62 +251,22 @@ static bool open_container(struct scanner *scanner)
     return true;
 }
 
-/* The name of a member and its colon, up to the beginning of the value. */
-static bool scan_name(struct scanner *scanner, struct json_span *name)
+/* The name of a member and its colon. */
+static bool scan_name(struct scanner *scanner)
 {
-    skip_whitespace(scanner);
+    struct json_span name;
     if (peek(scanner) != '"') {
         return scanner_fail(scanner, "a member name in quotes is expected");
     }
-    if (!scan_string(scanner, name)) {
+    if (!scan_string(scanner, &name)) {
         return false;
     }
     skip_whitespace(scanner);
     if (!take_byte(scanner, ':')) {
         return scanner_fail(scanner, "a colon is expected");
     }
-    skip_whitespace(scanner);
-    return true;
-}
-
-/* After an opening bracket or a value: takes closing brackets and a comma. True with *more false at
- * the end of level `floor`, with *more true at the beginning of the next value. */
-static bool scan_between(struct scanner *scanner, unsigned floor, bool opened, bool *more)
-{
-    struct json_span name;
-    while (scanner->depth > floor) {
-        skip_whitespace(scanner);
-        if (take_byte(scanner, in_object(scanner) ? '}' : ']')) {
-            scanner->depth--;
-            opened = false;
-            continue;
-        }
-        if (!opened && !take_byte(scanner, ',')) {
-            return scanner_fail(scanner, in_object(scanner) ? "a comma or } is expected"
-                                                            : "a comma or ] is expected");
-        }
-        *more = true;
-        if (in_object(scanner)) {
-            return scan_name(scanner, &name);
-        }
-        skip_whitespace(scanner);
-        return true;
-    }
-    *more = false;
-    return true;
-}
-
-/* Any value, from its first byte to its last. */
-static bool scan_value(struct scanner *scanner)
-{
-    const unsigned floor = scanner->depth;
-    for (bool more = true; more;) {
-        int byte = peek(scanner);
-        bool opened = byte == '{' || byte == '[';
-        if (!(opened ? open_container(scanner) : scan_scalar(scanner)) ||
-            !scan_between(scanner, floor, opened, &more)) {
-            return false;
-        }
+    if (scanner->depth == 1) {
+        scanner->name = name;
     }
     return true;
 }
@@ -312,70 +276,80 @@ static const enum json_type types[UCHAR_MAX + 1] = {
     ['"'] = JSON_TYPE_STRING,  ['{'] = JSON_TYPE_OBJECT,  ['['] = JSON_TYPE_ARRAY,
     ['t'] = JSON_TYPE_BOOLEAN, ['f'] = JSON_TYPE_BOOLEAN, ['n'] = JSON_TYPE_NULL};
 
-/* One member of the outermost object. *stopped: whether `function` has had enough. */
-static bool scan_member(struct scanner *scanner, json_member_function *function, void *context,
-                        bool *stopped)
+/* A value ends at the position: hands out that of a member. False when that was enough. */
+static bool end_value(struct scanner *scanner)
 {
-    struct json_span name;
-    if (!scan_name(scanner, &name)) {
-        return false;
-    }
-    const char *begin = scanner->at;
-    scanner->name = name;
-    scanner->string = peek(scanner) == '"' ? begin + 1 : NULL;
-    if (!scan_value(scanner)) {
-        return false;
-    }
-    scanner->string = NULL;
-    struct json_span value = {begin, (size_t)(scanner->at - begin)};
-    enum json_type type = types[(unsigned char)*begin];
-    if (type == JSON_TYPE_STRING) {
-        value = (struct json_span){begin + 1, value.length - 2};
-    }
-    *stopped = !function(context, name, type, value);
-    return true;
-}
-
-static bool scan_members(struct scanner *scanner, json_member_function *function, void *context,
-                         bool *stopped)
-{
-    skip_whitespace(scanner);
-    if (take_byte(scanner, '}')) {
+    if (scanner->depth > 1) {
         return true;
     }
-    do {
-        if (!scan_member(scanner, function, context, stopped)) {
+    struct json_span value = {scanner->value, (size_t)(scanner->at - scanner->value)};
+    enum json_type type = types[(unsigned char)*value.data];
+    if (type == JSON_TYPE_STRING) {
+        value = (struct json_span){value.data + 1, value.length - 2};
+    }
+    scanner->value = NULL;
+    scanner->stopped = !scanner->function(scanner->context, scanner->name, type, value);
+    return !scanner->stopped;
+}
+
+/* From the first byte of the outermost object to its last. */
+static bool scan_object(struct scanner *scanner)
+{
+    for (;;) {
+        int byte = peek(scanner);
+        bool opened = byte == '{' || byte == '[';
+        if (opened ? !open_container(scanner) : !scan_scalar(scanner) || !end_value(scanner)) {
             return false;
         }
         skip_whitespace(scanner);
-    } while (!*stopped && take_byte(scanner, ','));
-    return *stopped || take_byte(scanner, '}') || scanner_fail(scanner, "a comma or } is expected");
+        while (take_byte(scanner, in_object(scanner) ? '}' : ']')) {
+            opened = false;
+            if (--scanner->depth == 0) {
+                return true;
+            }
+            if (!end_value(scanner)) {
+                return false;
+            }
+            skip_whitespace(scanner);
+        }
+        if (!opened && !take_byte(scanner, ',')) {
+            return scanner_fail(scanner, in_object(scanner) ? "a comma or } is expected"
+                                                            : "a comma or ] is expected");
+        }
+        skip_whitespace(scanner);
+        if (in_object(scanner) && !scan_name(scanner)) {
+            return false;
+        }
+        skip_whitespace(scanner);
+        if (scanner->depth == 1) {
+            scanner->value = scanner->at;
+        }
+    }
 }
 
 int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
                      struct json_scan_error *error)
 {
-    struct scanner scanner = {.at = text, .end = text + length};
-    bool stopped = false, valid;
+    struct scanner scanner = {
+        .at = text, .end = text + length, .function = function, .context = context};
     skip_whitespace(&scanner);
-    if (peek(&scanner) != '{') {
-        valid = scanner_fail(&scanner, "an object is expected");
-    } else {
-        valid = open_container(&scanner) && scan_members(&scanner, function, context, &stopped);
-    }
-    if (valid && stopped) {
+    bool valid = peek(&scanner) == '{' ? scan_object(&scanner)
+                                       : scanner_fail(&scanner, "an object is expected");
+    if (scanner.stopped) {
         return 1;
     }
     skip_whitespace(&scanner);
     if (valid && scanner.at != scanner.end) {
         valid = scanner_fail(&scanner, "something follows the object");
     }
-    if (!valid) {
-        *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason,
-                                          scanner.string, scanner.name};
-        return -1;
+    if (valid) {
+        return 0;
     }
-    return 0;
+    const char *value = scanner.value;
+    bool in_string = value != NULL && value < scanner.end && *value == '"';
+    *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason,
+                                      in_string ? value + 1 : NULL, scanner.name};
+    return -1;
 }
 
 /* ---- decoding ---- */

@@ -5,11 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,15 +66,10 @@ static int read_target(char port[static PORT_SIZE])
     return 0;
 }
 
-/* Writes the file that is to become the target. `name` is then the caller's to unlink. */
-static int write_claim(char *name, size_t name_size, unsigned port)
+/* Writes the file that is to become the target. */
+static int write_claim(const char *name, unsigned port)
 {
-    uint64_t random;
     char text[PORT_SIZE];
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-        return -1;
-    }
-    (void)snprintf(name, name_size, ".claim-%016llx", (unsigned long long)random);
     int length = snprintf(text, sizeof(text), "%u\n", port);
     cleanup_fd int fd =
         openat(port_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
@@ -84,40 +77,39 @@ static int write_claim(char *name, size_t name_size, unsigned port)
         return -1;
     }
     /* nginx's workers, which may be another user, must be able to read it whatever our umask is */
-    if (fchmod(fd, 0644) != 0 || io_write_all(fd, text, (size_t)length) != 0 ||
-        close(steal_fd(&fd)) != 0) {
-        int number = errno;
-        (void)unlinkat(port_directory, name, 0);
-        errno = number;
-        return -1;
+    return fchmod(fd, 0644) != 0 || io_write_all(fd, text, (size_t)length) != 0
+               ? -1
+               : close(steal_fd(&fd));
+}
+
+/* Makes a claim the target. As claim(). */
+static int link_claim(const char *name, char current[static PORT_SIZE])
+{
+    for (int attempt = 0; attempt < CLAIM_TRIES; attempt++) {
+        if (linkat(port_directory, name, port_directory, PORT_TARGET_FILE, 0) == 0) {
+            return 0;
+        }
+        if (errno != EEXIST) {
+            return -1;
+        }
+        if (read_target(current) == 0) {
+            return 1;
+        }
+        if (errno != ENOENT) { /* unbound meanwhile: try again */
+            return -1;
+        }
     }
-    return 0;
+    return -1;
 }
 
 /* 0: `port` is bound now. 1: another one is, in `current`. -1 with errno. */
 static int claim(unsigned port, char current[static PORT_SIZE])
 {
-    char name[40];
-    if (write_claim(name, sizeof(name), port) != 0) {
+    char name[IO_RANDOM_NAME_SIZE];
+    if (io_random_name(name, ".claim-") != 0) {
         return -1;
     }
-    int result = -1;
-    for (int attempt = 0; attempt < CLAIM_TRIES; attempt++) {
-        if (linkat(port_directory, name, port_directory, PORT_TARGET_FILE, 0) == 0) {
-            result = 0;
-            break;
-        }
-        if (errno != EEXIST) {
-            break;
-        }
-        if (read_target(current) == 0) {
-            result = 1;
-            break;
-        }
-        if (errno != ENOENT) { /* unbound meanwhile: try again */
-            break;
-        }
-    }
+    int result = write_claim(name, port) == 0 ? link_claim(name, current) : -1;
     int number = errno;
     (void)unlinkat(port_directory, name, 0);
     errno = number;
