@@ -22,7 +22,7 @@
 /* The value of nginx's variable NGINX: the numbers of its listening sockets. */
 #define RUN_NGINX_SOCKETS "nginx/sockets"
 
-/* The first of these. Each service inherits all of them from the supervisor, which keeps them open.
+/* The first of these; the others follow it. Each service inherits all of them from the supervisor, which keeps them open.
  * A daemon closes all that it has inherited above standard error. */
 #define RUN_FD_NGINX 7
 

@@ -128,11 +128,10 @@ static struct options read_options(int argc, char **argv)
  * blocked. Standard input is that of the command beside the server, or /dev/null. */
 static int clean_process(bool keeps_input)
 {
-    cleanup_fd int nothing = -1;
     if (inherited_reserve() < 0) {
         return -1;
     }
-    nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    cleanup_fd int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (nothing < 0 || (!keeps_input && dup2(nothing, STDIN_FILENO) < 0)) {
         return log_failure("/dev/null: %m");
     }

@@ -113,17 +113,8 @@ static void check_worker(const char *configuration)
     remedy("In nginx.conf: user %s;", worker->pw_name);
 }
 
-static pid_t master_of_systemd(void)
-{
-    char number[32];
-    bool is_known =
-        machine_has_systemd() && program_run(number, sizeof(number), "systemctl", "show", "--value",
-                                             "-p", "MainPID", "nginx") == 0;
-    return is_known ? (pid_t)strtol(number, NULL, 10) : 0;
-}
-
-/* By the pid file that the configuration names. */
-static pid_t master_of_file(const char *configuration)
+/* The pid of nginx's master, by the file that the configuration names; 0: nginx does not run. */
+static pid_t find_master(const char *configuration)
 {
     char path[PATH_MAX] = DEFAULT_PID_FILE;
     const char *line = strstr(configuration, "\npid ");
@@ -135,13 +126,6 @@ static pid_t master_of_file(const char *configuration)
     cleanup_free char *text = file_read(AT_FDCWD, path, 64);
     pid_t pid = text == NULL ? 0 : (pid_t)strtol(text, NULL, 10);
     return pid > 0 && kill(pid, 0) == 0 ? pid : 0;
-}
-
-/* The pid of nginx's master; 0: nginx does not run. */
-static pid_t find_master(const char *configuration)
-{
-    pid_t master = master_of_systemd();
-    return master > 0 ? master : master_of_file(configuration);
 }
 
 void check_nginx_itself(const char *configuration)

@@ -61,15 +61,6 @@ static bool cut_suffix(const char *file, const char *suffix, char name[NAME_MAX 
     return true;
 }
 
-static bool has_sandbox(const struct site *site, const char *name)
-{
-    bool found = false;
-    for (size_t i = 0; i < site->count; i++) {
-        found |= strcmp(site->sandboxes[i].name, name) == 0;
-    }
-    return found;
-}
-
 static int by_name(const void *one, const void *other)
 {
     return strcmp(((const struct sandbox *)one)->name, ((const struct sandbox *)other)->name);
@@ -104,7 +95,7 @@ static int add_sandboxes(struct site *site, const char *directory)
                 "%s/%s: a sandbox's name has lower-case letters, digits and -, at most %d",
                 directory, file, SANDBOX_NAME_MOST);
         }
-        if (is_secret && !has_sandbox(site, name) && add_sandbox(site, name) < 0) {
+        if (is_secret && !site_has(site, name) && add_sandbox(site, name) < 0) {
             return -1;
         }
     }
@@ -135,7 +126,7 @@ static int check_settings_files(const struct site *site, const char *etc)
     }
     for (const char *file; (file = directory_next(entries)) != NULL;) {
         if (cut_suffix(file, ".conf", name) && strcmp(name, SHARED_NAME) != 0 &&
-            strcmp(name, MAP_NAME) != 0 && !has_sandbox(site, name)) {
+            strcmp(name, MAP_NAME) != 0 && !site_has(site, name)) {
             return log_failure("%s/%s: the sandbox has no secret: %s.secret", etc, file, name);
         }
     }
@@ -274,7 +265,7 @@ int installation_read(struct site *site, const char *etc, const char *state)
     }
     char path[PATH_MAX];
     (void)snprintf(path, sizeof(path), "%s/" MAP_NAME ".conf", etc);
-    site->map_entries = sandbox_map_read(path, site, has_sandbox);
+    site->map_entries = sandbox_map_read(path, site);
     return site->map_entries == NULL ? -1 : check_ports(site);
 }
 

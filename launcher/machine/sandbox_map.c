@@ -12,10 +12,9 @@
 #include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/base/trim.h"
+#include "launcher/render/rendering.h"
 
 #define FILE_MOST (1 << 20) /* bytes */
-
-typedef bool has_function(const struct site *site, const char *name);
 
 /* Whether nginx reads it as one word: in double quotes without one inside, or without characters
  * that mean something to nginx. */
@@ -49,9 +48,18 @@ static bool map_split_line(char *line, char **name)
     return true;
 }
 
+bool site_has(const struct site *site, const char *name)
+{
+    for (size_t i = 0; i < site->count; i++) {
+        if (strcmp(site->sandboxes[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Appends the entry. 1, 0 if the line has none, or -1 after one line of error. */
-static int map_read_line(FILE *out, const char *path, char *line, const struct site *site,
-                         has_function *has)
+static int map_read_line(FILE *out, const char *path, char *line, const struct site *site)
 {
     char *name = NULL;
     line = trim(line);
@@ -66,14 +74,14 @@ static int map_read_line(FILE *out, const char *path, char *line, const struct s
         log_line("%s: lines must be such as `host.example.org NAME;`", path);
         return -1;
     }
-    if (!has(site, name)) {
+    if (!site_has(site, name)) {
         return log_failure("%s: there is no sandbox named %s", path, name);
     }
     (void)fprintf(out, "%s %s;\n", line, name);
     return 1;
 }
 
-char *sandbox_map_read(const char *path, const struct site *site, has_function *has)
+char *sandbox_map_read(const char *path, const struct site *site)
 {
     cleanup_free char *text = file_read(AT_FDCWD, path, FILE_MOST);
     if (text == NULL && errno != ENOENT) {
@@ -91,11 +99,11 @@ char *sandbox_map_read(const char *path, const struct site *site, has_function *
     int result = 0;
     char *rest = text == NULL ? NULL : text + (file_skip_mark(text) - text);
     for (char *line; result >= 0 && (line = strsep(&rest, "\n")) != NULL; found |= result) {
-        result = map_read_line(out, path, line, site, has);
+        result = map_read_line(out, path, line, site);
     }
     if (result >= 0 && found == 0) {
         (void)fputs("default " DEFAULT_SANDBOX ";\n", out);
-        if (!has(site, DEFAULT_SANDBOX)) {
+        if (!site_has(site, DEFAULT_SANDBOX)) {
             log_line("%s has no entry, so that all requests are for %s, which is not there", path,
                      DEFAULT_SANDBOX);
             result = -1;

@@ -11,8 +11,10 @@
 
 struct site;
 
-/* Returns the entries as nginx takes them, each for a sandbox that the site `has`. Without
- * a file, or without an entry in it, all requests are for `default`. NULL after one line to
- * standard error. The caller frees. */
-char *sandbox_map_read(const char *path, const struct site *site,
-                       bool (*has)(const struct site *site, const char *name));
+/* Whether the site has a sandbox of this name. */
+bool site_has(const struct site *site, const char *name);
+
+/* Returns the entries as nginx takes them, each for a sandbox that the site has. Without a file, or
+ * without an entry in it, all requests are for `default`. NULL after one line to standard error.
+ * The caller frees. */
+char *sandbox_map_read(const char *path, const struct site *site);

@@ -40,8 +40,7 @@
 
 struct service {
     const char *run;
-    int sockets[LISTENERS_MOST];
-    size_t count;
+    int sockets_end; /* they have the numbers from RUN_FD_NGINX on up to this one */
     struct nginx_log log;
     pid_t master; /* the leader of nginx's session; 0: it does not run */
     int64_t started_ms;
@@ -51,32 +50,22 @@ struct service {
     bool is_stopping;
 };
 
-/* Reads the variable NGINX. */
+/* Counts the numbers in the variable NGINX, which follow one another (run_files.h). */
 static int find_sockets(struct service *service)
 {
-    const char *value = getenv("NGINX");
-    const char *text = value == NULL ? "" : value;
-    while (*text != '\0') {
-        char *end;
-        long fd = strtol(text, &end, 10);
-        if (end == text || *end != ';' || fd <= STDERR_FILENO || fd > INT_MAX ||
-            service->count == LISTENERS_MOST) {
-            break;
-        }
-        service->sockets[service->count++] = (int)fd;
-        text = end + 1;
+    const char *at = getenv("NGINX");
+    for (; at != NULL && (at = strchr(at, ';')) != NULL; at++) {
+        service->sockets_end++;
     }
-    if (service->count == 0 || *text != '\0') {
-        return log_failure("NGINX names no listening sockets");
-    }
-    return 0;
+    return service->sockets_end > RUN_FD_NGINX ? 0
+                                               : log_failure("NGINX names no listening sockets");
 }
 
 /* The sockets were shut down at a stop of the service, which may be started again. */
 static int listen_again(const struct service *service)
 {
-    for (size_t i = 0; i < service->count; i++) {
-        if (listener_listen(service->sockets[i]) < 0) {
+    for (int fd = RUN_FD_NGINX; fd < service->sockets_end; fd++) {
+        if (listener_listen(fd) < 0) {
             return -1;
         }
     }
@@ -86,8 +75,8 @@ static int listen_again(const struct service *service)
 /* A unix socket cannot listen again once it was shut down: another takes its place. */
 static int replace_deaf(const struct service *service)
 {
-    for (size_t i = 0; i < service->count; i++) {
-        if (!listener_answers(service->sockets[i]) && listener_replace(service->sockets[i]) < 0) {
+    for (int fd = RUN_FD_NGINX; fd < service->sockets_end; fd++) {
+        if (!listener_answers(fd) && listener_replace(fd) < 0) {
             return log_failure("a unix socket cannot be opened again: %m");
         }
     }
@@ -97,8 +86,8 @@ static int replace_deaf(const struct service *service)
 /* Refuses new clients, and disconnects those in the backlog. */
 static void shut_down(const struct service *service)
 {
-    for (size_t i = 0; i < service->count; i++) {
-        listener_shut_down(service->sockets[i]);
+    for (int fd = RUN_FD_NGINX; fd < service->sockets_end; fd++) {
+        listener_shut_down(fd);
     }
 }
 
@@ -325,6 +314,7 @@ int nginx_service(int argc, char **argv)
         (void)close(fd);
     }
     struct service service = {.run = argv[2],
+                              .sockets_end = RUN_FD_NGINX,
                               .supervisor = getppid(),
                               .started_ms = clock_monotonic_ms() - START_INTERVAL_MS};
     sigset_t signals;

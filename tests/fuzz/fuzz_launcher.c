@@ -25,6 +25,7 @@
 #include "launcher/render/cors_origins.h"
 #include "launcher/render/listen_address.h"
 #include "launcher/render/prefix.h"
+#include "launcher/render/rendering.h"
 #include "launcher/secrets/secret.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -140,12 +141,6 @@ static void check_secrets(const char *path)
     }
 }
 
-static bool has_sandbox(const struct site *site, const char *name)
-{
-    assert(site == NULL);
-    return strcmp(name, "one") == 0 || strcmp(name, DEFAULT_SANDBOX) == 0;
-}
-
 /* As nginx reads it: "KEY NAME;" in each line, where nothing else ends or opens anything. */
 static void check_entry(const char *entry, size_t length)
 {
@@ -159,7 +154,9 @@ static void check_entry(const char *entry, size_t length)
 
 static void check_map(const char *path)
 {
-    cleanup_free char *entries = sandbox_map_read(path, NULL, has_sandbox);
+    static struct sandbox sandboxes[] = {{.name = "one"}, {.name = DEFAULT_SANDBOX}};
+    static const struct site site = {.sandboxes = sandboxes, .count = 2};
+    cleanup_free char *entries = sandbox_map_read(path, &site);
     const char *end;
     for (const char *entry = entries; entry != NULL && *entry != '\0'; entry = end + 1) {
         end = strchr(entry, '\n');
