@@ -43,25 +43,17 @@ static ssize_t write_now(int fd, const char *line, size_t length)
     return write(fd, line, length);
 }
 
-static ssize_t write_once(int fd, mode_t mode, bool has_reader, const char *line, size_t length)
-{
-    if (S_ISSOCK(mode)) {
-        return send(fd, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
-    return has_reader ? write_now(fd, line, length) : write(fd, line, length);
-}
-
 int log_output_write(int fd, const char *line, size_t length)
 {
     struct stat file;
-    ssize_t written;
     if (fstat(fd, &file) < 0) {
         return -1;
     }
     bool has_reader = log_output_has_reader(&file);
-    do {
-        written = write_once(fd, file.st_mode, has_reader, line, length);
-    } while (written < 0 && errno == EINTR);
+    ssize_t written = TEMP_FAILURE_RETRY(S_ISSOCK(file.st_mode)
+                                             ? send(fd, line, length, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                         : has_reader ? write_now(fd, line, length)
+                                                      : write(fd, line, length));
     if (written >= 0 && (size_t)written < length) {
         errno = has_reader ? EAGAIN : ENOSPC;
         return -1;

@@ -45,12 +45,8 @@ int variables_fail(const struct variables *variables, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    if (variables == NULL) {
-        log_line("%s", text);
-    } else {
-        log_line("%s: %s", variables->where, text);
-    }
-    return -1;
+    return variables == NULL ? log_failure("%s", text)
+                             : log_failure("%s: %s", variables->where, text);
 }
 
 void variables_free(struct variables *variables)

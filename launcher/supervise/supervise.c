@@ -225,16 +225,11 @@ static void begin_stop(int number)
 static bool go_on_stopping(void)
 {
     int64_t now = clock_monotonic_ms();
-    switch (server.stage) {
-    case RUNNING:
+    if (server.stage == ENDING_COMMANDS && (!commands_are_left() || now >= server.kill_at)) {
+        end_services();
+    }
+    if (server.stage != ENDING_SERVICES) {
         return false;
-    case ENDING_COMMANDS:
-        if (!commands_are_left() || now >= server.kill_at) {
-            end_services();
-        }
-        return false;
-    case ENDING_SERVICES:
-        break;
     }
     if (server.svscan == 0 || now >= server.deadline) {
         return true;
