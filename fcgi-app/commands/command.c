@@ -51,7 +51,7 @@ bool command_is_shortage(int error)
  */
 static bool is_repeated(struct request *request)
 {
-    if (*request_last_event_id(request) == '\0') {
+    if (*request_param(request, "HTTP_LAST_EVENT_ID") == '\0') {
         return false;
     }
     answer_lost(

@@ -20,9 +20,8 @@
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/writer.h"
 
-#define ANSWER_BUFFER ((size_t)16384)
-#define NAMES_MEMORY  (64 << 10) /* for the names of a directory while they are sent */
-#define LISTINGS_MAX  4          /* directories that are being read */
+#define NAMES_MEMORY (64 << 10) /* for the names of a directory while they are sent */
+#define LISTINGS_MAX 4          /* directories that are being read */
 
 /* Seconds. A directory that is no disk's may take any time. */
 #define LISTING_PATIENCE 10
@@ -71,11 +70,8 @@ static void write_entries(struct request *request, struct spool *spool)
                      error_text(errno));
         return;
     }
-    cleanup_(writer_clear) struct writer writer;
-    if (writer_init(&writer, request, ANSWER_BUFFER, false) < 0) {
-        answer_error(request, 500, ERROR_internal, "Out of memory");
-        return;
-    }
+    char buffer[16384];
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), 200);
     (void)writer_string(&writer, "{\"entries\":[");
     const char *end = names + spool_size(spool);
     for (const char *name = names, *seen = names; name < end && !writer.failed;) {

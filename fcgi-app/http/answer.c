@@ -75,24 +75,6 @@ __attribute__((format(printf, 6, 0))) static void send_error(struct request *req
     send_fields(request, status, headers, &fields[(extras & ERROR_FAILURE) == 0]);
 }
 
-void answer_error(struct request *request, int status, enum api_error error, const char *format,
-                  ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    send_error(request, status, error, "", 0, format, arguments);
-    va_end(arguments);
-}
-
-void answer_failure(struct request *request, int status, enum api_error error, const char *format,
-                    ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    send_error(request, status, error, "", ERROR_FAILURE, format, arguments);
-    va_end(arguments);
-}
-
 void answer_error_with(struct request *request, int status, enum api_error error,
                        const char *headers, unsigned extras, const char *format, ...)
 {

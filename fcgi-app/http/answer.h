@@ -23,16 +23,11 @@ void answer_success(struct request *request);
 /* Messages of errors are cut behind so many bytes. Bytes that are no UTF-8 are replaced. */
 #define ERROR_MESSAGE_SIZE 5120
 
-/* {"error": "<message>", "error_code": "<error>"}. A status of 5xx only where certainly nothing was
- * changed, because clients repeat the request: see answer_lost(). */
-__attribute__((format(printf, 4, 5))) void
-answer_error(struct request *request, int status, enum api_error error, const char *format, ...);
-
-/* The same after "success": false. */
-__attribute__((format(printf, 4, 5))) void
-answer_failure(struct request *request, int status, enum api_error error, const char *format, ...);
-
-/* The same with some of these members, and further header lines, each with its \r\n; NULL: none. */
+/*
+ * {"error": "<message>", "error_code": "<error>"} with some of these members, and header lines,
+ * each with its \r\n; NULL: none. A status of 5xx only where certainly nothing was changed, because
+ * clients repeat the request: see answer_lost().
+ */
 enum error_extras {
     ERROR_FAILURE = 1,      /* "success": false */
     ERROR_MAY_HAVE_RUN = 2, /* "may_have_run": true */
@@ -41,6 +36,12 @@ __attribute__((format(printf, 6, 7))) void answer_error_with(struct request *req
                                                              enum api_error error,
                                                              const char *headers, unsigned extras,
                                                              const char *format, ...);
+
+/* The same with neither, and with "success": false alone. */
+#define answer_error(request, status, error, ...)                                                  \
+    answer_error_with(request, status, error, NULL, 0, __VA_ARGS__)
+#define answer_failure(request, status, error, ...)                                                \
+    answer_error_with(request, status, error, NULL, ERROR_FAILURE, __VA_ARGS__)
 
 /* 503 for a request that is not begun, or reads, because the server is stopping. */
 void answer_stopping(struct request *request);

@@ -72,7 +72,7 @@ static void (*give_connection_back)(int fd, bool reuse);
 
 /* ---- the question ---- */
 
-static const char *param(const struct request *request, const char *name)
+const char *request_param(const struct request *request, const char *name)
 {
     const char *value = FCGX_GetParam(name, request->fcgi.envp);
     return value == NULL ? "" : value;
@@ -80,17 +80,17 @@ static const char *param(const struct request *request, const char *name)
 
 const char *request_method(const struct request *request)
 {
-    return param(request, "REQUEST_METHOD");
+    return request_param(request, "REQUEST_METHOD");
 }
 
 const char *request_path(const struct request *request)
 {
-    return param(request, "SCRIPT_NAME");
+    return request_param(request, "SCRIPT_NAME");
 }
 
 const char *request_query(const struct request *request)
 {
-    return param(request, "QUERY_STRING");
+    return request_param(request, "QUERY_STRING");
 }
 
 void request_set_endpoint(struct request *request, const struct api_endpoint *endpoint)
@@ -108,25 +108,10 @@ const struct api_endpoint *request_endpoint(const struct request *request)
     return request->endpoint;
 }
 
-const char *request_last_event_id(const struct request *request)
-{
-    return param(request, "HTTP_LAST_EVENT_ID");
-}
-
-const char *request_content_encoding(const struct request *request)
-{
-    return param(request, "HTTP_CONTENT_ENCODING");
-}
-
 const char *request_id(const struct request *request)
 {
-    const char *id = param(request, "REQUEST_ID");
+    const char *id = request_param(request, "REQUEST_ID");
     return *id == '\0' ? "-" : id;
-}
-
-bool request_asks_for_all(const struct request *request)
-{
-    return *param(request, "HEALTH_FULL") != '\0';
 }
 
 ssize_t request_read(struct request *request, void *data, size_t length)
@@ -164,7 +149,7 @@ bool request_gone(struct request *request)
 bool request_has_body(const struct request *request)
 {
     return request->body_length == LENGTH_UNKNOWN
-               ? param(request, "HTTP_TRANSFER_ENCODING")[0] != '\0'
+               ? request_param(request, "HTTP_TRANSFER_ENCODING")[0] != '\0'
                : request->body_length > 0;
 }
 
@@ -348,7 +333,7 @@ int request_detach(struct request *request, struct outlet *outlet)
 
 static void read_length(struct request *request)
 {
-    const char *text = param(request, "CONTENT_LENGTH");
+    const char *text = request_param(request, "CONTENT_LENGTH");
     char *end;
     errno = 0;
     unsigned long long length = strtoull(text, &end, 10);

@@ -78,7 +78,7 @@ static bool is_identity(const char *codings)
 
 static int check_coding(struct request *request, struct json_body *body)
 {
-    const char *codings = request_content_encoding(request);
+    const char *codings = request_param(request, "HTTP_CONTENT_ENCODING");
     if (is_identity(codings)) {
         return 0;
     }

@@ -26,26 +26,21 @@ const char *request_path(const struct request *request);
 
 const char *request_query(const struct request *request);
 
+/* A parameter of nginx/snippets by its name, such as "HTTP_LAST_EVENT_ID"; "" when it was not sent.
+ */
+const char *request_param(const struct request *request, const char *name);
+
 /* For the log; made or checked by nginx. */
 const char *request_id(const struct request *request);
 
 /* The endpoint that is asked; NULL: there is no such. */
 const struct api_endpoint *request_endpoint(const struct request *request);
 
-/* "" when it was not sent. */
-const char *request_last_event_id(const struct request *request);
-
-/* The codings of the body (RFC 9110, 8.4), as the client has sent them; "" when it was not sent. */
-const char *request_content_encoding(const struct request *request);
-
 /*
  * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
  * no one waits for an answer).
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
-
-/* Whether nginx says that the client has the token and asks /health for everything. */
-bool request_asks_for_all(const struct request *request);
 
 /*
  * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
 #include "common/logger.h"
 #include "common/rfc3339.h"
 #include "common/signal_name.h"
@@ -22,14 +21,13 @@
 #include "procd/log/event_id.h"
 #include "procd/wire/client.h"
 
-#define BUFFER ((size_t)16384)
-
 /* ---- rendering ---- */
 
 struct listing {
     struct writer writer;
     bool is_short; /* only the members that published clients know */
     bool any;
+    char buffer[16384]; /* the writer's */
 };
 
 static void write_text_member(struct writer *writer, const char *name, const char *text)
@@ -151,17 +149,12 @@ static void listing_finish(struct request *request, struct listing *listing,
     } else {
         (void)writer_finish(&listing->writer);
     }
-    writer_clear(&listing->writer);
 }
 
-static bool listing_begin(struct request *request, struct listing *listing)
+static void listing_begin(struct request *request, struct listing *listing)
 {
-    *listing = (struct listing){.any = false};
-    if (writer_init(&listing->writer, request, BUFFER, false) < 0) {
-        answer_error(request, 500, ERROR_internal, "Out of memory");
-        return false;
-    }
-    return true;
+    listing->writer = writer_over(request, listing->buffer, sizeof(listing->buffer), 200);
+    listing->is_short = listing->any = false;
 }
 
 /* ---- the endpoints ---- */
@@ -172,9 +165,7 @@ static void list_processes(struct request *request, const struct json_body *quer
     struct list_moment moment = known_list_now();
     bool full = json_flag(query, "full");
     enum procd_result result = PROCD_DONE;
-    if (!listing_begin(request, &listing)) {
-        return;
-    }
+    listing_begin(request, &listing);
     if (full || !known_list_write(&listing.writer)) {
         listing.is_short = !full;
         (void)writer_string(&listing.writer, "{\"processes\":[");
@@ -201,9 +192,8 @@ static void get_process(struct request *request, const struct json_body *query)
 {
     struct listing listing;
     const char *id = json_text(query, "id");
-    if (listing_begin(request, &listing)) {
-        listing_finish(request, &listing, procd_get(id, list_job, &listing), id);
-    }
+    listing_begin(request, &listing);
+    listing_finish(request, &listing, procd_get(id, list_job, &listing), id);
 }
 
 static const struct json_member get_parameters[] = {PROCESS_ID_MEMBER};
@@ -220,16 +210,11 @@ static void wait_for_end(struct request *request, const char *id, int64_t timeou
     struct listing listing;
     const struct pollfd others[] = {{.fd = request_fd(request), .events = POLLRDHUP},
                                     {.fd = stopping_fd(), .events = POLLIN}};
-    if (!listing_begin(request, &listing)) {
-        return;
-    }
+    listing_begin(request, &listing);
     enum procd_result result = procd_wait(id, timeout_ms, others, 2, list_job, &listing);
     if (result != PROCD_INTERRUPTED) {
         listing_finish(request, &listing, result, id);
-        return;
-    }
-    writer_clear(&listing.writer);
-    if (!request_gone(request)) {
+    } else if (!request_gone(request)) {
         answer_stopping(request);
     }
 }

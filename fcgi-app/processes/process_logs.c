@@ -36,7 +36,7 @@ struct log_query {
 static const char *last_event(const struct request *request, const struct json_body *query,
                               const char **name)
 {
-    const char *last = request_last_event_id(request);
+    const char *last = request_param(request, "HTTP_LAST_EVENT_ID");
     if (*last != '\0') {
         *name = "Last-Event-ID";
         return last;
@@ -128,7 +128,7 @@ static void answer_end(struct request *request)
 
 static bool answer_after_end(struct request *request)
 {
-    const char *last = request_last_event_id(request);
+    const char *last = request_param(request, "HTTP_LAST_EVENT_ID");
     bool is_end = event_id_is_end(last);
     if (is_end) {
         answer_end(request);

@@ -172,7 +172,8 @@ static void answer_health(struct request *request, const char *error,
 static void health(struct request *request, const struct json_body *body)
 {
     (void)body;
-    bool full = request_asks_for_all(request);
+    /* nginx says whether the client has the token and asks for everything. */
+    bool full = *request_param(request, "HEALTH_FULL") != '\0';
     bool can_start = true;
     struct server_state all;
     enum procd_result result = procd_ping(&can_start, ANSWER_TIMEOUT_MS);

@@ -37,6 +37,13 @@ const struct api_endpoint *request_endpoint(const struct request *request)
     return &api_endpoints[request->only_reads ? API_read_file : API_write_file];
 }
 
+const char *request_param(const struct request *request, const char *name)
+{
+    return strcmp(name, "HTTP_CONTENT_ENCODING") == 0 && request->content_encoding != NULL
+               ? request->content_encoding
+               : "";
+}
+
 const char *request_query(const struct request *request)
 {
     return request->query == NULL ? "" : request->query;
@@ -46,11 +53,6 @@ const char *request_id(const struct request *request)
 {
     (void)request;
     return "test";
-}
-
-const char *request_content_encoding(const struct request *request)
-{
-    return request->content_encoding == NULL ? "" : request->content_encoding;
 }
 
 ssize_t request_read(struct request *request, void *data, size_t length)
