@@ -8,18 +8,19 @@
 #include "fcgi-app/streams/streams.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "api/errors.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
+#include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/outlet.h"
@@ -70,13 +71,9 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 STAILQ_HEAD(ready_list, stream);
 
-/* Other threads hand streams over here. */
-static struct {
-    pthread_mutex_t lock;
-    int fd; /* an eventfd, readable when there are any */
-    struct ready_list streams;
-} inbox = {
-    .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1, .streams = STAILQ_HEAD_INITIALIZER(inbox.streams)};
+/* Other threads hand streams over here: a pipe of pointers, each of which is written at once
+ * (pipe(7), PIPE_BUF). */
+static int inbox[2] = {-1, -1};
 
 /* The thread's own. */
 static struct {
@@ -102,18 +99,24 @@ static void stream_wake(struct stream *stream, enum stream_wake wake)
     stream->state = state;
 }
 
-/* Takes it out of the loop. `whole`: the answer has its end, and the connection can serve on. */
+/* `whole`: the answer has its end, and the connection can serve on. */
+static void stream_free(struct stream *stream, bool whole)
+{
+    outlet_close(&stream->outlet, whole);
+    stream->source->free(stream->source);
+    admission_leave(&stream->admission);
+    free(stream->request_id);
+    free(stream);
+}
+
+/* Takes it out of the loop. */
 static void stream_close(struct stream *stream, bool whole)
 {
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->outlet.fd, NULL);
     loop.unwatched -= stream->watcher.descriptor < 0;
     watcher_remove(&loop.watches, &stream->watcher);
     TAILQ_REMOVE(&loop.streams, stream, streams);
-    outlet_close(&stream->outlet, whole);
-    stream->source->free(stream->source);
-    admission_leave(&stream->admission);
-    free(stream->request_id);
-    free(stream);
+    stream_free(stream, whole);
 }
 
 /* ---- a stream's turn ---- */
@@ -331,15 +334,8 @@ static void add_stream(struct stream *stream)
 
 static void empty_inbox(void)
 {
-    eventfd_t count;
-    struct ready_list streams = STAILQ_HEAD_INITIALIZER(streams);
-    (void)eventfd_read(inbox.fd, &count);
-    pthread_mutex_lock(&inbox.lock);
-    STAILQ_CONCAT(&streams, &inbox.streams);
-    pthread_mutex_unlock(&inbox.lock);
     struct stream *stream;
-    while ((stream = STAILQ_FIRST(&streams)) != NULL) {
-        STAILQ_REMOVE_HEAD(&streams, ready);
+    while (io_read_full(inbox[0], &stream, sizeof(stream)) == sizeof(stream)) {
         add_stream(stream);
     }
 }
@@ -360,11 +356,9 @@ void stream_open(struct request *request, struct stream_source *source, struct a
     set_text(stream, SSE_RETRY);
     stream->admission = *admission;
     admission->held = false;
-    pthread_mutex_lock(&inbox.lock);
-    STAILQ_INSERT_TAIL(&inbox.streams, stream, ready);
-    pthread_mutex_unlock(&inbox.lock);
-    if (eventfd_write(inbox.fd, 1) < 0) {
-        log_line("cannot wake the streams: %m");
+    if (io_write_all(inbox[1], &stream, sizeof(stream)) < 0) {
+        log_request(LOG_ERR, id, "the streams cannot take another: %m");
+        stream_free(stream, false);
     }
 }
 
@@ -438,9 +432,9 @@ int streams_start(void)
 {
     loop.buffer = malloc(CHUNK);
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
-    inbox.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (loop.buffer == NULL || loop.epoll < 0 || inbox.fd < 0 ||
-        await_descriptor(inbox.fd, EPOLLIN, &inbox_mark) < 0 ||
+    if (loop.buffer == NULL || loop.epoll < 0 || pipe2(inbox, O_CLOEXEC) < 0 ||
+        io_set_nonblocking(inbox[0], 1) < 0 ||
+        await_descriptor(inbox[0], EPOLLIN, &inbox_mark) < 0 ||
         await_descriptor(stopping_fd(), EPOLLIN, &stop_mark) < 0) {
         return -1;
     }
