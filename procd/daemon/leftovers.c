@@ -33,9 +33,6 @@ static bool has_leftovers(struct registered_job *job)
 /* One round of killing what a job has left. Whether nothing is left. */
 static bool kill_once(struct registered_job *job)
 {
-    if (job->ending.runner <= 0) {
-        return true;
-    }
     cleanup_fd int held = process_hold(job->ending.runner);
     return !has_leftovers(job) ||
            (held >= 0 && tree_kill_round(job->ending.runner, held, NULL) == 0);

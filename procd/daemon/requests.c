@@ -211,16 +211,13 @@ static bool give_order(struct client *client, struct registered_job *job, enum o
 {
     client->order.kind = kind;
     client->order.done = order_done;
-    if (client->order.message.failed) {
-        message_clear(&client->order.message);
-        return false; /* out of memory */
-    }
-    if (registry_order(job, &client->order)) {
+    bool is_whole = !client->order.message.failed; /* otherwise memory is out */
+    if (is_whole && registry_order(job, &client->order)) {
         return true;
     }
     message_clear(&client->order.message);
-    return kind == ORDER_WAIT ? answer_job(client, job)
-                              : answer_not_running(client, job->ending.status);
+    return is_whole && (kind == ORDER_WAIT ? answer_job(client, job)
+                                           : answer_not_running(client, job->ending.status));
 }
 
 /* Passes a number on to the runner, if the client has given it. */

@@ -68,21 +68,6 @@ static void hear_client(struct watch *watch)
     }
 }
 
-static int client_add(int fd)
-{
-    cleanup_free struct client *client = calloc(1, sizeof(*client));
-    if (client == NULL) {
-        return -1;
-    }
-    client->watch = (struct watch){.fd = fd, .ready = hear_client};
-    if (message_send_plain(fd, MESSAGE_DONE) < 0 || loop_add(&client->watch) < 0) {
-        return -1;
-    }
-    LIST_INSERT_HEAD(&clients, client, entry);
-    (void)steal_pointer(client);
-    return 0;
-}
-
 static void accept_client(struct watch *watch);
 static void accept_again(void);
 static struct watch listener = {.fd = -1, .ready = accept_client};
@@ -119,7 +104,14 @@ static void accept_client(struct watch *watch)
         return; /* with any other error the client has gone */
     }
     refused = false;
-    if (client_add(fd) == 0) {
+    cleanup_free struct client *client = calloc(1, sizeof(*client));
+    if (client == NULL || message_send_plain(fd, MESSAGE_DONE) < 0) {
+        return;
+    }
+    client->watch = (struct watch){.fd = fd, .ready = hear_client};
+    if (loop_add(&client->watch) == 0) {
+        LIST_INSERT_HEAD(&clients, client, entry);
+        (void)steal_pointer(client);
         (void)steal_fd(&fd);
     }
 }

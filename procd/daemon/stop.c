@@ -62,56 +62,34 @@ static bool services_are_left(const char *run_directory)
     return false;
 }
 
-/* ---- the commands ---- */
-
-/* What the end waits for. */
-struct stop {
-    const char *run_directory;
-    const struct settings *settings;
-    struct runners runners;
-    int64_t kill_at; /* of commands */
-};
-
-/* procd has gone, so a runner ends with its command: those that live have one. */
-static bool commands_are_left(struct stop *stop)
+/*
+ * Services and commands end at the same time, each within its own limit. If another process has
+ * begun the stop, commands have had their signal. procd has gone, so a runner ends with its
+ * command: those that live have one.
+ */
+static void await_end(const char *run_directory, const struct settings *settings,
+                      const sigset_t *child_signal)
 {
-    stop->runners.living = 0;
-    runners_meet_below(&stop->runners, getpid());
-    cgroup_each_process(stop->run_directory, stop->settings->cgroup, runners_meet, &stop->runners);
-    return stop->runners.living > 0;
-}
-
-/* Services and commands end at the same time, each within its own limit. */
-static void await_end(struct stop *stop, const sigset_t *child_signal)
-{
-    int64_t services_until = clock_monotonic_ms() + SERVICES_MS;
     const struct timespec pause = {.tv_nsec = REAP_PAUSE_MS * 1000000L};
+    int64_t begun = stop_deadline_read(run_directory);
+    int64_t grace = (int64_t)settings->stop_grace_ms;
+    int64_t now = clock_monotonic_ms();
+    int64_t services_until = now + SERVICES_MS;
+    int64_t kill_at = begun != 0 ? begun : now + grace; /* commands */
+    cleanup_(runners_clear) struct runners runners = {.run_directory = run_directory,
+                                                      .order = begun == 0 && grace > 0};
     for (int empty_looks = 0; empty_looks < RUNNERS_EMPTY_LOOKS;) {
-        bool commands = commands_are_left(stop);
-        bool services = reap_children(NULL) && services_are_left(stop->run_directory);
-        int64_t now = clock_monotonic_ms();
-        bool over = (!commands || now >= stop->kill_at) && (!services || now >= services_until);
+        runners.living = 0;
+        runners_meet_below(&runners, getpid());
+        cgroup_each_process(run_directory, settings->cgroup, runners_meet, &runners);
+        bool services = reap_children(NULL) && services_are_left(run_directory);
+        now = clock_monotonic_ms();
+        bool over = (runners.living == 0 || now >= kill_at) && (!services || now >= services_until);
         empty_looks = over ? empty_looks + 1 : 0;
         if (empty_looks < RUNNERS_EMPTY_LOOKS) {
             (void)sigtimedwait(child_signal, NULL, &pause);
         }
     }
-}
-
-/* If another process has begun the stop, commands have had their signal. */
-static void end_gently(const char *run_directory, const struct settings *settings,
-                       const sigset_t *child_signal)
-{
-    int64_t begun = stop_deadline_read(run_directory);
-    int64_t grace = (int64_t)settings->stop_grace_ms;
-    struct stop stop = {
-        .run_directory = run_directory,
-        .settings = settings,
-        .runners = {.run_directory = run_directory, .order = begun == 0 && grace > 0},
-        .kill_at = begun != 0 ? begun : clock_monotonic_ms() + grace,
-    };
-    await_end(&stop, child_signal);
-    runners_clear(&stop.runners);
 }
 
 int stop_main(const char *run_directory)
@@ -130,7 +108,7 @@ int stop_main(const char *run_directory)
     struct settings settings;
     int result = settings_take(&settings) < 0;
     if (result == 0) {
-        end_gently(run_directory, &settings, &child_signal);
+        await_end(run_directory, &settings, &child_signal);
         /* Before the walk, which cannot follow what forks faster. */
         if (cgroup_remove(run_directory, settings.cgroup) < 0) {
             log_at(LOG_WARNING, "stop: cannot remove the cgroups: %m");

@@ -125,8 +125,7 @@ int tree_kill(struct shell *shell, int timeout_ms)
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     for (;;) {
-        (void)tree_kill_round(getpid(), -1,
-                              NULL); /* the next round meets what this one has missed */
+        (void)tree_kill_round(getpid(), -1, NULL); /* the next one meets what it has missed */
         if (!reap_children(shell)) {
             return 0;
         }

@@ -71,11 +71,8 @@ static int background_open_files(struct background *job)
 static char *working_directory(const char *asked, const char *directory)
 {
     char *joined = NULL;
-    if (asked != NULL && asked[0] == '/') {
-        return command_shown(asked);
-    }
-    if (asked == NULL) {
-        return strdup(directory);
+    if (asked == NULL || asked[0] == '/') {
+        return command_shown(asked == NULL ? directory : asked);
     }
     cleanup_free char *shown = command_shown(asked);
     const char *slash = directory[strlen(directory) - 1] == '/' ? "" : "/";
@@ -389,20 +386,20 @@ static void background_release(struct background *job)
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
                     int *control, int signals, struct leftover *left)
 {
-    struct background job = {.id = message_text(order, FIELD_ID),
-                             .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
-                             .age_key = (uint64_t)message_number(order, FIELD_AGE_KEY, 0),
-                             .log_max = log_max,
-                             .directory = message_take_descriptor(order, 0),
-                             .signals = signals,
-                             .input = -1,
-                             .peers = JOB_PEERS_NONE,
-                             .log = {.segment = -1},
-                             .output = JOB_OUTPUT_NONE};
+    cleanup_(background_release) struct background job = {
+        .id = message_text(order, FIELD_ID),
+        .started_at = (uint64_t)message_number(order, FIELD_STARTED_AT, 0),
+        .age_key = (uint64_t)message_number(order, FIELD_AGE_KEY, 0),
+        .log_max = log_max,
+        .directory = message_take_descriptor(order, 0),
+        .signals = signals,
+        .input = -1,
+        .peers = JOB_PEERS_NONE,
+        .log = {.segment = -1},
+        .output = JOB_OUTPUT_NONE};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
     if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {
         job_log_close(&job.log);
-        background_release(&job);
         /* without procd nobody waits for it */
         (void)spawn_send_failure(*control, error.stage, error.error);
         return false;
@@ -415,6 +412,5 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     finish(&job);
     left->lease = -1;
     job_output_leave(&job.output, left->pipes);
-    background_release(&job);
     return true;
 }

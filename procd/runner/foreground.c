@@ -16,13 +16,6 @@
 #include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
 
-static int report_start(int lease, pid_t pid, const struct command_pipes *pipes)
-{
-    const int descriptors[] = {pipes->out_read, pipes->err_read, pipes->watch};
-    size_t count = pipes->err_read < 0 ? 1 : pipes->watch < 0 ? 2 : 3;
-    return spawn_send_started(lease, pid, descriptors, count);
-}
-
 static void report_end(int lease, const struct ending *ending)
 {
     cleanup_message struct message message;
@@ -101,7 +94,10 @@ static void foreground_step(struct foreground_job *job)
 /* From the start of the shell to the end. The result is that of foreground_run. */
 static bool foreground_accompany(struct foreground_job *job, struct leftover *left)
 {
-    if (report_start(job->lease, job->running.shell.pid, &job->pipes) < 0) {
+    const struct command_pipes *pipes = &job->pipes;
+    const int ends[] = {pipes->out_read, pipes->err_read, pipes->watch};
+    size_t count = pipes->err_read < 0 ? 1 : pipes->watch < 0 ? 2 : 3;
+    if (spawn_send_started(job->lease, job->running.shell.pid, ends, count) < 0) {
         take_hang_up(job);
     }
     close_fd(&job->pipes.watch);

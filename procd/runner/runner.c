@@ -100,16 +100,15 @@ static bool run_background(struct incoming *order, int *control, int signals, st
 static bool runner_take_message(struct incoming *message, int *control, int signals,
                                 struct leftover *left)
 {
-    switch ((int)message->type) {
-    case MESSAGE_RUN:
+    if (message->type == MESSAGE_RUN) {
         return run_foreground(message, signals, left) && runner_cgroup_is_clean() &&
                message_send_plain(*control, MESSAGE_IDLE) == 0;
-    case MESSAGE_JOB:
-        return run_background(message, control, signals, left);
-    default:
-        log_at(LOG_WARNING, "runner: message %d is not for a runner", (int)message->type);
-        return false;
     }
+    if (message->type == MESSAGE_JOB) {
+        return run_background(message, control, signals, left);
+    }
+    log_at(LOG_WARNING, "runner: message %d is not for a runner", (int)message->type);
+    return false;
 }
 
 /* Once, and only while no command waits: a runner that a burst has started begins its command

@@ -156,8 +156,7 @@ enum field_tag {
     FIELD_CPU_USER_MS,
     FIELD_CPU_SYSTEM_MS,
     FIELD_MAX_RSS_KB,
-    FIELD_UNUSED_19,    /* its meaning has gone, and its number stays */
-    FIELD_REASON,       /* enum end_reason */
+    FIELD_REASON = 20,  /* enum end_reason. 19 had a meaning once */
     FIELD_TIMEOUT_MS,   /* 0 or absent: none */
     FIELD_GRACE_MS,     /* between SIGTERM and SIGKILL */
     FIELD_STDIN,        /* 1: the job's standard input stays open for WRITE */
