@@ -203,18 +203,17 @@ static int open_parts(const struct settings *settings, const struct pool_options
     return 0;
 }
 
+/* Until a signal comes. The end of the process hangs up on clients and runners, and jobs go on, as
+ * when it is killed. */
 static int serve(void)
 {
     notify_ready();
     log_at(LOG_INFO, "serving with %zu running jobs", registry_running());
-    int result = loop_run();
-    if (result < 0) {
+    if (loop_run() < 0) {
         log_line("epoll_wait: %m");
+        return 1;
     }
-    server_close();
-    pool_close();
-    registry_close();
-    return result < 0 ? 1 : 0;
+    return 0;
 }
 
 static int daemon_main(const char *run_directory)

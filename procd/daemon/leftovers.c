@@ -75,19 +75,8 @@ bool leftovers_kill(struct registered_job *job, struct order *order)
     return true;
 }
 
-/* By its name: to read the command line of a process may take for ever, where FUSE serves its
- * memory. */
-static void describe_process(pid_t pid, struct message *message)
-{
-    char name[32];
-    if (process_file_read(pid, "comm", name, sizeof(name))) {
-        name[strcspn(name, "\n")] = '\0';
-        message_add_number(message, FIELD_LEFT_PID, pid);
-        message_add_text(message, FIELD_LEFT_NAME, name);
-    }
-}
-
-/* Parents before their children. */
+/* Parents before their children, by their names: to read the command line of a process may take for
+ * ever, where FUSE serves its memory. */
 void leftovers_describe(struct registered_job *job, struct message *message)
 {
     cleanup_(process_view_clear) struct process_view view = {0};
@@ -100,7 +89,12 @@ void leftovers_describe(struct registered_job *job, struct message *message)
         return; /* out of memory: the client asks again */
     }
     for (size_t i = 0; i < found.count && i < SHOWN_MAX; i++) {
-        describe_process(found.pids[i], message);
+        char name[32];
+        if (process_file_read(found.pids[i], "comm", name, sizeof(name))) {
+            name[strcspn(name, "\n")] = '\0';
+            message_add_number(message, FIELD_LEFT_PID, found.pids[i]);
+            message_add_text(message, FIELD_LEFT_NAME, name);
+        }
         (void)process_view_children(&view, found.pids[i], &found); /* no memory: as above */
     }
 }

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/analyzer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/logger.h"
@@ -45,7 +44,7 @@ struct runner {
 
 static struct {
     struct pool_options options;
-    LIST_HEAD(, runner) all;
+    LIST_HEAD(, runner) all; /* so that a busy one, which only the loop knows, is not leaked */
     LIST_HEAD(, runner) idle;
     size_t idle_count;
     size_t idle_least; /* since the last look at the number of idle ones */
@@ -366,21 +365,4 @@ unsigned pool_failures(void)
 size_t pool_idle_count(void)
 {
     return pool.idle_count;
-}
-
-void pool_close(void)
-{
-    ANALYZER_OFF("-Wanalyzer-use-after-free") /* dismiss() takes the runner out of the list */
-    while (!LIST_EMPTY(&pool.all)) {
-        struct runner *runner = LIST_FIRST(&pool.all);
-        /* A job that is just being started is not answered for: the next procd will find it. */
-        if (runner->answer != NULL) {
-            runner->answer = NULL;
-            free(runner->context);
-        }
-        dismiss(runner);
-    }
-    ANALYZER_ON
-    LIST_INIT(&pool.idle);
-    pool.idle_count = 0;
 }

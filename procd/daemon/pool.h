@@ -50,6 +50,3 @@ unsigned pool_failures(void);
 
 /* How many runners wait for a command. */
 size_t pool_idle_count(void);
-
-/* Hangs up on all runners: idle ones end, the others when they have done what they are doing. */
-void pool_close(void);

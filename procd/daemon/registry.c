@@ -364,16 +364,6 @@ int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep
     return result;
 }
 
-void registry_close(void)
-{
-    while (registered_jobs.count > 0) {
-        loop_close(&registered_jobs.all[registered_jobs.count - 1]->runner);
-        registered_job_remove(registered_jobs.count - 1);
-    }
-    free(steal_pointer(registered_jobs.all));
-    job_directories_close();
-}
-
 bool registry_order(struct registered_job *job, struct order *order)
 {
     if (order->kind == ORDER_LEFT) {

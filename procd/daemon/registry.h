@@ -59,9 +59,6 @@ struct registered_job *registry_find(const char *id);
  * an ORDER_LEFT, has left nothing running), and the order is not taken. */
 bool registry_order(struct registered_job *job, struct order *order);
 
-/* Forgets all jobs, which go on running. */
-void registry_close(void);
-
 /* Appends all fields of a job, those of what it has left running with `left`. */
 void registry_describe_job(struct registered_job *job, bool left, struct message *message);
 

@@ -37,9 +37,6 @@ typedef bool request_function(struct client *client, struct incoming *request);
  */
 int server_open(int listener, request_function *handle);
 
-/* Drops all clients. */
-void server_close(void);
-
 /* Hangs up. What the client has ordered goes on. */
 void client_drop(struct client *client);
 

@@ -22,13 +22,7 @@
 #include "procd/process/process_table.h"
 #include "procd/process/supervisor.h"
 
-/* What one or more processes use. -1: unknown for at least one of them. */
-struct usage {
-    int64_t descriptors;
-    int64_t threads;
-    int64_t rss_kb;
-};
-
+/* -1: unknown for at least one. */
 static void add_to(int64_t *sum, int64_t number)
 {
     *sum = *sum < 0 || number < 0 ? -1 : *sum + number;
@@ -56,27 +50,28 @@ static int64_t count_descriptors(pid_t pid)
     return count;
 }
 
-static void add_process(struct usage *usage, pid_t pid)
-{
-    add_to(&usage->descriptors, count_descriptors(pid));
-    add_to(&usage->threads, process_file_number(pid, "status", "\nThreads:"));
-    add_to(&usage->rss_kb, process_file_number(pid, "status", "\nVmRSS:"));
-}
-
+/* Of nginx with its workers. */
 static void describe_usage(pid_t pid, const struct daemon_entry *daemon, struct message *message)
 {
-    struct usage usage = {0};
-    cleanup_(pid_list_clear) struct pid_list workers = {0};
-    add_process(&usage, pid);
-    if (daemon == &server_daemons[DAEMON_NGINX] && process_children(pid, &workers) == 0) {
-        for (size_t i = 0; i < workers.count; i++) {
-            add_process(&usage, workers.pids[i]);
-        }
+    cleanup_(pid_list_clear) struct pid_list processes = {0};
+    int64_t descriptors = 0;
+    int64_t threads = 0;
+    int64_t rss_kb = 0;
+    if (daemon == &server_daemons[DAEMON_NGINX]) {
+        (void)process_children(pid, &processes); /* otherwise it is shown without */
+    }
+    if (pid_list_add(&processes, pid) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < processes.count; i++) {
+        add_to(&descriptors, count_descriptors(processes.pids[i]));
+        add_to(&threads, process_file_number(processes.pids[i], "status", "\nThreads:"));
+        add_to(&rss_kb, process_file_number(processes.pids[i], "status", "\nVmRSS:"));
     }
     message_add_number(message, FIELD_PID, pid);
-    message_add_number(message, FIELD_DESCRIPTORS, usage.descriptors);
-    message_add_number(message, FIELD_THREADS, usage.threads);
-    message_add_number(message, FIELD_RSS_KB, usage.rss_kb);
+    message_add_number(message, FIELD_DESCRIPTORS, descriptors);
+    message_add_number(message, FIELD_THREADS, threads);
+    message_add_number(message, FIELD_RSS_KB, rss_kb);
 }
 
 static void describe_daemon(const char *run_directory, const struct daemon_entry *daemon,

@@ -43,13 +43,6 @@ int job_directories_open(const char *run_directory)
     return removed < 0 ? -1 : remover_open(removed);
 }
 
-void job_directories_close(void)
-{
-    remover_close();
-    close_fd(&removed);
-    close_fd(&jobs);
-}
-
 int job_directories_room(struct statvfs *room)
 {
     return fstatvfs(jobs, room);

@@ -13,7 +13,6 @@
 
 /* Opens RUN/state/jobs below `run_directory`, made if need be. 0, or -1 with errno. */
 int job_directories_open(const char *run_directory);
-void job_directories_close(void);
 
 /* How much room the file system of the jobs has. 0, or -1 with errno. */
 int job_directories_room(struct statvfs *room);

@@ -6,15 +6,11 @@
 #pragma once
 
 /*
- * Starts to remove what is in `directory`, which stays the caller's and open until remover_close().
- * There is one remover in a process. What cannot be removed is logged, and tried again with the
- * next. 0, or -1 with errno.
+ * Starts to remove what is in `directory`, which is borrowed for as long as the process lives.
+ * There is one remover in a process; what it has not removed at the end of that is the next
+ * remover's. What cannot be removed is logged, and tried again with the next. 0, or -1 with errno.
  */
 int remover_open(int directory);
 
-/* Reports that something has been put there. */
+/* Reports that something has been put there. Neither is thread-safe. */
 void remover_wake(void);
-
-/* Waits for what is being removed just now; the rest is the next remover's. None of these is
- * thread-safe. */
-void remover_close(void);

@@ -26,59 +26,52 @@
 #define COMMAND_OOM_SCORE "500"
 #define OOM_FILE          "/proc/self/oom_score_adj"
 
-#define LIMITS_MAX (RESOURCE_LIMITS + 5)
-
 static struct {
     const struct user *user; /* or NULL */
     int oom_file;            /* of this process; -1: commands have its score */
     char own_oom_score[16];
-    struct resource_limit limits[LIMITS_MAX];
-    size_t limit_count;
+    struct {
+        bool is_set;
+        struct rlimit value;
+    } limits[RLIM_NLIMITS]; /* that a child sets, by resource */
     mode_t umask;
 } confinement = {.oom_file = -1};
+
+static void confinement_limit(int resource, struct rlimit value)
+{
+    confinement.limits[resource].is_set = true;
+    confinement.limits[resource].value = value;
+}
 
 /* Keeps the limits that commands have and this process has not. A child is born with the others. */
 static int keep_limits(const struct resource_limit *inherited)
 {
     for (size_t i = 0; inherited != NULL && i < RESOURCE_LIMITS; i++) {
+        const struct rlimit *wanted = &inherited[i].value;
         struct rlimit own;
         if (getrlimit(inherited[i].resource, &own) < 0) {
             return -1;
         }
-        if (own.rlim_cur != inherited[i].value.rlim_cur ||
-            own.rlim_max != inherited[i].value.rlim_max) {
-            confinement.limits[confinement.limit_count++] = inherited[i];
+        if (own.rlim_cur != wanted->rlim_cur || own.rlim_max != wanted->rlim_max) {
+            confinement_limit((int)inherited[i].resource, *wanted);
         }
     }
     return 0;
-}
-
-/* 0 with the limit that a command inherits, or -1 with errno. */
-static int find_limit(__rlimit_resource_t resource, struct rlimit *now)
-{
-    for (size_t i = 0; i < confinement.limit_count; i++) {
-        if (confinement.limits[i].resource == resource) {
-            *now = confinement.limits[i].value;
-            return 0;
-        }
-    }
-    return getrlimit(resource, now);
 }
 
 /* 0 is no limit. A limit in force cannot be raised, so the lower one counts. `grace` is the
  * distance from the soft to the hard limit. */
 static int add_limit(__rlimit_resource_t resource, uint64_t most, rlim_t grace)
 {
-    struct rlimit now;
+    struct rlimit now = confinement.limits[resource].value;
     if (most == 0) {
         return 0;
     }
-    if (find_limit(resource, &now) < 0) {
+    if (!confinement.limits[resource].is_set && getrlimit(resource, &now) < 0) {
         return -1;
     }
     rlim_t hard = most + grace < now.rlim_max ? most + grace : now.rlim_max;
-    confinement.limits[confinement.limit_count++] = (struct resource_limit){
-        resource, {.rlim_cur = most < hard ? most : hard, .rlim_max = hard}};
+    confinement_limit((int)resource, (struct rlimit){most < hard ? most : hard, hard});
     return 0;
 }
 
@@ -158,8 +151,9 @@ void confinement_rank(bool as_command)
 
 IN_CHILD int confinement_enter(void)
 {
-    for (size_t i = 0; i < confinement.limit_count; i++) {
-        if (setrlimit(confinement.limits[i].resource, &confinement.limits[i].value) < 0) {
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        if (confinement.limits[i].is_set &&
+            setrlimit((__rlimit_resource_t)i, &confinement.limits[i].value) < 0) {
             return -1;
         }
     }

@@ -28,8 +28,8 @@ static struct {
 void runner_cgroup_init(const char *path, const struct settings *settings)
 {
     own.path = path;
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        own.standard[i] = command_limit_setting(settings, (enum cgroup_limit)i);
+    for (enum cgroup_limit i = 0; i < CGROUP_LIMITS; i++) {
+        own.standard[i] = command_limit_setting(settings, i);
     }
 }
 
@@ -68,8 +68,8 @@ bool runner_cgroup_enter_early(void)
         log_at(LOG_WARNING, "runner: no cgroup in %s: %m", own.path);
         return false;
     }
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
-        if (put_in_force((enum cgroup_limit)i, own.standard[i]) < 0) {
+    for (enum cgroup_limit i = 0; i < CGROUP_LIMITS; i++) {
+        if (put_in_force(i, own.standard[i]) < 0) {
             log_at(LOG_WARNING, "runner: %s: %m", command_limits[i].variable);
         }
     }
@@ -78,9 +78,9 @@ bool runner_cgroup_enter_early(void)
 
 int runner_cgroup_limit(const struct incoming *command, struct spawn_error *error)
 {
-    for (int i = 0; i < CGROUP_LIMITS; i++) {
+    for (enum cgroup_limit i = 0; i < CGROUP_LIMITS; i++) {
         int64_t asked = message_number(command, command_limits[i].field, 0);
-        if (put_in_force((enum cgroup_limit)i, asked > 0 ? (uint64_t)asked : own.standard[i]) < 0) {
+        if (put_in_force(i, asked > 0 ? (uint64_t)asked : own.standard[i]) < 0) {
             *error =
                 (struct spawn_error){.stage = (enum spawn_stage)(SPAWN_LIMIT + i), .error = errno};
             return -1;

@@ -123,7 +123,7 @@ struct launch {
     int in;          /* or -1 */
     int out, err;
     int script; /* or -1 */
-    char *arguments[5];
+    const char *arguments[5];
     char **environment;
     sigset_t mask;
     spawn_begin_function *begin; /* or NULL */
@@ -189,7 +189,8 @@ IN_CHILD static int execute(struct launch *launch)
     }
     launch->stage = SPAWN_EXEC;
     (void)sigprocmask(SIG_SETMASK, &launch->mask, NULL); /* cannot fail with these arguments */
-    return execve("/bin/sh", launch->arguments, launch->environment);
+    /* It writes to none of them. */
+    return execve("/bin/sh", (char *const *)launch->arguments, launch->environment);
 }
 
 IN_CHILD static void say(const char *text)
@@ -279,10 +280,6 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error)
 {
-    static char shell[] = "sh";
-    static char option[] = "-c";
-    static char end_of_options[] = "--";
-    static char script_command[] = SCRIPT_COMMAND;
     const char *cmd = message_text(command, FIELD_CMD);
     if (cmd == NULL) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = EINVAL};
@@ -302,8 +299,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         .out = pipes->out_write,
         .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,
         .script = script,
-        .arguments = {shell, option, end_of_options,
-                      is_long ? script_command : (char *)(uintptr_t)cmd, NULL},
+        .arguments = {"sh", "-c", "--", is_long ? SCRIPT_COMMAND : cmd, NULL},
         .environment = environment,
         .begin = begin,
         .context = context,

@@ -179,13 +179,13 @@ static int await_first(int fd, const struct pollfd *others, size_t count, int64_
     struct pollfd polled[WAIT_OTHERS_MAX + 1] = {{.fd = fd, .events = POLLIN}};
     memcpy(polled + 1, others, count * sizeof(*others));
     for (;;) {
-        int64_t left = deadline == INT64_MAX ? WAIT_SLICE_MS : deadline - clock_monotonic_ms();
+        int64_t left = deadline - clock_monotonic_ms();
         left = left < 0 ? 0 : left > WAIT_SLICE_MS ? WAIT_SLICE_MS : left;
         int ready = poll(polled, count + 1, (int)left);
         if (ready > 0) {
             return polled[0].revents != 0;
         }
-        if (ready == 0 && deadline != INT64_MAX && clock_monotonic_ms() >= deadline) {
+        if (ready == 0 && clock_monotonic_ms() >= deadline) {
             return -1;
         }
     }

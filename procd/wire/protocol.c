@@ -235,13 +235,10 @@ void incoming_clear(struct incoming *incoming)
 
 static void take_descriptors(struct msghdr *header, struct incoming *incoming)
 {
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
-         part = CMSG_NXTHDR(header, part)) {
-        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
-            size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-            memcpy(incoming->descriptors, CMSG_DATA(part), count * sizeof(int));
-            incoming->descriptor_count = count; /* the kernel gives one part at most */
-        }
+    const struct cmsghdr *part = CMSG_FIRSTHDR(header); /* the kernel gives one at most */
+    if (part != NULL && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
+        incoming->descriptor_count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(incoming->descriptors, CMSG_DATA(part), incoming->descriptor_count * sizeof(int));
     }
 }
 
@@ -456,25 +453,21 @@ int64_t message_number(const struct incoming *incoming, enum field_tag tag, int6
 bool message_next_group(const struct incoming *incoming, enum field_tag first,
                         struct incoming *group)
 {
-    struct field field = {.next = group->fields == NULL
-                                      ? 0
-                                      : (size_t)(group->fields - incoming->fields) +
-                                            group->fields_length};
-    size_t begin = 0;
-    bool found = false;
+    struct field field = {0};
+    if (group->fields != NULL) {
+        field.next = (size_t)(group->fields - incoming->fields) + group->fields_length;
+    }
     *group = (struct incoming){.type = incoming->type};
     for (size_t at = field.next; message_next(incoming, &field); at = field.next) {
-        if (field.tag == first && found) {
+        if (field.tag == first && group->fields != NULL) {
             break;
         }
         if (field.tag == first) {
-            found = true;
-            begin = at;
+            group->fields = incoming->fields + at;
         }
-        if (found) {
-            group->fields = incoming->fields + begin;
-            group->fields_length = field.next - begin;
+        if (group->fields != NULL) {
+            group->fields_length = (size_t)(incoming->fields + field.next - group->fields);
         }
     }
-    return found;
+    return group->fields != NULL;
 }
