@@ -13,6 +13,8 @@
 #include "common/variables.h"
 #include "launcher/base/file.h"
 
+#define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 static int claim_fail(const char *path, const char *reason)
 {
     return log_failure(CLAIM_PATH_VARIABLE ": %s: %s", path, reason);
@@ -29,16 +31,15 @@ static int directory_of(const char *path, char directory[PATH_MAX])
     return 0;
 }
 
-/* A word of so many bytes, for sscanf(3). */
-#define WORD(length) "%" #length "[A-Za-z0-9_-]"
-
-/* The claim in the file's one line. */
-static bool claim_parse(const char *text, struct claim *claim)
+/* Takes the next word, which has exactly this size with the NUL. */
+static bool next_word(char **rest, char *word, size_t size)
 {
-    int end = 0;
-    (void)sscanf(text, "1 " WORD(22) " " WORD(22) " " WORD(43) "%n", claim->salt.text,
-                 claim->digest.md5, claim->digest.sha256, &end);
-    return end == 2 + 22 + 1 + 22 + 1 + 43 && strcmp(text + end, "\n") == 0;
+    const char *found = strsep(rest, " \n");
+    if (found == NULL || strlen(found) != size - 1 || strspn(found, BASE64URL) != size - 1) {
+        return false;
+    }
+    memcpy(word, found, size);
+    return true;
 }
 
 int claim_read(const char *path, struct claim *claim)
@@ -51,11 +52,17 @@ int claim_read(const char *path, struct claim *claim)
         return claim_fail(path, "must be a file of the user who starts the server, and "
                                 "readable by that user only (chmod 600)");
     }
+    char version[2];
     cleanup_free char *text = file_read(AT_FDCWD, path, 200);
+    char *rest = text;
     if (text == NULL && errno != EFBIG && errno != EILSEQ) {
         return claim_fail(path, strerror(errno));
     }
-    if (text == NULL || !claim_parse(text, claim)) {
+    if (text == NULL || !next_word(&rest, version, sizeof(version)) || version[0] != '1' ||
+        !next_word(&rest, claim->salt.text, sizeof(claim->salt.text)) ||
+        !next_word(&rest, claim->digest.md5, sizeof(claim->digest.md5)) ||
+        !next_word(&rest, claim->digest.sha256, sizeof(claim->digest.sha256)) || rest == NULL ||
+        *rest != '\0') {
         return claim_fail(path, "is damaged: no claim of a sandbox is in it");
     }
     return 1;
