@@ -130,17 +130,15 @@ static void explain(const struct command *command, const struct spawn_error *err
 
 void answer_procd_failure(struct request *request, enum procd_result result)
 {
+    log_request(LOG_ERR, request_id(request), "%s: %s", request_path(request),
+                result == PROCD_UNREACHABLE   ? "procd is not reachable"
+                : result == PROCD_RUNNER_LOST ? "the command's runner was killed"
+                                              : "procd died meanwhile");
     if (result == PROCD_UNREACHABLE) {
-        log_request(LOG_ERR, request_id(request), "%s: procd is not reachable",
-                    request_path(request));
         answer_error(request, 503, ERROR_unavailable, "The procd daemon is not available");
     } else if (result == PROCD_RUNNER_LOST) {
-        log_request(LOG_ERR, request_id(request), "%s: the command's runner was killed",
-                    request_path(request));
         answer_lost(request, COMMAND_LOST);
     } else {
-        log_request(LOG_ERR, request_id(request), "%s: procd died meanwhile",
-                    request_path(request));
         answer_lost(request, "The procd daemon died with the request: it may have been done");
     }
 }

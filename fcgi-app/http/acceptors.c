@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "common/detached_thread.h"
 #include "common/io.h"
 #include "common/logger.h"
@@ -157,23 +158,17 @@ void acceptors_reuse(int fd)
 
 static int take_listener(void)
 {
-    cleanup_fd int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int listening = 0;
-    socklen_t size = sizeof(listening);
-    if (nothing < 0 || getsockopt(0, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0) {
+    int is_listening = 0;
+    socklen_t size = sizeof(is_listening);
+    acceptors.listener = descriptor_take_stdin();
+    acceptors.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (acceptors.listener < 0 || acceptors.spare < 0 ||
+        io_set_nonblocking(acceptors.listener, 0) < 0 ||
+        getsockopt(acceptors.listener, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) < 0) {
         return -1;
     }
-    if (!listening) {
-        errno = ENOTSOCK;
-        return -1;
-    }
-    cleanup_fd int listener = fcntl(0, F_DUPFD_CLOEXEC, 3);
-    if (listener < 0 || io_set_nonblocking(listener, 0) < 0 || dup2(nothing, 0) < 0) {
-        return -1;
-    }
-    acceptors.listener = steal_fd(&listener);
-    acceptors.spare = steal_fd(&nothing);
-    return 0;
+    errno = ENOTSOCK;
+    return is_listening ? 0 : -1;
 }
 
 static int raise_descriptor_limit(void)

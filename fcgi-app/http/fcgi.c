@@ -307,12 +307,10 @@ static bool finish_body(struct request *request)
     if (announced) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     }
-    bool failed = false;
-    while (!failed && request->body != BODY_ENDED && clock_monotonic_ms() < deadline) {
-        failed = request_read(request, scrap, sizeof(scrap)) < 0;
-    }
-    if (failed) {
-        return false;
+    while (request->body != BODY_ENDED && clock_monotonic_ms() < deadline) {
+        if (request_read(request, scrap, sizeof(scrap)) < 0) {
+            return false;
+        }
     }
     if (announced) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof(no_limit));

@@ -4,7 +4,6 @@
  */
 #include <inttypes.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/logger.h"
@@ -205,11 +204,15 @@ const struct endpoint get_process_endpoint = {
 };
 
 /* Waits until the process has ended, the client has left or the server stops. */
-static void wait_for_end(struct request *request, const char *id, int64_t timeout_ms)
+static void wait_process(struct request *request, const struct json_body *body)
 {
     struct listing listing;
     const struct pollfd others[] = {{.fd = request_fd(request), .events = POLLRDHUP},
                                     {.fd = stopping_fd(), .events = POLLIN}};
+    const char *id = json_text(body, "id");
+    /* JSON_COUNT_MAX ms are 285,000 years. */
+    int64_t timeout_ms =
+        json_is_given(body, "timeout_ms") ? (int64_t)json_count(body, "timeout_ms", 0) : -1;
     listing_begin(request, &listing);
     enum procd_result result = procd_wait(id, timeout_ms, others, 2, list_job, &listing);
     if (result != PROCD_INTERRUPTED) {
@@ -217,14 +220,6 @@ static void wait_for_end(struct request *request, const char *id, int64_t timeou
     } else if (!request_gone(request)) {
         answer_stopping(request);
     }
-}
-
-static void wait_process(struct request *request, const struct json_body *body)
-{
-    /* JSON_COUNT_MAX ms are 285,000 years. */
-    bool is_bounded = json_is_given(body, "timeout_ms");
-    wait_for_end(request, json_text(body, "id"),
-                 is_bounded ? (int64_t)json_count(body, "timeout_ms", 0) : -1);
 }
 
 static const struct json_member wait_members[] = {
