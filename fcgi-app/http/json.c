@@ -91,35 +91,30 @@ static int check_coding(struct request *request, struct json_body *body)
 
 /* ---- scanning ---- */
 
-static const char *const wanted_types[] = {
-    [JSON_TEXT] = "a string",
-    [JSON_TEXT_OR_INT] = "a string or a whole number in plain digits",
-    [JSON_COUNT] = "a whole number in plain digits, at most 2^53 - 1",
-    [JSON_FLAG] = "true or false",
-    [JSON_CONTENT] = "a string",
-    [JSON_ENVIRONMENT] = "an object",
+#define TYPE(name) (1U << JSON_TYPE_##name)
+
+static const struct {
+    const char *name;
+    unsigned types; /* of a value, besides null and "" */
+    size_t most;    /* bytes as they stand in the body, 0: any number */
+} kinds[] = {
+    [JSON_TEXT] = {"a string", TYPE(STRING), TEXT_MAX},
+    [JSON_TEXT_OR_INT] = {"a string or a whole number in plain digits", TYPE(STRING) | TYPE(NUMBER),
+                          TEXT_MAX},
+    [JSON_COUNT] = {"a whole number in plain digits, at most 2^53 - 1", TYPE(NUMBER), 0},
+    [JSON_FLAG] = {"true or false", TYPE(BOOLEAN), 0},
+    [JSON_CONTENT] = {"a string", TYPE(STRING), 0},
+    [JSON_ENVIRONMENT] = {"an object", TYPE(OBJECT), ENV_MAX},
 };
 
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)
 {
-    bool takes_text = kind == JSON_TEXT || kind == JSON_TEXT_OR_INT || kind == JSON_CONTENT;
-    switch (type) {
-    case JSON_TYPE_NULL:
+    if (type == JSON_TYPE_NULL || (type == JSON_TYPE_STRING && span.length == 0)) {
         return true;
-    case JSON_TYPE_STRING:
-        return takes_text || span.length == 0;
-    case JSON_TYPE_NUMBER:
-        return json_is_plain_digits(span) &&
-               (kind == JSON_TEXT_OR_INT ||
-                (kind == JSON_COUNT && json_digits_value(span) <= JSON_COUNT_MAX));
-    case JSON_TYPE_OBJECT:
-        return kind == JSON_ENVIRONMENT;
-    case JSON_TYPE_BOOLEAN:
-        return kind == JSON_FLAG;
-    case JSON_TYPE_ARRAY:
-        break;
     }
-    return false;
+    return (kinds[kind].types & 1U << type) != 0 &&
+           (type != JSON_TYPE_NUMBER || json_is_plain_digits(span)) &&
+           (kind != JSON_COUNT || json_digits_value(span) <= JSON_COUNT_MAX);
 }
 
 /* Notes where a wanted member is. */
@@ -138,7 +133,7 @@ static bool note_member(void *context, struct json_span name, enum json_type typ
         }
         if (!fits(member->kind, type, span)) {
             return json_refuse_invalid(body, "%s must be %s", member->name,
-                                       wanted_types[member->kind]) == 0;
+                                       kinds[member->kind].name) == 0;
         }
         value->seen = true;
         value->type = type;
@@ -203,10 +198,6 @@ static int take_text_member(struct json_body *body, struct json_value *value)
 {
     const char *name = value->member->name;
     struct json_span span = value->span;
-    if (span.length > TEXT_MAX) {
-        return json_refuse(body, 413, ERROR_too_large, "%s is longer than %d MiB", name,
-                           TEXT_MAX >> 20);
-    }
     if (json_has_lone_surrogate(span)) {
         return json_refuse_invalid(body, "%s contains a lone surrogate", name);
     }
@@ -224,17 +215,12 @@ static int take_text_member(struct json_body *body, struct json_value *value)
 
 static int take_environment(struct json_body *body, struct json_value *value)
 {
-    const char *name = value->member->name;
     char fault[JSON_ENVIRONMENT_FAULT_SIZE];
-    if (value->span.length > ENV_MAX) {
-        return json_refuse(body, 413, ERROR_too_large, "%s is longer than %d MiB", name,
-                           ENV_MAX >> 20);
-    }
     int taken = json_environment_take(&value->environment, value->span, fault);
     if (taken < 0) {
         return json_refuse(body, 500, ERROR_internal, "Out of memory");
     }
-    return taken == 0 ? 0 : json_refuse_invalid(body, "%s: %s", name, fault);
+    return taken == 0 ? 0 : json_refuse_invalid(body, "%s: %s", value->member->name, fault);
 }
 
 /* Whether a member counts as given. */
@@ -251,6 +237,11 @@ static int take_value(struct json_body *body, struct json_value *value)
     if (!is_given(value)) {
         value->seen = false;
         return member->required ? json_refuse_absent(body, member) : 0;
+    }
+    size_t most = kinds[member->kind].most;
+    if (most > 0 && value->span.length > most) {
+        return json_refuse(body, 413, ERROR_too_large, "%s is longer than %zu MiB", member->name,
+                           most >> 20);
     }
     if (member->kind == JSON_ENVIRONMENT) {
         return take_environment(body, value);
