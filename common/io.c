@@ -115,3 +115,13 @@ int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAM
     }
     return fd;
 }
+
+int io_open_nameless(int directory)
+{
+    char name[IO_RANDOM_NAME_SIZE];
+    int fd = io_open_temporary(directory, ".nameless-", name);
+    if (name[0] != '\0') {
+        (void)unlinkat(directory, name, 0);
+    }
+    return fd;
+}

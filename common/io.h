@@ -41,6 +41,9 @@ int io_random_name(char name[IO_RANDOM_NAME_SIZE], const char *prefix);
  */
 int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAME_SIZE]);
 
+/* The same, of a file that never gets a name: a random one is removed at once. */
+int io_open_nameless(int directory);
+
 /*
  * poll(2) that does not fail: when it is interrupted, or gets no memory (which it logs before it
  * pauses), it returns 1 with nothing ready. Thread-safe.

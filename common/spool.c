@@ -86,12 +86,8 @@ int spool_shorten(struct spool *spool, uint64_t size)
 
 static int need_file(struct spool *spool)
 {
-    char name[IO_RANDOM_NAME_SIZE];
     if (spool->fd < 0) {
-        spool->fd = io_open_temporary(spool->directory_fd, ".spool-", name);
-        if (name[0] != '\0') {
-            (void)unlinkat(spool->directory_fd, name, 0);
-        }
+        spool->fd = io_open_nameless(spool->directory_fd);
     }
     return spool->fd < 0 ? -1 : 0;
 }

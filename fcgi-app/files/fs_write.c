@@ -18,7 +18,6 @@
 #include "common/descriptor.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "common/spool.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/fs_attributes.h"
 #include "fcgi-app/files/fs_target.h"
@@ -26,17 +25,16 @@
 
 #define TEMPORARY_PREFIX ".sandbox-"
 #define FIFO_PATIENCE    1000       /* ms that a FIFO's reader may take to make room */
-#define SPOOL_MEMORY     (64 << 10) /* of content that waits for the end, elsewhere than beside */
 #define PIECE_SIZE       (64 << 10) /* of content on its way over the old */
 #define OVERWRITE_LOCKS  16         /* shared by all files */
 
-/* The content goes to the target's stream, a temporary file beside the target, or a spool. */
+/* The content goes to the target's stream or to a temporary file. */
 struct fs_writer {
     char *path; /* as the client named it, for messages */
     struct fs_target target;
     int fd;                              /* the temporary file; -1: none */
     char temporary[IO_RANDOM_NAME_SIZE]; /* its name; "" while it has none */
-    struct spool *spool;                 /* where no file can be made beside the target */
+    bool is_beside;                      /* beside the target, so that it can take its name */
     bool written;
 };
 
@@ -49,7 +47,6 @@ void fs_write_cancel(struct fs_writer *writer)
         (void)unlinkat(writer->target.place.directory, writer->temporary, 0);
     }
     close_fd(&writer->fd);
-    spool_free(writer->spool);
     fs_target_clear(&writer->target, !writer->written);
     free(writer->path);
     free(writer);
@@ -95,6 +92,7 @@ static int open_content(struct fs_writer *writer)
         writer->fd =
             io_open_temporary(writer->target.place.directory, TEMPORARY_PREFIX, writer->temporary);
         if (writer->fd >= 0) {
+            writer->is_beside = true;
             return 0;
         }
         if (writer->target.file < 0 || is_shortage(errno)) {
@@ -102,8 +100,8 @@ static int open_content(struct fs_writer *writer)
         }
     }
     /* the file may be written, its directory not; a file of the kernel; a removed one */
-    writer->spool = spool_new(spools_directory(), SPOOL_MEMORY);
-    return writer->spool == NULL ? -1 : 0;
+    writer->fd = io_open_nameless(spools_directory());
+    return writer->fd < 0 ? -1 : 0;
 }
 
 struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
@@ -149,7 +147,7 @@ static bool is_on_one_mount(int file, int directory)
 
 bool fs_write_adopt(struct fs_writer *writer, int early)
 {
-    if (writer->fd < 0 || writer->temporary[0] != '\0' ||
+    if (!writer->is_beside || writer->temporary[0] != '\0' ||
         !is_on_one_mount(early, writer->target.place.directory)) {
         return false;
     }
@@ -196,9 +194,7 @@ static int write_all(int fd, const char *data, size_t length)
 int fs_write_data(struct fs_writer *writer, const char *data, size_t length, struct fs_error *error)
 {
     int fd = writer->target.stream >= 0 ? writer->target.stream : writer->fd;
-    int result = writer->spool != NULL ? spool_write(writer->spool, data, length)
-                                       : write_all(fd, data, length);
-    return result == 0 ? 0 : fs_fail(error, errno, "write", writer->path);
+    return write_all(fd, data, length) == 0 ? 0 : fs_fail(error, errno, "write", writer->path);
 }
 
 /* ---- the end: a new file, or one in the place of the old ---- */
@@ -225,27 +221,11 @@ static int replace_target(struct fs_writer *writer)
 
 static bool can_replace(const struct fs_writer *writer)
 {
-    return writer->fd >= 0 && fs_attributes_copy(writer->target.file, writer->fd) == 0 &&
+    return writer->is_beside && fs_attributes_copy(writer->target.file, writer->fd) == 0 &&
            fs_target_flags(writer->fd) == writer->target.flags;
 }
 
 /* ---- the end: over the content of the old ---- */
-
-/* The size of the content, or -1 with errno. */
-static off_t content_size(const struct fs_writer *writer)
-{
-    struct stat status;
-    if (writer->spool != NULL) {
-        return (off_t)spool_size(writer->spool);
-    }
-    return fstat(writer->fd, &status) != 0 ? -1 : status.st_size;
-}
-
-static ssize_t content_read(const struct fs_writer *writer, off_t offset, char *data, size_t length)
-{
-    return writer->spool != NULL ? spool_read(writer->spool, (uint64_t)offset, data, length)
-                                 : io_read_at(writer->fd, data, length, offset);
-}
 
 /*
  * Makes sure that the disk has room for `size` bytes in the file, so that the old content is not
@@ -271,7 +251,7 @@ static int copy_part(const struct fs_writer *writer, int fd, off_t begin, off_t 
     }
     while (begin < end) {
         size_t wanted = end - begin < PIECE_SIZE ? (size_t)(end - begin) : PIECE_SIZE;
-        ssize_t got = content_read(writer, begin, piece, wanted);
+        ssize_t got = io_read_at(writer->fd, piece, wanted, begin);
         if (got <= 0) {
             errno = got == 0 ? EIO : errno;
             return -1;
@@ -314,15 +294,15 @@ static int overwrite(const struct fs_writer *writer)
 {
     static pthread_mutex_t locks[OVERWRITE_LOCKS] = {[0 ... OVERWRITE_LOCKS - 1] =
                                                          PTHREAD_MUTEX_INITIALIZER};
-    struct stat status;
-    off_t size = content_size(writer);
+    struct stat content, status;
     cleanup_fd int fd = fs_target_open_file(&writer->target);
-    if (size < 0 || fd < 0 || fstat(fd, &status) != 0) {
+    if (fd < 0 || fstat(writer->fd, &content) != 0 || fstat(fd, &status) != 0) {
         return -1;
     }
     pthread_mutex_t *lock = &locks[status.st_ino % OVERWRITE_LOCKS];
     (void)pthread_mutex_lock(lock);
-    int result = fstat(fd, &status) != 0 ? -1 : copy_over(writer, fd, status.st_size, size);
+    int result =
+        fstat(fd, &status) != 0 ? -1 : copy_over(writer, fd, status.st_size, content.st_size);
     (void)pthread_mutex_unlock(lock);
     return result == 0 ? close(steal_fd(&fd)) : -1;
 }

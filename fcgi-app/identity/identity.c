@@ -66,17 +66,6 @@ static int become(const struct passwd *worker, const struct user *files)
                : 0;
 }
 
-/* The user that SANDBOX_USER names; as user_find(), with the error logged. */
-static int find(const struct settings *settings, struct user *user)
-{
-    char error[256];
-    int found = user_find(settings->user, user, error, sizeof(error));
-    if (found < 0) {
-        log_line("%s", error);
-    }
-    return found;
-}
-
 /*
  * The account of nginx's workers, whose group the run directory has. Without memory getpwnam(3) may
  * say that there is no www-data, and what is next in the list is another's. NULL when that was
@@ -100,8 +89,10 @@ static const struct passwd *find_worker(const char *run)
 int identity_take(const struct settings *settings, const char *run)
 {
     cleanup_user struct user files;
-    int found = find(settings, &files);
+    char error[256];
+    int found = user_find(settings->user, &files, error, sizeof(error));
     if (found < 0) {
+        log_line("%s", error);
         return -1;
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {

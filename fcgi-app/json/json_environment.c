@@ -24,37 +24,29 @@ static int shown_length(const char *name, size_t length)
     return (int)shown;
 }
 
-/* What is wrong with an entry as it stands in the text; NULL when nothing is. */
-static const char *find_fault_in_text(struct json_span name, enum json_type type,
-                                      struct json_span value)
+/* What is wrong with an entry; NULL when nothing is. Its name and its value, decoded, lie one after
+ * the other, each with a byte behind it. */
+static const char *find_fault(struct json_span name, enum json_type type, struct json_span value,
+                              const char *entry, size_t name_length, size_t value_length)
 {
-    if (json_has_lone_surrogate(name)) {
-        return "the name contains a lone surrogate";
-    }
-    if (type != JSON_TYPE_STRING && type != JSON_TYPE_NULL) {
-        return "the value must be a string";
-    }
-    if (type == JSON_TYPE_STRING && json_has_lone_surrogate(value)) {
-        return "the value contains a lone surrogate";
-    }
-    return NULL;
-}
-
-/* What is wrong with a decoded entry; NULL when nothing is. */
-static const char *find_fault(const char *name, size_t name_length, const char *value,
-                              size_t value_length)
-{
-    if (name_length == 0) {
-        return "the name is empty";
-    }
-    if (memchr(name, '=', name_length) != NULL) {
-        return "the name contains =";
-    }
-    if (memchr(name, '\0', name_length) != NULL) {
-        return "the name contains a NUL character";
-    }
-    if (memchr(value, '\0', value_length) != NULL) {
-        return "the value contains a NUL character";
+    const bool is_string = type == JSON_TYPE_STRING;
+    const struct {
+        bool is_there;
+        const char *fault;
+    } faults[] = {
+        {json_has_lone_surrogate(name), "the name contains a lone surrogate"},
+        {!is_string && type != JSON_TYPE_NULL, "the value must be a string"},
+        {is_string && json_has_lone_surrogate(value), "the value contains a lone surrogate"},
+        {name_length == 0, "the name is empty"},
+        {memchr(entry, '=', name_length) != NULL, "the name contains ="},
+        {memchr(entry, '\0', name_length) != NULL, "the name contains a NUL character"},
+        {memchr(entry + name_length + 1, '\0', value_length) != NULL,
+         "the value contains a NUL character"},
+    };
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (faults[i].is_there) {
+            return faults[i].fault;
+        }
     }
     return NULL;
 }
@@ -82,13 +74,12 @@ static bool take_entry(void *context, struct json_span name, enum json_type type
         taking->result = -1;
         return false;
     }
-    const char *fault = find_fault_in_text(name, type, span);
-    size_t name_length = json_decode(&name, entry, room), value_length = 0;
+    struct json_span name_left = name;
+    struct json_span value_left = {span.data, type == JSON_TYPE_STRING ? span.length : 0};
+    size_t name_length = json_decode(&name_left, entry, room);
     char *value = entry + name_length + 1;
-    if (type == JSON_TYPE_STRING) {
-        value_length = json_decode(&span, value, value_room);
-    }
-    fault = fault != NULL ? fault : find_fault(entry, name_length, value, value_length);
+    size_t value_length = json_decode(&value_left, value, value_room);
+    const char *fault = find_fault(name, type, span, entry, name_length, value_length);
     if (fault != NULL) {
         (void)snprintf(taking->fault, JSON_ENVIRONMENT_FAULT_SIZE, "\"%.*s\": %s",
                        shown_length(entry, name_length), entry, fault);

@@ -223,8 +223,7 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
 {
     uint64_t behind = NONE; /* only segments before this one are left to look at */
     do {
-        uint64_t start;
-        uint64_t later;
+        uint64_t start, later;
         if (job_segment_find(cursor->directory, behind - 1, &start, &later) < 0) {
             return -1;
         }
@@ -309,8 +308,7 @@ static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_
 enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id)
 {
     for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
-        uint64_t before;
-        uint64_t after;
+        uint64_t before, after;
         if (job_segment_find(cursor->directory, id->offset, &before, &after) < 0) {
             return LOG_SEEK_FAILED;
         }
@@ -339,17 +337,13 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
 static uint64_t expected_line(const struct log_cursor *cursor)
 {
     char block[BLOCK];
-    uint64_t begin;
-    uint64_t reported = 0;
+    uint64_t begin, reported = 0;
     struct scan scan = scan_begin(cursor, cursor->start, cursor->offset, block, sizeof(block));
     int more = scan_back(&scan, &begin);
-    while (more == 1) {
-        uint64_t end = begin;
+    for (uint64_t end = begin; more == 1; end = begin) {
         more = scan_back(&scan, &begin);
-        struct event event = {.kind = EVENT_UNKNOWN};
-        if (more >= 0) {
-            event = read_event(cursor, begin, end);
-        }
+        struct event event =
+            more < 0 ? (struct event){.kind = EVENT_UNKNOWN} : read_event(cursor, begin, end);
         if (event.kind != EVENT_GAP) {
             return event.kind == EVENT_LINE ? event.id.line + 1 + reported : NONE;
         }
@@ -362,8 +356,7 @@ static uint64_t expected_line(const struct log_cursor *cursor)
 static int jump(struct log_cursor *cursor, struct log_gap *gap)
 {
     for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
-        uint64_t before;
-        uint64_t after;
+        uint64_t before, after;
         if (job_segment_find(cursor->directory, cursor->offset, &before, &after) < 0) {
             return -1;
         }

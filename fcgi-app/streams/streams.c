@@ -99,6 +99,13 @@ static void stream_wake(struct stream *stream, enum stream_wake wake)
     stream->state = state;
 }
 
+/* `mark` comes back with what is reported. */
+static int epoll_set(int operation, int fd, uint32_t events, void *mark)
+{
+    struct epoll_event event = {.events = events, .data.ptr = mark};
+    return epoll_ctl(loop.epoll, operation, fd, &event);
+}
+
 /* `whole`: the answer has its end, and the connection can serve on. */
 static void stream_free(struct stream *stream, bool whole)
 {
@@ -170,15 +177,6 @@ static enum progress send_bytes(struct stream *stream, const char *data, size_t 
     return *sent < length ? PROGRESS_FULL : PROGRESS_MORE;
 }
 
-static enum progress send_short_event(struct stream *stream)
-{
-    size_t sent;
-    enum progress progress = send_bytes(stream, stream->event + stream->event_sent,
-                                        stream->event_length - stream->event_sent, &sent);
-    stream->event_sent += sent;
-    return progress;
-}
-
 static enum progress send_end(struct stream *stream)
 {
     admission_leave(&stream->admission); /* a client that sees the end may open the next stream */
@@ -208,18 +206,21 @@ static enum progress send_next(struct stream *stream)
 
 static enum progress stream_step(struct stream *stream)
 {
-    if (stream->event_sent < stream->event_length) {
-        return send_short_event(stream);
+    if (stream->event_sent == stream->event_length) {
+        return stream->ending ? send_end(stream) : send_next(stream);
     }
-    return stream->ending ? send_end(stream) : send_next(stream);
+    size_t sent;
+    enum progress progress = send_bytes(stream, stream->event + stream->event_sent,
+                                        stream->event_length - stream->event_sent, &sent);
+    stream->event_sent += sent;
+    return progress;
 }
 
 /* Epoll reports that the client has left and, if the stream waits for it, room. */
-static int set_interest(const struct stream *stream, int operation)
+static int set_interest(struct stream *stream, int operation)
 {
-    struct epoll_event event = {.events = EPOLLRDHUP | (stream->waits_for_room ? EPOLLOUT : 0U),
-                                .data.ptr = (void *)(uintptr_t)stream};
-    return epoll_ctl(loop.epoll, operation, stream->outlet.fd, &event);
+    return epoll_set(operation, stream->outlet.fd,
+                     EPOLLRDHUP | (stream->waits_for_room ? EPOLLOUT : 0U), stream);
 }
 
 /* The stream was taken out of the list. */
@@ -401,12 +402,6 @@ static void take_event(const struct epoll_event *event)
     }
 }
 
-static int await_descriptor(int fd, uint32_t events, void *mark)
-{
-    struct epoll_event event = {.events = events, .data.ptr = mark};
-    return epoll_ctl(loop.epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
 __attribute__((noreturn)) static void *run_streams(void *unused)
 {
     (void)unused;
@@ -434,13 +429,13 @@ int streams_start(void)
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop.buffer == NULL || loop.epoll < 0 || pipe2(inbox, O_CLOEXEC) < 0 ||
         io_set_nonblocking(inbox[0], 1) < 0 ||
-        await_descriptor(inbox[0], EPOLLIN, &inbox_mark) < 0 ||
-        await_descriptor(stopping_fd(), EPOLLIN, &stop_mark) < 0) {
+        epoll_set(EPOLL_CTL_ADD, inbox[0], EPOLLIN, &inbox_mark) < 0 ||
+        epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0) {
         return -1;
     }
     /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */
     if (watch_table_init(&loop.watches) < 0 ||
-        await_descriptor(loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
+        epoll_set(EPOLL_CTL_ADD, loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
         log_line("streams cannot be watched and are polled instead: %m");
         watch_table_clear(&loop.watches);
     }
