@@ -15,9 +15,10 @@ static size_t least(size_t a, size_t b)
 
 /* ---- the parameters ---- */
 
-static bool at_pair(const struct record_filter *filter)
+/* Whether a pair's lengths are known, and only text of it may be left. */
+static bool has_lengths(const struct record_filter *filter)
 {
-    return !filter->in_text && filter->lengths == 0 && filter->length_bytes == 0;
+    return filter->lengths == 0 && filter->length_bytes == 0;
 }
 
 /* A length is one byte, or four of which the first has its highest bit set. */
@@ -36,11 +37,7 @@ static bool take_length_byte(struct record_filter *filter, unsigned char byte)
         return true;
     }
     filter->text_left += filter->length;
-    filter->lengths++;
-    if (filter->lengths == 2) {
-        filter->lengths = 0;
-        filter->in_text = filter->text_left > 0;
-    }
+    filter->lengths = 1 - filter->lengths;
     return filter->text_left <= PARAMS_MAX;
 }
 
@@ -48,10 +45,9 @@ static bool take_params(struct record_filter *filter, const unsigned char *data,
 {
     while (length > 0) {
         size_t step = 1;
-        if (filter->in_text) {
+        if (filter->text_left > 0 && has_lengths(filter)) {
             step = least(length, filter->text_left);
             filter->text_left -= step;
-            filter->in_text = filter->text_left > 0;
         } else if (!take_length_byte(filter, *data)) {
             return false;
         }
@@ -90,7 +86,7 @@ static bool take_header(struct record_filter *filter)
         filter->params_size += filter->content_left;
         filter->stage = is_empty ? STAGE_STDIN : STAGE_PARAMS;
         return filter->type == RECORD_PARAMS && filter->params_size <= PARAMS_MAX &&
-               (!is_empty || at_pair(filter));
+               (!is_empty || (filter->text_left == 0 && has_lengths(filter)));
     case STAGE_STDIN:
         filter->stage = is_empty ? STAGE_BEGIN : STAGE_STDIN;
         return filter->type == RECORD_STDIN;
@@ -128,16 +124,6 @@ static bool is_between_requests(const struct record_filter *filter)
            filter->padding_left == 0 && filter->type == RECORD_STDIN;
 }
 
-static bool take_header_byte(struct record_filter *filter, unsigned char byte)
-{
-    filter->header[filter->header_filled++] = byte;
-    if (filter->header_filled < RECORD_HEADER_SIZE) {
-        return true;
-    }
-    filter->header_filled = 0;
-    return take_header(filter);
-}
-
 /* Takes the next bytes, as many of them as are of one kind. How many, or 0. */
 static size_t take_some(struct record_filter *filter, const unsigned char *data, size_t length)
 {
@@ -153,7 +139,12 @@ static size_t take_some(struct record_filter *filter, const unsigned char *data,
         filter->padding_left -= step;
         return step;
     }
-    return take_header_byte(filter, *data) ? 1 : 0;
+    filter->header[filter->header_filled++] = *data;
+    if (filter->header_filled < RECORD_HEADER_SIZE) {
+        return 1;
+    }
+    filter->header_filled = 0;
+    return take_header(filter) ? 1 : 0;
 }
 
 bool record_filter_pass(struct record_filter *filter, const unsigned char *data, size_t length)

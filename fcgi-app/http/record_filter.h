@@ -30,7 +30,6 @@ struct record_filter {
     unsigned length_bytes; /* that a length begun still has */
     uint32_t length;
     size_t text_left; /* of this pair, length by length, then byte by byte */
-    bool in_text;
 };
 
 /* Takes the next bytes of the connection, as one read(2) gave them. False when they are not what

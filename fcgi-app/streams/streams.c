@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/errors.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
 #include "common/io.h"
@@ -437,7 +438,7 @@ int streams_start(void)
     if (watch_table_init(&loop.watches) < 0 ||
         epoll_set(EPOLL_CTL_ADD, loop.watches.fd, EPOLLIN | EPOLLET, &changes_mark) < 0) {
         log_line("streams cannot be watched and are polled instead: %m");
-        watch_table_clear(&loop.watches);
+        close_fd(&loop.watches.fd);
     }
     errno = detached_thread_start(run_streams, NULL);
     return errno == 0 ? 0 : -1;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <sys/inotify.h>
 
-#include "common/cleanup.h"
 #include "common/descriptor.h"
 #include "common/io.h"
 
@@ -18,11 +17,6 @@ int watch_table_init(struct watch_table *table)
 {
     *table = (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
     return table->fd < 0 ? -1 : 0;
-}
-
-void watch_table_clear(struct watch_table *table)
-{
-    close_fd(&table->fd);
 }
 
 static struct watcher_list *watch_bucket(struct watch_table *table, int descriptor)

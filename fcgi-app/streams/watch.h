@@ -22,9 +22,9 @@ struct watch_table {
     struct watcher_list buckets[WATCH_BUCKETS];
 };
 
-/* 0, or -1 with errno: the table is empty then and every watcher_add() fails. */
+/* 0, or -1 with errno: the table is empty then and every watcher_add() fails. Close `fd` when there
+ * are no watchers any more. */
 int watch_table_init(struct watch_table *table);
-void watch_table_clear(struct watch_table *table); /* without watchers */
 
 /*
  * From now on each change of a file in the directory, and its removal, is reported by

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "fcgi-app/streams/watch.h"
 
 /* inotify reports a change before the system call that made it returns: nothing here waits. */
@@ -155,7 +156,7 @@ static int start(void **state)
 static int end(void **state)
 {
     (void)state;
-    watch_table_clear(&table);
+    close_fd(&table.fd);
     return 0;
 }
 
