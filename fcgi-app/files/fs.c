@@ -40,18 +40,6 @@ int fs_fail(struct fs_error *error, int number, const char *operation, const cha
                         path, error_text(number));
 }
 
-/* 0 when `path` may be opened for reading without waiting and without side effects. */
-static int check_readable_kind(const char *path, mode_t mode, struct fs_error *error)
-{
-    if (S_ISREG(mode)) {
-        return 0;
-    }
-    if (S_ISDIR(mode)) {
-        return fs_fail(error, EISDIR, "read", path);
-    }
-    return fail_because(error, ERROR_unsupported, "read %.*s: Not a regular file", SHOWN_MAX, path);
-}
-
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)
 {
     struct stat status;
@@ -61,8 +49,11 @@ int fs_open(const char *path, uint64_t *size, struct fs_error *error)
     if (seen < 0 || fstat(seen, &status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
-    if (check_readable_kind(path, status.st_mode, error) != 0) {
-        return -1;
+    if (!S_ISREG(status.st_mode)) {
+        return S_ISDIR(status.st_mode)
+                   ? fs_fail(error, EISDIR, "read", path)
+                   : fail_because(error, ERROR_unsupported, "read %.*s: Not a regular file",
+                                  SHOWN_MAX, path);
     }
     cleanup_fd int fd =
         open(descriptor_path(seen, found), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -179,17 +170,14 @@ static int fail_at(struct fs_error *error, int number, const char *path, const c
                         error_text(number));
 }
 
-static int delete_tree(struct fs_place *place, const char *path, char **refused)
-{
-    if (fs_place_open(place, path) != 0) {
-        return errno == ENOENT ? 0 : -1;
-    }
-    return tree_remove_naming(place->directory, place->name, refused);
-}
-
 int fs_delete_tree(const char *path, struct fs_error *error)
 {
     cleanup_(fs_place_clear) struct fs_place place;
     cleanup_free char *refused = NULL;
-    return delete_tree(&place, path, &refused) == 0 ? 0 : fail_at(error, errno, path, refused);
+    if (fs_place_open(&place, path) != 0) {
+        return errno == ENOENT ? 0 : fs_fail(error, errno, "remove", path);
+    }
+    return tree_remove_naming(place.directory, place.name, &refused) == 0
+               ? 0
+               : fail_at(error, errno, path, refused);
 }

@@ -162,29 +162,17 @@ bool fs_write_adopt(struct fs_writer *writer, int early)
 
 /* ---- writing ---- */
 
-/* Waits until a FIFO or a terminal takes more, but not for ever. */
-static int wait_writable(int fd)
-{
-    struct pollfd writable = {.fd = fd, .events = POLLOUT};
-    int ready = poll(&writable, 1, FIFO_PATIENCE);
-    if (ready == 0) {
-        errno = EAGAIN;
-    }
-    return ready > 0 || (ready < 0 && errno == EINTR) ? 0 : -1;
-}
-
-/* write(2) of all, also to a stream that takes its time. 0 or -1 with errno. */
+/* write(2) of all. A FIFO or a terminal may take its time, but not for ever. 0 or -1 with errno. */
 static int write_all(int fd, const char *data, size_t length)
 {
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
     while (length > 0) {
-        ssize_t written = write(fd, data, length);
+        ssize_t written = TEMP_FAILURE_RETRY(write(fd, data, length));
+        errno = written == 0 ? EIO : errno;
         if (written > 0) {
             data += written;
             length -= (size_t)written;
-        } else if (written == 0) {
-            errno = EIO;
-            return -1;
-        } else if (errno != EINTR && (errno != EAGAIN || wait_writable(fd) != 0)) {
+        } else if (errno != EAGAIN || io_poll(&writable, 1, FIFO_PATIENCE) == 0) {
             return -1;
         }
     }

@@ -5,6 +5,8 @@
 #include "fcgi-app/streams/watch.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stddef.h>
 #include <sys/inotify.h>
 
 #include "common/descriptor.h"
@@ -60,24 +62,18 @@ void watcher_remove(struct watch_table *table, struct watcher *watcher)
     watcher->descriptor = -1;
 }
 
-static void notify(struct watch_table *table, int descriptor,
+/* Of one directory; of all for -1, which the kernel reports when its queue has overflown. */
+static void notify(const struct watch_table *table, int descriptor,
                    void (*changed)(struct watcher *watcher))
 {
-    struct watcher *watcher;
-    LIST_FOREACH (watcher, watch_bucket(table, descriptor), siblings) {
-        if (watcher->descriptor == descriptor) {
-            changed(watcher);
-        }
-    }
-}
-
-/* For an overflow of the queue: anything may have changed. */
-static void notify_all(const struct watch_table *table, void (*changed)(struct watcher *watcher))
-{
-    for (size_t i = 0; i < WATCH_BUCKETS; i++) {
+    size_t first = descriptor < 0 ? 0 : (size_t)descriptor % WATCH_BUCKETS;
+    size_t end = descriptor < 0 ? WATCH_BUCKETS : first + 1;
+    for (size_t i = first; i < end; i++) {
         struct watcher *watcher;
         LIST_FOREACH (watcher, &table->buckets[i], siblings) {
-            changed(watcher);
+            if (descriptor < 0 || watcher->descriptor == descriptor) {
+                changed(watcher);
+            }
         }
     }
 }
@@ -86,13 +82,11 @@ static void notify_all(const struct watch_table *table, void (*changed)(struct w
 static void notify_of_events(struct watch_table *table, const char *events, size_t length,
                              void (*changed)(struct watcher *watcher))
 {
-    int last = -1;
+    int last = INT_MIN;
     const struct inotify_event *event;
     for (size_t at = 0; at < length; at += sizeof(*event) + event->len) {
         event = (const struct inotify_event *)(const void *)(events + at);
-        if ((event->mask & IN_Q_OVERFLOW) != 0) {
-            notify_all(table, changed);
-        } else if (event->wd != last) {
+        if (event->wd != last) {
             last = event->wd;
             notify(table, last, changed); /* it may be older than the removal of its watch */
         }

@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -129,6 +130,35 @@ static void test_removal_is_told(void **state)
     watcher_remove(&table, &directory.watcher);
 }
 
+/* More changes than the kernel's queue takes: the last one, of another directory, is lost. */
+static void test_lost_changes_wake_all(void **state)
+{
+    (void)state;
+    unsigned long most = 0;
+    FILE *file = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu", &most), 1); /* NOLINT(cert-err34-c) */
+    assert_int_equal(fclose(file), 0);
+    struct directory busy, quiet;
+    make_directory(&busy);
+    make_directory(&quiet);
+    assert_int_equal(watcher_add(&table, &busy.watcher, busy.fd), 0);
+    assert_int_equal(watcher_add(&table, &quiet.watcher, quiet.fd), 0);
+    for (unsigned long i = 0; i <= most; i++) {
+        assert_int_equal(mknodat(busy.fd, "log", S_IFREG | 0600, 0), 0);
+        assert_int_equal(unlinkat(busy.fd, "log", 0), 0);
+        append(&busy); /* equal changes in a row are one */
+        assert_int_equal(unlinkat(busy.fd, "log", 0), 0);
+    }
+    append(&quiet);
+    read_table();
+    assert_true(busy.changes > 0 && quiet.changes > 0);
+    watcher_remove(&table, &busy.watcher);
+    watcher_remove(&table, &quiet.watcher);
+    remove_directory(&busy);
+    remove_directory(&quiet);
+}
+
 static void test_what_cannot_be_watched(void **state)
 {
     (void)state;
@@ -166,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_all_watchers_are_told),
         cmocka_unit_test(test_one_directory_does_not_wake_another),
         cmocka_unit_test(test_removal_is_told),
+        cmocka_unit_test(test_lost_changes_wake_all),
         cmocka_unit_test(test_what_cannot_be_watched),
     };
     return cmocka_run_group_tests(tests, start, end);
