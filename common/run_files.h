@@ -22,8 +22,8 @@
 /* The value of nginx's variable NGINX: the numbers of its listening sockets. */
 #define RUN_NGINX_SOCKETS "nginx/sockets"
 
-/* The first of these; the others follow it. Each service inherits all of them from the supervisor, which keeps them open.
- * A daemon closes all that it has inherited above standard error. */
+/* The first of these; the others follow it. Each service inherits all of them from the supervisor,
+ * which keeps them open. A daemon closes all that it has inherited above standard error. */
 #define RUN_FD_NGINX 7
 
 /* The link that names the pid of a running service, as the run scripts leave it; printf(3) with the

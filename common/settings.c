@@ -126,8 +126,7 @@ static int explain_range(const struct variable *variable, const struct variables
         }
         return variables_fail(from, "%s must be a number of bytes%s, which may end in k, m or g",
                               name, range);
-    case KIND_TIME:
-        break;
+    case KIND_TIME: break;
     }
     bool in_days = most % DAY == 0;
     return variables_fail(

@@ -62,12 +62,9 @@ static const struct endpoint *find_row(const char *path)
 static const char *allow_header(const struct endpoint *endpoint)
 {
     switch (endpoint->api->methods) {
-    case ENDPOINT_GET:
-        return "Allow: GET, HEAD, OPTIONS\r\n";
-    case ENDPOINT_POST:
-        return "Allow: POST, OPTIONS\r\n";
-    default:
-        return "Allow: GET, HEAD, POST, OPTIONS\r\n";
+    case ENDPOINT_GET: return "Allow: GET, HEAD, OPTIONS\r\n";
+    case ENDPOINT_POST: return "Allow: POST, OPTIONS\r\n";
+    default: return "Allow: GET, HEAD, POST, OPTIONS\r\n";
     }
 }
 

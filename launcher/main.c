@@ -94,21 +94,11 @@ static struct options read_options(int argc, char **argv)
     struct options options = {0};
     for (int option; (option = getopt_long(argc, argv, "+h", known, NULL)) != -1;) {
         switch (option) {
-        case 'g':
-            options.generate_secret = true;
-            break;
-        case 'w':
-            options.without_nginx = true;
-            break;
-        case 'h':
-            print_help();
-            exit(0);
-        case 'v':
-            (void)puts("nginx-sandbox " NGINX_SANDBOX_VERSION);
-            exit(0);
-        default:
-            print_usage(stderr);
-            exit(2);
+        case 'g': options.generate_secret = true; break;
+        case 'w': options.without_nginx = true; break;
+        case 'h': print_help(); exit(0);
+        case 'v': (void)puts("nginx-sandbox " NGINX_SANDBOX_VERSION); exit(0);
+        default: print_usage(stderr); exit(2);
         }
     }
     bool has_command = strcmp(argv[optind - 1], "--") == 0;

@@ -258,15 +258,12 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     switch (options.mode) {
-    case MODE_RUNNER:
-        count_log_drops(options.run_directory);
-        return runner_main(&options.runner);
+    case MODE_RUNNER: count_log_drops(options.run_directory); return runner_main(&options.runner);
     case MODE_STOP:
         /* No client is to wait for nginx any more. The lock of the run directory stays. */
         closefrom(RUN_FD_NGINX);
         return stop_main(options.run_directory);
-    case MODE_DAEMON:
-        break;
+    case MODE_DAEMON: break;
     }
     return daemon_main(options.run_directory);
 }

@@ -210,14 +210,10 @@ static enum run_outcome outcome_of(enum pump_result result, const struct ending 
         return RUN_RUNNER_LOST;
     }
     switch (ending->reason) {
-    case END_SIGNAL:
-        return RUN_SIGNALLED;
-    case END_TIMEOUT:
-        return RUN_TIMED_OUT;
-    case END_OOM:
-        return RUN_OUT_OF_MEMORY;
-    default:
-        return RUN_EXITED;
+    case END_SIGNAL: return RUN_SIGNALLED;
+    case END_TIMEOUT: return RUN_TIMED_OUT;
+    case END_OOM: return RUN_OUT_OF_MEMORY;
+    default: return RUN_EXITED;
     }
 }
 
@@ -259,13 +255,9 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
 const char *pump_failure(enum pump_result result, int sink_error)
 {
     switch (result) {
-    case PUMP_STOPPING:
-        return "The server is stopping; the command was ended";
-    case PUMP_REFUSED:
-        return sink_error == 0 ? NULL : error_text(sink_error);
-    case PUMP_FAILED:
-        return error_text(errno);
-    default:
-        return NULL;
+    case PUMP_STOPPING: return "The server is stopping; the command was ended";
+    case PUMP_REFUSED: return sink_error == 0 ? NULL : error_text(sink_error);
+    case PUMP_FAILED: return error_text(errno);
+    default: return NULL;
     }
 }

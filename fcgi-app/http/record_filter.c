@@ -90,8 +90,7 @@ static bool take_header(struct record_filter *filter)
     case STAGE_STDIN:
         filter->stage = is_empty ? STAGE_BEGIN : STAGE_STDIN;
         return filter->type == RECORD_STDIN;
-    case STAGE_REFUSED:
-        break;
+    case STAGE_REFUSED: break;
     }
     return false;
 }

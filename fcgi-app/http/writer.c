@@ -200,12 +200,8 @@ static void write_field(struct writer *writer, const struct answer_field *field)
 {
     (void)writer_format(writer, "\"%s\":", field->name);
     switch (field->kind) {
-    case FIELD_NUMBER:
-        (void)writer_format(writer, "%" PRId64, field->number);
-        break;
-    case FIELD_FLAG:
-        (void)writer_string(writer, field->number != 0 ? "true" : "false");
-        break;
+    case FIELD_NUMBER: (void)writer_format(writer, "%" PRId64, field->number); break;
+    case FIELD_FLAG: (void)writer_string(writer, field->number != 0 ? "true" : "false"); break;
     case FIELD_TEXT:
         (void)writer_string(writer, "\"");
         (void)writer_text(writer, field->text, strlen(field->text));

@@ -212,19 +212,13 @@ static bool scan_scalar(struct scanner *scanner)
 {
     struct json_span inside;
     switch (peek(scanner)) {
-    case '"':
-        return scan_string(scanner, &inside);
-    case 't':
-        return scan_word(scanner, "true");
-    case 'f':
-        return scan_word(scanner, "false");
-    case 'n':
-        return scan_word(scanner, "null");
+    case '"': return scan_string(scanner, &inside);
+    case 't': return scan_word(scanner, "true");
+    case 'f': return scan_word(scanner, "false");
+    case 'n': return scan_word(scanner, "null");
     case '-':
-    case '0' ... '9':
-        return scan_number(scanner);
-    default:
-        return scanner_fail(scanner, "a value is expected");
+    case '0' ... '9': return scan_number(scanner);
+    default: return scanner_fail(scanner, "a value is expected");
     }
 }
 

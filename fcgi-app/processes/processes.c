@@ -76,9 +76,7 @@ static void answer_refusal(struct request *request, enum procd_result result, co
     case PROCD_NO_STDIN:
         answer_failure(request, 400, ERROR_no_stdin, "process has no open stdin: %s", id);
         break;
-    default:
-        answer_procd_failure(request, result);
-        break;
+    default: answer_procd_failure(request, result); break;
     }
 }
 

@@ -8,18 +8,13 @@
 static const char *snippet_of(const struct api_endpoint *endpoint)
 {
     switch (endpoint->trait) {
-    case OPEN:
-        return "api-open";
-    case METRICS:
-        return NULL;
-    case SHORT:
-        return "api-short";
-    case STREAMS:
-        return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
+    case OPEN: return "api-open";
+    case METRICS: return NULL;
+    case SHORT: return "api-short";
+    case STREAMS: return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
     case LARGE:
     case LASTS:
-    case RAW:
-        break;
+    case RAW: break;
     }
     return "api-lasts";
 }

@@ -286,20 +286,15 @@ static void nginx_serve(struct service *service, const sigset_t *signals)
                 nginx_start(service);
             }
             break;
-        case SIGCHLD:
-            nginx_reap(service);
-            break;
-        case SIGPIPE: /* the log has no reader */
-            break;
+        case SIGCHLD: nginx_reap(service); break;
+        case SIGPIPE: /* the log has no reader */ break;
         case SIGHUP:
         case SIGUSR1:
             if (service->master != 0) {
                 (void)kill(service->master, number);
             }
             break;
-        default:
-            nginx_stop(service);
-            break;
+        default: nginx_stop(service); break;
         }
     }
 }

@@ -290,25 +290,17 @@ static void hear(int number)
 {
     bool repeated = server.stage != RUNNING;
     switch (number) {
-    case SIGCHLD:
-        supervise_reap();
-        return;
+    case SIGCHLD: supervise_reap(); return;
     case SIGHUP: /* the terminal is gone: the command decides, as in a shell */
         if (server.command.pid != 0) {
             (void)kill(server.command.pid, SIGHUP);
         }
         return;
     case SIGTERM:
-    case SIGINT:
-        break;
-    case SIGQUIT:
-        number = SIGTERM;
-        break;
-    case SIGTSTP: /* Ctrl-Z; the services go on */
-        (void)kill(getpid(), SIGSTOP);
-        return;
-    default:
-        return;
+    case SIGINT: break;
+    case SIGQUIT: number = SIGTERM; break;
+    case SIGTSTP: /* Ctrl-Z; the services go on */ (void)kill(getpid(), SIGSTOP); return;
+    default: return;
     }
     begin_stop(number);
     if (repeated && server.command.pid != 0) {
@@ -413,14 +405,9 @@ static int supervise_read_options(int count, char **arguments)
     server.with_nginx = true;
     for (int option; (option = getopt(count, arguments, "+r:n")) != -1;) {
         switch (option) {
-        case 'r':
-            server.run_directory = optarg;
-            break;
-        case 'n':
-            server.with_nginx = false;
-            break;
-        default:
-            return -1;
+        case 'r': server.run_directory = optarg; break;
+        case 'n': server.with_nginx = false; break;
+        default: return -1;
         }
     }
     server.command = (struct image_command){

@@ -181,14 +181,10 @@ static bool answer_order(struct client *client, enum order_result result,
 {
     enum order_kind kind = client->order.kind;
     switch (result) {
-    case ORDER_NOT_RUNNING:
-        return answer_not_running(client, job->ending.status);
-    case ORDER_NO_STDIN:
-        return client_answer_plain(client, MESSAGE_NO_STDIN);
-    case ORDER_UNKNOWN:
-        return false;
-    case ORDER_DONE:
-        break;
+    case ORDER_NOT_RUNNING: return answer_not_running(client, job->ending.status);
+    case ORDER_NO_STDIN: return client_answer_plain(client, MESSAGE_NO_STDIN);
+    case ORDER_UNKNOWN: return false;
+    case ORDER_DONE: break;
     }
     return kind == ORDER_WAIT ? answer_job(client, job)
            : kind == ORDER_WRITE

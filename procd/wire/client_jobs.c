@@ -110,15 +110,12 @@ static uint64_t read_jobs(const struct incoming *message, job_function *each, vo
 static enum procd_result refusal_of(const struct incoming *message, enum job_status *status)
 {
     switch ((int)message->type) {
-    case MESSAGE_NOT_FOUND:
-        return PROCD_NOT_FOUND;
-    case MESSAGE_NO_STDIN:
-        return PROCD_NO_STDIN;
+    case MESSAGE_NOT_FOUND: return PROCD_NOT_FOUND;
+    case MESSAGE_NO_STDIN: return PROCD_NO_STDIN;
     case MESSAGE_NOT_RUNNING:
         *status = job_status_of(message_number(message, FIELD_STATUS, JOB_FAILED));
         return PROCD_NOT_RUNNING;
-    default:
-        return PROCD_LOST;
+    default: return PROCD_LOST;
     }
 }
 

@@ -552,18 +552,12 @@ int prctl(int option, ...)
 static const char *name_of_call(long number)
 {
     switch (number) {
-    case SYS_capget:
-        return "capget";
-    case SYS_capset:
-        return "capset";
-    case SYS_setgroups:
-        return "setgroups";
-    case SYS_setresgid:
-        return "setresgid";
-    case SYS_setresuid:
-        return "setresuid";
-    default:
-        return NULL;
+    case SYS_capget: return "capget";
+    case SYS_capset: return "capset";
+    case SYS_setgroups: return "setgroups";
+    case SYS_setresgid: return "setresgid";
+    case SYS_setresuid: return "setresuid";
+    default: return NULL;
     }
 }
 

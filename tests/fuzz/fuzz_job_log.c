@@ -52,17 +52,13 @@ static void take_file(struct input *input, struct files *files)
         files->end = input_number(input, 8);
         /* fall through */
     case CHUNK_NEXT:
-    default:
-        job_segment_name(name, files->end);
-        break;
+    default: job_segment_name(name, files->end); break;
     case CHUNK_NAMED:
         if (!take_name(input, name)) {
             return;
         }
         break;
-    case CHUNK_POSITION:
-        (void)snprintf(name, sizeof(name), "%s", JOB_POSITION_FILE);
-        break;
+    case CHUNK_POSITION: (void)snprintf(name, sizeof(name), "%s", JOB_POSITION_FILE); break;
     }
     size_t length = (size_t)input_number(input, 2);
     const char *bytes = input_bytes(input, &length);

@@ -268,28 +268,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_request(&input);
         check_made_request(&input);
         break;
-    case 1:
-        check_environment(as_file(&input));
-        break;
-    case 2:
-        check_claim(as_file(&input));
-        break;
-    case 3:
-        check_secrets(as_file(&input));
-        break;
-    case 4:
-        check_map(as_file(&input));
-        break;
+    case 1: check_environment(as_file(&input)); break;
+    case 2: check_claim(as_file(&input)); break;
+    case 3: check_secrets(as_file(&input)); break;
+    case 4: check_map(as_file(&input)); break;
     case 5:
         check_prefixes(&input);
         check_origins(&input);
         break;
-    case 6:
-        check_addresses(&input);
-        break;
-    default:
-        check_name(&input);
-        break;
+    case 6: check_addresses(&input); break;
+    default: check_name(&input); break;
     }
     assert(lowest_descriptor() == lowest);
     return 0;

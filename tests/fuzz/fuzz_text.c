@@ -172,12 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_id((const char *)input.data, input.left);
         check_event((const char *)input.data, input.left);
         break;
-    case 1:
-        check_query(text);
-        break;
-    default:
-        check_settings(text);
-        break;
+    case 1: check_query(text); break;
+    default: check_settings(text); break;
     }
     return 0;
 }
