@@ -1,7 +1,6 @@
 /*
  * fcgi-app: the HTTP API behind nginx. fcgi-app -r RUN, with its listening socket on descriptor 0.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/notify.h"
@@ -58,16 +58,11 @@ static void set_up_malloc(void)
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
-static int open_directory(const char *run, const char *name)
+static int open_directory(int run, const char *name)
 {
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof(path), "%s/%s", run, name) >= (int)sizeof(path)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(run, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        log_line("%s: %m", path);
+        log_line("%s: %m", name);
     }
     return fd;
 }
@@ -99,10 +94,11 @@ static int open_directories(const char *run, struct directories *directories)
         log_line("the working directory: %m");
         return -1;
     }
+    cleanup_fd int fd = open_directory(AT_FDCWD, run);
     directories->run = run;
-    directories->spool = open_directory(run, RUN_SPOOL);
-    directories->port = open_directory(run, RUN_PORT);
-    directories->state = open_directory(run, RUN_STATE);
+    directories->spool = open_directory(fd, RUN_SPOOL);
+    directories->port = open_directory(fd, RUN_PORT);
+    directories->state = open_directory(fd, RUN_STATE);
     return directories->spool < 0 || directories->port < 0 || directories->state < 0 ? -1 : 0;
 }
 

@@ -1,6 +1,6 @@
 /*
  * The path in a request's body. A relative one begins in the directory where commands start. This
- * process is in that directory, and enters it again when another directory has got its name.
+ * process enters it each time, because another directory may have got its name.
  */
 #pragma once
 

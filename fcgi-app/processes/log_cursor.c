@@ -221,16 +221,14 @@ static int go_back(struct log_cursor *cursor, uint64_t *lines)
 
 int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
 {
-    uint64_t behind = NONE; /* only segments before this one are left to look at */
+    uint64_t start = NONE, later; /* only segments before this one are left to look at */
     do {
-        uint64_t start, later;
-        if (job_segment_find(cursor->directory, behind - 1, &start, &later) < 0) {
+        if (job_segment_find(cursor->directory, start - 1, &start, &later) < 0) {
             return -1;
         }
         if (start == NONE) {
             break;
         }
-        behind = start;
         int segment = job_segment_open(cursor->directory, start, O_RDONLY);
         if (segment < 0 && errno == ENOENT) {
             continue; /* removed just now, and so are all before it */
@@ -242,7 +240,7 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
         if (go_back(cursor, &lines) < 0) {
             return -1;
         }
-    } while (lines > 0 && behind > 0);
+    } while (lines > 0 && start > 0);
     return 0;
 }
 
