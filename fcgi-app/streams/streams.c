@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/errors.h"
@@ -72,8 +73,8 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 STAILQ_HEAD(ready_list, stream);
 
-/* Other threads hand streams over here: a pipe of pointers, each of which is written at once
- * (pipe(7), PIPE_BUF). */
+/* Other threads hand streams over here: each pointer is a packet. It is no pipe, which the
+ * commands' user could open by its name in /proc. */
 static int inbox[2] = {-1, -1};
 
 /* The thread's own. */
@@ -428,7 +429,8 @@ int streams_start(void)
 {
     loop.buffer = malloc(CHUNK);
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (loop.buffer == NULL || loop.epoll < 0 || pipe2(inbox, O_CLOEXEC) < 0 ||
+    if (loop.buffer == NULL || loop.epoll < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, inbox) < 0 ||
         io_set_nonblocking(inbox[0], 1) < 0 ||
         epoll_set(EPOLL_CTL_ADD, inbox[0], EPOLLIN, &inbox_mark) < 0 ||
         epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0) {

@@ -6,13 +6,13 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "common/memory_file.h"
 #include "launcher/base/stop_signal.h"
 
 #define EXIT_NOT_EXECUTED 127
@@ -53,7 +53,7 @@ static int program_await_exit(pid_t child)
 int program_run_vector(char *words, size_t size, const char *const arguments[])
 {
     /* A file never makes the child wait for its reader. */
-    cleanup_fd int output = memfd_create("output", MFD_CLOEXEC);
+    cleanup_fd int output = memory_file_create("output");
     pid_t child = output < 0 ? -1 : fork();
     if (child == 0) {
         program_execute(arguments, output);

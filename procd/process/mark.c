@@ -21,15 +21,15 @@ int mark_self(void)
     return setrlimit(RLIMIT_LOCKS, &limit);
 }
 
-/* The soft limit, which every process may read; 0 when there is none, -1 when it cannot be read. */
+/* The soft limit, which every process may read; INT64_MAX when there is none, -1 when it cannot be
+ * read. */
 static int64_t read_limit(pid_t pid)
 {
-    return process_file_number(pid, "limits", "\nMax file locks"); /* or "unlimited" */
+    return process_file_number(pid, "limits", "\nMax file locks");
 }
 
 bool mark_is_on(pid_t pid, pid_t ancestor)
 {
     int64_t limit = read_limit(pid);
-    int64_t above = read_limit(ancestor);
-    return limit > 0 && (above == 0 || limit < above);
+    return limit >= 0 && limit < read_limit(ancestor);
 }

@@ -190,7 +190,12 @@ int64_t process_file_number(pid_t pid, const char *name, const char *key)
 {
     char text[4096];
     const char *at = process_file_read(pid, name, text, sizeof(text)) ? strstr(text, key) : NULL;
-    return at == NULL ? -1 : strtoll(at + strlen(key), NULL, 10);
+    if (at == NULL) {
+        return -1;
+    }
+    char *end;
+    int64_t number = strtoll(at + strlen(key), &end, 10);
+    return end == at + strlen(key) ? INT64_MAX : number;
 }
 
 int process_file_begins(pid_t pid, const char *name, const void *bytes, size_t length)

@@ -46,8 +46,9 @@ pid_t process_parent(pid_t pid);
  * which is empty when there is no such process. Whether it has any. */
 bool process_file_read(pid_t pid, const char *name, char *text, size_t size);
 
-/* The number behind `key` in that text (0 when there is none behind it); -1 when that is unknown. A
- * key that begins a line begins with a new line: a name with one in it is shown escaped. */
+/* The number behind `key` in that text (INT64_MAX when a word is there, as "unlimited"); -1 when
+ * that is unknown. A key that begins a line begins with a new line: a name with one in it is shown
+ * escaped. */
 int64_t process_file_number(pid_t pid, const char *name, const char *key);
 
 /* 1 when /proc/<pid>/`name` begins with these bytes, 0 when not or when there is no such process,

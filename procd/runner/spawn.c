@@ -36,11 +36,11 @@
 #include "common/clock.h"
 #include "common/in_child.h"
 #include "common/io.h"
+#include "common/memory_file.h"
 #include "common/pipe_order.h"
 #include "common/start_directory.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
-#include "procd/wire/memory_file.h"
 
 /*
  * The kernel takes no argument longer than 32 pages with its NUL (MAX_ARG_STRLEN, execve(2)). A

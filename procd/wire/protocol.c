@@ -16,7 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "procd/wire/memory_file.h"
+#include "common/memory_file.h"
 
 #define MAGIC        "pcd1" /* the last character is the version */
 #define MAGIC_LENGTH 3      /* without it */

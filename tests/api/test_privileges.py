@@ -446,6 +446,14 @@ def test_what_fcgi_apps_own_descriptors_lead_to(make_server):
     server.healthy()
 
 
+def test_fcgi_app_talks_to_itself_by_nothing_that_has_a_name(make_server):
+    """A pipe can be opened again by its name in /proc, and written to. Those of a command are there while it runs."""
+    server = make_server({"SANDBOX_USER": USER})
+    directory = f"/proc/{server.daemon('fcgi-app')}/fd"
+    pipes = [number for number in os.listdir(directory) if int(number) > 2 and os.readlink(f"{directory}/{number}").startswith("pipe:")]
+    assert not pipes
+
+
 # ---- what the launcher refuses ----
 
 

@@ -15,7 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "procd/wire/memory_file.h"
+#include "common/memory_file.h"
 #include "procd/wire/protocol.h"
 #include "tests/fuzz/fuzz.h"
 

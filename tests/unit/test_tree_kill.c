@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -276,6 +277,9 @@ static void marks_are_inherited(void **state)
     assert_false(mark_is_on(list.pids[0], marked));
     assert_false(mark_is_on(getpid(), getpid()));
     assert_false(mark_is_on(getppid(), getpid()));
+    const struct rlimit none = {0};
+    assert_int_equal(prlimit(list.pids[0], RLIMIT_LOCKS, &none, NULL), 0);
+    assert_true(mark_is_on(list.pids[0], marked)); /* a lower limit takes no mark away */
     pid_list_clear(&list);
     assert_int_equal(tree_kill(NULL, TIMEOUT_MS), 0);
     assert_nobody_left();
