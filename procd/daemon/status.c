@@ -100,7 +100,6 @@ void status_describe(const char *run_directory, struct message *message)
     struct statvfs room;
     cleanup_fd int held = supervisor_open(run_directory, &supervisor);
     if (held >= 0) {
-        message_add_number(message, FIELD_PID, supervisor);
         message_add_number(message, FIELD_UPTIME_MS, process_age_ms(supervisor));
     }
     message_add_number(message, FIELD_RUNNING, (int64_t)registry_running());
