@@ -39,7 +39,5 @@ int sweep_add_runner(pid_t runner);
 size_t sweep_runner_count(void);
 
 /* Reaps the children that have ended, and orders a sweep if one of them calls for it. How many of
- * them were runners that could not start: they have ended with an error, or by a fault of their
- * own.
- */
+ * them were runners that could not start: they ended with an error, or by a fault of their own. */
 unsigned sweep_reap(void);

@@ -87,8 +87,8 @@ void running_kill(struct running *running, enum end_reason cause)
     running->children = tree_kill(&running->shell, KILL_TIMEOUT_MS) < 0;
     if (running->children) {
         log_line("runner: processes of a command could not be killed");
-        if (!running->shell
-                 .ended) { /* it hangs in the kernel; the signal that it has will end it */
+        /* A shell that hangs in the kernel has the signal, which will end it. */
+        if (!running->shell.ended) {
             running->shell.ended = true;
             running->shell.wait_status = SIGKILL;
         }
