@@ -307,6 +307,13 @@ WRAP(int, stat, (const char *path, struct stat *status), (path, status), -1, EIO
 WRAP(int, fstatat, (int at, const char *path, struct stat *status, int flags),
      (at, path, status, flags), -1, EIO)
 WRAP(int, statfs, (const char *path, struct statfs *status), (path, status), -1, EIO)
+WRAP(int, lstat, (const char *path, struct stat *status), (path, status), -1, EIO)
+WRAP(int, statx, (int at, const char *path, int flags, unsigned mask, struct statx *status),
+     (at, path, flags, mask, status), -1, EIO)
+WRAP(int, fstatfs, (int fd, struct statfs *status), (fd, status), -1, EIO)
+WRAP(int, futimens, (int fd, const struct timespec times[2]), (fd, times), -1, EIO)
+WRAP(int, posix_fallocate, (int fd, off_t offset, off_t length), (fd, offset, length), ENOSPC,
+     ENOSPC)
 WRAP(int, fstatvfs, (int fd, struct statvfs *status), (fd, status), -1, EIO)
 WRAP(int, statvfs, (const char *path, struct statvfs *status), (path, status), -1, EIO)
 WRAP(int, flock, (int fd, int operation), (fd, operation), -1, ENOLCK)
