@@ -10,6 +10,8 @@
 enum endpoint_method {
     ENDPOINT_GET = 1,
     ENDPOINT_POST = 2,
+    ENDPOINT_PUT = 4,
+    ENDPOINT_DELETE = 8,
 };
 
 /* How an endpoint behaves between client and handler. */
@@ -27,7 +29,8 @@ enum endpoint_trait {
     LASTS,
     /* A long-running request whose answer is a stream of events. */
     STREAMS,
-    /* Reserved: bytes as they are, without JSON around them. */
+    /* A long-running request about a file, whose bytes are passed on as they are, without JSON
+     * around them. The path of the file follows the endpoint's: all paths below it are its, too. */
     RAW,
 };
 
@@ -43,6 +46,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(list_processes, "/list_processes", ENDPOINT_GET, SHORT, READS) \
     ENDPOINT(read_file, "/read_file", ENDPOINT_POST, LARGE, READS) \
     ENDPOINT(write_file, "/write_file", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(files, "/files", ENDPOINT_GET | ENDPOINT_PUT | ENDPOINT_DELETE, RAW, CHANGES) \
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \

@@ -27,7 +27,8 @@
     FAILURE(408, "Request Timeout", "Request timed out", timeout) \
     FAILURE(409, "Conflict", "Conflict", may_have_run) \
     FAILURE(411, "Length Required", "Length required", invalid_request) \
-    FAILURE(413, "Payload Too Large", "Request body is larger than SANDBOX_MAX_BODY", too_large) \
+    FAILURE(412, "Precondition Failed", "Precondition failed", precondition_failed) \
+    FAILURE(413, "Payload Too Large", "Request body is larger than SANDBOX_MAX_BODY, or a file larger than SANDBOX_MAX_UPLOAD", too_large) \
     FAILURE(414, "URI Too Long", "Request line is too long", too_large) \
     FAILURE(415, "Unsupported Media Type", "Unsupported media type", unsupported) \
     FAILURE(416, "Range Not Satisfiable", "Range not satisfiable", invalid_request) \

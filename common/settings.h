@@ -37,7 +37,10 @@ struct settings {
     uint64_t max_runs;        /* SANDBOX_MAX_RUNS: foreground commands */
     uint64_t max_jobs;        /* SANDBOX_MAX_JOBS: running background jobs */
     uint64_t max_streams;     /* SANDBOX_MAX_STREAMS: followed logs */
+    uint64_t max_transfers;   /* SANDBOX_MAX_TRANSFERS: of files, up and down */
     uint64_t max_body;        /* SANDBOX_MAX_BODY: of a request */
+    uint64_t max_upload;      /* SANDBOX_MAX_UPLOAD: of a file that is put */
+    uint64_t min_free;        /* SANDBOX_MIN_FREE: of a disk that files are put on */
     uint64_t max_output;      /* SANDBOX_MAX_OUTPUT: stdout and stderr in an answer of /run */
     uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
 

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/logger.h"
 #include "fcgi-app/http/acceptors.h"
+#include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/fcgi.h"
@@ -48,42 +50,83 @@ static void turn_away_from_full(struct request *request)
 
 /* ---- the row ---- */
 
+/* Whether a path is an endpoint's. */
+static bool has_path(const struct api_endpoint *endpoint, const char *path)
+{
+    size_t length = strlen(endpoint->path);
+    return strncmp(endpoint->path, path, length) == 0 &&
+           (path[length] == '\0' || (endpoint->trait == RAW && path[length] == '/'));
+}
+
 /* The row of a path; NULL if there is none. */
 static const struct endpoint *find_row(const char *path)
 {
     for (unsigned number = 0; number < API_COUNT; number++) {
-        if (strcmp(api_endpoints[number].path, path) == 0) {
+        if (has_path(&api_endpoints[number], path)) {
             return rows[number];
         }
     }
     return NULL;
 }
 
-static const char *allow_header(const struct endpoint *endpoint)
+static const struct {
+    const char *name;
+    unsigned bit; /* enum endpoint_method */
+} method_names[] = {{"GET", ENDPOINT_GET},
+                    {"HEAD", ENDPOINT_GET},
+                    {"POST", ENDPOINT_POST},
+                    {"PUT", ENDPOINT_PUT},
+                    {"DELETE", ENDPOINT_DELETE}};
+
+#define METHODS    (sizeof(method_names) / sizeof(method_names[0]))
+#define ALLOW_SIZE 64
+
+/* Returns `header`, with the methods of the endpoint. */
+static const char *allow_header(const struct endpoint *endpoint, char header[ALLOW_SIZE])
 {
-    switch (endpoint->api->methods) {
-    case ENDPOINT_GET: return "Allow: GET, HEAD, OPTIONS\r\n";
-    case ENDPOINT_POST: return "Allow: POST, OPTIONS\r\n";
-    default: return "Allow: GET, HEAD, POST, OPTIONS\r\n";
+    char *out = stpcpy(header, "Allow: ");
+    for (size_t i = 0; i < METHODS; i++) {
+        if ((endpoint->api->methods & method_names[i].bit) != 0) {
+            out = stpcpy(stpcpy(out, method_names[i].name), ", ");
+        }
     }
+    (void)stpcpy(out, "OPTIONS\r\n");
+    return header;
 }
 
 /* The method as a bit; 0 for one that no endpoint takes. */
 static unsigned method_bit(const char *method)
 {
-    return strcmp(method, "POST") == 0                                 ? ENDPOINT_POST
-           : strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? ENDPOINT_GET
-                                                                       : 0;
+    for (size_t i = 0; i < METHODS; i++) {
+        if (strcmp(method, method_names[i].name) == 0) {
+            return method_names[i].bit;
+        }
+    }
+    return 0;
 }
 
 static bool is_long_running(const struct endpoint *endpoint)
 {
-    return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS;
+    return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS ||
+           endpoint->api->trait == RAW;
+}
+
+/* Passes a request on that has all but a place among the transfers, if it needs one. */
+static void admit_request(struct request *request, const struct endpoint *endpoint)
+{
+    cleanup_(admission_leave) struct admission transfer = {.held = false};
+    if (endpoint->api->trait == RAW && !admission_try(&transfer, ADMISSION_TRANSFER)) {
+        turn_away(request, "@nginx_sandbox_transfers", ERROR_unavailable,
+                  "Too many transfers of files at once (SANDBOX_MAX_TRANSFERS)");
+        return;
+    }
+    endpoint_handle(endpoint, request);
 }
 
 static void answer_request(struct request *request, const struct endpoint *endpoint,
                            enum place *place)
 {
+    char allow[ALLOW_SIZE];
     const char *method = request_method(request);
     if (endpoint == NULL) {
         answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
@@ -94,12 +137,12 @@ static void answer_request(struct request *request, const struct endpoint *endpo
         if (is_long_running(endpoint) && !places_prolong(place)) {
             turn_away_from_full(request);
         } else {
-            endpoint_handle(endpoint, request);
+            admit_request(request, endpoint);
         }
     } else if (strcmp(method, "OPTIONS") == 0) {
-        (void)request_begin(request, 204, NULL, allow_header(endpoint));
+        (void)request_begin(request, 204, NULL, allow_header(endpoint, allow));
     } else {
-        answer_error_with(request, 405, ERROR_method_not_allowed, allow_header(endpoint), 0,
+        answer_error_with(request, 405, ERROR_method_not_allowed, allow_header(endpoint, allow), 0,
                           "Method not allowed");
     }
 }
@@ -125,7 +168,7 @@ void dispatch(struct request *request, bool refuse)
     bool has_place = take_place(request, endpoint, &place);
     request_set_endpoint(request, endpoint == NULL ? NULL : endpoint->api);
     log_request(LOG_DEBUG, request_id(request), "%s %s", request_method(request),
-                request_path(request));
+                endpoint == NULL ? request_path(request) : endpoint->api->path);
     if (refuse || !has_place) {
         turn_away_from_full(request);
     } else if (is_stopping()) {

@@ -49,6 +49,8 @@ $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool
     render/listen_address render/prefix secrets/secret start/run_dir))
 $(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_request
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
+$(BUILD)/tests/fuzz/fuzz_headers: $(call objects,fcgi-app/files/base64.c fcgi-app/files/body_digest.c $(patsubst %,fcgi-app/http/%.c,byte_range conditions http_date))
+$(BUILD)/tests/fuzz/fuzz_headers: FUZZ_LIBS += $(MD_LIBS)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(FUZZ_LIBS)

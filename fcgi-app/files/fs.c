@@ -40,6 +40,12 @@ int fs_fail(struct fs_error *error, int number, const char *operation, const cha
                         path, error_text(number));
 }
 
+int fs_refuse(struct fs_error *error, enum api_error code, const char *operation, const char *path,
+              const char *reason)
+{
+    return fail_because(error, code, "%s %.*s: %s", operation, SHOWN_MAX, path, reason);
+}
+
 int fs_open(const char *path, uint64_t *size, struct fs_error *error)
 {
     struct stat status;
@@ -52,8 +58,7 @@ int fs_open(const char *path, uint64_t *size, struct fs_error *error)
     if (!S_ISREG(status.st_mode)) {
         return S_ISDIR(status.st_mode)
                    ? fs_fail(error, EISDIR, "read", path)
-                   : fail_because(error, ERROR_unsupported, "read %.*s: Not a regular file",
-                                  SHOWN_MAX, path);
+                   : fs_refuse(error, ERROR_unsupported, "read", path, "Not a regular file");
     }
     cleanup_fd int fd =
         open(descriptor_path(seen, found), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "api/errors.h"
 #include "common/name_list.h"
-
-struct stat;
 
 struct fs_error {
     enum api_error code;
@@ -24,6 +24,10 @@ struct fs_error {
 
 /* Fills *error for a failed `operation` on `path`: errno `number` in words. Always -1. */
 int fs_fail(struct fs_error *error, int number, const char *operation, const char *path);
+
+/* The same for another reason than an errno. */
+int fs_refuse(struct fs_error *error, enum api_error code, const char *operation, const char *path,
+              const char *reason);
 
 /*
  * Writes a file so that its old content stays until the new one is complete. open(2) decides
@@ -42,7 +46,31 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);
 int fs_write_data(struct fs_writer *writer, const char *data, size_t length,
                   struct fs_error *error);
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error); /* frees it either way */
-void fs_write_cancel(struct fs_writer *writer);                        /* frees it; NULL is fine */
+
+/* What a write is to do beside its content; zeroed: nothing. */
+struct fs_wish {
+    bool exclusive; /* fail with ERROR_exists if there is a file by then */
+    bool has_mode;
+    bool has_time;
+    mode_t mode;
+    struct timespec modified;
+};
+
+/* What has become of a write. */
+struct fs_written {
+    bool created;       /* there was no such file */
+    bool is_known;      /* it is a regular file, whose status this is: */
+    struct stat status; /* right after the write */
+    bool is_damaged;    /* of a failure: the file has some of the new content */
+};
+
+/* fs_write_commit() with more to it. */
+int fs_write_publish(struct fs_writer *writer, const struct fs_wish *wish,
+                     struct fs_written *written, struct fs_error *error);
+
+/* How many bytes the disk where the content goes has room for; UINT64_MAX if it is no disk's. */
+uint64_t fs_write_room(const struct fs_writer *writer);
+void fs_write_cancel(struct fs_writer *writer); /* frees it; NULL is fine */
 
 /*
  * A file without a name for content that arrives before its path is opened for writing: on the disk

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -195,6 +196,38 @@ static int close_copy(const struct fs_writer *writer)
     return copy < 0 ? -1 : close(copy);
 }
 
+/* The write is done: that this fails does not undo it. */
+static void look_at_written(int fd, struct fs_written *written)
+{
+    written->is_known = fstat(fd, &written->status) == 0;
+}
+
+/* Gives the file the mode and the time that the client wishes. 0 or -1 with errno. */
+static int apply_wish(int fd, const struct fs_wish *wish)
+{
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, wish->modified};
+    return (wish->has_mode && fchmod(fd, wish->mode) != 0) ||
+                   (wish->has_time && futimens(fd, times) != 0)
+               ? -1
+               : 0;
+}
+
+/* Gives the temporary file the name of the target where there is nothing. 0 or -1 with errno. */
+static int place_new(struct fs_writer *writer)
+{
+    char temporary[DESCRIPTOR_PATH_SIZE];
+    const struct fs_place *place = &writer->target.place;
+    if (close_copy(writer) != 0 || linkat(AT_FDCWD, descriptor_path(writer->fd, temporary),
+                                          place->directory, place->name, AT_SYMLINK_FOLLOW) != 0) {
+        return -1;
+    }
+    if (writer->temporary[0] != '\0') {
+        (void)unlinkat(place->directory, writer->temporary, 0);
+        writer->temporary[0] = '\0';
+    }
+    return 0;
+}
+
 /* Gives the temporary file the name of the target. 0 or -1 with errno. */
 static int replace_target(struct fs_writer *writer)
 {
@@ -262,14 +295,16 @@ static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
     errno = number;
 }
 
-/* 0 or -1 with errno. */
-static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size)
+/* 0 or -1 with errno, and *is_damaged. */
+static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size,
+                     bool *is_damaged)
 {
     if (reserve_room(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
         shrink_back(writer, fd, old);
         return -1;
     }
     off_t rest = size < old ? size : old;
+    *is_damaged = true;
     return (rest > 0 && copy_part(writer, fd, 0, rest) != 0) || ftruncate(fd, size) != 0 ? -1 : 0;
 }
 
@@ -278,7 +313,8 @@ static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t si
  * the file grows by is written first: until that is done a failure leaves the old content. Clients
  * that write one file at the same time take turns, so that it ends as one of them wrote it.
  */
-static int overwrite(const struct fs_writer *writer)
+static int overwrite(const struct fs_writer *writer, const struct fs_wish *wish,
+                     struct fs_written *written)
 {
     static pthread_mutex_t locks[OVERWRITE_LOCKS] = {[0 ... OVERWRITE_LOCKS - 1] =
                                                          PTHREAD_MUTEX_INITIALIZER};
@@ -289,23 +325,51 @@ static int overwrite(const struct fs_writer *writer)
     }
     pthread_mutex_t *lock = &locks[status.st_ino % OVERWRITE_LOCKS];
     (void)pthread_mutex_lock(lock);
+    /* the wish comes first, because it may be refused, and last, because a write changes both */
     int result =
-        fstat(fd, &status) != 0 ? -1 : copy_over(writer, fd, status.st_size, content.st_size);
+        fstat(fd, &status) != 0 || apply_wish(fd, wish) != 0 ||
+                copy_over(writer, fd, status.st_size, content.st_size, &written->is_damaged) != 0 ||
+                apply_wish(fd, wish) != 0
+            ? -1
+            : 0;
     (void)pthread_mutex_unlock(lock);
-    return result == 0 ? close(steal_fd(&fd)) : -1;
+    if (result == 0) {
+        look_at_written(fd, written);
+        result = close(steal_fd(&fd));
+    }
+    return result;
 }
 
-static int writer_commit(struct fs_writer *writer)
+/* Where there was nothing. 0 or -1 with errno. */
+static int commit_new(struct fs_writer *writer, const struct fs_wish *wish,
+                      struct fs_written *written)
+{
+    if (fchmod(writer->fd, 0644) != 0 || apply_wish(writer->fd, wish) != 0 ||
+        (wish->exclusive ? place_new : replace_target)(writer) != 0) {
+        return -1;
+    }
+    look_at_written(writer->fd, written);
+    return 0;
+}
+
+static int writer_commit(struct fs_writer *writer, const struct fs_wish *wish,
+                         struct fs_written *written)
 {
     struct fs_target *target = &writer->target;
     if (target->stream >= 0) {
         return close(steal_fd(&target->stream));
     }
+    written->created = target->file < 0 || target->made;
     if (target->file < 0) {
-        return fchmod(writer->fd, 0644) != 0 ? -1 : replace_target(writer);
+        return commit_new(writer, wish, written);
     }
-    if (can_replace(writer)) {
+    if (wish->exclusive && !target->made) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (can_replace(writer) && apply_wish(writer->fd, wish) == 0) {
         if (replace_target(writer) == 0) {
+            look_at_written(writer->fd, written);
             return 0;
         }
         if (is_shortage(errno)) {
@@ -313,13 +377,27 @@ static int writer_commit(struct fs_writer *writer)
         }
         /* a mount, or another's file in a sticky directory */
     }
-    return overwrite(writer);
+    return overwrite(writer, wish, written);
 }
 
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error)
 {
+    struct fs_written written;
+    return fs_write_publish(writer, &(const struct fs_wish){.has_mode = false}, &written, error);
+}
+
+uint64_t fs_write_room(const struct fs_writer *writer)
+{
+    struct statvfs disk;
+    return fstatvfs(writer->fd, &disk) != 0 ? UINT64_MAX : (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
+int fs_write_publish(struct fs_writer *writer, const struct fs_wish *wish,
+                     struct fs_written *written, struct fs_error *error)
+{
     cleanup_(writer_freep) struct fs_writer *own = writer;
-    if (writer_commit(own) != 0) {
+    *written = (struct fs_written){.created = false};
+    if (writer_commit(own, wish, written) != 0) {
         return fs_fail(error, errno, "write", own->path);
     }
     own->written = true;

@@ -1,6 +1,6 @@
 /*
- * POST /list_dir. A directory may have millions of names: they are sorted in memory and wait in a
- * spool while they are sent.
+ * POST /list_dir, and GET /files of a directory. A directory may have millions of names: they are
+ * sorted in memory and wait in a spool while they are sent.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +14,7 @@
 #include "common/name_list.h"
 #include "common/spool.h"
 #include "fcgi-app/files/fs.h"
+#include "fcgi-app/files/list_dir.h"
 #include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
@@ -90,12 +91,13 @@ static void write_entries(struct request *request, struct spool *spool)
 }
 
 /* Answers what fails. NULL then. */
-static struct spool *list_names(struct request *request, const char *path)
+static struct spool *list_names(struct request *request, const char *path,
+                                int (*status_of)(enum api_error error))
 {
     struct fs_error error;
     cleanup_(name_list_clear) struct name_list names = {.text = NULL};
     if (fs_list(path, &names, &error) != 0) {
-        answer_error(request, 200, error.code, "%s", error.message);
+        answer_error(request, status_of(error.code), error.code, "%s", error.message);
         return NULL;
     }
     struct spool *spool = keep_names(&names);
@@ -106,17 +108,30 @@ static struct spool *list_names(struct request *request, const char *path)
     return spool;
 }
 
-static void handle_list_dir(struct request *request, const struct json_body *body)
+void list_dir_answer(struct request *request, const char *path,
+                     int (*status_of)(enum api_error error))
 {
     if (!enter_listing()) {
         answer_error(request, 503, ERROR_unavailable, "Too many directories are being listed");
         return;
     }
-    cleanup_(spool_freep) struct spool *names = list_names(request, requested_path(body));
+    cleanup_(spool_freep) struct spool *names = list_names(request, path, status_of);
     (void)sem_post(&listings);
     if (names != NULL) {
         write_entries(request, names);
     }
+}
+
+/* As published clients expect it. */
+static int status_of_success(enum api_error error)
+{
+    (void)error;
+    return 200;
+}
+
+static void handle_list_dir(struct request *request, const struct json_body *body)
+{
+    list_dir_answer(request, requested_path(body), status_of_success);
 }
 
 static const struct json_member list_members[] = {

@@ -1,6 +1,7 @@
 /*
- * Caps on two kinds of requests: commands that run for clients that wait for them
- * (SANDBOX_MAX_RUNS), and logs that are streamed (SANDBOX_MAX_STREAMS). One more gets 429. procd
+ * Caps on kinds of requests: commands that run for clients that wait for them (SANDBOX_MAX_RUNS),
+ * and logs that are streamed (SANDBOX_MAX_STREAMS); one more gets 429. Transfers of files
+ * (SANDBOX_MAX_TRANSFERS): one more gets 503, because some clients of uploads give up at 429. procd
  * counts background processes, places.h all requests.
  */
 #pragma once
@@ -11,8 +12,9 @@
 struct request;
 
 enum admission_kind {
-    ADMISSION_RUN,    /* a command of /run or /run_streaming */
-    ADMISSION_STREAM, /* a log that is streamed */
+    ADMISSION_RUN,      /* a command of /run or /run_streaming */
+    ADMISSION_STREAM,   /* a log that is streamed */
+    ADMISSION_TRANSFER, /* a request of the trait RAW */
     ADMISSION_KINDS,
 };
 
@@ -23,12 +25,14 @@ struct admission {
 };
 
 /* Remembers how many there may be, 0: any number. Call once, before threads. */
-void admission_init(uint64_t runs_max, uint64_t streams_max);
+void admission_init(uint64_t runs_max, uint64_t streams_max, uint64_t transfers_max);
+
+/* Takes a place of this kind. False when there is none. Thread-safe, as the others. */
+bool admission_try(struct admission *admission, enum admission_kind kind);
 
 /*
- * Takes a place of this kind. False when there is none: then the request has been answered with
- * 429. Its body should be read by then, or nginx may lose what follows it. Thread-safe, as the
- * others.
+ * The same. When there is none the request has been answered with 429. Its body should be read by
+ * then, or nginx may lose what follows it.
  */
 bool admission_enter(struct admission *admission, enum admission_kind kind,
                      struct request *request);

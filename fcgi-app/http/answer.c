@@ -6,17 +6,10 @@
 
 #include <cjson/cJSON.h>
 
-#include "api/endpoints.h"
 #include "fcgi-app/http/request.h"
 
 /* What has a length fits: a writer sends before its buffer is full to the last byte. */
 #define ANSWER_BUFFER (ANSWER_AT_ONCE + 512)
-
-static bool may_change(const struct request *request)
-{
-    const struct api_endpoint *endpoint = request_endpoint(request);
-    return endpoint != NULL && endpoint->effect == CHANGES;
-}
 
 static void send_fields(struct request *request, int status, const char *headers,
                         const struct answer_field *fields)
@@ -92,7 +85,7 @@ void answer_stopping(struct request *request)
 void answer_lost(struct request *request, const char *format, ...)
 {
     va_list arguments;
-    bool changes = may_change(request);
+    bool changes = !request_only_reads(request);
     va_start(arguments, format);
     send_error(request, changes ? 409 : 503, changes ? ERROR_may_have_run : ERROR_unavailable, "",
                changes ? ERROR_MAY_HAVE_RUN : 0, format, arguments);

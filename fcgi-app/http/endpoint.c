@@ -6,13 +6,13 @@
 
 void endpoint_handle(const struct endpoint *endpoint, struct request *request)
 {
-    if (endpoint->api->methods == ENDPOINT_GET && endpoint->member_count == 0) {
+    bool has_query = endpoint->api->methods == ENDPOINT_GET || endpoint->api->trait == RAW;
+    if (has_query && endpoint->member_count == 0) {
         endpoint->handle(request, NULL);
         return;
     }
-    cleanup_(json_freep) struct json_body *body =
-        (endpoint->api->methods == ENDPOINT_GET ? query_read : json_read)(
-            request, endpoint->members, endpoint->member_count, endpoint->flags);
+    cleanup_(json_freep) struct json_body *body = (has_query ? query_read : json_read)(
+        request, endpoint->members, endpoint->member_count, endpoint->flags);
     if (body != NULL) {
         endpoint->handle(request, body);
     }

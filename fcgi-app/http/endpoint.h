@@ -15,7 +15,8 @@ struct endpoint {
     const struct api_endpoint *api; /* path, methods, trait and effect */
     const char *about;              /* a sentence for those who read a list of the endpoints */
 
-    /* The members of the body of a POST, or the parameters of the query of a GET. */
+    /* The members of the body of a POST, or the parameters of the query of a GET, and of every
+     * method where the trait is RAW. */
     const struct json_member *members;
     size_t member_count;
     unsigned flags; /* enum json_flags */

@@ -32,6 +32,7 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/file_records.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/outlet.h"
 #include "fcgi-app/http/record_filter.h"
@@ -49,7 +50,7 @@
  * to one that is just being closed. */
 #define DRAIN_MS 5000
 
-#define LENGTH_UNKNOWN UINT64_MAX
+#define LENGTH_UNKNOWN UINT64_MAX /* as in request.h */
 
 struct request {
     FCGX_Request fcgi;
@@ -93,6 +94,13 @@ const char *request_query(const struct request *request)
     return request_param(request, "QUERY_STRING");
 }
 
+bool request_only_reads(const struct request *request)
+{
+    const char *method = request_method(request);
+    return request->endpoint == NULL || request->endpoint->effect == READS ||
+           strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 void request_set_endpoint(struct request *request, const struct api_endpoint *endpoint)
 {
     request->endpoint = endpoint;
@@ -101,11 +109,6 @@ void request_set_endpoint(struct request *request, const struct api_endpoint *en
     request->measured = metrics_begin(is_guard           ? METRICS_NONE
                                       : endpoint == NULL ? API_COUNT
                                                          : (unsigned)(endpoint - api_endpoints));
-}
-
-const struct api_endpoint *request_endpoint(const struct request *request)
-{
-    return request->endpoint;
 }
 
 const char *request_id(const struct request *request)
@@ -144,6 +147,11 @@ bool request_gone(struct request *request)
         request->gone = true;
     }
     return request->gone;
+}
+
+uint64_t request_body_length(const struct request *request)
+{
+    return request->body_length;
 }
 
 bool request_has_body(const struct request *request)
@@ -247,6 +255,22 @@ int request_write(struct request *request, const void *data, size_t length)
     }
     metrics_sent(&request->measured, length);
     return 0;
+}
+
+int request_write_file(struct request *request, int file, off_t offset, uint64_t length)
+{
+    if (request_flush(request) < 0) {
+        return -1;
+    }
+    uint64_t sent;
+    int result = file_records_send(request->fcgi.ipcFd, request->fcgi.requestId, file, offset,
+                                   length, &sent);
+    metrics_sent(&request->measured, sent);
+    metrics_transferred(TRANSFER_OUT, sent);
+    if (result < 0) {
+        request_abort(request);
+    }
+    return result;
 }
 
 int request_flush(struct request *request)

@@ -72,6 +72,11 @@ void metrics_run(enum run_outcome outcome)
     count_up(&counted.runs[outcome], 1);
 }
 
+void metrics_transferred(enum transfer_direction direction, uint64_t bytes)
+{
+    count_up(&counted.transferred[direction], bytes);
+}
+
 void metrics_gap(uint64_t bytes, uint64_t lines)
 {
     count_up(&counted.gap_bytes, bytes);

@@ -55,6 +55,10 @@ void metrics_end(const struct measured *measured);
 
 void metrics_run(enum run_outcome outcome);
 
+/* Bytes of a file went to a client, or came from one. */
+enum transfer_direction { TRANSFER_OUT, TRANSFER_IN, TRANSFER_DIRECTIONS };
+void metrics_transferred(enum transfer_direction direction, uint64_t bytes);
+
 /* The reader of a log got an event for a gap of this size (0 lines: unknown). */
 void metrics_gap(uint64_t bytes, uint64_t lines);
 
@@ -66,6 +70,7 @@ struct metrics {
     uint64_t duration_us[METRICS_ENDPOINTS];                   /* their sum */
     uint64_t sent[METRICS_ENDPOINTS];                          /* bytes */
     uint64_t runs[RUN_OUTCOMES];
+    uint64_t transferred[TRANSFER_DIRECTIONS]; /* bytes */
     uint64_t gaps, gap_bytes, gap_lines;
 };
 

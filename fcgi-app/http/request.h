@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct api_endpoint;
 struct outlet;
 struct request;
 
@@ -26,21 +25,23 @@ const char *request_path(const struct request *request);
 
 const char *request_query(const struct request *request);
 
-/* A parameter of nginx/snippets by its name, such as "HTTP_LAST_EVENT_ID"; "" when it was not sent.
- */
+/* A parameter of nginx/snippets by its name, such as "HTTP_RANGE"; "" when it was not sent. */
 const char *request_param(const struct request *request, const char *name);
+
+/* Whether the request changes nothing: its endpoint only reads, or its method does (GET, HEAD). */
+bool request_only_reads(const struct request *request);
 
 /* For the log; made or checked by nginx. */
 const char *request_id(const struct request *request);
-
-/* The endpoint that is asked; NULL: there is no such. */
-const struct api_endpoint *request_endpoint(const struct request *request);
 
 /*
  * Reads the body piece by piece: bytes read, 0 at its end, -1 when it was cut (the client left;
  * no one waits for an answer).
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
+
+/* How many bytes the body has; UINT64_MAX where that is not announced. */
+uint64_t request_body_length(const struct request *request);
 
 /*
  * The connection to nginx, for poll(2) with POLLRDHUP beside the source of an answer (read the body
@@ -62,6 +63,12 @@ int request_begin(struct request *request, int status, const char *content_type,
 
 /* Appends to the body, buffered up to 8 KiB; large pieces go out without a copy. 0 or -1. */
 int request_write(struct request *request, const void *data, size_t length);
+
+/*
+ * Appends `length` bytes of a file from `offset` on, without a copy, after what is buffered. 0, or
+ * -1 when the client left, or the file gave fewer bytes than that: then the answer has been cut.
+ */
+int request_write_file(struct request *request, int file, off_t offset, uint64_t length);
 
 /* Sends what is buffered. 0 or -1. */
 int request_flush(struct request *request);

@@ -115,6 +115,17 @@ static void write_runs(struct writer *writer, const struct metrics *metrics)
     }
 }
 
+static void write_transfers(struct writer *writer, const struct metrics *metrics)
+{
+    static const char *const names[TRANSFER_DIRECTIONS] = {"out", "in"};
+    begin_family(writer, "transfer_bytes_total", "counter",
+                 "Bytes of files that /files sent (out) and received (in).");
+    for (unsigned i = 0; i < TRANSFER_DIRECTIONS; i++) {
+        (void)writer_format(writer, PREFIX "transfer_bytes_total{direction=\"%s\"} %" PRIu64 "\n",
+                            names[i], metrics->transferred[i]);
+    }
+}
+
 /* A family of one number, which is exact up to 2^53. */
 static void write_number(struct writer *writer, const char *name, const char *type,
                          const char *help, double value)
@@ -172,6 +183,7 @@ void metrics_write(struct writer *writer, const struct metrics *metrics,
     write_durations(writer, metrics);
     write_sent(writer, metrics);
     write_runs(writer, metrics);
+    write_transfers(writer, metrics);
     write_gaps(writer, metrics);
     write_state(writer, state);
     for (const struct figure *figure = daemon_figures; figure->member != NULL; figure++) {

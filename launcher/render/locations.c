@@ -12,21 +12,30 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     case METRICS: return NULL;
     case SHORT: return "api-short";
     case STREAMS: return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
+    case RAW: return "api-raw";
     case LARGE:
-    case LASTS:
-    case RAW: break;
+    case LASTS: break;
     }
     return "api-lasts";
 }
 
-static void print_locations(const struct rendering *r, FILE *out, const char *prefix)
+/* At the root a location by prefix could be one that the server has already: so all paths below an
+ * endpoint's are matched by an expression. */
+static void print_location(const struct rendering *r, FILE *out, const char *prefix,
+                           const struct api_endpoint *endpoint)
 {
     const char *indent = *prefix == '\0' ? "" : "    ";
+    bool is_raw = endpoint->trait == RAW;
+    (void)fprintf(out, "%slocation %s%s%s%s { include %s/snippets/%s.conf; }\n", indent,
+                  is_raw ? "~ \"^" : "= ", prefix, endpoint->path, is_raw ? "(?:/|\\z)\"" : "",
+                  r->path, snippet_of(endpoint));
+}
+
+static void print_locations(const struct rendering *r, FILE *out, const char *prefix)
+{
     for (size_t i = 0; i < API_COUNT; i++) {
-        const char *snippet = snippet_of(&api_endpoints[i]);
-        if (snippet != NULL) {
-            (void)fprintf(out, "%slocation = %s%s { include %s/snippets/%s.conf; }\n", indent,
-                          prefix, api_endpoints[i].path, r->path, snippet);
+        if (snippet_of(&api_endpoints[i]) != NULL) {
+            print_location(r, out, prefix, &api_endpoints[i]);
         }
     }
 }
@@ -51,10 +60,23 @@ int locations_print(const struct rendering *r, FILE *out)
     return 0;
 }
 
+void locations_print_raw_paths(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "map $request_uri $nginx_sandbox_raw_path {\ndefault \"\";\n");
+    for (size_t i = 0; i < API_COUNT; i++) {
+        for (size_t j = 0; api_endpoints[i].trait == RAW && j < r->site->prefixes.count; j++) {
+            (void)fprintf(out, "\"~^%s%s(/[^?#]*)\" $1;\n", r->site->prefixes.path[j],
+                          api_endpoints[i].path);
+        }
+    }
+    (void)fprintf(out, "}\n");
+}
+
 void locations_add_words(struct words *words)
 {
     char all[WORDS_TEXT_MAX] = "";
     char reads[WORDS_TEXT_MAX] = "";
+    char raw[WORDS_TEXT_MAX] = "";
     for (size_t i = 0; i < API_COUNT; i++) {
         const char *name = api_endpoints[i].path + 1;
         if (snippet_of(&api_endpoints[i]) == NULL) {
@@ -64,7 +86,11 @@ void locations_add_words(struct words *words)
         if (api_endpoints[i].effect == READS) {
             (void)snprintf(reads + strlen(reads), sizeof(reads) - strlen(reads), "|%s", name);
         }
+        if (api_endpoints[i].trait == RAW) {
+            (void)snprintf(raw + strlen(raw), sizeof(raw) - strlen(raw), "|%s", name);
+        }
     }
     words_add(words, "@ENDPOINTS@", "%s", all + 1);
     words_add(words, "@READS@", "%s", reads + 1);
+    words_add(words, "@RAW@", "%s", raw + 1);
 }

@@ -12,5 +12,10 @@
 int locations_print(const struct rendering *rendering, FILE *out);
 
 /* Adds @ENDPOINTS@, the names of all endpoints of the API as alternatives of a regular expression,
- * and @READS@, those of endpoints that change nothing. */
+ * @READS@, those of endpoints that change nothing, and @RAW@, those whose path goes on behind their
+ * own. */
 void locations_add_words(struct words *words);
+
+/* Prints the map from a request's target to the path behind that of a RAW endpoint, as it was
+ * written. */
+void locations_print_raw_paths(const struct rendering *rendering, FILE *out);

@@ -109,6 +109,7 @@ static int print_sandboxes(const struct rendering *r, FILE *out)
         }
     }
     (void)fprintf(out, "}\n");
+    locations_print_raw_paths(r, out);
     for (size_t i = 0; i < r->site->count; i++) {
         struct words words = {0};
         words_add(&words, "@NAME@", "%s", r->site->sandboxes[i].name);
@@ -273,6 +274,7 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
     words_add(words, DEFAULT_CONF_DIR, "%s", r->path);
     words_add(words, DEFAULT_RUN_DIR, "%s", r->site->sandboxes[0].run);
     words_add(words, "@MAX_BODY@", "%llu", (unsigned long long)settings->max_body);
+    words_add(words, "@MAX_UPLOAD@", "%llu", (unsigned long long)settings->max_upload);
     words_add(words, "@READER_TIMEOUT@", "%llums", (unsigned long long)settings->reader_timeout_ms);
     /* Without a setting the server block of another nginx keeps its own keepalive_timeout. */
     if (settings->http_keepalive_ms == KEEPALIVE_MS) {

@@ -70,16 +70,18 @@ class Endpoint(typing.NamedTuple):
     """An entry of api/endpoints.h."""
 
     path: str
-    method: str  # GET or POST
-    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS or STREAMS
+    method: str  # GET or POST, the first of those that it takes
+    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS, STREAMS or RAW
     changes: bool
+    methods: frozenset
 
 
 def listed_endpoints():
     """Every endpoint, as the sources list them."""
-    entries = re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", ENDPOINT_(GET|POST), (\w+), (READS|CHANGES)\)', (REPOSITORY / "api/endpoints.h").read_text(), re.M)
+    entries = re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", ([A-Z_| ]+), (\w+), (READS|CHANGES)\)', (REPOSITORY / "api/endpoints.h").read_text(), re.M)
     assert len(entries) > 20
-    return [Endpoint(path, method, trait, effect == "CHANGES") for path, method, trait, effect in entries]
+    methods = [entry[1].replace("ENDPOINT_", "").split(" | ") for entry in entries]
+    return [Endpoint(path, taken[0], trait, effect == "CHANGES", frozenset(taken)) for (path, _, trait, effect), taken in zip(entries, methods)]
 
 
 # Those that need the token.

@@ -216,7 +216,7 @@ def test_what_a_client_chooses_is_cut(make_server):
     """And nothing of an ordinary request is."""
     server = make_server()
     for request in (
-        http_request("PROPPATCH", "/files/" + "p" * 249, [("Host", "x"), server.bearer()]),
+        http_request("PROPPATCH", "/names/" + "p" * 249, [("Host", "x"), server.bearer()]),
         http_request("GET", "/" + "q" * 256, [("Host", "x"), server.bearer()]),
         http_request("GET", "/a%0a" + "%0a" * 2000, [("Host", "x"), server.bearer()]),
         http_request("M" * 4000, "/m", [("Host", "x")]),
@@ -225,7 +225,7 @@ def test_what_a_client_chooses_is_cut(make_server):
         with server.raw() as raw:
             raw.exchange(request)
     expected = {
-        ("PROPPATCH", "/files/" + "p" * 249, "HTTP/1.1"),
+        ("PROPPATCH", "/names/" + "p" * 249, "HTTP/1.1"),
         ("GET", "/" + "q" * 255 + "...", "HTTP/1.1"),
         ("GET", "/a" + "\n" * 254 + "...", "HTTP/1.1"),
         ("M" * 32 + "...", "/m", "HTTP/1.1"),

@@ -84,6 +84,17 @@ const calls = {
     "/make_dir": async () => expect((await post("/make_dir", {path: config.directory + "/made"})).success, "success"),
     "/write_file": async () => expect((await post("/write_file", {path: file, content: "from a page ✓"})).success, "success"),
     "/read_file": async () => expect((await post("/read_file", {path: file})).content === "from a page ✓", "the content"),
+    "/files": async () => {
+        const answer = await api("GET", "/files" + encodeURI(file), undefined, {"Range": "bytes=0-3"});
+        expect(answer.status === 206 && (await answer.text()) === "from", "the first bytes");
+        expect(answer.headers.get("ETag") && answer.headers.get("Content-Range") === "bytes 0-3/15", "readable headers of a range");
+        const headers = {"Authorization": "Bearer " + config.secret, "If-None-Match": "*"};
+        const options = {method: "PUT", headers, body: new Blob(["of ", "a blob"])};
+        const target = config.api + "/files" + encodeURI(config.directory) + "/blob?mode=0600";
+        expect((await fetch(target, options)).status === 201 && (await fetch(target, options)).status === 412, "one blob");
+        expect(await (await api("GET", "/files" + encodeURI(config.directory) + "/blob")).text() === "of a blob", "the blob");
+        expect((await fetch(target.split("?")[0], {method: "DELETE", headers: {"Authorization": headers.Authorization}})).status === 204, "no blob");
+    },
     "/stat_file": async () => expect((await post("/stat_file", {path: file})).entry.name === "päge", "the name"),
     "/list_dir": async () => expect((await post("/list_dir", {path: config.directory})).entries.join() === "made,päge", "both entries"),
     "/delete_file": async () => expect((await post("/delete_file", {path: file})).success, "success"),

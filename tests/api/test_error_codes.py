@@ -74,6 +74,11 @@ def test_files(sandbox, workdir):
     shows("invalid_request", sandbox.post("/read_file", path=workdir_file, encoding="latin-1"), 400)
 
 
+def test_files_as_they_are(sandbox, workdir):
+    sandbox.post("/write_file", path=f"{workdir}/file", content="x")
+    shows("precondition_failed", sandbox.get(f"/files{workdir}/file", headers={"If-Match": '"other"'}), 412)
+
+
 def test_processes(sandbox, proxy):
     running = sandbox.start("sleep 1000")["id"]
     shows("running", sandbox.post("/delete_process", id=running), 400)

@@ -354,6 +354,16 @@ def test_bytes_out(measured, tmp_path):
         measured.moves(before, prefix, {prefix: len(data)})
 
 
+def test_transfers(make_measured):
+    server = make_measured()
+    os.chmod(server.home, 0o777)
+    before = server.figures()
+    for size in (100, 1_000_000):
+        assert server.call("PUT", f"/files{server.home}/file", b"x" * size).status_code in (201, 204)
+        assert len(server.get(f"/files{server.home}/file").content) == size
+    server.moves(before, "transfer", {'transfer_bytes_total{direction="in"}': 1_000_100, 'transfer_bytes_total{direction="out"}': 1_000_100})
+
+
 def test_gaps(make_measured, tmp_path):
     """What its reader got, to the byte and the line."""
     server = make_measured({"SANDBOX_LOG_MAX": "1m"})

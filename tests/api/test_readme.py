@@ -1,5 +1,5 @@
 """
-The examples of the README and of docs/examples.md, run as they stand. A ```bash block with `curl` and `$SANDBOX_URL` is an example; a
+The examples of the README, of docs/examples.md and docs/files.md, run as they stand. A ```bash block with `curl` and `$SANDBOX_URL` is an example; a
 ```json or ```text block directly after it is its answer. In JSON the string "…" stands for any value, in a text "…" for anything in its line; longer
 strings may contain it too; of the numbers in VARYING only the type is compared. The blocks run in their order in one shell, so that a variable set by one is there for the next.
 """
@@ -13,7 +13,7 @@ import pytest
 
 from sandbox import API, BIG_TIMEOUT, REPOSITORY
 
-README, EXAMPLES = REPOSITORY / "README.md", REPOSITORY / "docs/examples.md"
+README, EXAMPLES, FILES = REPOSITORY / "README.md", REPOSITORY / "docs/examples.md", REPOSITORY / "docs/files.md"
 BLOCK = re.compile(r"^```bash\n(?P<command>.*?)^```\n(?:\n?^```(?P<kind>json|text)\n(?P<answer>.*?)^```$)?", re.M | re.S)
 
 
@@ -45,7 +45,7 @@ def run(sandbox, commands, directory):
     """Runs the commands in one shell; what each printed."""
     script = "".join(f"{{\n{command}\n}} >{directory}/{number}.out 2>{directory}/{number}.err </dev/null\n" for number, command in enumerate(commands))
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SANDBOX_URL": sandbox.url, "SANDBOX_TOKEN": sandbox.secret, "HOME": str(directory)}
-    subprocess.run(["bash", "-c", script], env=environment, timeout=BIG_TIMEOUT, check=False)
+    subprocess.run(["bash", "-c", script], env=environment, cwd=directory, timeout=BIG_TIMEOUT, check=False)
     return [(pathlib.Path(directory, f"{number}.out").read_text(), pathlib.Path(directory, f"{number}.err").read_text())
             for number in range(len(commands))]
 
@@ -67,7 +67,7 @@ def test_every_endpoint_has_an_example(endpoint):
     assert any(re.search(rf"\$SANDBOX_URL{endpoint}\b", command) for command, _, _ in examples(EXAMPLES))
 
 
-@pytest.mark.parametrize("document", [README, EXAMPLES], ids=lambda document: document.name)
+@pytest.mark.parametrize("document", [README, EXAMPLES, FILES], ids=lambda document: document.name)
 def test_the_examples(sandbox, proxy, tmp_path, document):
     found = examples(document)
     outputs = run(sandbox, [command for command, _, _ in found], tmp_path)

@@ -13,7 +13,9 @@ import subprocess
 import time
 from typing import Callable, NamedTuple
 
-from client import PATIENCE, Follower, ask, events_of, excused, open_stream
+import requests
+
+from client import PATIENCE, Answer, Follower, ask, events_of, excused, judge, open_stream
 from model import Job, Once, Skipped, Violation
 from sandbox import RawConnection, alive, http_request, in_threads, proc_file, proc_stat, wait_until
 from trees import DAEMON, TREES
@@ -455,6 +457,44 @@ def read_file(world, rng):
     return str(answer)
 
 
+def put_file(world, rng):
+    """An upload that is acknowledged is there, and of any other all or nothing."""
+    file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 200_000))
+    with file.lock:
+        before = set(file.possible)
+        file.possible.add(content)
+        answer = ask(world, "PUT", f"/files{file.path}", content.encode())
+        if answer.certain:
+            if answer.status not in (201, 204):
+                raise Violation(f"PUT /files: {answer.status} {answer.body}")
+            file.possible = {content}
+        elif answer.refused:
+            file.possible = before
+        else:
+            world.weather.calm(PATIENCE)
+        file.check(file.path.read_text() if file.path.exists() else None)
+    return str(answer)
+
+
+def get_file(world, rng):
+    """What comes is whole, or shorter than it says."""
+    file, since = rng.choice(world.model.files), time.monotonic()
+    with file.lock:
+        try:
+            response = world.server.call("GET", f"/files{file.path}", timeout=PATIENCE, headers={"Connection": "close"})
+        except requests.RequestException as error:
+            return str(excused(world, Answer("broken"), since, f"GET /files: {error}", "nginx"))
+        if response.status_code != 200:
+            answer = judge(world, "GET /files", response.status_code, response.headers, response.content, since)
+            if answer.status == 404:
+                file.check(None)
+            return str(answer)
+        if len(response.content) != int(response.headers["Content-Length"]):
+            return str(excused(world, Answer("cut"), since, "GET /files"))
+        file.check(response.content.decode())
+    return "200"
+
+
 def health(world, _):
     answer = ask(world, "GET", "/health", token=False)
     if answer.certain and answer.body != {"status": "ok"}:
@@ -635,6 +675,8 @@ OPERATIONS = (
     Operation("hang up",                   6, always,                                         hang_up),
     Operation("write a file",              6, always,                                         write_file),
     Operation("read a file",               6, always,                                         read_file),
+    Operation("put a file",                6, always,                                         put_file),
+    Operation("get a file",                6, always,                                         get_file),
     Operation("health",                    3, always,                                         health),
     Operation("bind",                      6, always,                                         bind_race),
     Operation("unbind",                    4, always,                                         unbind),

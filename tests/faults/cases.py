@@ -274,6 +274,57 @@ class WriteNew(WriteFile):
         return self.post("/write_file", path=str(self.directory / "file"), content=self.new)
 
 
+class PutFile(WriteFile):
+    """The same by the body itself."""
+
+    old, new = "old" * 1000, "new\n" * 50_000
+
+    def request(self):
+        return self.raw("PUT", self.path, self.new.encode())
+
+    def raw(self, method, path, body=None):
+        """Statuses of /files are HTTP's own; its answers are JSON if they are errors."""
+        try:
+            response = self.server.call(method, f"/files{path}", body)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
+            assert "timed out" not in str(error), f"hangs: {error}"
+            return Answer(200, None)
+        if int(response.headers.get("Content-Length", 0)) != len(response.content):  # requests does not look
+            return Answer(200, None)
+        if response.status_code < 300:
+            return Answer(200, {"content": response.text})
+        assert response.json()["error"] and response.json()["error_code"], response.text
+        return Answer(response.status_code, response.json())
+
+
+class PutInPlace(PutFile):
+    """The file has another name, too, and keeps it."""
+
+    def prepare(self):
+        super().prepare()
+        os.link(self.path, self.work / f"other-{self.count}")
+
+    def check(self, answer):
+        damaged = answer.body and "some of the new content" in answer.body.get("error", "")
+        assert damaged or self.content() in (self.old, self.new)
+        assert not answer.ok or self.content() == self.new
+        assert self.path.stat().st_nlink == 2
+
+
+class GetFile(PutFile):
+    """Whole or cut."""
+
+    def request(self):
+        return self.raw("GET", self.path)
+
+    def check(self, answer):
+        assert not answer.ok or answer.body["content"] == self.old
+
+
+class GetLarge(GetFile):
+    old = "old" * 100_000
+
+
 class ReadFile(Case):
     def prepare(self):
         super().prepare()
@@ -596,7 +647,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import random
 import sys
+import urllib.parse
 
 from sandbox import listed_endpoints
 
@@ -124,6 +125,10 @@ def query_of(rng, world, path):
         return rng.choice(("", "?full=1", "?full=1&full=0", "?full=true", "?full=false", "?full=", "?x"))
     if path == "/list_processes":
         return rng.choice(("", "?full=1", "?full=true", "?full=0", "?full=2", "?x"))
+    if path == "/files":
+        escaped = urllib.parse.quote(world.path(rng), safe=rng.choice(("/", "", "/ab")))
+        more = ("", "", "?download=1", "?download=2", "/", "%", "?parents=1&mode=0644", "?mode=9&mtime=1.5", "?mtime=x")
+        return f"/{escaped.lstrip('/')}{rng.choice(more)}"
     if path == "/process_logs_streaming":
         more = rng.choice(("", "&follow=0", "&follow=false", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",
                            "&tail=-1"))
@@ -198,6 +203,8 @@ HEADERS = (
     [("X", "\x80\xff")], [("", "x")], [("No colon", None)], [("Bad name ", "x")], [("Host", "y")], [("Host", "")],
     [("X-Request-ID", "a b")], [("X-Request-ID", "é" * 200)], [("X-Request-ID", "good-1")], [("Authorization", "Bearer x")],
     [("Expect", "100-continue")], [("Expect", "x")], [("Range", "bytes=0-1")], [("If-None-Match", "*")], [("If-Modified-Since", "x")],
+    [("Content-Range", "bytes 0-4/5")], [("Content-Range", "bytes 1-4/5")], [("Content-Digest", "sha-256=:AAAA:")], [("Repr-Digest", "sha-256=:" + "A" * 44)],
+    [("Range", "bytes=-99999999999999999999")], [("Range", "bytes=9-1"), ("If-Range", '"x"')], [("If-Match", 'W/"x", "'), ("Range", "bytes=0-0,1-")],
     [("Upgrade", "h2c"), ("Connection", "Upgrade, HTTP2-Settings")], [("Accept-Encoding", "gzip")], [("Cookie", "a=b; " * 2000)],
     [("Content-Type", "multipart/form-data; boundary=x")], [("Content-Type", "")], [("Connection", "close")],
     [("Connection", "keep-alive")], [("Connection", "x, close")], [("Keep-Alive", "9")], [("Last-Event-ID", "550e8400-1-1")],
@@ -256,14 +263,16 @@ class Request:
     def __init__(self, rng, world):
         self.path = rng.choice(list(ENDPOINTS))
         self.method, self.version = ENDPOINTS[self.path], "HTTP/1.1"
-        self.target = self.path + query_of(rng, world, self.path)
+        if self.path == "/files":
+            self.method = rng.choice(("GET", "HEAD", "PUT", "PUT", "DELETE"))
+        self.target = self.right_target = self.path + query_of(rng, world, self.path)
         self.token = rng.random() < 0.85
         self.fields = fields_of(rng, world, self.path) if self.method == "POST" else {}
         if not self.token and "cmd" in self.fields:
             self.fields["cmd"] = json.dumps(world.canary_command)
         elif not self.token and "content" in self.fields:
             self.fields["path"] = json.dumps(world.canary)
-        self.body = self.right_body = body_of(self.fields) if self.method == "POST" else b""
+        self.body = self.right_body = body_of(self.fields) if self.method == "POST" else rng.randbytes(rng.randrange(3000)) if self.method == "PUT" else b""
         self.more_headers = []
         self.framing = "chunks" if self.body and rng.random() < 0.1 else "length"
         self.line_is_spoilt = False
@@ -310,7 +319,14 @@ class Request:
             return [("Transfer-Encoding", "chunked")], chunked(rng, self.body, self.framing == "wrong chunks")
         return [("Content-Length", str(len(self.body)))] if self.body or self.method == "POST" else [], self.body
 
+    def stay_at_home(self):
+        """What changes a file by its target does it below the directory of the fuzzer: the target and its method stay as they are."""
+        changes = self.method not in ("GET", "HEAD", "POST", "OPTIONS") or self.line_is_spoilt
+        if self.path == "/files" and changes:
+            self.target, self.line_is_spoilt = self.right_target, False
+
     def case(self, rng, world):
+        self.stay_at_home()
         if not world.harmless(self.body):
             self.body = self.right_body
         authorization = f"Bearer {world.secret}" if self.token else rng.choice(wrong_tokens(world.secret))

@@ -33,8 +33,8 @@ from sandbox import REPOSITORY, SANITIZED, Server, check_framing, descriptors, p
 from http_cases import World, make_case
 
 ERROR_CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text(), re.M))
-ALLOWED = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 431, 501, 505}
-REFUSALS = ALLOWED - {200, 201, 204, 404, 409}  # to who has no token
+ALLOWED = {200, 201, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414, 415, 416, 431, 501, 505}
+REFUSALS = ALLOWED - {200, 201, 204, 206, 304, 404, 409, 412, 416}  # to who has no token
 HANG = 60  # seconds after which a whole request is not answered any more
 CLIENTS = 24
 WARM_UP = 500  # cases before the server is measured the first time
@@ -71,7 +71,12 @@ def judge(case, method, status, headers, body):
     require(headers.get("X-Request-ID"), f"no X-Request-ID with {shown}")
     if not case.token and status not in REFUSALS:
         require(status == 200 and body in (b"", b'{"status":"ok"}'), f"without the token: {shown}")
-    if method == "HEAD" or status == 204:
+    if method == "HEAD" or status in (204, 304):
+        return
+    if "Content-Security-Policy" in headers:
+        require(status in (200, 206) and headers.get("Accept-Ranges") == "bytes", f"a file with {shown}")
+        return
+    if status == 201 and not body:
         return
     kind = headers.get("Content-Type", "")
     if kind.startswith("text/event-stream"):
@@ -116,7 +121,7 @@ def read_answer(raw, case, method, world):
     response.begin()
     body = response.read()
     judge(case, method, response.status, response.headers, body)
-    if response.status == 201:
+    if response.status == 201 and body:
         world.jobs.append(json.loads(body)["id"])
     return response.status, response.will_close
 

@@ -110,6 +110,29 @@ def test_nothing_else_changes(platform):
 # ---- below a prefix, and as a host of its own ----
 
 
+@pytest.mark.parametrize("prefix", ["/box", ""], ids=["prefix", "host"])
+def test_files_beside_a_site(platform, prefix):
+    """The paths below /files are the API's beside the locations of a site, which may have one of that name."""
+    platform.settings(**({"SANDBOX_PREFIX": prefix} if prefix else {}), SANDBOX_MAX_UPLOAD="100k")
+    platform.add("default", "secret")
+    platform.rendered()
+    platform.configure(http=platform.include("http"), stream=platform.include("stream"),
+                       server=f"location /files/ {{ return 200 own; }} location /box {{ return 200 own; }} {platform.include('server')}")
+    platform.start_nginx()
+    site = Site(platform, "secret", prefix)
+    path = platform.home / "a b.html"
+    target = "/files" + str(path).replace(" ", "%20")
+    content = b"<p>" * 20000
+    assert site.call("PUT", target, content).status_code == 201 and path.read_bytes() == content
+    assert_error(site.call("PUT", target, b"x" * 102401), 413)
+    answer = site.get(target, headers={"Accept-Encoding": "gzip", "Range": "bytes=3-5"})
+    assert (answer.status_code, answer.content) == (206, b"<p>")
+    assert not {"X-Site", "Expires", "Content-Encoding"} & set(answer.headers) and answer.headers["Content-Security-Policy"]
+    assert site.get(target).content == content
+    assert_error(site.get(target, token=False), 401)
+    assert site.call("DELETE", target).status_code == 204 and not path.exists()
+
+
 @pytest.mark.parametrize("setting, prefix", [("/koyeb-sandbox", "/koyeb-sandbox"), ("/a, /a/b-c/", "/a/b-c"), ("/a,/a/b-c", "/a"), (None, "")],
                          ids=["prefix", "prefix in a prefix", "prefix around a prefix", "host"])
 def test_the_api_over_tls(platform, setting, prefix):

@@ -108,14 +108,15 @@ def test_what_is_refused(platform, change, words):
 
 def test_what_is_taken(platform):
     platform.secrets("two", "y")
-    write("nginx-sandbox.conf", ' # a comment\n;another\n\nPROXY_PORT = 4001\n'.replace(" = ", "=") + "SANDBOX_MAX_BODY=' 2k'\nSANDBOX_MAX_BODY=\"1k\" \r\n"
+    write("nginx-sandbox.conf", ' # a comment\n;another\n\nPROXY_PORT = 4001\n'.replace(" = ", "=") + "SANDBOX_MAX_UPLOAD=2k\nSANDBOX_MAX_BODY=' 2k'\nSANDBOX_MAX_BODY=\"1k\" \r\n"
           "SANDBOX_PREFIX=/a, /b\nSANDBOX_FUTURE=unknown\n")(platform)
     write("two.conf", "PROXY_PORT=4002")(platform)
     write("default.conf", "")(platform)
     platform.map("hostnames;", "", ".example.org two;", '"~^x{2} y" two;', "default default;")
     platform.rendered()
     generated = platform.etc / "nginx/generated"
-    assert "client_max_body_size 1024;" in (platform.etc / "nginx/snippets/token.conf").read_text()
+    for snippet, size in (("short", "1024"), ("lasts", "1024"), ("run-stream", "1024"), ("log-stream", "1024"), ("raw", "2048")):
+        assert f"client_max_body_size {size};" in (platform.etc / f"nginx/snippets/api-{snippet}.conf").read_text()
     proxies = (generated / "proxies.conf").read_text()
     assert "listen 0.0.0.0:4001 " in proxies and "listen 0.0.0.0:4002 " in proxies
     sandboxes = (generated / "sandboxes.conf").read_text()
@@ -162,11 +163,16 @@ def test_the_listener_for_metrics(platform, written, listen):
 
 def test_a_location_for_each_endpoint(platform):
     """All but the one of the listener for metrics; each in the way that the list says."""
-    snippets = {"OPEN": {"api-open"}, "SHORT": {"api-short"}, "LARGE": {"api-lasts"}, "LASTS": {"api-lasts"}, "STREAMS": {"api-log-stream", "api-run-stream"}}
-    listed = dict(re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", \w+, (\w+), ', (REPOSITORY / "api/endpoints.h").read_text(), re.M))
+    snippets = {"OPEN": {"api-open"}, "SHORT": {"api-short"}, "LARGE": {"api-lasts"}, "LASTS": {"api-lasts"}, "STREAMS": {"api-log-stream", "api-run-stream"},
+                "RAW": {"api-raw"}}
+    listed = dict(re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", [\w |]+, (\w+), ', (REPOSITORY / "api/endpoints.h").read_text(), re.M))
     assert listed.pop("/metrics") == "METRICS" and len(listed) > 20
     platform.rendered()
     generated = (platform.etc / "nginx/generated/locations.conf").read_text()
+    for path in [path for path, trait in listed.items() if trait == "RAW"]:  # all paths below it, too
+        expression = f'location ~ "^{path}(?:/|\\z)" {{'
+        assert expression in generated
+        generated = generated.replace(expression, f"location = {path} {{")
     locations = dict(re.findall(r"^ *location = (/\w+) \{ include \S*/snippets/([\w-]+)\.conf; \}$", generated, re.M))
     assert locations.keys() == listed.keys() and len(generated.splitlines()) == len(locations)
     assert all(locations[path] in snippets[trait] for path, trait in listed.items())
@@ -210,7 +216,7 @@ def test_its_help():
 def test_the_environment_is_not_asked(platform):
     environment = {**os.environ, "SANDBOX_MAX_BODY": "1", "SANDBOX_SECRET": "other"}
     subprocess.run([*LAUNCHER, "render", "--etc", platform.etc, "--state", platform.state], check=True, env=environment)
-    assert "client_max_body_size 268435456;" in (platform.etc / "nginx/snippets/token.conf").read_text()
+    assert "client_max_body_size 268435456;" in (platform.etc / "nginx/snippets/api-short.conf").read_text()
 
 
 def test_several_at_once_and_one_that_was_killed(platform):

@@ -13,6 +13,7 @@ struct request {
     const char *body;
     const char *content_encoding; /* NULL: none */
     const char *query;            /* NULL: empty */
+    const char *param;            /* every other of nginx's; NULL: empty */
     size_t body_length;
     size_t body_read;
     size_t piece_max;    /* bytes that one request_read() gives at most; 0: no limit */

@@ -31,6 +31,9 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_MAX_JOBS",
                                     "SANDBOX_MAX_STREAMS",
                                     "SANDBOX_MAX_OUTPUT",
+                                    "SANDBOX_MAX_TRANSFERS",
+                                    "SANDBOX_MAX_UPLOAD",
+                                    "SANDBOX_MIN_FREE",
                                     "SANDBOX_MAX_FAILED_AUTH",
                                     "SANDBOX_USER",
                                     "SANDBOX_ALLOW_SETUID",
@@ -103,6 +106,9 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.max_jobs, 1024);
     assert_int_equal(settings.max_streams, 0);
     assert_int_equal(settings.max_output, 0);
+    assert_int_equal(settings.max_transfers, 64);
+    assert_int_equal(settings.max_upload, UINT64_C(16) << 30);
+    assert_int_equal(settings.min_free, 0);
     assert_int_equal(settings.max_failed_auth, 10);
     assert_int_equal(settings.keep_finished, 1000);
     assert_int_equal(settings.keep_finished_ms, 24 * 3600 * 1000);

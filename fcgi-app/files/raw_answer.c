@@ -1,0 +1,40 @@
+#include "fcgi-app/files/raw_answer.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "fcgi-app/http/answer.h"
+
+int raw_status(enum api_error error)
+{
+    switch (error) {
+    case ERROR_not_found:
+    case ERROR_not_a_directory: return 404;
+    case ERROR_permission_denied:
+    case ERROR_read_only:
+    case ERROR_unsupported: return 403;
+    case ERROR_exists:
+    case ERROR_in_use:
+    case ERROR_is_a_directory:
+    case ERROR_not_empty: return 409;
+    case ERROR_no_space: return 507;
+    case ERROR_unavailable: return 503;
+    case ERROR_invalid_path:
+    case ERROR_invalid_request: return 400;
+    default: return 500;
+    }
+}
+
+void raw_refuse(struct request *request, const struct fs_error *error)
+{
+    answer_error(request, raw_status(error->code), error->code, "%s", error->message);
+}
+
+const char *raw_etag(const struct stat *status, char etag[RAW_ETAG_SIZE])
+{
+    (void)snprintf(etag, RAW_ETAG_SIZE, "\"%llx.%09ld-%llx.%09ld-%llx-%llx\"",
+                   (unsigned long long)status->st_mtim.tv_sec, status->st_mtim.tv_nsec,
+                   (unsigned long long)status->st_ctim.tv_sec, status->st_ctim.tv_nsec,
+                   (unsigned long long)status->st_size, (unsigned long long)status->st_ino);
+    return etag;
+}

@@ -1,0 +1,24 @@
+/*
+ * What the methods of /files answer with.
+ */
+#pragma once
+
+#include "api/errors.h"
+#include "fcgi-app/files/fs.h"
+
+struct request;
+struct stat;
+
+/* The status of an error here: that of HTTP which fits the code best. */
+int raw_status(enum api_error error);
+
+/* Answers with an error of the file system. */
+void raw_refuse(struct request *request, const struct fs_error *error);
+
+/* Why nothing of it is served or changed. */
+#define RAW_OF_THE_SERVER "It belongs to the server's own process, or is what a process has open"
+
+#define RAW_ETAG_SIZE 96
+
+/* The entity tag of a file, with its quotes: it changes with the content. Returns `etag`. */
+const char *raw_etag(const struct stat *status, char etag[RAW_ETAG_SIZE]);

@@ -1,0 +1,60 @@
+#include "fcgi-app/files/raw_path.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/request.h"
+
+/* The value of a digit of a hexadecimal number. */
+static unsigned digit_value(char digit)
+{
+    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)(digit | 0x20) - 'a' + 10;
+}
+
+/* Decodes %xx in its place. */
+static void decode(char *text)
+{
+    char *out = text;
+    for (const char *at = text; *at != '\0'; at++, out++) {
+        *out = *at;
+        if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
+            *out = (char)(digit_value(at[1]) << 4 | digit_value(at[2]));
+            at += 2;
+        }
+    }
+    *out = '\0';
+}
+
+/* Whether a part of the path is .., which nginx and the file system understand differently. */
+static bool goes_up(const char *path)
+{
+    for (const char *at = path; (at = strstr(at, "/..")) != NULL; at += 3) {
+        if (at[3] == '/' || at[3] == '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+char *raw_path_of(struct request *request)
+{
+    const char *raw = request_param(request, "RAW_PATH");
+    if (*raw == '\0' && strcmp(request_path(request), "/files") != 0) {
+        answer_error(request, 404, ERROR_not_found, "Not found: the path must begin with /files/");
+        return NULL;
+    }
+    cleanup_free char *path = strdup(*raw == '\0' ? "/" : raw);
+    if (path == NULL) {
+        answer_error(request, 503, ERROR_unavailable, "Out of memory");
+        return NULL;
+    }
+    decode(path);
+    if (goes_up(path)) {
+        answer_error(request, 400, ERROR_invalid_path, "A path must not contain ..");
+        return NULL;
+    }
+    return steal_pointer(path);
+}

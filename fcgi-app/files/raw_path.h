@@ -1,0 +1,13 @@
+/*
+ * The path of a file in the path of a request. nginx passes the latter on as the client wrote it
+ * (RAW_PATH), because its own $uri is decoded and has merged slashes.
+ */
+#pragma once
+
+struct request;
+
+/*
+ * The absolute path behind /files, decoded: any bytes but NUL. Free it. NULL when the request has
+ * been answered instead: a path with a .. in it, or memory is out. Thread-safe.
+ */
+char *raw_path_of(struct request *request);

@@ -1,0 +1,43 @@
+#include "fcgi-app/files/raw_state.h"
+
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "fcgi-app/files/raw_answer.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/conditions.h"
+#include "fcgi-app/http/request.h"
+
+bool raw_state_is_asked(const struct request *request)
+{
+    return *request_param(request, "HTTP_IF_MATCH") != '\0' ||
+           *request_param(request, "HTTP_IF_NONE_MATCH") != '\0' ||
+           *request_param(request, "HTTP_IF_UNMODIFIED_SINCE") != '\0';
+}
+
+bool raw_state_holds(struct request *request, const char *path)
+{
+    struct stat status;
+    char etag[RAW_ETAG_SIZE] = "";
+    struct validators current = {.etag = etag};
+    if (!raw_state_is_asked(request)) {
+        return true;
+    }
+    bool is_there = stat(path, &status) == 0;
+    if (is_there && S_ISREG(status.st_mode)) {
+        (void)raw_etag(&status, etag);
+        current.has_date = true;
+        current.modified = status.st_mtim;
+    }
+    if (conditions_check(request, is_there ? &current : NULL) == CONDITIONS_HOLD) {
+        return true;
+    }
+    raw_refuse_state(request, path);
+    return false;
+}
+
+void raw_refuse_state(struct request *request, const char *path)
+{
+    answer_error(request, 412, ERROR_precondition_failed,
+                 "%s: It is not as the conditions of the request want it", path);
+}

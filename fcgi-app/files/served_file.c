@@ -1,0 +1,110 @@
+#include "fcgi-app/files/served_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/descriptor.h"
+#include "fcgi-app/files/raw_answer.h"
+
+/* Looks a path up without the links of /proc that lead to what a process has open: ELOOP. Where the
+ * kernel cannot tell these, nothing in /proc is looked up. */
+static int look_up(const char *path, int flags)
+{
+    const struct open_how how = {.flags = (unsigned)flags | O_PATH | O_CLOEXEC,
+                                 .resolve = RESOLVE_NO_MAGICLINKS};
+    long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) {
+        return (int)fd;
+    }
+    if (strncmp(path, "/proc/", strlen("/proc/")) == 0) {
+        errno = ELOOP;
+        return -1;
+    }
+    return open(path, flags | O_PATH | O_CLOEXEC);
+}
+
+/* Whether look_up() failed because of such a link. errno stays. */
+static bool is_link_of_process(const char *path)
+{
+    int number = errno;
+    cleanup_fd int fd = number == ELOOP ? open(path, O_PATH | O_CLOEXEC) : -1;
+    errno = number;
+    return fd >= 0;
+}
+
+/* Whether it is in the directory of /proc of one of our threads, or that cannot be seen. */
+static bool is_of_ourselves(int fd)
+{
+    static const char processes[] = "/proc/";
+    const size_t begin = sizeof(processes) - 1;
+    char link[DESCRIPTOR_PATH_SIZE], path[PATH_MAX], thread[40];
+    ssize_t size = readlink(descriptor_path(fd, link), path, sizeof(path) - 1);
+    path[size < 0 ? 0 : size] = '\0';
+    if (strncmp(path, processes, begin) != 0) {
+        return size < 0;
+    }
+    path[begin + strcspn(path + begin, "/")] = '\0';
+    (void)snprintf(thread, sizeof(thread), "/proc/self/task/%.20s", path + begin);
+    return access(thread, F_OK) == 0;
+}
+
+bool served_file_is_own(const char *path, int flags)
+{
+    cleanup_fd int fd = look_up(path, flags);
+    return fd < 0 ? is_link_of_process(path) : is_of_ourselves(fd);
+}
+
+/* Whether its size is true: not in /sys, where it is that of a page. */
+static bool tells_its_size(int fd)
+{
+    struct statfs system;
+    return fstatfs(fd, &system) != 0 ||
+           (system.f_type != SYSFS_MAGIC && system.f_type != PROC_SUPER_MAGIC);
+}
+
+static int open_found(struct served_file *file, int found, const char *path, struct fs_error *error)
+{
+    char name[DESCRIPTOR_PATH_SIZE];
+    if (fstat(found, &file->status) != 0) {
+        return fs_fail(error, errno, "open", path);
+    }
+    if (is_of_ourselves(found)) {
+        return fs_refuse(error, ERROR_permission_denied, "open", path, RAW_OF_THE_SERVER);
+    }
+    if (S_ISDIR(file->status.st_mode)) {
+        return 0;
+    }
+    if (!S_ISREG(file->status.st_mode)) {
+        return fs_refuse(error, ERROR_unsupported, "open", path,
+                         "Not a regular file or a directory");
+    }
+    file->fd = open(descriptor_path(found, name), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (file->fd < 0 || fstat(file->fd, &file->status) != 0) {
+        (void)fs_fail(error, errno, "open", path);
+        close_fd(&file->fd);
+        return -1;
+    }
+    file->has_size = file->status.st_size > 0 && tells_its_size(file->fd);
+    return 0;
+}
+
+int served_file_open(struct served_file *file, const char *path, struct fs_error *error)
+{
+    *file = (struct served_file){.fd = -1};
+    cleanup_fd int found = look_up(path, 0);
+    if (found < 0) {
+        return is_link_of_process(path)
+                   ? fs_refuse(error, ERROR_permission_denied, "open", path, RAW_OF_THE_SERVER)
+                   : fs_fail(error, errno, "open", path);
+    }
+    return open_found(file, found, path, error);
+}
