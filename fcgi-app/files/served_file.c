@@ -29,7 +29,7 @@ static int look_up(const char *path, int flags)
         errno = ELOOP;
         return -1;
     }
-    return open(path, flags | O_PATH | O_CLOEXEC);
+    return openat(AT_FDCWD, path, flags | O_PATH | O_CLOEXEC);
 }
 
 /* Whether look_up() failed because of such a link. errno stays. */

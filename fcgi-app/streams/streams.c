@@ -430,7 +430,7 @@ int streams_start(void)
     loop.buffer = malloc(CHUNK);
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop.buffer == NULL || loop.epoll < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, inbox) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inbox) < 0 ||
         io_set_nonblocking(inbox[0], 1) < 0 ||
         epoll_set(EPOLL_CTL_ADD, inbox[0], EPOLLIN, &inbox_mark) < 0 ||
         epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0) {
