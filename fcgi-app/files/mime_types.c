@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/analyzer.h"
+#include "common/array.h"
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/logger.h"
@@ -28,7 +30,7 @@ struct extension {
 
 static struct {
     struct extension *table; /* sorted by name, in any case */
-    size_t count;
+    size_t count, capacity;
 } known;
 
 static int compare(const void *one, const void *other)
@@ -46,16 +48,16 @@ static int is_good_type(const char *type)
                length;
 }
 
+ANALYZER_OFF("-Wanalyzer-double-free") /* the table that is enlarged is the last one */
 static void add_extension(const char *name, const char *type)
 {
-    struct extension *larger = reallocarray(known.table, known.count + 1, sizeof(struct extension));
-    if (larger == NULL) {
+    if (ARRAY_RESERVE_ONE(known.table, known.capacity, known.count) < 0) {
         log_at(LOG_WARNING, LIST_PATH ": %m");
         return;
     }
-    known.table = larger;
     known.table[known.count++] = (struct extension){.name = name, .type = type};
 }
+ANALYZER_ON
 
 static void read_line(char *line)
 {

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -335,7 +336,7 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
 static uint64_t expected_line(const struct log_cursor *cursor)
 {
     char block[BLOCK];
-    uint64_t begin, reported = 0;
+    uint64_t begin = 0, reported = 0;
     struct scan scan = scan_begin(cursor, cursor->start, cursor->offset, block, sizeof(block));
     int more = scan_back(&scan, &begin);
     for (uint64_t end = begin; more == 1; end = begin) {
@@ -419,7 +420,7 @@ static void measure_gap(const struct log_cursor *cursor, struct log_gap *gap)
     if (next.kind != EVENT_LINE) {
         return;
     }
-    memcpy(gap->next_id, next.id.text, sizeof(gap->next_id));
+    (void)snprintf(gap->next_id, sizeof(gap->next_id), "%s", next.id.text);
     if (cursor->expected == NONE || reported > next.id.line ||
         cursor->expected > next.id.line - reported) {
         return;
