@@ -179,7 +179,7 @@ int main(int count, char **arguments)
     notify_ready();
     log_at(LOG_INFO, "serving");
     wait_for_signal(&signals);
-    log_at(LOG_INFO, "stopping with %u requests open", places_taken());
+    log_at(LOG_INFO, "stopping; open requests: %u", places_taken());
     stopping_begin();
     if (places_await_none(STOP_TIMEOUT_MS) < 0) {
         log_at(LOG_WARNING, "stopped with requests open");

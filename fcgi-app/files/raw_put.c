@@ -122,8 +122,8 @@ static int read_content_range(struct upload *upload)
     /* NOLINTNEXTLINE(cert-err34-c): a number that is too large is none of the others */
     if (sscanf(text, "bytes %llu-%llu/%llu%n", &first, &last, &size, &used) != 3 ||
         text[used] != '\0' || first != 0 || size == 0 || last != size - 1) {
-        return refuse_request(upload, "Content-Range must be all of the file, as in bytes 0-9/10; "
-                                      "parts of a file are for /uploads");
+        return refuse_request(upload, "Content-Range must be all of the file, as in bytes 0-9/10: "
+                                      "a part cannot be put");
     }
     upload->announced = size;
     return 0;
