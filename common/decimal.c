@@ -11,20 +11,28 @@ static const char pairs[] = "0001020304050607080910111213141516171819"
                             "6061626364656667686970717273747576777879"
                             "8081828384858687888990919293949596979899";
 
+static size_t count_digits(uint64_t number)
+{
+    size_t count = 1;
+    for (; number >= 10000; number /= 10000) {
+        count += 4;
+    }
+    return count + (number >= 10) + (number >= 100) + (number >= 1000);
+}
+
 size_t decimal_render(char *text, uint64_t number)
 {
-    char digits[DECIMAL_MAX];
-    size_t at = sizeof(digits);
-    for (; number >= 100; number /= 100) {
+    size_t count = count_digits(number);
+    size_t at = count;
+    while (number >= 100) {
         at -= 2;
-        memcpy(digits + at, pairs + 2 * (number % 100), 2);
+        memcpy(text + at, pairs + 2 * (number % 100), 2);
+        number /= 100;
     }
     if (number >= 10) {
-        at -= 2;
-        memcpy(digits + at, pairs + 2 * number, 2);
+        memcpy(text, pairs + 2 * number, 2);
     } else {
-        digits[--at] = (char)('0' + number);
+        text[0] = (char)('0' + number);
     }
-    memcpy(text, digits + at, sizeof(digits) - at);
-    return sizeof(digits) - at;
+    return count;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,8 @@ static char *read_list(void)
     return exact == NULL ? steal_pointer(text) : (text = NULL, exact);
 }
 
-void mime_types_init(void)
+/* Only a server whose files are asked for needs the memory. */
+static void load_list(void)
 {
     char *text = read_list(); /* the table points into it */
     char *rest = NULL;
@@ -108,7 +110,9 @@ void mime_types_init(void)
 
 const char *mime_type_of(const char *name, unsigned long length)
 {
+    static pthread_once_t loaded = PTHREAD_ONCE_INIT;
     char extension[32];
+    (void)pthread_once(&loaded, load_list);
     const char *dot = memrchr(name, '.', length);
     size_t size = dot == NULL ? 0 : (size_t)(name + length - dot) - 1;
     if (size == 0 || size >= sizeof(extension) || known.count == 0) {

@@ -41,6 +41,9 @@
 /* From here on a piece of an answer is sent where it lies, instead of being copied by libfcgi. */
 #define DIRECT_MIN ((size_t)8192)
 
+/* Records that go out by one sendmsg(2). */
+#define RECORDS_AT_ONCE 16
+
 /* What libfcgi is asked for at once: it counts in int. */
 #define READ_MAX ((size_t)65536)
 
@@ -219,19 +222,35 @@ static int send_all(int fd, struct iovec *iov, size_t count)
     return 0;
 }
 
+/* Up to RECORDS_AT_ONCE records of standard output in one sendmsg(2). The bytes sent, or -1. */
+static ssize_t send_records(const struct request *request, const char *data, size_t length)
+{
+    unsigned char headers[RECORDS_AT_ONCE][RECORD_HEADER_SIZE];
+    struct iovec iov[2 * RECORDS_AT_ONCE];
+    size_t done = 0;
+    size_t records = 0;
+    for (; records < RECORDS_AT_ONCE && done < length; records++) {
+        size_t size = length - done < RECORD_MAX ? length - done : RECORD_MAX;
+        record_header(headers[records], RECORD_STDOUT, request->fcgi.requestId, size);
+        iov[2 * records] = (struct iovec){headers[records], RECORD_HEADER_SIZE};
+        iov[2 * records + 1] = (struct iovec){(void *)(uintptr_t)(data + done), size};
+        done += size;
+    }
+    return send_all(request->fcgi.ipcFd, iov, 2 * records) < 0 ? -1 : (ssize_t)done;
+}
+
 static int write_direct(struct request *request, const char *data, size_t length)
 {
     if (request_flush(request) < 0) {
         return -1;
     }
-    for (size_t size; length > 0; data += size, length -= size) {
-        unsigned char header[RECORD_HEADER_SIZE];
-        size = length < RECORD_MAX ? length : RECORD_MAX;
-        record_header(header, RECORD_STDOUT, request->fcgi.requestId, size);
-        struct iovec record[] = {{header, sizeof(header)}, {(void *)(uintptr_t)data, size}};
-        if (send_all(request->fcgi.ipcFd, record, 2) < 0) {
+    while (length > 0) {
+        ssize_t sent = send_records(request, data, length);
+        if (sent < 0) {
             return drop_connection(request);
         }
+        data += sent;
+        length -= (size_t)sent;
     }
     return 0;
 }
