@@ -116,5 +116,8 @@ void nginx_log_end(struct nginx_log *log)
     close_fd(&log->output);
     (void)clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += END_PATIENCE_SEC;
-    (void)pthread_timedjoin_np(log->thread, NULL, &deadline);
+    if (pthread_timedjoin_np(log->thread, NULL, &deadline) == 0) {
+        free(log->line);
+        (void)fclose(log->input);
+    }
 }

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sandbox import Server, alive, proc_file, wait_until
+from sandbox import SANITIZED, Server, alive, proc_file, wait_until
 
 OLD_KERNEL = str(pathlib.Path(__file__).with_name("old_kernel.py"))
 
@@ -159,6 +159,7 @@ def test_a_locale_in_utf8_where_none_is_set(make_server, given, charset):
 
 
 @pytest.mark.host
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes more address space than the limit")
 def test_limits_are_for_commands(make_server, tmp_path):
     """A server that was started under limits lifts its own, and commands have them, soft and hard. The access log grows beyond
     the size of a file that commands may have."""

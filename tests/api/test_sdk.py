@@ -412,6 +412,7 @@ def test_a_tree_is_not_written_over(go, workdir):
         go.stat(f"{workdir}/none")
 
 
+@pytest.mark.host  # a container may publish another port
 def test_the_port_as_strings(go, sandbox, proxy):
     assert go.port("GET", "/port_status") == {**go.port("POST", "/unbind_port"), "message": "", "proxy_port": str(sandbox.proxy_port)}
     assert go.port("POST", "/bind_port", port="8080")["success"]
