@@ -280,6 +280,10 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error)
 {
+    /* Of a child that hangs, which still uses it. Its runner takes the next command when it does
+     * not any more. */
+    static char **lent;
+    free(steal_pointer(lent));
     const char *cmd = message_text(command, FIELD_CMD);
     if (cmd == NULL) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = EINVAL};
@@ -309,7 +313,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     int result = spawn_child(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
     was_at_root = launched.is_at_root;
     if (result > 0) {
-        (void)steal_pointer(environment); /* the child still uses it */
+        lent = steal_pointer(environment);
     }
     return result;
 }
