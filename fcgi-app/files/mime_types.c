@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static int compare(const void *one, const void *other)
 }
 
 /* It becomes the value of a header. */
-static int is_good_type(const char *type)
+static bool is_good_type(const char *type)
 {
     size_t length = strlen(type);
     return length <= TYPE_MOST && strchr(type, '/') != NULL &&

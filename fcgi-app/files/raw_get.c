@@ -248,11 +248,9 @@ void raw_get(struct request *request, const struct json_body *query, const char 
         raw_refuse(request, &error);
         return;
     }
-    struct validators current = {.etag = sending.etag};
+    struct validators current = {.etag = ""};
     if (sending.file.has_size) {
-        (void)raw_etag(&sending.file.status, sending.etag);
-        current.has_date = true;
-        current.modified = sending.file.status.st_mtim;
+        current = raw_validators(&sending.file.status, sending.etag);
     }
     if (!check_conditions(&sending, &current)) {
         return;

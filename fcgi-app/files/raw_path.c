@@ -1,29 +1,19 @@
 #include "fcgi-app/files/raw_path.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/query.h"
 #include "fcgi-app/http/request.h"
-
-/* The value of a digit of a hexadecimal number. */
-static unsigned digit_value(char digit)
-{
-    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)(digit | 0x20) - 'a' + 10;
-}
 
 /* Decodes %xx in its place. */
 static void decode(char *text)
 {
     char *out = text;
-    for (const char *at = text; *at != '\0'; at++, out++) {
-        *out = *at;
-        if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
-            *out = (char)(digit_value(at[1]) << 4 | digit_value(at[2]));
-            at += 2;
-        }
+    for (const char *at = text; *at != '\0';) {
+        *out++ = percent_decode(&at);
     }
     *out = '\0';
 }

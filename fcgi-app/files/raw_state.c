@@ -8,6 +8,12 @@
 #include "fcgi-app/http/conditions.h"
 #include "fcgi-app/http/request.h"
 
+struct validators raw_validators(const struct stat *status, char etag[RAW_ETAG_SIZE])
+{
+    return (struct validators){
+        .etag = raw_etag(status, etag), .has_date = true, .modified = status->st_mtim};
+}
+
 bool raw_state_is_asked(const struct request *request)
 {
     return *request_param(request, "HTTP_IF_MATCH") != '\0' ||
@@ -18,16 +24,14 @@ bool raw_state_is_asked(const struct request *request)
 bool raw_state_holds(struct request *request, const char *path)
 {
     struct stat status;
-    char etag[RAW_ETAG_SIZE] = "";
-    struct validators current = {.etag = etag};
+    char etag[RAW_ETAG_SIZE];
+    struct validators current = {.etag = ""};
     if (!raw_state_is_asked(request)) {
         return true;
     }
     bool is_there = stat(path, &status) == 0;
     if (is_there && S_ISREG(status.st_mode)) {
-        (void)raw_etag(&status, etag);
-        current.has_date = true;
-        current.modified = status.st_mtim;
+        current = raw_validators(&status, etag);
     }
     if (conditions_check(request, is_there ? &current : NULL) == CONDITIONS_HOLD) {
         return true;

@@ -5,9 +5,17 @@
 
 #include <stdbool.h>
 
-struct request;
+#include "fcgi-app/files/raw_answer.h"
+#include "fcgi-app/http/conditions.h"
 
-/* Whether the request has conditions. Thread-safe, as the others. */
+struct request;
+struct stat;
+
+/* What the conditions of a request for this file are compared with. `etag` holds its tag.
+ * Thread-safe, as the others. */
+struct validators raw_validators(const struct stat *status, char etag[RAW_ETAG_SIZE]);
+
+/* Whether the request has conditions. */
 bool raw_state_is_asked(const struct request *request);
 
 /* Whether they hold. If not the request has been answered. */

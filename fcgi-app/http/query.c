@@ -8,17 +8,13 @@
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/request.h"
 
-/* One decoded byte; moves *text on. A % that begins no %xx stands for itself. */
-static char decode_byte(const char **text)
+char percent_decode(const char **text)
 {
     const char *at = (*text)++;
     if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
         const char digits[] = {at[1], at[2], '\0'};
         *text = at + 3;
         return (char)strtoul(digits, NULL, 16);
-    }
-    if (*at == '+') {
-        return ' ';
     }
     return *at;
 }
@@ -27,7 +23,11 @@ static char decode_byte(const char **text)
 static bool decode_parameter(char *out, const char *text, size_t length)
 {
     for (const char *end = text + length; text < end;) {
-        *out = decode_byte(&text);
+        bool is_plus = *text == '+';
+        *out = percent_decode(&text);
+        if (is_plus) {
+            *out = ' ';
+        }
         if (*out++ == '\0') {
             return false;
         }

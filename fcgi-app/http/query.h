@@ -17,3 +17,7 @@ struct request;
  */
 struct json_body *query_read(struct request *request, const struct json_member *members,
                              size_t count, unsigned flags);
+
+/* One byte of a text in which %xx stands for a byte; moves *text on. A % that begins no %xx stands
+ * for itself. Thread-safe. */
+char percent_decode(const char **text);
