@@ -63,6 +63,19 @@ npm_install() {
 	echo "$* on node $(node --version)"
 }
 
+# fetch_event_source VERSION: npm's @microsoft/fetch-event-source, for scripts in $work that import ./fetch-event-source.mjs.
+fetch_event_source() {
+	npm_install "@microsoft/fetch-event-source@$1"
+	cat >"$work/fetch-event-source.mjs" <<-'END'
+		import { createRequire } from "node:module";
+
+		// What the library takes from a browser.
+		globalThis.window = globalThis;
+		globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
+		export const { fetchEventSource } = createRequire(import.meta.url)("@microsoft/fetch-event-source");
+	END
+}
+
 # wait_for SECONDS COMMAND...: whether the command succeeds within that time.
 wait_for() {
 	local end=$((SECONDS + $1))

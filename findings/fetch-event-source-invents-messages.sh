@@ -13,16 +13,11 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 
-npm_install @microsoft/fetch-event-source@2.0.1
+fetch_event_source 2.0.1
 
 cat >"$work/client.mjs" <<'END'
 import http from "node:http";
-import { createRequire } from "node:module";
-
-// What the library takes from a browser.
-globalThis.window = globalThis;
-globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
-const { fetchEventSource } = createRequire(import.meta.url)("@microsoft/fetch-event-source");
+import { fetchEventSource } from "./fetch-event-source.mjs";
 
 const messages = [];
 const server = http.createServer((request, response) => {

@@ -394,15 +394,21 @@ def test_as_the_commands_user(make_server, workdir):
 # ---- cuts ----
 
 
-def test_a_file_that_shrinks_is_a_cut(server):
-    """While it is sent to a client that reads slowly: curl exits with 18."""
-    path = pathlib.Path(server.home, "shrinks")
+def get_large(server, path):
+    """Makes a file of 1 GiB, and has curl read its first MiB."""
     with open(path, "wb") as file:
         file.truncate(1 << 30)
     os.chmod(server.home, 0o755)
     os.chmod(path, 0o644)
     curl = subprocess.Popen(["curl", "-s", "-H", f"Authorization: Bearer {server.secret}", server.url + quoted(path)], stdout=subprocess.PIPE)
     curl.stdout.read(1 << 20)
+    return curl
+
+
+def test_a_file_that_shrinks_is_a_cut(server):
+    """While it is sent to a client that reads slowly: curl exits with 18."""
+    path = pathlib.Path(server.home, "shrinks")
+    curl = get_large(server, path)
     wait_until(lambda: str(path) in descriptors(server.daemon("fcgi-app")), "the file to be sent")
     os.truncate(path, 1 << 20)
     with curl.stdout:
@@ -413,12 +419,7 @@ def test_a_file_that_shrinks_is_a_cut(server):
 
 def test_a_daemon_that_dies_is_a_cut(server):
     path = pathlib.Path(server.home, "large")
-    with open(path, "wb") as file:
-        file.truncate(1 << 30)
-    os.chmod(server.home, 0o755)
-    os.chmod(path, 0o644)
-    curl = subprocess.Popen(["curl", "-s", "-H", f"Authorization: Bearer {server.secret}", server.url + quoted(path)], stdout=subprocess.PIPE)
-    curl.stdout.read(1 << 20)
+    curl = get_large(server, path)
     os.kill(server.daemon("fcgi-app"), signal.SIGKILL)
     with curl.stdout:
         for _ in iter(lambda: curl.stdout.read(1 << 20), b""):

@@ -430,15 +430,16 @@ def hang_up_silently(world, once, body):
 # ---- files, health ----
 
 
-def write_file(world, rng):
-    file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 20000))
+def change_file(world, file, content, request, is_success):
+    """What is acknowledged is there, and of any other change all or nothing. `request` is method, path and body."""
+    method, path, body = request
     with file.lock:
         before = set(file.possible)
         file.possible.add(content)
-        answer = ask(world, "POST", "/write_file", {"path": str(file.path), "content": content})
+        answer = ask(world, method, path, body)
         if answer.certain:
-            if answer.body.get("success") is not True:
-                raise Violation(f"/write_file: {answer.status} {answer.body}")
+            if not is_success(answer):
+                raise Violation(f"{method} {path}: {answer.status} {answer.body}")
             file.possible = {content}
         elif answer.refused:
             file.possible = before
@@ -446,6 +447,12 @@ def write_file(world, rng):
             world.weather.calm(PATIENCE)
         file.check(file.path.read_text() if file.path.exists() else None)
     return str(answer)
+
+
+def write_file(world, rng):
+    file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 20000))
+    return change_file(world, file, content, ("POST", "/write_file", {"path": str(file.path), "content": content}),
+                       lambda answer: answer.body.get("success") is True)
 
 
 def read_file(world, rng):
@@ -458,22 +465,9 @@ def read_file(world, rng):
 
 
 def put_file(world, rng):
-    """An upload that is acknowledged is there, and of any other all or nothing."""
     file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 200_000))
-    with file.lock:
-        before = set(file.possible)
-        file.possible.add(content)
-        answer = ask(world, "PUT", f"/files{file.path}", content.encode())
-        if answer.certain:
-            if answer.status not in (201, 204):
-                raise Violation(f"PUT /files: {answer.status} {answer.body}")
-            file.possible = {content}
-        elif answer.refused:
-            file.possible = before
-        else:
-            world.weather.calm(PATIENCE)
-        file.check(file.path.read_text() if file.path.exists() else None)
-    return str(answer)
+    return change_file(world, file, content, ("PUT", f"/files{file.path}", content.encode()),
+                       lambda answer: answer.status in (201, 204))
 
 
 def get_file(world, rng):
