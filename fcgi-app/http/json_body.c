@@ -142,6 +142,12 @@ const char *const *json_environment(const struct json_body *body, const char *na
     return (const char *const *)value->environment.entries;
 }
 
+struct json_span json_array(const struct json_body *body, const char *name)
+{
+    const struct json_value *value = find_value(body, name);
+    return value->seen ? value->span : (struct json_span){.length = 0};
+}
+
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context)
 {

@@ -286,8 +286,8 @@ static bool end_value(struct scanner *scanner)
     return !scanner->stopped;
 }
 
-/* From the first byte of the outermost object to its last. */
-static bool scan_object(struct scanner *scanner)
+/* From the first byte of the outermost object or array to its last. */
+static bool scan_outermost(struct scanner *scanner)
 {
     for (;;) {
         int byte = peek(scanner);
@@ -321,20 +321,24 @@ static bool scan_object(struct scanner *scanner)
     }
 }
 
-int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
-                     struct json_scan_error *error)
+/* What both functions do; `bracket` opens what the text must be. */
+static int scan_text(const char *text, size_t length, char bracket, json_member_function *function,
+                     void *context, struct json_scan_error *error)
 {
     struct scanner scanner = {
         .at = text, .end = text + length, .function = function, .context = context};
     skip_whitespace(&scanner);
-    bool valid = peek(&scanner) == '{' ? scan_object(&scanner)
-                                       : scanner_fail(&scanner, "an object is expected");
+    bool valid = peek(&scanner) == bracket
+                     ? scan_outermost(&scanner)
+                     : scanner_fail(&scanner, bracket == '{' ? "an object is expected"
+                                                             : "an array is expected");
     if (scanner.stopped) {
         return 1;
     }
     skip_whitespace(&scanner);
     if (valid && scanner.at != scanner.end) {
-        valid = scanner_fail(&scanner, "something follows the object");
+        valid = scanner_fail(&scanner, bracket == '{' ? "something follows the object"
+                                                      : "something follows the array");
     }
     if (valid) {
         return 0;
@@ -344,6 +348,18 @@ int json_scan_object(const char *text, size_t length, json_member_function *func
     *error = (struct json_scan_error){(size_t)(scanner.at - text), scanner.reason,
                                       in_string ? value + 1 : NULL, scanner.name};
     return -1;
+}
+
+int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
+                     struct json_scan_error *error)
+{
+    return scan_text(text, length, '{', function, context, error);
+}
+
+int json_scan_array(const char *text, size_t length, json_member_function *function, void *context,
+                    struct json_scan_error *error)
+{
+    return scan_text(text, length, '[', function, context, error);
 }
 
 /* ---- decoding ---- */

@@ -1,7 +1,8 @@
 /*
  * The strict scanner: RFC 8259 to the letter, which allows escapes of lone surrogates, and strict
  * UTF-8; in one pass, without recursion, without allocation. It hands out the members of one
- * object. Strings stay as they are in the text until json_decode(). All functions are thread-safe.
+ * object, or the elements of one array. Strings stay as they are in the text until json_decode().
+ * All functions are thread-safe.
  */
 #pragma once
 
@@ -32,7 +33,8 @@ struct json_scan_error {
     struct json_span name; /* of that member; `string` is NULL where it is elsewhere */
 };
 
-/* Takes one member of the outermost object, in the order of the text. False stops the scan. */
+/* Takes one member of the outermost object, in the order of the text. Of an array `name` is empty.
+ * False stops the scan. */
 typedef bool json_member_function(void *context, struct json_span name, enum json_type type,
                                   struct json_span value);
 
@@ -43,6 +45,10 @@ typedef bool json_member_function(void *context, struct json_span name, enum jso
  */
 int json_scan_object(const char *text, size_t length, json_member_function *function, void *context,
                      struct json_scan_error *error);
+
+/* The same for a text that must be one array: its elements are handed out. */
+int json_scan_array(const char *text, size_t length, json_member_function *function, void *context,
+                    struct json_scan_error *error);
 
 /*
  * Scans the inside of a string of which more may come: how many bytes from the beginning of `text`

@@ -33,6 +33,7 @@ static const struct json_member members[] = {
     {.name = "content", .kind = JSON_CONTENT, .early = open_early},
     {.name = "timeout_ms", .kind = JSON_COUNT},
     {.name = "stdin", .kind = JSON_FLAG},
+    {.name = "list", .kind = JSON_ARRAY},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -238,12 +239,41 @@ static void check_text(const struct json_body *body, json_t *object, const char 
     }
 }
 
+struct elements {
+    json_t *array;
+    size_t count;
+};
+
+static bool check_element(void *context, struct json_span name, enum json_type type,
+                          struct json_span value)
+{
+    struct elements *elements = context;
+    json_t *element = json_array_get(elements->array, elements->count++);
+    assert(name.length == 0 && element != NULL && value.data != NULL);
+    assert((type == JSON_TYPE_STRING) == json_is_string(element));
+    assert((type == JSON_TYPE_OBJECT) == json_is_object(element));
+    return true;
+}
+
+static void check_array(const struct json_body *body, json_t *object)
+{
+    struct json_scan_error error;
+    struct json_span list = json_array(body, "list");
+    struct elements elements = {json_object_get(object, "list"), 0};
+    assert((list.length > 0) == json_is_array(elements.array));
+    if (list.length > 0) {
+        assert(json_scan_array(list.data, list.length, check_element, &elements, &error) == 0);
+        assert(elements.count == json_array_size(elements.array));
+    }
+}
+
 static void check_accepted(const struct json_body *body, json_t *object)
 {
     check_text(body, object, "cmd");
     check_text(body, object, "port");
     check_environment(body, object);
     check_content(body, object);
+    check_array(body, object);
     json_t *count = json_object_get(object, "timeout_ms");
     assert(json_count(body, "timeout_ms", 7) ==
            (json_is_integer(count) ? (uint64_t)json_integer_value(count) : 7));

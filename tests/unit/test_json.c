@@ -31,6 +31,7 @@ static const struct json_member members[] = {
     {.name = "content", .kind = JSON_CONTENT},
     {.name = "count", .kind = JSON_COUNT},
     {.name = "flag", .kind = JSON_FLAG},
+    {.name = "list", .kind = JSON_ARRAY},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -664,6 +665,50 @@ static void takes_counts_and_flags(void **state)
     }
 }
 
+struct elements {
+    char text[100]; /* all, with a space behind each */
+    unsigned most;
+};
+
+static bool take_element(void *context, struct json_span name, enum json_type type,
+                         struct json_span value)
+{
+    struct elements *elements = context;
+    size_t used = strlen(elements->text);
+    assert_int_equal(name.length, 0);
+    (void)snprintf(elements->text + used, sizeof(elements->text) - used, "%d:%.*s ", (int)type,
+                   (int)value.length, value.data);
+    return --elements->most > 0;
+}
+
+static void takes_arrays(void **state)
+{
+    (void)state;
+    struct json_scan_error error;
+    struct elements elements = {.most = 10}, first = {.most = 1};
+    struct json_body *json =
+        accept_text("{\"cmd\":\"x\",\"list\": [ {\"a\":[1]}, \"b]\" ,[],3,null]}");
+    struct json_span list = json_array(json, "list");
+    assert_int_equal(json_scan_array(list.data, list.length, take_element, &elements, &error), 0);
+    assert_string_equal(elements.text, "2:{\"a\":[1]} 1:b] 3:[] 0:3 5:null ");
+    assert_int_equal(json_scan_array(list.data, list.length, take_element, &first, &error), 1);
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"list\":[]}");
+    list = json_array(json, "list");
+    assert_int_equal(json_scan_array(list.data, list.length, take_element, &first, &error), 0);
+    assert_true(json_is_given(json, "list"));
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"list\":null}");
+    assert_int_equal(json_array(json, "list").length, 0);
+    json_free(json);
+    assert_refused("{\"cmd\":\"x\",\"list\":{}}", "list must be an array");
+    assert_refused("{\"cmd\":\"x\",\"list\":[1,]}", "Invalid JSON");
+    assert_int_equal(json_scan_array("{}", 2, take_element, &first, &error), -1);
+    assert_string_equal(error.reason, "an array is expected");
+    assert_int_equal(json_scan_array("[] 1", 4, take_element, &first, &error), -1);
+    assert_string_equal(error.reason, "something follows the array");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -676,6 +721,7 @@ int main(void)
         cmocka_unit_test(refuses_content_codings),
         cmocka_unit_test(takes_counts_and_flags),
         cmocka_unit_test(checks_the_environment),
+        cmocka_unit_test(takes_arrays),
         cmocka_unit_test(takes_many_names),
         cmocka_unit_test(limits_the_depth),
         cmocka_unit_test(limits_the_size),
