@@ -1,0 +1,67 @@
+#include "fcgi-app/files/name_text.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/json_text.h"
+#include "common/utf8.h"
+#include "fcgi-app/http/writer.h"
+
+#define ESCAPED_SUFFIX "_escaped"
+
+static bool stays_plain(unsigned char byte)
+{
+    static const char others[] = "-._~/";
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= '0' && byte <= '9') || (byte != '\0' && strchr(others, byte) != NULL);
+}
+
+/* Into 3 * length bytes. How many it wrote. */
+static size_t escape_percent(char *out, const char *name, size_t length)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *at = out;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)name[i];
+        if (stays_plain(byte)) {
+            *at++ = name[i];
+            continue;
+        }
+        *at++ = '%';
+        *at++ = digits[byte >> 4];
+        *at++ = digits[byte & 15];
+    }
+    return (size_t)(at - out);
+}
+
+size_t name_text_render(char *out, const char *member, const char *name, size_t length)
+{
+    size_t taken;
+    char *at = out + sprintf(out, "\"%.30s\":\"", member);
+    at += json_escape(at, name, length, true, &taken);
+    *at++ = '"';
+    if (utf8_valid_length(name, length) < length) {
+        at += sprintf(at, ",\"%.30s" ESCAPED_SUFFIX "\":\"", member);
+        at += escape_percent(at, name, length);
+        *at++ = '"';
+    }
+    return (size_t)(at - out);
+}
+
+int name_text_write(struct writer *writer, const char *member, const char *name, size_t length)
+{
+    int written = writer_format(writer, "\"%.30s\":\"", member);
+    written = written == 0 ? writer_text(writer, name, length) : written;
+    written = written == 0 ? writer_string(writer, "\"") : written;
+    if (utf8_valid_length(name, length) == length || written != 0) {
+        return written;
+    }
+    written = writer_format(writer, ",\"%.30s" ESCAPED_SUFFIX "\":\"", member);
+    for (size_t step; written == 0 && length > 0; name += step, length -= step) {
+        char piece[3 * 64];
+        step = length < 64 ? length : 64;
+        written = writer_raw(writer, piece, escape_percent(piece, name, step));
+    }
+    return written == 0 ? writer_string(writer, "\"") : written;
+}
