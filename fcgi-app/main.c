@@ -24,7 +24,7 @@
 #include "fcgi-app/commands/run.h"
 #include "fcgi-app/dispatch.h"
 #include "fcgi-app/endpoints.h"
-#include "fcgi-app/files/raw_put.h"
+#include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/admission.h"
@@ -115,7 +115,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     command_init(settings);
     pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams, settings->max_transfers);
-    raw_put_init(settings->max_upload, settings->min_free);
+    raw_limits_init(settings->max_upload, settings->min_free);
     health_init(directories->state, directories->run);
     port_init(directories->port, (unsigned)settings->proxy_port);
 }

@@ -135,6 +135,20 @@ int fs_make_directory(const char *path, struct fs_error *error)
     return make_along(way) == 0 ? 0 : fs_fail(error, errno, "mkdir", way);
 }
 
+int fs_make_parents(const char *path, struct fs_error *error)
+{
+    cleanup_free char *directory = strdup(path);
+    char *slash = directory == NULL ? NULL : strrchr(directory, '/');
+    if (directory == NULL) {
+        return fs_fail(error, ENOMEM, "mkdir", path);
+    }
+    if (slash == NULL || slash == directory) {
+        return 0; /* the root is there */
+    }
+    *slash = '\0';
+    return fs_make_directory(directory, error);
+}
+
 /* ---- listing ---- */
 
 int fs_list(const char *path, struct name_list *names, struct fs_error *error)

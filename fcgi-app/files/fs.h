@@ -111,6 +111,9 @@ int fs_delete_tree(const char *path, struct fs_error *error);
  */
 int fs_make_directory(const char *path, struct fs_error *error);
 
+/* The same for the directory that `path` is in. */
+int fs_make_parents(const char *path, struct fs_error *error);
+
 /* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted
  * bytewise. */
 int fs_list(const char *path, struct name_list *names, struct fs_error *error);

@@ -30,6 +30,13 @@ void raw_refuse(struct request *request, const struct fs_error *error)
     answer_error(request, raw_status(error->code), error->code, "%s", error->message);
 }
 
+void raw_refuse_write(struct request *request, const struct fs_error *error)
+{
+    bool has_no_directory = error->code == ERROR_not_found || error->code == ERROR_not_a_directory;
+    answer_error(request, has_no_directory ? 409 : raw_status(error->code), error->code, "%s",
+                 error->message);
+}
+
 const char *raw_etag(const struct stat *status, char etag[RAW_ETAG_SIZE])
 {
     (void)snprintf(etag, RAW_ETAG_SIZE, "\"%llx.%09ld-%llx.%09ld-%llx-%llx\"",

@@ -15,6 +15,10 @@ int raw_status(enum api_error error);
 /* Answers with an error of the file system. */
 void raw_refuse(struct request *request, const struct fs_error *error);
 
+/* The same for a file that is to be written: a directory of its path that is missing is a 409, as
+ * in WebDAV (RFC 4918, 9.7.1), because 404 would be the file's. */
+void raw_refuse_write(struct request *request, const struct fs_error *error);
+
 /* Why nothing of it is served or changed. */
 #define RAW_OF_THE_SERVER "It belongs to the server's own process, or is what a process has open"
 

@@ -5,8 +5,6 @@
  */
 #include "fcgi-app/files/raw_put.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,21 +17,17 @@
 #include "fcgi-app/files/body_digest.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/raw_answer.h"
+#include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/raw_state.h"
+#include "fcgi-app/files/raw_wish.h"
 #include "fcgi-app/files/served_file.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 
-#define PIECE_SIZE  ((size_t)65536)      /* of a body */
-#define ROOM_EVERY  ((uint64_t)64 << 20) /* bytes after which the disk is looked at again */
-#define STATE_LOCKS 16                   /* shared by all files */
-
-static struct {
-    uint64_t upload_max;
-    uint64_t free_least;
-} limits;
+#define PIECE_SIZE  ((size_t)65536) /* of a body */
+#define STATE_LOCKS 16              /* shared by all files */
 
 /* A body on its way into a file. */
 struct upload {
@@ -47,12 +41,6 @@ struct upload {
     struct fs_writer *writer;
 };
 
-void raw_put_init(uint64_t upload_max, uint64_t free_least)
-{
-    limits.upload_max = upload_max == 0 ? UINT64_MAX : upload_max;
-    limits.free_least = free_least;
-}
-
 static void upload_clear(struct upload *upload)
 {
     fs_write_cancel(upload->writer);
@@ -65,48 +53,6 @@ static int refuse_request(const struct upload *upload, const char *what)
 {
     answer_error(upload->request, 400, ERROR_invalid_request, "%s", what);
     return -1;
-}
-
-static int read_mode(struct upload *upload, const char *text)
-{
-    char *end;
-    unsigned long mode = text == NULL ? 0 : strtoul(text, &end, 8);
-    if (text == NULL) {
-        return 0;
-    }
-    if (strspn(text, "01234567") != strlen(text) || mode > 07777) {
-        return refuse_request(upload, "mode must be octal, such as 0644");
-    }
-    upload->wish.has_mode = true;
-    upload->wish.mode = (mode_t)mode;
-    return 0;
-}
-
-/* Seconds since 1970, with up to nine digits of a second. */
-static int read_time(struct upload *upload, const char *text)
-{
-    static const char wrong[] =
-        "mtime must be seconds since 1970, such as 1700000000.5, or whole ones before";
-    char *end;
-    if (text == NULL) {
-        return 0;
-    }
-    errno = 0;
-    long long seconds = strtoll(text, &end, 10);
-    long nanoseconds = 0;
-    size_t digits = *end == '.' ? strspn(end + 1, "0123456789") : 0;
-    /* A minus before a fraction would not be that of the fraction. */
-    bool is_number = isdigit((unsigned char)text[text[0] == '-' && *end == '\0']) && errno == 0;
-    if (!is_number || (*end == '.' && (digits < 1 || digits > 9)) ||
-        (*end == '.' ? end[1 + digits] : *end) != '\0') {
-        return refuse_request(upload, wrong);
-    }
-    for (size_t i = 1; i <= 9; i++) {
-        nanoseconds = nanoseconds * 10 + (i <= digits ? end[i] - '0' : 0);
-    }
-    upload->wish.has_time = true;
-    upload->wish.modified = (struct timespec){.tv_sec = seconds, .tv_nsec = nanoseconds};
-    return 0;
 }
 
 /* Content-Range may only say that it is all of the file. */
@@ -123,7 +69,7 @@ static int read_content_range(struct upload *upload)
     if (sscanf(text, "bytes %llu-%llu/%llu%n", &first, &last, &size, &used) != 3 ||
         text[used] != '\0' || first != 0 || size == 0 || last != size - 1) {
         return refuse_request(upload, "Content-Range must be all of the file, as in bytes 0-9/10: "
-                                      "a part cannot be put");
+                                      "a part cannot be put, but uploaded to /uploads");
     }
     upload->announced = size;
     return 0;
@@ -142,49 +88,24 @@ static int read_wishes(struct upload *upload, const struct json_body *query)
     if (fault != NULL) {
         return refuse_request(upload, fault);
     }
-    return read_mode(upload, json_text(query, "mode")) != 0 ||
-                   read_time(upload, json_text(query, "mtime")) != 0 ||
-                   read_content_range(upload) != 0
-               ? -1
-               : 0;
+    fault = raw_wish_read(&upload->wish, json_text(query, "mode"), json_text(query, "mtime"));
+    return fault != NULL ? refuse_request(upload, fault) : read_content_range(upload);
 }
 
 /* ---- before the body ---- */
 
-/* WebDAV's status where a directory of the path is missing (RFC 4918, 9.7.1): 404 would be the
- * file's. */
 static int refuse_upload(const struct upload *upload, const struct fs_error *error)
 {
-    bool has_no_directory = error->code == ERROR_not_found || error->code == ERROR_not_a_directory;
-    answer_error(upload->request, has_no_directory ? 409 : raw_status(error->code), error->code,
-                 "%s", error->message);
+    raw_refuse_write(upload->request, error);
     return -1;
-}
-
-static int make_parents(const struct upload *upload)
-{
-    struct fs_error error;
-    cleanup_free char *directory = strdup(upload->path);
-    char *slash = directory == NULL ? NULL : strrchr(directory, '/');
-    if (slash == NULL || slash == directory) {
-        return 0; /* the root is there; without memory the next call says so */
-    }
-    *slash = '\0';
-    return fs_make_directory(directory, &error) == 0 ? 0 : refuse_upload(upload, &error);
 }
 
 /* Whether the disk has room for `more` bytes; if not the request has been answered. */
 static int check_room(struct upload *upload, uint64_t more)
 {
-    uint64_t room = fs_write_room(upload->writer);
-    upload->room_at = upload->received + ROOM_EVERY;
-    if (room >= limits.free_least && room - limits.free_least >= more) {
-        return 0;
-    }
-    answer_error(upload->request, 507, ERROR_no_space,
-                 "write %s: The disk has %llu bytes free, of which SANDBOX_MIN_FREE keeps %llu",
-                 upload->path, (unsigned long long)room, (unsigned long long)limits.free_least);
-    return -1;
+    upload->room_at = upload->received + RAW_ROOM_EVERY;
+    return raw_limits_check_room(upload->request, upload->path, fs_write_room(upload->writer),
+                                 more);
 }
 
 static int open_upload(struct upload *upload, const struct json_body *query)
@@ -194,9 +115,11 @@ static int open_upload(struct upload *upload, const struct json_body *query)
         (void)fs_refuse(&error, ERROR_permission_denied, "write", upload->path, RAW_OF_THE_SERVER);
         return refuse_upload(upload, &error);
     }
-    if (!raw_state_holds(upload->request, upload->path) ||
-        (json_flag(query, "parents") && make_parents(upload) != 0)) {
+    if (!raw_state_holds(upload->request, upload->path)) {
         return -1;
+    }
+    if (json_flag(query, "parents") && fs_make_parents(upload->path, &error) != 0) {
+        return refuse_upload(upload, &error);
     }
     upload->writer = fs_write_begin(upload->path, &error);
     if (upload->writer == NULL) {
@@ -213,9 +136,7 @@ static int take_piece(struct upload *upload, const char *piece, size_t length)
     struct fs_error error;
     upload->received += length;
     metrics_transferred(TRANSFER_IN, length);
-    if (upload->received > limits.upload_max) {
-        answer_error(upload->request, 413, ERROR_too_large,
-                     "The file is larger than SANDBOX_MAX_UPLOAD");
+    if (raw_limits_check_size(upload->request, upload->received) != 0) {
         return -1;
     }
     body_digest_add(&upload->digest, piece, length);
