@@ -105,7 +105,7 @@ static const struct {
     [JSON_FLAG] = {"true or false", TYPE(BOOLEAN), 0},
     [JSON_CONTENT] = {"a string", TYPE(STRING), 0},
     [JSON_ENVIRONMENT] = {"an object", TYPE(OBJECT), ENV_MAX},
-    [JSON_ARRAY] = {"an array", TYPE(ARRAY), TEXT_MAX},
+    [JSON_LIST] = {"an array", TYPE(ARRAY), TEXT_MAX},
 };
 
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)

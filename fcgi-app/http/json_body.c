@@ -142,7 +142,7 @@ const char *const *json_environment(const struct json_body *body, const char *na
     return (const char *const *)value->environment.entries;
 }
 
-struct json_span json_array(const struct json_body *body, const char *name)
+struct json_span json_list(const struct json_body *body, const char *name)
 {
     const struct json_value *value = find_value(body, name);
     return value->seen ? value->span : (struct json_span){.length = 0};

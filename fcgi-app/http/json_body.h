@@ -26,7 +26,7 @@ enum json_kind {
     JSON_CONTENT,
     /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
     JSON_ENVIRONMENT,
-    JSON_ARRAY, /* an array, perhaps empty: look at its elements with json_scan_array() */
+    JSON_LIST, /* an array, perhaps empty: look at its elements with json_scan_array() */
 };
 
 #define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
@@ -74,9 +74,9 @@ bool json_is_given(const struct json_body *body, const char *name);
 /* The environment member as "NAME=value" strings, owned by the body; *count 0 when it is absent. */
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);
 
-/* The text of a JSON_ARRAY member, from bracket to bracket, borrowed; of length 0 when it is
+/* The text of a JSON_LIST member, from bracket to bracket, borrowed; of length 0 when it is
  * absent. */
-struct json_span json_array(const struct json_body *body, const char *name);
+struct json_span json_list(const struct json_body *body, const char *name);
 
 /*
  * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, the first value

@@ -33,7 +33,7 @@ static const struct json_member members[] = {
     {.name = "content", .kind = JSON_CONTENT, .early = open_early},
     {.name = "timeout_ms", .kind = JSON_COUNT},
     {.name = "stdin", .kind = JSON_FLAG},
-    {.name = "list", .kind = JSON_ARRAY},
+    {.name = "list", .kind = JSON_LIST},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -258,7 +258,7 @@ static bool check_element(void *context, struct json_span name, enum json_type t
 static void check_array(const struct json_body *body, json_t *object)
 {
     struct json_scan_error error;
-    struct json_span list = json_array(body, "list");
+    struct json_span list = json_list(body, "list");
     struct elements elements = {json_object_get(object, "list"), 0};
     assert((list.length > 0) == json_is_array(elements.array));
     if (list.length > 0) {

@@ -31,7 +31,7 @@ static const struct json_member members[] = {
     {.name = "content", .kind = JSON_CONTENT},
     {.name = "count", .kind = JSON_COUNT},
     {.name = "flag", .kind = JSON_FLAG},
-    {.name = "list", .kind = JSON_ARRAY},
+    {.name = "list", .kind = JSON_LIST},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -688,18 +688,18 @@ static void takes_arrays(void **state)
     struct elements elements = {.most = 10}, first = {.most = 1};
     struct json_body *json =
         accept_text("{\"cmd\":\"x\",\"list\": [ {\"a\":[1]}, \"b]\" ,[],3,null]}");
-    struct json_span list = json_array(json, "list");
+    struct json_span list = json_list(json, "list");
     assert_int_equal(json_scan_array(list.data, list.length, take_element, &elements, &error), 0);
     assert_string_equal(elements.text, "2:{\"a\":[1]} 1:b] 3:[] 0:3 5:null ");
     assert_int_equal(json_scan_array(list.data, list.length, take_element, &first, &error), 1);
     json_free(json);
     json = accept_text("{\"cmd\":\"x\",\"list\":[]}");
-    list = json_array(json, "list");
+    list = json_list(json, "list");
     assert_int_equal(json_scan_array(list.data, list.length, take_element, &first, &error), 0);
     assert_true(json_is_given(json, "list"));
     json_free(json);
     json = accept_text("{\"cmd\":\"x\",\"list\":null}");
-    assert_int_equal(json_array(json, "list").length, 0);
+    assert_int_equal(json_list(json, "list").length, 0);
     json_free(json);
     assert_refused("{\"cmd\":\"x\",\"list\":{}}", "list must be an array");
     assert_refused("{\"cmd\":\"x\",\"list\":[1,]}", "Invalid JSON");
