@@ -6,9 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,13 +21,13 @@
 #include "common/logger.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/fs_attributes.h"
+#include "fcgi-app/files/fs_bytes.h"
+#include "fcgi-app/files/fs_part.h"
 #include "fcgi-app/files/fs_target.h"
 #include "fcgi-app/http/spools.h"
 
-#define TEMPORARY_PREFIX ".sandbox-"
-#define FIFO_PATIENCE    1000       /* ms that a FIFO's reader may take to make room */
-#define PIECE_SIZE       (64 << 10) /* of content on its way over the old */
-#define OVERWRITE_LOCKS  16         /* shared by all files */
+#define TEMPORARY_PREFIX FS_PART_PREFIX
+#define OVERWRITE_LOCKS  16 /* shared by all files */
 
 /* The content goes to the target's stream or to a temporary file. */
 struct fs_writer {
@@ -36,6 +36,7 @@ struct fs_writer {
     int fd;                              /* the temporary file; -1: none */
     char temporary[IO_RANDOM_NAME_SIZE]; /* its name; "" while it has none */
     bool is_beside;                      /* beside the target, so that it can take its name */
+    bool is_part;                        /* it stays when the write is left (fs_part.h) */
     bool written;
 };
 
@@ -44,7 +45,7 @@ void fs_write_cancel(struct fs_writer *writer)
     if (writer == NULL) {
         return;
     }
-    if (writer->temporary[0] != '\0') {
+    if (writer->temporary[0] != '\0' && !writer->is_part) {
         (void)unlinkat(writer->target.place.directory, writer->temporary, 0);
     }
     close_fd(&writer->fd);
@@ -105,7 +106,8 @@ static int open_content(struct fs_writer *writer)
     return writer->fd < 0 ? -1 : 0;
 }
 
-struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
+/* A writer that has looked at its target. NULL with *error. */
+static struct fs_writer *writer_new(const char *path, struct fs_error *error)
 {
     cleanup_(writer_freep) struct fs_writer *writer = calloc(1, sizeof(*writer));
     if (writer != NULL) {
@@ -117,7 +119,100 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
         (void)fs_fail(error, ENOMEM, "open", path);
         return NULL;
     }
-    if (fs_target_open(&writer->target, path) != 0 || open_content(writer) != 0) {
+    if (fs_target_open(&writer->target, path) != 0) {
+        (void)fs_fail(error, errno, "open", path);
+        return NULL;
+    }
+    return steal_pointer(writer);
+}
+
+struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
+{
+    cleanup_(writer_freep) struct fs_writer *writer = writer_new(path, error);
+    if (writer == NULL) {
+        return NULL;
+    }
+    if (open_content(writer) != 0) {
+        (void)fs_fail(error, errno, "open", path);
+        return NULL;
+    }
+    return steal_pointer(writer);
+}
+
+/* ---- content that outlives this process ---- */
+
+struct fs_writer *fs_write_begin_part(const char *path, struct fs_part *part,
+                                      struct fs_error *error)
+{
+    char name[IO_RANDOM_NAME_SIZE];
+    *part = (struct fs_part){.path = NULL};
+    cleanup_(writer_freep) struct fs_writer *writer = fs_write_begin(path, error);
+    if (writer == NULL) {
+        return NULL;
+    }
+    if (writer->target.stream >= 0 || !writer->is_beside) {
+        (void)fs_refuse(
+            error, writer->is_beside ? ERROR_unsupported : ERROR_permission_denied, "upload", path,
+            writer->target.stream >= 0 ? "Not a regular file"
+                                       : "Nothing can be made in its directory; PUT it to /files");
+        return NULL;
+    }
+    memcpy(name, writer->temporary, sizeof(name));
+    if ((name[0] == '\0' && io_random_name(name, TEMPORARY_PREFIX) != 0) ||
+        fs_part_describe(part, writer->fd, writer->target.place.directory, name) != 0) {
+        (void)fs_fail(error, errno, "open", path);
+        return NULL;
+    }
+    return steal_pointer(writer);
+}
+
+int fs_write_keep_part(struct fs_writer *writer, const struct fs_part *part, struct fs_error *error)
+{
+    char unnamed[DESCRIPTOR_PATH_SIZE];
+    size_t length;
+    const char *name = fs_name(part->path, &length);
+    if (writer->temporary[0] == '\0' &&
+        linkat(AT_FDCWD, descriptor_path(writer->fd, unnamed), writer->target.place.directory, name,
+               AT_SYMLINK_FOLLOW) != 0) {
+        return fs_fail(error, errno, "open", writer->path);
+    }
+    (void)snprintf(writer->temporary, sizeof(writer->temporary), "%s", name);
+    writer->is_part = true;
+    return 0;
+}
+
+/* Takes a part that lies beside the target for the content. Whether it does. */
+static bool take_part(struct fs_writer *writer, const struct fs_part *part, int file)
+{
+    size_t length;
+    if (!fs_part_is_in(part, writer->target.place.directory)) {
+        return false;
+    }
+    writer->fd = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    writer->is_beside = writer->is_part = true;
+    (void)snprintf(writer->temporary, sizeof(writer->temporary), "%s",
+                   fs_name(part->path, &length));
+    return writer->fd >= 0;
+}
+
+struct fs_writer *fs_write_resume(const char *path, const struct fs_part *part, int file,
+                                  struct fs_error *error)
+{
+    struct stat status;
+    cleanup_(writer_freep) struct fs_writer *writer = writer_new(path, error);
+    if (writer == NULL) {
+        return NULL;
+    }
+    if (writer->target.stream >= 0) {
+        (void)fs_refuse(error, ERROR_unsupported, "upload", path, "Not a regular file");
+        return NULL;
+    }
+    if (take_part(writer, part, file)) {
+        return steal_pointer(writer);
+    }
+    /* links lead elsewhere by now */
+    if (open_content(writer) != 0 || fstat(file, &status) != 0 ||
+        fs_bytes_copy(file, writer->fd, 0, status.st_size) != 0) {
         (void)fs_fail(error, errno, "open", path);
         return NULL;
     }
@@ -163,27 +258,10 @@ bool fs_write_adopt(struct fs_writer *writer, int early)
 
 /* ---- writing ---- */
 
-/* write(2) of all. A FIFO or a terminal may take its time, but not for ever. 0 or -1 with errno. */
-static int write_all(int fd, const char *data, size_t length)
-{
-    struct pollfd writable = {.fd = fd, .events = POLLOUT};
-    while (length > 0) {
-        ssize_t written = TEMP_FAILURE_RETRY(write(fd, data, length));
-        errno = written == 0 ? EIO : errno;
-        if (written > 0) {
-            data += written;
-            length -= (size_t)written;
-        } else if (errno != EAGAIN || io_poll(&writable, 1, FIFO_PATIENCE) == 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 int fs_write_data(struct fs_writer *writer, const char *data, size_t length, struct fs_error *error)
 {
     int fd = writer->target.stream >= 0 ? writer->target.stream : writer->fd;
-    return write_all(fd, data, length) == 0 ? 0 : fs_fail(error, errno, "write", writer->path);
+    return fs_bytes_write(fd, data, length) == 0 ? 0 : fs_fail(error, errno, "write", writer->path);
 }
 
 /* ---- the end: a new file, or one in the place of the old ---- */
@@ -263,28 +341,6 @@ static int reserve_room(int fd, off_t size)
     return result != 0 && (is_shortage(errno) || errno == EFBIG) ? -1 : 0;
 }
 
-/* Copies the content from `begin` to `end` to the same place in the file. 0 or -1 with errno. */
-static int copy_part(const struct fs_writer *writer, int fd, off_t begin, off_t end)
-{
-    cleanup_free char *piece = malloc(PIECE_SIZE);
-    if (piece == NULL || lseek(fd, begin, SEEK_SET) < 0) {
-        return -1;
-    }
-    while (begin < end) {
-        size_t wanted = end - begin < PIECE_SIZE ? (size_t)(end - begin) : PIECE_SIZE;
-        ssize_t got = io_read_at(writer->fd, piece, wanted, begin);
-        if (got <= 0) {
-            errno = got == 0 ? EIO : errno;
-            return -1;
-        }
-        if (write_all(fd, piece, (size_t)got) != 0) {
-            return -1;
-        }
-        begin += got;
-    }
-    return 0;
-}
-
 /* Gives back what a file was to grow by, reserved or written; errno stays. */
 static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
 {
@@ -299,13 +355,16 @@ static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
 static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size,
                      bool *is_damaged)
 {
-    if (reserve_room(fd, size) != 0 || (size > old && copy_part(writer, fd, old, size) != 0)) {
+    if (reserve_room(fd, size) != 0 ||
+        (size > old && fs_bytes_copy(writer->fd, fd, old, size) != 0)) {
         shrink_back(writer, fd, old);
         return -1;
     }
     off_t rest = size < old ? size : old;
     *is_damaged = true;
-    return (rest > 0 && copy_part(writer, fd, 0, rest) != 0) || ftruncate(fd, size) != 0 ? -1 : 0;
+    return (rest > 0 && fs_bytes_copy(writer->fd, fd, 0, rest) != 0) || ftruncate(fd, size) != 0
+               ? -1
+               : 0;
 }
 
 /*
