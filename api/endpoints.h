@@ -29,6 +29,9 @@ enum endpoint_trait {
     LASTS,
     /* A long-running request whose answer is a stream of events. */
     STREAMS,
+    /* A long-running request that looks at a tree of files, or at much of a file: it ends when the
+     * client leaves, and counts as a transfer. */
+    WALKS,
     /* A long-running request about a file, whose bytes are passed on as they are, without JSON
      * around them. The path of the file follows the endpoint's: all paths below it are its, too. */
     RAW,

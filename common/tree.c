@@ -1,8 +1,6 @@
 /*
- * Removing a tree. It goes down by names that are opened without following links and up through
- * "..", which must be the directory it came from, so that two descriptors do for any depth and
- * nothing that happens meanwhile leads out of the tree. (rm and Go's RemoveAll keep a descriptor
- * for each level.)
+ * Removing a tree. It goes down by names that are opened without following links, and comes back up
+ * as a descent does.
  */
 #include "common/tree.h"
 
@@ -18,25 +16,23 @@
 
 #include "common/array.h"
 #include "common/cleanup.h"
+#include "common/descent.h"
 #include "common/descriptor.h"
 #include "common/name_list.h"
 
 #define ENTRIES_SIZE (32 << 10) /* of one getdents64(2) */
 #define ATTEMPTS_MAX 100        /* at one directory that another process keeps filling */
 
-/* A directory on the way to the deepest level; the first one holds the tree. There may be a million
- * of them. */
+/* A directory on the way to the deepest level; the first one holds the tree. */
 struct level {
-    dev_t device;
-    ino_t inode;
     size_t first; /* of walk.directories: it has those from here on, up to the next level's first */
     unsigned attempts; /* at the last one */
 };
 
 struct walk {
-    int fd; /* the deepest level; O_PATH but while it is scanned */
-    struct level *levels;
-    size_t depth, capacity;
+    struct descent way;   /* O_PATH but while a level is scanned */
+    struct level *levels; /* as many as the way has */
+    size_t capacity;
     struct name_list directories; /* of all levels and still to be removed, the last one first */
     char *entries;                /* ENTRIES_SIZE bytes */
     /* The entry of the deepest level that stopped a scan, in `entries`; "" for the level itself. */
@@ -48,7 +44,7 @@ static void walk_clear(struct walk *walk)
     name_list_clear(&walk->directories);
     free(walk->levels);
     free(walk->entries);
-    close_fd(&walk->fd);
+    descent_clear(&walk->way);
 }
 
 /* Removes an entry that is no directory; one that is gone counts as removed. *directory: it is one,
@@ -89,7 +85,7 @@ static bool unlock(int fd)
 static bool unlocked(const struct walk *walk)
 {
     int number = errno;
-    if (number == EACCES && walk->depth > 1 && unlock(walk->fd)) {
+    if (number == EACCES && walk->way.depth > 1 && unlock(walk->way.fd)) {
         return true;
     }
     errno = number;
@@ -100,7 +96,7 @@ static bool unlocked(const struct walk *walk)
 static int scan(struct walk *walk)
 {
     for (;;) {
-        ssize_t filled = getdents64(walk->fd, walk->entries, ENTRIES_SIZE);
+        ssize_t filled = getdents64(walk->way.fd, walk->entries, ENTRIES_SIZE);
         if (filled <= 0) {
             walk->refused = filled < 0 ? "" : NULL;
             return (int)filled;
@@ -112,8 +108,8 @@ static int scan(struct walk *walk)
                 continue;
             }
             bool directory = entry->d_type == DT_DIR;
-            if (!directory && remove_entry(walk->fd, entry->d_name, &directory) != 0 &&
-                !(unlocked(walk) && remove_entry(walk->fd, entry->d_name, &directory) == 0)) {
+            if (!directory && remove_entry(walk->way.fd, entry->d_name, &directory) != 0 &&
+                !(unlocked(walk) && remove_entry(walk->way.fd, entry->d_name, &directory) == 0)) {
                 walk->refused = entry->d_name;
                 return -1;
             }
@@ -127,35 +123,15 @@ static int scan(struct walk *walk)
 /* Makes `fd` (taken over; -1 with errno: it could not be opened) the deepest level. */
 static int walk_enter(struct walk *walk, int fd)
 {
-    struct stat status;
-    close_fd(&walk->fd);
-    walk->fd = fd;
-    if (fd < 0 || fstat(fd, &status) != 0) {
+    const size_t depth = walk->way.depth;
+    if (descent_enter(&walk->way, fd) != 0) {
         return -1;
     }
-    if (ARRAY_RESERVE_ONE(walk->levels, walk->capacity, walk->depth) < 0) {
+    if (ARRAY_RESERVE_ONE(walk->levels, walk->capacity, depth) < 0) {
+        walk->way.depth = depth;
         return -1;
     }
-    walk->levels[walk->depth++] = (struct level){
-        .device = status.st_dev, .inode = status.st_ino, .first = walk->directories.count};
-    return 0;
-}
-
-/* Goes back up from a level without directories. */
-static int walk_leave(struct walk *walk)
-{
-    struct stat status;
-    const struct level *level = &walk->levels[--walk->depth - 1];
-    cleanup_fd int parent = openat(walk->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0 || fstat(parent, &status) != 0) {
-        return -1;
-    }
-    if (status.st_dev != level->device || status.st_ino != level->inode) {
-        errno = ESTALE; /* the directory was moved meanwhile */
-        return -1;
-    }
-    close_fd(&walk->fd);
-    walk->fd = steal_fd(&parent);
+    walk->levels[depth] = (struct level){.first = walk->directories.count};
     return 0;
 }
 
@@ -177,11 +153,11 @@ static int remove_directory(int fd, const char *name)
 static int open_entry(const struct walk *walk, const char *name)
 {
     static const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    int fd = openat(walk->fd, name, O_RDONLY | O_NONBLOCK | flags);
+    int fd = openat(walk->way.fd, name, O_RDONLY | O_NONBLOCK | flags);
     if (fd >= 0 || errno != EACCES) {
         return fd;
     }
-    cleanup_fd int locked = openat(walk->fd, name, O_PATH | flags);
+    cleanup_fd int locked = openat(walk->way.fd, name, O_PATH | flags);
     if (locked < 0 || !unlock(locked)) {
         errno = EACCES;
         return -1;
@@ -192,11 +168,11 @@ static int open_entry(const struct walk *walk, const char *name)
 /* Removes the last directory of the deepest level, or goes down into it. */
 static int remove_last(struct walk *walk)
 {
-    struct level *level = &walk->levels[walk->depth - 1];
+    struct level *level = &walk->levels[walk->way.depth - 1];
     const char *name = name_list_at(&walk->directories, walk->directories.count - 1);
-    int removed = remove_directory(walk->fd, name);
+    int removed = remove_directory(walk->way.fd, name);
     if (removed < 0 && unlocked(walk)) {
-        removed = remove_directory(walk->fd, name);
+        removed = remove_directory(walk->way.fd, name);
     }
     if (removed < 0) {
         return -1;
@@ -222,7 +198,8 @@ static int remove_last(struct walk *walk)
 /* The directory that the walk has entered, or is about to enter, at a level; NULL at its end. */
 static const char *name_at(const struct walk *walk, size_t level)
 {
-    size_t end = level + 1 < walk->depth ? walk->levels[level + 1].first : walk->directories.count;
+    size_t end =
+        level + 1 < walk->way.depth ? walk->levels[level + 1].first : walk->directories.count;
     return end > walk->levels[level].first ? name_list_at(&walk->directories, end - 1) : NULL;
 }
 
@@ -237,8 +214,8 @@ static char *refused_path(const struct walk *walk)
         errno = number;
         return NULL;
     }
-    for (size_t level = 0; level < walk->depth; level++) {
-        bool last = level + 1 == walk->depth;
+    for (size_t level = 0; level < walk->way.depth; level++) {
+        bool last = level + 1 == walk->way.depth;
         const char *name = last && walk->refused != NULL ? walk->refused : name_at(walk, level);
         if (name != NULL && name[0] != '\0') {
             (void)fprintf(stream, "%s%s", level == 0 ? "" : "/", name);
@@ -261,8 +238,8 @@ static int walk_all(struct walk *walk, int directory, const char *name)
         return -1;
     }
     while (walk->directories.count > 0) {
-        bool empty = walk->directories.count == walk->levels[walk->depth - 1].first;
-        if ((empty ? walk_leave(walk) : remove_last(walk)) != 0) {
+        bool empty = walk->directories.count == walk->levels[walk->way.depth - 1].first;
+        if ((empty ? descent_leave(&walk->way, O_PATH) : remove_last(walk)) != 0) {
             return -1;
         }
     }
@@ -272,7 +249,7 @@ static int walk_all(struct walk *walk, int directory, const char *name)
 /* Removes a directory. 0 or -1 with errno. */
 static int remove_tree(int directory, const char *name, char **refused)
 {
-    cleanup_(walk_clear) struct walk walk = {.fd = -1, .entries = malloc(ENTRIES_SIZE)};
+    cleanup_(walk_clear) struct walk walk = {.way = {.fd = -1}, .entries = malloc(ENTRIES_SIZE)};
     int result = walk_all(&walk, directory, name);
     if (result != 0 && refused != NULL) {
         *refused = refused_path(&walk);

@@ -105,17 +105,22 @@ static unsigned method_bit(const char *method)
     return 0;
 }
 
+static bool is_transfer(const struct endpoint *endpoint)
+{
+    return endpoint->api->trait == RAW || endpoint->api->trait == WALKS;
+}
+
 static bool is_long_running(const struct endpoint *endpoint)
 {
     return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS ||
-           endpoint->api->trait == RAW;
+           is_transfer(endpoint);
 }
 
 /* Passes a request on that has all but a place among the transfers, if it needs one. */
 static void admit_request(struct request *request, const struct endpoint *endpoint)
 {
     cleanup_(admission_leave) struct admission transfer = {.held = false};
-    if (endpoint->api->trait == RAW && !admission_try(&transfer, ADMISSION_TRANSFER)) {
+    if (is_transfer(endpoint) && !admission_try(&transfer, ADMISSION_TRANSFER)) {
         turn_away(request, "@nginx_sandbox_transfers", ERROR_unavailable,
                   "Too many transfers of files at once (SANDBOX_MAX_TRANSFERS)");
         return;

@@ -14,7 +14,7 @@ struct request;
 enum admission_kind {
     ADMISSION_RUN,      /* a command of /run or /run_streaming */
     ADMISSION_STREAM,   /* a log that is streamed */
-    ADMISSION_TRANSFER, /* a request of the trait RAW */
+    ADMISSION_TRANSFER, /* a request of the trait RAW or WALKS */
     ADMISSION_KINDS,
 };
 

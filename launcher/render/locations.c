@@ -14,6 +14,7 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     case STREAMS: return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
     case RAW: return "api-raw";
     case LARGE:
+    case WALKS:
     case LASTS: break;
     }
     return "api-lasts";

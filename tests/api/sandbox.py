@@ -71,7 +71,7 @@ class Endpoint(typing.NamedTuple):
 
     path: str
     method: str  # GET or POST, the first of those that it takes
-    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS, STREAMS or RAW
+    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS, STREAMS, WALKS or RAW
     changes: bool
     methods: frozenset
 
