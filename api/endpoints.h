@@ -49,6 +49,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(list_processes, "/list_processes", ENDPOINT_GET, SHORT, READS) \
     ENDPOINT(read_file, "/read_file", ENDPOINT_POST, LARGE, READS) \
     ENDPOINT(write_file, "/write_file", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(edit_file, "/edit_file", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(files, "/files", ENDPOINT_GET | ENDPOINT_PUT | ENDPOINT_DELETE, RAW, CHANGES) \
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \

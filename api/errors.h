@@ -26,6 +26,7 @@
     ERROR(no_space, "the disk is full, or a quota or limit of files is reached") \
     ERROR(io_error, "the system refused it for another reason, which the text names") \
     ERROR(precondition_failed, "the file is not in the state that the request names") \
+    ERROR(edit_mismatch, "the text to replace does not occur as often as the edit says") \
     ERROR(running, "the process is running") \
     ERROR(not_running, "the process has ended") \
     ERROR(no_stdin, "the process has no open standard input") \

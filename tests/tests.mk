@@ -51,6 +51,7 @@ $(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_headers: $(call objects,fcgi-app/files/base64.c fcgi-app/files/body_digest.c $(patsubst %,fcgi-app/http/%.c,byte_range conditions http_date))
 $(BUILD)/tests/fuzz/fuzz_headers: FUZZ_LIBS += $(MD_LIBS)
+$(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(FUZZ_LIBS)

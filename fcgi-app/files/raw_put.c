@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "fcgi-app/files/body_digest.h"
+#include "fcgi-app/files/file_turn.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/raw_answer.h"
 #include "fcgi-app/files/raw_limits.h"
@@ -26,8 +27,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 
-#define PIECE_SIZE  ((size_t)65536) /* of a body */
-#define STATE_LOCKS 16              /* shared by all files */
+#define PIECE_SIZE ((size_t)65536) /* of a body */
 
 /* A body on its way into a file. */
 struct upload {
@@ -185,18 +185,6 @@ static void answer_upload(const struct upload *upload, const struct fs_written *
     (void)request_begin(upload->request, written->created ? 201 : 204, NULL, headers);
 }
 
-/* Clients that write one file under conditions take turns from here to its new state. */
-static pthread_mutex_t *lock_of(const char *path)
-{
-    static pthread_mutex_t locks[STATE_LOCKS] = {[0 ... STATE_LOCKS - 1] =
-                                                     PTHREAD_MUTEX_INITIALIZER};
-    unsigned hash = 0;
-    for (; *path != '\0'; path++) {
-        hash = hash * 31 + (unsigned char)*path;
-    }
-    return &locks[hash % STATE_LOCKS];
-}
-
 static void publish(struct upload *upload)
 {
     struct fs_error error;
@@ -224,7 +212,7 @@ void raw_put(struct request *request, const struct json_body *query, const char 
         receive(&upload) != 0 || check_body(&upload) != 0) {
         return;
     }
-    pthread_mutex_t *lock = raw_state_is_asked(request) ? lock_of(path) : NULL;
+    pthread_mutex_t *lock = raw_state_is_asked(request) ? file_turn(path) : NULL;
     if (lock != NULL) {
         (void)pthread_mutex_lock(lock);
     }

@@ -250,14 +250,14 @@ def test_malformed_file_requests_do_nothing(sandbox, workdir, path, fields):
 REQUIRED = {
     "/run": ["cmd"], "/run_streaming": ["cmd"], "/start_process": ["cmd"], "/write_file": ["path"], "/read_file": ["path"],
     "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/stat_file": ["path"], "/bind_port": ["port"],
-    "/kill_process": ["id"],
+    "/kill_process": ["id"], "/edit_file": ["path"],
 }
 REQUIRED_CASES = [(path, name) for path, names in REQUIRED.items() for name in names]
 
 
 @pytest.mark.parametrize("path, name", REQUIRED_CASES)
 def test_required_fields(sandbox, path, name):
-    others = {"content": "x"} if path == "/write_file" else {}
+    others = {"/write_file": {"content": "x"}, "/edit_file": {"edits": [{"old_str": "x"}]}}.get(path, {})
     empty = [] if path in ("/run", "/run_streaming") else [{name: ""}]  # `sh -c ''` is a command
     for body in ({}, *empty, {name: None}, {name.upper(): "x"}, {"unknown": "x"}):
         error = bad_request(sandbox.call("POST", path, {**others, **body}))
@@ -266,7 +266,7 @@ def test_required_fields(sandbox, path, name):
 
 @pytest.mark.parametrize("path, name", REQUIRED_CASES)
 def test_fields_of_the_wrong_type(sandbox, path, name):
-    others = {"content": "x"} if path == "/write_file" else {}
+    others = {"/write_file": {"content": "x"}, "/edit_file": {"edits": [{"old_str": "x"}]}}.get(path, {})
     for value in ([], {}, True, False, ["x"], {"x": "y"}, 1.5, -1, *([] if name == "port" else [1, 0])):
         bad_request(sandbox.call("POST", path, {**others, name: value}))
 
@@ -337,7 +337,7 @@ def test_half_a_surrogate_pair_in_content(sandbox, workdir, sent):
     ("/run", '{"cmd":"true HALF"}', "cmd"), ("/run_streaming", '{"cmd":"HALF"}', "cmd"), ("/start_process", '{"cmd":"true HALF"}', "cmd"),
     ("/run", '{"cmd":"true","cwd":"/HALF"}', "cwd"), ("/run", '{"cmd":"true","env":{"A":"HALF"}}', "env"),
     ("/run", '{"cmd":"true","env":{"HALF":"a"}}', "env"), *((path, '{"path":"DIR/HALF"}', "path") for path in (
-        "/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file")),
+        "/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file", "/edit_file")),
     ("/kill_process", '{"id":"HALF"}', "id"), ("/kill_process", '{"id":"x","signal":"HALF"}', "signal"), ("/bind_port", '{"port":"HALF"}', "port"),
 ])
 def test_half_a_surrogate_pair_elsewhere(sandbox, workdir, path, body, name):
@@ -356,7 +356,7 @@ def test_half_a_surrogate_pair_in_an_unknown_member(sandbox):
         assert sandbox.call("POST", "/run", body).json()["stdout"] == "ok\n"
 
 
-@pytest.mark.parametrize("path", ["/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file"])
+@pytest.mark.parametrize("path", ["/read_file", "/write_file", "/delete_file", "/delete_dir", "/make_dir", "/list_dir", "/stat_file", "/edit_file"])
 def test_a_nul_in_a_path(sandbox, workdir, path):
     bad_request(sandbox.post(path, path=f"{workdir}\0/x", content="x"))
     bad_request(sandbox.post(path, path=f"{workdir}/x\0", content="x"))

@@ -84,6 +84,11 @@ const calls = {
     "/make_dir": async () => expect((await post("/make_dir", {path: config.directory + "/made"})).success, "success"),
     "/write_file": async () => expect((await post("/write_file", {path: file, content: "from a page ✓"})).success, "success"),
     "/read_file": async () => expect((await post("/read_file", {path: file})).content === "from a page ✓", "the content"),
+    "/edit_file": async () => {
+        expect((await post("/edit_file", {path: file, edits: [{old_str: "✓", new_str: "✗"}]})).edits[0].count === 1, "an edit");
+        expect((await post("/edit_file", {path: file, edits: [{old_str: "✓"}]}, 409)).count === 0, "a readable 409");
+        expect((await post("/edit_file", {path: file, edits: [{old_str: "✗", new_str: "✓"}]})).size_bytes === 15, "the other way");
+    },
     "/files": async () => {
         const answer = await api("GET", "/files" + encodeURI(file), undefined, {"Range": "bytes=0-3"});
         expect(answer.status === 206 && (await answer.text()) === "from", "the first bytes");

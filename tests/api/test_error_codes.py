@@ -77,6 +77,7 @@ def test_files(sandbox, workdir):
 def test_files_as_they_are(sandbox, workdir):
     sandbox.post("/write_file", path=f"{workdir}/file", content="x")
     shows("precondition_failed", sandbox.get(f"/files{workdir}/file", headers={"If-Match": '"other"'}), 412)
+    shows("edit_mismatch", sandbox.post("/edit_file", path=f"{workdir}/file", edits=[{"old_str": "y"}]), 409)
 
 
 def test_processes(sandbox, proxy):

@@ -432,20 +432,25 @@ def hang_up_silently(world, once, body):
 
 def change_file(world, file, content, request, is_success):
     """What is acknowledged is there, and of any other change all or nothing. `request` is method, path and body."""
-    method, path, body = request
     with file.lock:
-        before = set(file.possible)
-        file.possible.add(content)
-        answer = ask(world, method, path, body)
-        if answer.certain:
-            if not is_success(answer):
-                raise Violation(f"{method} {path}: {answer.status} {answer.body}")
-            file.possible = {content}
-        elif answer.refused:
-            file.possible = before
-        else:
-            world.weather.calm(PATIENCE)
-        file.check(file.path.read_text() if file.path.exists() else None)
+        return change_locked(world, file, content, request, is_success)
+
+
+def change_locked(world, file, content, request, is_success):
+    """The same for a caller who has the file's lock."""
+    method, path, body = request
+    before = set(file.possible)
+    file.possible.add(content)
+    answer = ask(world, method, path, body)
+    if answer.certain:
+        if not is_success(answer):
+            raise Violation(f"{method} {path}: {answer.status} {answer.body}")
+        file.possible = {content}
+    elif answer.refused:
+        file.possible = before
+    else:
+        world.weather.calm(PATIENCE)
+    file.check(file.path.read_text() if file.path.exists() else None)
     return str(answer)
 
 
@@ -453,6 +458,19 @@ def write_file(world, rng):
     file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 20000))
     return change_file(world, file, content, ("POST", "/write_file", {"path": str(file.path), "content": content}),
                        lambda answer: answer.body.get("success") is True)
+
+
+def edit_file(world, rng):
+    """Every word of a file becomes another."""
+    file, new = rng.choice(world.model.files), f"{rng.random()} "
+    with file.lock:
+        content = file.path.read_text() if file.path.exists() else ""
+        if not content:
+            return "nothing to edit"
+        old = content.split(" ")[0] + " "
+        edits = [{"old_str": old, "new_str": new, "expected_count": content.count(old)}]
+        return change_locked(world, file, content.replace(old, new), ("POST", "/edit_file", {"path": str(file.path), "edits": edits}),
+                             lambda answer: answer.status == 200)
 
 
 def read_file(world, rng):
@@ -668,6 +686,7 @@ OPERATIONS = (
     Operation("run streaming",             8, always,                                         run_streaming),
     Operation("hang up",                   6, always,                                         hang_up),
     Operation("write a file",              6, always,                                         write_file),
+    Operation("edit a file",               6, always,                                         edit_file),
     Operation("read a file",               6, always,                                         read_file),
     Operation("put a file",                6, always,                                         put_file),
     Operation("get a file",                6, always,                                         get_file),

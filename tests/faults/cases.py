@@ -274,6 +274,13 @@ class WriteNew(WriteFile):
         return self.post("/write_file", path=str(self.directory / "file"), content=self.new)
 
 
+class EditFile(WriteFile):
+    old, new = "a\n" * 50_000, "other\n" * 50_000
+
+    def request(self):
+        return self.post("/edit_file", path=str(self.path), edits=[{"old_str": "a", "new_str": "x", "expected_count": 50_000}, {"old_str": "x\n" * 50_000, "new_str": self.new}])
+
+
 class PutFile(WriteFile):
     """The same by the body itself."""
 
@@ -647,7 +654,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

@@ -302,7 +302,7 @@ def test_libfcgi_aborts(faulty):
 # What fault.c does not wrap. These do not fail, or not of a cause that is not in the program itself:
 INFALLIBLE = set("""
     clock_gettime getenv getpid getppid getsid signal sigaddset sigemptyset sigfillset pthread_sigmask mallopt madvise munmap free
-    pthread_attr_destroy pthread_attr_setdetachstate pthread_attr_setstacksize pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
+    pthread_attr_destroy pthread_attr_setdetachstate pthread_attr_setstacksize pthread_mutex_clocklock pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
     pthread_once sem_clockwait pthread_cond_clockwait pthread_cond_signal pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
     eventfd_read eventfd_write time timegm
     posix_spawn_file_actions_destroy posix_spawnattr_destroy posix_spawnattr_setflags posix_spawnattr_setsigmask dirfd fclose closedir rewinddir

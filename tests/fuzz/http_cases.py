@@ -107,6 +107,8 @@ def fields_of(rng, world, path):
         "/start_process": lambda: {**command, **maybe(stdin=True)},
         "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
         "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False)},
+        "/edit_file": lambda: {"path": world.path(rng), "edits": [{"old_str": rng.choice(("text ", "x", "é", "")), **maybe(new_str=content, expected_count=rng.randrange(3))}
+                                                                  for _ in range(rng.randrange(3))], **maybe(if_match='"x"')},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},
