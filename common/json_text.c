@@ -116,6 +116,13 @@ static inline char *put_sequence(char *out, const char *data, size_t length)
 size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
                    size_t *consumed)
 {
+    bool replaced = false;
+    return json_escape_noting(out, data, length, last, consumed, &replaced);
+}
+
+size_t json_escape_noting(char *restrict out, const char *restrict data, size_t length, bool last,
+                          size_t *consumed, bool *replaced)
+{
     char *const begin = out;
     size_t at = 0;
     while (at < length) {
@@ -141,6 +148,7 @@ size_t json_escape(char *restrict out, const char *restrict data, size_t length,
                 at += (size_t)sequence;
             } else {
                 out = mempcpy(out, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LENGTH);
+                *replaced = true;
                 at++;
             }
         }

@@ -21,6 +21,10 @@
 size_t json_escape(char *restrict out, const char *restrict data, size_t length, bool last,
                    size_t *consumed);
 
+/* The same; *replaced becomes true when a byte became U+FFFD, and otherwise stays. */
+size_t json_escape_noting(char *restrict out, const char *restrict data, size_t length, bool last,
+                          size_t *consumed, bool *replaced);
+
 /*
  * The escape of the line separator that data[0..length) begins with, and its bytes in *taken; NULL
  * if it begins with none. These are U+0085, U+2028 and U+2029, which end a line in Unicode: clients

@@ -93,7 +93,7 @@ static void run_fail(void *context, const char *message)
 static int end_text(struct run *run, enum pump_stream stream)
 {
     if (run->cut[stream]) {
-        writer_piece_cut(&run->writer);
+        (void)writer_piece_cut(&run->writer);
         return 0;
     }
     return writer_piece_end(&run->writer);

@@ -46,26 +46,24 @@ int fs_refuse(struct fs_error *error, enum api_error code, const char *operation
     return fail_because(error, code, "%s %.*s: %s", operation, SHOWN_MAX, path, reason);
 }
 
-int fs_open(const char *path, uint64_t *size, struct fs_error *error)
+int fs_open(const char *path, struct stat *status, struct fs_error *error)
 {
-    struct stat status;
     char found[DESCRIPTOR_PATH_SIZE];
     /* Looked at before it is opened, because opening a FIFO or a device can have effects. */
     cleanup_fd int seen = open(path, O_PATH | O_CLOEXEC);
-    if (seen < 0 || fstat(seen, &status) != 0) {
+    if (seen < 0 || fstat(seen, status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
-    if (!S_ISREG(status.st_mode)) {
-        return S_ISDIR(status.st_mode)
+    if (!S_ISREG(status->st_mode)) {
+        return S_ISDIR(status->st_mode)
                    ? fs_fail(error, EISDIR, "read", path)
                    : fs_refuse(error, ERROR_unsupported, "read", path, "Not a regular file");
     }
     cleanup_fd int fd =
         open(descriptor_path(seen, found), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0) {
+    if (fd < 0 || fstat(fd, status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
-    *size = (uint64_t)status.st_size;
     return steal_fd(&fd);
 }
 

@@ -87,9 +87,9 @@ bool fs_write_adopt(struct fs_writer *writer, int early);
 /*
  * Opens a regular file for reading, and nothing else, whatever takes its name meanwhile. The
  * descriptor (owned by the caller, CLOEXEC, non-blocking), or -1. Directories, devices, sockets and
- * FIFOs are refused with a reason. *size is what fstat(2) reports.
+ * FIFOs are refused with a reason. *status is what fstat(2) reports of it.
  */
-int fs_open(const char *path, uint64_t *size, struct fs_error *error);
+int fs_open(const char *path, struct stat *status, struct fs_error *error);
 
 /* stat(2). It follows links: a link that leads nowhere does not exist. */
 int fs_stat(const char *path, struct stat *status, struct fs_error *error);

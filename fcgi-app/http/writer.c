@@ -127,8 +127,8 @@ static int writer_escape(struct writer *writer, const char *data, size_t length,
         bool is_end = length - at <= fits;
         size_t size = is_end ? length - at : fits;
         size_t taken;
-        writer->used +=
-            json_escape(writer->data + writer->used, data + at, size, last && is_end, &taken);
+        writer->used += json_escape_noting(writer->data + writer->used, data + at, size,
+                                           last && is_end, &taken, &writer->replaced);
         at += taken;
         if (is_end) {
             break;
@@ -191,9 +191,11 @@ int writer_piece_end(struct writer *writer)
     return writer_text(writer, writer->cut, length);
 }
 
-void writer_piece_cut(struct writer *writer)
+size_t writer_piece_cut(struct writer *writer)
 {
+    size_t length = writer->cut_length;
     writer->cut_length = 0;
+    return length;
 }
 
 static void write_field(struct writer *writer, const struct answer_field *field)

@@ -27,6 +27,7 @@ struct writer {
     int status;        /* of the answer, if the writer begins it */
     bool begun;        /* status and headers are written */
     bool failed;       /* the client has left */
+    bool replaced;     /* a byte of a text was no UTF-8 and became U+FFFD */
     char headers[192]; /* of that answer */
     char cut[4]; /* the beginning of a UTF-8 sequence, of which writer_piece() waits for more */
     size_t cut_length;
@@ -67,8 +68,9 @@ int writer_piece_end(struct writer *writer);
  * they cannot be read. */
 int writer_spool(struct writer *writer, struct spool *spool, uint64_t length);
 
-/* Instead of writer_piece_end() where a text is cut: drops the beginning of a character. */
-void writer_piece_cut(struct writer *writer);
+/* Instead of writer_piece_end() where a text is cut: drops the beginning of a character. Returns
+ * how many bytes that is. */
+size_t writer_piece_cut(struct writer *writer);
 
 /* ---- members of a JSON object ---- */
 

@@ -105,49 +105,60 @@ def test_10_megabytes_of_escapes(sandbox, workdir):
     assert answer.json() == {"content": content}
 
 
-# Bytes, by printf's escapes, and the text that they are; None where they are none.
+# Bytes, by printf's escapes, and the text that they are.
 BYTES = {
-    "a\\377b": None, "\\303": None, "\\355\\240\\200": None, "\\300\\200": None, "x\\342\\202": None, "\\364\\220\\200\\200": None,
-    "\\342\\202\\254": "€", "\\000": "\0", "\\360\\237\\230\\200x": "😀x", "": "",
+    "a\\377b": "a\ufffdb", "\\303": "\ufffd", "\\355\\240\\200": "\ufffd\ufffd\ufffd", "\\300\\200": "\ufffd\ufffd", "x\\342\\202": "x\ufffd\ufffd",
+    "\\364\\220\\200\\200": "\ufffd" * 4, "\\342\\202\\254": "€", "\\000": "\0", "\\360\\237\\230\\200x": "😀x", "": "", "\\000\\377": "\0\ufffd", "\\000\\342\\202": "\0\ufffd\ufffd",
 }
 
 
 @pytest.mark.parametrize("octal", BYTES)
 def test_reading_bytes(sandbox, workdir, octal):
-    """What is no UTF-8 comes as base64, which a published client decodes where is_base64 says so. Nothing is lost on the way."""
+    """What is no UTF-8 is text with U+FFFD in it, which is said; with a NUL it is bytes, and comes as base64, which is said, too."""
     sandbox.shell(f"printf '{octal}' >{workdir}/file")
     text, data = BYTES[octal], on_disk(sandbox, f"{workdir}/file")
+    is_text = {"content": text} if "\ufffd" not in text else {"content": text, "is_utf8": False}
     encoded = {"content": base64.b64encode(data).decode(), "is_base64": True}
-    assert sandbox.post("/read_file", path=f"{workdir}/file").json() == ({"content": text} if text is not None else encoded)
+    assert sandbox.post("/read_file", path=f"{workdir}/file").json() == (encoded if b"\0" in data and "\ufffd" in text else is_text)
     for fields in ({"encoding": "base64"}, {"is_base64": True}, {"encoding": "BASE64", "is_base64": True}):
         assert sandbox.post("/read_file", path=f"{workdir}/file", **fields).json() == encoded
     for encoding in ("utf-8", "utf8", "UTF-8"):
         answer = sandbox.post("/read_file", path=f"{workdir}/file", encoding=encoding)
-        content = json.loads(answer.content.decode("utf-8", "strict"))
-        assert content == {"content": text} if text is not None else set(content["content"]) >= {"\ufffd"}, encoding
+        assert json.loads(answer.content.decode("utf-8", "strict")) == is_text, encoding
+
+
+@pytest.mark.parametrize("head, is_base64", [
+    (b"\0" + b"x" * 8190 + b"\xff", True), (b"\0" + b"x" * 8191 + b"\xff", False), (b"x" * 8191 + b"\0\xff", False), (b"\xff" + b"x" * 8190 + b"\0", True),
+    (b"\xff" + b"x" * 8191 + b"\0", False), (b"\0" + b"x" * 8189 + "€".encode(), False), (b"\0" + b"x" * 8189 + b"\xe2\x82" + b"x", False),
+    (b"\0" + b"x" * 8188 + b"\xe2\x82" + b"x", True),
+])
+def test_the_beginning_says_whether_it_is_text(sandbox, workdir, head, is_base64):
+    """Its first 8 KiB, also of a part that begins further on."""
+    sandbox.shell("base64 -d >\"$FILE\"", env={"FILE": f"{workdir}/file"}, stdin=base64.b64encode(head).decode())
+    for fields in ({}, {"offset": 5}):
+        assert sandbox.post("/read_file", path=f"{workdir}/file", **fields).json().get("is_base64", False) is is_base64
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 65534, 65535, 65536, 65537, 131071, 131072, 131073, 300_000])
 def test_base64_both_ways(sandbox, workdir, size):
     """Of any length, across the pieces in which files are read and bodies decoded."""
-    data = os.urandom(size - 1) + b"\xff"
+    data = b"\0\xff"[:size] + os.urandom(max(0, size - 2))
     text = base64.b64encode(data).decode()
     for fields in ({"encoding": "base64"}, {"is_base64": True}):
         assert sandbox.post("/write_file", path=f"{workdir}/file", content=text, **fields).json() == OK
         assert on_disk(sandbox, f"{workdir}/file") == data
-        assert sandbox.post("/read_file", path=f"{workdir}/file").json() == {"content": text, "is_base64": True}
+        assert sandbox.post("/read_file", path=f"{workdir}/file", **(fields if size == 1 else {})).json() == {"content": text, "is_base64": True}
 
 
 @pytest.mark.parametrize("size", [65534, 65535, 65536, 65537, 131072, 200_000])
 @pytest.mark.parametrize("character", ["a", "ü", "€", "😀"])
 def test_large_text_is_text(sandbox, workdir, size, character):
-    """Whether a file is text is looked at to its last byte, also where a piece ends within a character."""
+    """Also where a piece ends within a character. A byte that is none is told of at the end."""
     text = "x" * (size % 7) + character * (size // len(character.encode()))
     write(sandbox, f"{workdir}/file", text)
     assert read(sandbox, f"{workdir}/file") == text
     sandbox.shell(f"printf '\\342\\202' >>{workdir}/file")
-    answer = sandbox.post("/read_file", path=f"{workdir}/file").json()
-    assert answer["is_base64"] is True and base64.b64decode(answer["content"]) == text.encode() + b"\xe2\x82"
+    assert sandbox.post("/read_file", path=f"{workdir}/file").json() == {"content": text + "\ufffd" * 2, "is_utf8": False}
 
 
 @pytest.mark.parametrize("content, where", [
@@ -722,31 +733,6 @@ def test_the_server_answers_while_a_file_waits(sandbox, workdir):
     answers = in_threads(20, lambda _: sandbox.post("/read_file", path=f"{workdir}/fifo").status_code)
     assert answers == [200] * 20
     wait_until(lambda: sandbox.shell("echo ok") == "ok\n", "an answer", DEADLINE)
-
-
-def test_a_file_without_end_lets_go_of_a_client_that_leaves(server, tmp_path):
-    """Whether a file is text is found out before the answer begins: that must notice who leaves, and a stop of the server."""
-    path = tmp_path / "sparse"
-    with open(path, "wb") as file:
-        file.truncate(8 << 40)  # of zeros, which are text
-
-    def ask():
-        connection = server.connection(TIMEOUT)
-        connection.request("POST", "/read_file", json.dumps({"path": str(path)}), {"Authorization": server.authorization})
-        wait_until(lambda: requests() == 2, "the file to be read")
-        return connection
-
-    def requests():
-        """With the one that asks; guard's may come between."""
-        return server.get("/health?full=1").json()["queue"]["requests"]
-
-    ask().close()
-    wait_until(lambda: requests() == 1, "the reading to end")
-    with contextlib.closing(ask()) as connection:
-        os.kill(server.launch.pid, signal.SIGTERM)
-        answer = connection.getresponse()
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), answer.read()
-        assert json.load(answer) == {"error": "The server is stopping", "error_code": "stopping"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "base64"])

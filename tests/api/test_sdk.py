@@ -374,6 +374,8 @@ def test_bytes(python, go, sandbox, workdir):
     assert go.read_file(f"{workdir}/encoded") == base64.b64encode(data)
     python.write_file(f"{workdir}/text", "ü€\n".encode())
     assert python.read_file(f"{workdir}/text") == "ü€\n" and go.read_file(f"{workdir}/text") == "ü€\n".encode()
+    sandbox.shell(f"printf 'caf\\351\\n' >{workdir}/latin")  # a text with a byte that is no UTF-8 is still one
+    assert python.read_file(f"{workdir}/latin") == "caf\ufffd\n"
     with pytest.raises(SandboxError, match="No such file"):
         go.read_file(f"{workdir}/none")
 

@@ -34,7 +34,7 @@ VALUES = (
 )
 
 NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
-         "signal", "grace_ms", "data", "eof", "x", "", "\\u0063md")
+         "signal", "grace_ms", "data", "eof", "offset", "max_bytes", "line", "max_lines", "x", "", "\\u0063md")
 
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PRI", "G" * 1000, "G\0T", "")
 
@@ -106,7 +106,8 @@ def fields_of(rng, world, path):
         "/run_streaming": lambda: {**command, **maybe(stdin=content)},
         "/start_process": lambda: {**command, **maybe(stdin=True)},
         "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
-        "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False)},
+        "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False, offset=rng.choice((0, 1, 5, 70_000, (1 << 53) - 1)),
+                                                                     max_bytes=rng.choice((0, 1, 3, 100)), line=rng.choice((0, 1, 2, 1 << 40)), max_lines=rng.choice((1, 7)))},
         "/edit_file": lambda: {"path": world.path(rng), "edits": [{"old_str": rng.choice(("text ", "x", "é", "")), **maybe(new_str=content, expected_count=rng.randrange(3))}
                                                                   for _ in range(rng.randrange(3))], **maybe(if_match='"x"')},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},

@@ -867,27 +867,27 @@ static void takes_no_content_from_another_disk(void **state)
 static void opens_regular_files_only(void **state)
 {
     (void)state;
-    uint64_t size = 0;
+    struct stat status;
     make_file("file", "12345");
     assert_int_equal(symlink("file", "link"), 0);
-    cleanup_fd int fd = fs_open("link", &size, &error);
+    cleanup_fd int fd = fs_open("link", &status, &error);
     assert_true(fd >= 0);
-    assert_int_equal(size, 5);
-    cleanup_fd int proc = fs_open("/proc/self/status", &size, &error);
+    assert_int_equal(status.st_size, 5);
+    cleanup_fd int proc = fs_open("/proc/self/status", &status, &error);
     assert_true(proc >= 0);
-    assert_int_equal(size, 0);
-    assert_int_equal(fs_open(".", &size, &error), -1);
+    assert_int_equal(status.st_size, 0);
+    assert_int_equal(fs_open(".", &status, &error), -1);
     assert_error("read .: Is a directory");
-    assert_int_equal(fs_open("missing", &size, &error), -1);
+    assert_int_equal(fs_open("missing", &status, &error), -1);
     assert_error("open missing: No such file or directory");
     assert_int_equal(mkfifo("fifo", 0644), 0);
-    assert_int_equal(fs_open("fifo", &size, &error), -1);
+    assert_int_equal(fs_open("fifo", &status, &error), -1);
     assert_error("read fifo: Not a regular file");
-    assert_int_equal(fs_open("/dev/zero", &size, &error), -1);
+    assert_int_equal(fs_open("/dev/zero", &status, &error), -1);
     cleanup_fd int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
     assert_int_equal(bind(socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(fs_open("socket", &size, &error), -1);
+    assert_int_equal(fs_open("socket", &status, &error), -1);
     assert_error("Not a regular file");
 }
 
@@ -901,10 +901,10 @@ static void put_a_fifo_there(void)
 static void opens_what_it_looked_at(void **state)
 {
     (void)state;
-    uint64_t size = 0;
+    struct stat status;
     make_file("file", "12345");
     after_look = put_a_fifo_there;
-    cleanup_fd int fd = fs_open("file", &size, &error);
+    cleanup_fd int fd = fs_open("file", &status, &error);
     assert_null(after_look);
     assert_true(fd >= 0);
     char content[5];
