@@ -3,10 +3,11 @@
  * /make_dir. What the file system refuses is an answer with status 200 and "error" in it, in the
  * system's own words, as published clients expect.
  */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "common/rfc3339.h"
+#include "fcgi-app/files/file_entry.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/fs_path.h"
 #include "fcgi-app/files/requested_path.h"
@@ -20,39 +21,40 @@ static const struct json_member path_member[] = {
 
 /* ---- stat_file ---- */
 
-/* {"entry": {...}}. The time and the mode are strings: published clients decode them as such. */
-static void write_entry(struct writer *writer, const char *path, const struct stat *status)
+/* {"entry": {...}} */
+static void write_entry(struct request *request, const char *path, const struct stat *status)
 {
-    char modified[RFC3339_SIZE];
-    size_t length;
-    const char *name = fs_name(path, &length);
-    (void)rfc3339_format(status->st_mtim.tv_sec, (uint32_t)status->st_mtim.tv_nsec, modified);
-    (void)writer_string(writer, "{\"entry\":{\"name\":\"");
-    (void)writer_text(writer, name, length);
-    (void)writer_format(writer,
-                        "\",\"is_dir\":%s,\"size\":%lld,\"mod_time\":\"%s\",\"mode\":\"%04o\"}}",
-                        S_ISDIR(status->st_mode) ? "true" : "false", (long long)status->st_size,
-                        modified, (unsigned)status->st_mode & 07777);
-    (void)writer_finish(writer);
+    char buffer[ANSWER_AT_ONCE];
+    struct owner_names owners = {.is_filled = false};
+    struct file_entry entry = {.status = status, .directory = AT_FDCWD, .link = path};
+    entry.name = fs_name(path, &entry.name_length);
+    struct writer writer = writer_over(request, buffer, sizeof(buffer), 200);
+    (void)writer_string(&writer, "{\"entry\":{");
+    (void)file_entry_write(&writer, &owners, &entry);
+    (void)writer_string(&writer, "}}");
+    (void)writer_finish(&writer);
 }
 
 static void handle_stat_file(struct request *request, const struct json_body *body)
 {
     struct fs_error error;
     struct stat status;
-    if (fs_stat(requested_path(body), &status, &error) != 0) {
+    const char *path = requested_path(body);
+    if (fs_stat(path, json_flag(body, "no_follow"), &status, &error) != 0) {
         answer_error(request, 200, error.code, "%s", error.message);
-        return;
+    } else {
+        write_entry(request, path, &status);
     }
-    char buffer[ANSWER_AT_ONCE];
-    struct writer writer = writer_over(request, buffer, sizeof(buffer), 200);
-    write_entry(&writer, requested_path(body), &status);
 }
 
+static const struct json_member stat_members[] = {
+    {JSON_MEMBER("path", TEXT, "The file or directory."), .required = true},
+    {JSON_MEMBER("no_follow", FLAG, "Of a link: describe the link itself.")},
+};
 const struct endpoint stat_file_endpoint = {
     API_ROW(stat_file),
     .about = "Describes a file or directory.",
-    MEMBERS(path_member),
+    MEMBERS(stat_members),
     .handle = handle_stat_file,
 };
 

@@ -67,9 +67,9 @@ int fs_open(const char *path, struct stat *status, struct fs_error *error)
     return steal_fd(&fd);
 }
 
-int fs_stat(const char *path, struct stat *status, struct fs_error *error)
+int fs_stat(const char *path, bool no_follow, struct stat *status, struct fs_error *error)
 {
-    return stat(path, status) == 0 ? 0 : fs_fail(error, errno, "stat", path);
+    return (no_follow ? lstat : stat)(path, status) == 0 ? 0 : fs_fail(error, errno, "stat", path);
 }
 
 int fs_delete_file(const char *path, struct fs_error *error)
@@ -149,13 +149,13 @@ int fs_make_parents(const char *path, struct fs_error *error)
 
 /* ---- listing ---- */
 
-int fs_list(const char *path, struct name_list *names, struct fs_error *error)
+int fs_list(const char *path, struct name_list *names, int *directory, struct fs_error *error)
 {
-    cleanup_directory DIR *directory = opendir(path);
-    if (directory == NULL) {
+    cleanup_directory DIR *entries = opendir(path);
+    if (entries == NULL) {
         return fs_fail(error, errno, "open", path);
     }
-    for (const char *name; (name = directory_next(directory)) != NULL;) {
+    for (const char *name; (name = directory_next(entries)) != NULL;) {
         if (name_list_add(names, name) != 0) {
             return fs_fail(error, ENOMEM, "read", path);
         }
@@ -164,7 +164,11 @@ int fs_list(const char *path, struct name_list *names, struct fs_error *error)
         return fs_fail(error, errno, "read", path);
     }
     name_list_sort(names);
-    return 0;
+    if (directory == NULL) {
+        return 0;
+    }
+    *directory = fcntl(dirfd(entries), F_DUPFD_CLOEXEC, 0);
+    return *directory < 0 ? fs_fail(error, errno, "open", path) : 0;
 }
 
 /* ---- removing ---- */

@@ -91,8 +91,10 @@ bool fs_write_adopt(struct fs_writer *writer, int early);
  */
 int fs_open(const char *path, struct stat *status, struct fs_error *error);
 
-/* stat(2). It follows links: a link that leads nowhere does not exist. */
-int fs_stat(const char *path, struct stat *status, struct fs_error *error);
+/* stat(2), or lstat(2) if `no_follow`. stat(2) follows links: one that leads nowhere does not
+ * exist.
+ */
+int fs_stat(const char *path, bool no_follow, struct stat *status, struct fs_error *error);
 
 /* unlink(2); a directory is refused with "Is a directory". */
 int fs_delete_file(const char *path, struct fs_error *error);
@@ -115,5 +117,5 @@ int fs_make_directory(const char *path, struct fs_error *error);
 int fs_make_parents(const char *path, struct fs_error *error);
 
 /* Adds the names in a directory, without . and .., to *names (zeroed; the caller clears it), sorted
- * bytewise. */
-int fs_list(const char *path, struct name_list *names, struct fs_error *error);
+ * bytewise. *directory, unless NULL, becomes a descriptor of it (owned by the caller). */
+int fs_list(const char *path, struct name_list *names, int *directory, struct fs_error *error);

@@ -17,8 +17,7 @@ static bool stays_plain(unsigned char byte)
            (byte >= '0' && byte <= '9') || (byte != '\0' && strchr(others, byte) != NULL);
 }
 
-/* Into 3 * length bytes. How many it wrote. */
-static size_t escape_percent(char *out, const char *name, size_t length)
+size_t name_text_escape(char *out, const char *name, size_t length)
 {
     static const char digits[] = "0123456789ABCDEF";
     char *at = out;
@@ -43,7 +42,7 @@ size_t name_text_render(char *out, const char *member, const char *name, size_t 
     *at++ = '"';
     if (utf8_valid_length(name, length) < length) {
         at += sprintf(at, ",\"%.30s" ESCAPED_SUFFIX "\":\"", member);
-        at += escape_percent(at, name, length);
+        at += name_text_escape(at, name, length);
         *at++ = '"';
     }
     return (size_t)(at - out);
@@ -61,7 +60,7 @@ int name_text_write(struct writer *writer, const char *member, const char *name,
     for (size_t step; written == 0 && length > 0; name += step, length -= step) {
         char piece[3 * 64];
         step = length < 64 ? length : 64;
-        written = writer_raw(writer, piece, escape_percent(piece, name, step));
+        written = writer_raw(writer, piece, name_text_escape(piece, name, step));
     }
     return written == 0 ? writer_string(writer, "\"") : written;
 }

@@ -17,6 +17,10 @@ struct writer;
 /* Into an answer. 0, or -1 when the client has left. */
 int name_text_write(struct writer *writer, const char *member, const char *name, size_t length);
 
+/* The escaped form alone, into `out` (3 * length bytes), without a NUL. How many bytes it wrote. It
+ * is plain in a JSON string, and percent_decode() (query.h) reads it. */
+size_t name_text_escape(char *out, const char *name, size_t length);
+
 /* Room for name_text_render(), of a member's name of up to 30 bytes. */
 #define NAME_TEXT_SIZE(length) ((length)*9 + 128)
 

@@ -18,9 +18,8 @@ void requested_path_init(const char *name)
     start_directory = name;
 }
 
-const char *requested_path(const struct json_body *body)
+const char *requested_path_begin(const char *path)
 {
-    const char *path = json_text(body, "path");
     if (path == NULL || path[0] == '/' || start_directory == NULL) {
         return path;
     }
@@ -29,4 +28,14 @@ const char *requested_path(const struct json_body *body)
         log_line("%s: %m", start_directory);
     }
     return path;
+}
+
+const char *requested_path_of(const struct json_body *body, const char *member)
+{
+    return requested_path_begin(json_text(body, member));
+}
+
+const char *requested_path(const struct json_body *body)
+{
+    return requested_path_of(body, "path");
 }

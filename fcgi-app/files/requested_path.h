@@ -10,5 +10,9 @@ struct json_body;
  * threads. */
 void requested_path_init(const char *start_directory);
 
-/* The member "path", borrowed from the body. Use it at once. Thread-safe. */
+/* The member "path", or another one, borrowed from the body. Use it at once. Thread-safe. */
 const char *requested_path(const struct json_body *body);
+const char *requested_path_of(const struct json_body *body, const char *member);
+
+/* The same for a path that was read elsewhere: returns it. */
+const char *requested_path_begin(const char *path);

@@ -152,7 +152,7 @@ static void check_file(enum outcome outcome)
     cleanup_(name_list_clear) struct name_list names = {.text = NULL};
     struct fs_error error;
     assert_true(file_is("file", "new") || (outcome == FAILED && file_is("file", "old")));
-    assert_int_equal(fs_list(".", &names, &error), 0);
+    assert_int_equal(fs_list(".", &names, NULL, &error), 0);
     assert_int_equal(names.count, 1);
 }
 

@@ -182,7 +182,7 @@ static const char *names_in(const char *path)
     cleanup_(name_list_clear) struct name_list names = {.text = NULL};
     size_t length = 0;
     joined[0] = '\0';
-    assert_int_equal(fs_list(path, &names, &error), 0);
+    assert_int_equal(fs_list(path, &names, NULL, &error), 0);
     for (size_t i = 0; i < names.count; i++) {
         length += (size_t)snprintf(joined + length, sizeof(joined) - length, "%s ",
                                    name_list_at(&names, i));
@@ -997,9 +997,9 @@ static void lists_sorted_by_bytes(void **state)
     }
     assert_string_equal(names_in("dir"), ".hidden 10 9 B a b \xc3\xa4 \xff ");
     struct name_list list = {.text = NULL};
-    assert_int_equal(fs_list("missing", &list, &error), -1);
+    assert_int_equal(fs_list("missing", &list, NULL, &error), -1);
     assert_error("No such file or directory");
-    assert_int_equal(fs_list("dir/a", &list, &error), -1);
+    assert_int_equal(fs_list("dir/a", &list, NULL, &error), -1);
     assert_error("Not a directory");
 }
 
@@ -1166,7 +1166,7 @@ static void names_the_entry_that_cannot_be_removed(void **state)
 static int open_descriptors(void)
 {
     cleanup_(name_list_clear) struct name_list names = {.text = NULL};
-    assert_int_equal(fs_list("/proc/self/fd", &names, &error), 0);
+    assert_int_equal(fs_list("/proc/self/fd", &names, NULL, &error), 0);
     return (int)names.count;
 }
 
@@ -1214,7 +1214,7 @@ static void handles_large_directories(void **state)
         }
         make_file(path, "");
     }
-    assert_int_equal(fs_list("dir", &names, &error), 0);
+    assert_int_equal(fs_list("dir", &names, NULL, &error), 0);
     assert_int_equal(names.count, ENTRIES);
     for (size_t i = 0; i < names.count; i++) {
         (void)snprintf(path, sizeof(path), "entry-%05zu", i);

@@ -28,7 +28,7 @@ static int root = -1;
 static int set_up(void **state)
 {
     (void)state;
-    (void)strcpy(base + strlen(base) - 6, "XXXXXX");
+    memcpy(base + strlen(base) - 6, "XXXXXX", 6);
     root = mkdtemp(base) == NULL ? -1 : open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return root < 0;
 }
