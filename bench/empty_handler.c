@@ -6,9 +6,10 @@
 #include <stdio.h>
 
 #include "common/logger.h"
-#include "fcgi-app/http/acceptors.h"
+#include "fcgi-app/http/acceptor.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/request.h"
+#include "fcgi-app/http/workers.h"
 
 static void answer(struct request *request, bool refuse)
 {
@@ -26,7 +27,8 @@ int main(void)
     int caught;
     (void)sigfillset(&signals);
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
-    if (acceptors_open() < 0 || fcgi_init(answer, NULL) < 0 || acceptors_start() < 0) {
+    if (acceptor_open() < 0 || fcgi_init(answer, NULL) < 0 || workers_start() < 0 ||
+        acceptor_start() < 0) {
         perror("empty_handler");
         return 1;
     }

@@ -7,7 +7,6 @@
 
 #include "common/cleanup.h"
 #include "common/logger.h"
-#include "fcgi-app/http/acceptors.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
@@ -15,6 +14,7 @@
 #include "fcgi-app/http/places.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
+#include "fcgi-app/http/workers.h"
 
 static const struct endpoint *const *rows;
 
@@ -110,10 +110,16 @@ static bool is_transfer(const struct endpoint *endpoint)
     return endpoint->api->trait == RAW || endpoint->api->trait == WALKS;
 }
 
+/* As long as a command or its output. */
+static bool lasts(const struct endpoint *endpoint)
+{
+    return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS;
+}
+
+/* A transfer is long-running, too, but most files and trees are small. */
 static bool is_long_running(const struct endpoint *endpoint)
 {
-    return endpoint->api->trait == LASTS || endpoint->api->trait == STREAMS ||
-           is_transfer(endpoint);
+    return lasts(endpoint) || is_transfer(endpoint);
 }
 
 /* Passes a request on that has all but a place among the transfers, if it needs one. */
@@ -139,7 +145,8 @@ static void answer_request(struct request *request, const struct endpoint *endpo
         if (endpoint->answer_early != NULL && endpoint->answer_early(request)) {
             return;
         }
-        if (is_long_running(endpoint) && !places_prolong(place)) {
+        if ((is_long_running(endpoint) && !places_prolong(place)) ||
+            (lasts(endpoint) && !workers_leave())) {
             turn_away_from_full(request);
         } else {
             admit_request(request, endpoint);
@@ -194,7 +201,7 @@ void dispatch_give_back(int fd, bool reuse)
 {
     places_leave(PLACE_LONG); /* only such a request is detached */
     if (reuse) {
-        acceptors_reuse(fd);
+        workers_resume(fd);
     } else {
         (void)close(fd);
     }

@@ -26,7 +26,7 @@
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/requested_path.h"
-#include "fcgi-app/http/acceptors.h"
+#include "fcgi-app/http/acceptor.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/json.h"
@@ -34,6 +34,7 @@
 #include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/http/stopping.h"
+#include "fcgi-app/http/workers.h"
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/status/health.h"
@@ -164,13 +165,12 @@ int main(int count, char **arguments)
     sigset_t signals;
     block_signals(&signals);
     set_up_malloc();
-    if (acceptors_open() < 0 || stopping_init() < 0 ||
-        fcgi_init(dispatch, dispatch_give_back) < 0) {
+    if (acceptor_open() < 0 || stopping_init() < 0 || fcgi_init(dispatch, dispatch_give_back) < 0) {
         log_line("descriptor 0 is no listening socket that can be served: %m");
         return EXIT_FAILURE;
     }
     set_up_parts(&directories, &settings);
-    if (streams_start() < 0 || acceptors_start() < 0) {
+    if (streams_start() < 0 || workers_start() < 0 || acceptor_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/descriptor.h"
 #include "common/directory.h"
 #include "common/error_text.h"
 #include "common/name_list.h"
@@ -46,23 +45,32 @@ int fs_refuse(struct fs_error *error, enum api_error code, const char *operation
     return fail_because(error, code, "%s %.*s: %s", operation, SHOWN_MAX, path, reason);
 }
 
+/* 0 for a regular file; otherwise -1 with *error filled. */
+static int require_regular(const char *path, mode_t mode, struct fs_error *error)
+{
+    if (S_ISREG(mode)) {
+        return 0;
+    }
+    return S_ISDIR(mode) ? fs_fail(error, EISDIR, "read", path)
+                         : fs_refuse(error, ERROR_unsupported, "read", path, "Not a regular file");
+}
+
 int fs_open(const char *path, struct stat *status, struct fs_error *error)
 {
-    char found[DESCRIPTOR_PATH_SIZE];
-    /* Looked at before it is opened, because opening a FIFO or a device can have effects. */
-    cleanup_fd int seen = open(path, O_PATH | O_CLOEXEC);
-    if (seen < 0 || fstat(seen, status) != 0) {
+    /* Looked at before it is opened, because opening a FIFO or a device can have effects. Who puts
+     * one there between these two calls has the same user and could open it himself. */
+    if (stat(path, status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
-    if (!S_ISREG(status->st_mode)) {
-        return S_ISDIR(status->st_mode)
-                   ? fs_fail(error, EISDIR, "read", path)
-                   : fs_refuse(error, ERROR_unsupported, "read", path, "Not a regular file");
+    if (require_regular(path, status->st_mode, error) < 0) {
+        return -1;
     }
-    cleanup_fd int fd =
-        open(descriptor_path(seen, found), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, status) != 0) {
         return fs_fail(error, errno, "open", path);
+    }
+    if (require_regular(path, status->st_mode, error) < 0) {
+        return -1;
     }
     return steal_fd(&fd);
 }

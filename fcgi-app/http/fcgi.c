@@ -1,11 +1,11 @@
 /*
- * libfcgi, wrapped: the only file that knows it. One thread serves one connection of nginx, which
- * carries one request after the other.
+ * libfcgi, wrapped: the only file that knows it. A connection of nginx carries one request after
+ * the other, and libfcgi sees each as the first of a connection.
  *
  * What libfcgi (2.4.2 to 2.4.7) wants from its user, and where that is done:
  * - EINTR is never retried: all signals are blocked before the first thread is made (main.c).
  * - FCGX_Init installs handlers for SIGPIPE, SIGTERM and SIGUSR1: ours come after it.
- * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: acceptors.c accepts. FCGX_Accept_r
+ * - Its accept(2) has no SOCK_CLOEXEC and gives up on EMFILE: acceptor.c accepts. FCGX_Accept_r
  *   takes a connection that is there when ipcFd and keepConnection are set before.
  * - FCGX_FFlush reports a write error once, FCGX_PutStr never: FCGX_GetError keeps it.
  * - Unread standard input would be taken for the next request: it is drained, or the connection
@@ -402,29 +402,42 @@ bool request_finish(struct request *request, bool keep)
     return true;
 }
 
-void fcgi_serve_connection(int fd, bool refuse)
+/*
+ * Serves the next request of a connection, which has its first bytes. Whether the connection is
+ * kept. Libfcgi closes it at its end and fails to accept from -1. It takes parameters that were cut
+ * for whole ones.
+ */
+static bool serve_next(int fd, bool refuse)
 {
     struct request request = {.gone = false};
     filter = (struct record_filter){0};
     (void)FCGX_InitRequest(&request.fcgi, -1, 0);
     request.fcgi.ipcFd = fd;
     request.fcgi.keepConnection = 1;
-    /* At the end of the connection libfcgi closes it and fails to accept from -1. It takes
-     * parameters that were cut for whole ones. */
-    while (request.fcgi.ipcFd >= 0 && FCGX_Accept_r(&request.fcgi) == 0 &&
-           FCGX_GetError(request.fcgi.in) == 0) {
+    if (FCGX_Accept_r(&request.fcgi) == 0 && FCGX_GetError(request.fcgi.in) == 0) {
         if (filter.request_id == 0) {
             log_line("this libfcgi does not read by OS_Read(): what it reads would go unchecked");
-            break;
+        } else {
+            read_length(&request);
+            serve_request(&request, refuse);
         }
-        request.body_read = 0;
-        request.body = BODY_UNFINISHED;
-        request.answer = ANSWER_NONE;
-        request.gone = false;
-        read_length(&request);
-        serve_request(&request, refuse);
     }
-    FCGX_Free(&request.fcgi, 1);
+    bool kept =
+        request.fcgi.ipcFd >= 0 && request.fcgi.keepConnection != 0 && request.body == BODY_ENDED;
+    FCGX_Free(&request.fcgi, !kept);
+    return kept;
+}
+
+bool fcgi_serve_request(int fd)
+{
+    return serve_next(fd, false);
+}
+
+void fcgi_refuse_request(int fd)
+{
+    if (serve_next(fd, true)) {
+        (void)close(fd);
+    }
 }
 
 int fcgi_init(void (*serve)(struct request *request, bool refuse),

@@ -17,9 +17,12 @@ struct request;
 int fcgi_init(void (*serve)(struct request *request, bool refuse),
               void (*give_back)(int fd, bool reuse));
 
-/* Serves a connection until nginx closes it; takes `fd` over. `refuse`: one request, which is
- * refused. */
-void fcgi_serve_connection(int fd, bool refuse);
+/* Serves one request of a connection, which must have begun to come. False when the connection is
+ * not ours any more: it was closed, or the request detached. */
+bool fcgi_serve_request(int fd);
+
+/* Refuses the next request of a connection, and closes it. */
+void fcgi_refuse_request(int fd);
 
 /* ---- for dispatch ---- */
 

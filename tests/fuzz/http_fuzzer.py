@@ -39,8 +39,8 @@ HANG = 60  # seconds after which a whole request is not answered any more
 CLIENTS = 24
 WARM_UP = 500  # cases before the server is measured the first time
 MEMORY = 8192  # KiB that a daemon may have more than then
-# Threads that fcgi-app keeps: its own two, and as many that wait for connections as it has in its pool at the most.
-POOL = 2 + int(re.search(r"#define ACCEPTORS_MAX\s+(\d+)", (REPOSITORY / "fcgi-app/http/acceptors.c").read_text()).group(1))
+# Threads that fcgi-app keeps: four for one task each, and its workers.
+POOL = 4 + int(re.search(r"#define TURNS_MOST (\d+)", (REPOSITORY / "fcgi-app/http/workers.c").read_text()).group(1))
 PATIENCE = 0.2  # seconds for an answer that may take long, or need not come
 SETTINGS = {
     "SANDBOX_MAX_TIMEOUT": "2s",  # no command outlives it

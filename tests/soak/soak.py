@@ -136,8 +136,8 @@ class Soak:
 
     def burst(self, server, home):
         """
-        All clients at the same time, which comes about later only by chance: fcgi-app keeps threads that a burst has made, up
-        to a number, and the allocators of fcgi-app and nginx what the most large bodies at the same time took.
+        All clients at the same time, which comes about later only by chance: the allocators of fcgi-app and nginx keep what the
+        most large bodies at the same time took.
         """
         def write_and_read(number):
             path, content = str(home / f"burst.{number}"), "x" * max(load.CONTENTS)
