@@ -778,8 +778,15 @@ class Server(Sandbox):
             with contextlib.suppress(requests.RequestException):
                 self.post("/run", cmd="true")
 
+    def whole_access_log(self):
+        """Its text, with the lines that nginx holds back, a second at most: it writes them when it ends."""
+        self.supervise("nginx", "d")
+        text = (self.run_dir / "nginx/access.log").read_bytes()
+        self.supervise("nginx", "u")
+        return text
+
     def answered(self, path):
-        """How many requests for a path are over, whatever became of them: those in nginx's access log."""
+        """How many requests for a path are over, whatever became of them: those in nginx's access log, a second later at most."""
         log = (self.run_dir / "nginx/access.log").read_text()
         return log.count(f'"uri":"{path}"')
 
