@@ -17,7 +17,7 @@ RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin
  && apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         nginx libnginx-mod-stream libnginx-mod-stream-js libnginx-mod-http-js s6 libfcgi-bin libcjson1 libmd0 \
-        ca-certificates curl wget git python3 python-is-python3 jq procps \
+        ca-certificates curl wget git python3 python-is-python3 jq procps zstd \
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /
 # The directory where commands start, for any user, and the home of users without one (SANDBOX_HOME). git accepts repositories of

@@ -28,6 +28,16 @@ static uint64_t allowed_timeout(uint64_t asked_ms)
     return too_long ? max_ms : asked_ms;
 }
 
+struct command command_for(const struct request *request, const char *script, const char *cwd)
+{
+    return (struct command){.cmd = script,
+                            .request_id = request_id(request),
+                            .cwd = cwd,
+                            .timeout_ms = allowed_timeout(0),
+                            .grace_ms = GRACE_DEFAULT_MS,
+                            .input = -1};
+}
+
 /* A limit that the client does not ask for is left to the runner, which knows the operator's. */
 static void read_limits(const struct json_body *body, struct command *command)
 {

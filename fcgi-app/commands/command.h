@@ -40,6 +40,10 @@ void command_init(const struct settings *settings);
  */
 bool command_read(struct request *request, const struct json_body *body, struct command *command);
 
+/* A command of the server's own for a request: a script (borrowed, as the rest) in a directory,
+ * with the operator's limits. The caller adds what else it needs. Thread-safe. */
+struct command command_for(const struct request *request, const char *script, const char *cwd);
+
 /* Whether an errno says that there is too little of something at the moment: memory, descriptors,
  * or processes (clone(2) and execve(2) with RLIMIT_NPROC, pids.max, the machine's own limit). */
 bool command_is_shortage(int error);

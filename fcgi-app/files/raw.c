@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "fcgi-app/files/archive_get.h"
 #include "fcgi-app/files/raw_delete.h"
 #include "fcgi-app/files/raw_get.h"
 #include "fcgi-app/files/raw_path.h"
 #include "fcgi-app/files/raw_put.h"
 #include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/request.h"
 
 static void handle_files(struct request *request, const struct json_body *query)
@@ -23,6 +25,8 @@ static void handle_files(struct request *request, const struct json_body *query)
         raw_put(request, query, path);
     } else if (strcmp(method, "DELETE") == 0) {
         raw_delete(request, query, path);
+    } else if (json_text(query, "archive") != NULL) {
+        archive_get(request, query, path);
     } else {
         raw_get(request, query, path);
     }
@@ -30,6 +34,11 @@ static void handle_files(struct request *request, const struct json_body *query)
 
 static const struct json_member files_members[] = {
     {JSON_MEMBER("download", FLAG, "GET: a browser saves the file instead of showing it.")},
+    {JSON_MEMBER("archive", TEXT, "GET: the tree beneath a directory: tar, tar.gz or tar.zst.")},
+    {JSON_MEMBER("include", TEXT,
+                 "Of an archive: only what matches this glob. It may come more than once.")},
+    {JSON_MEMBER("exclude", TEXT,
+                 "Of an archive: nothing that matches this glob. It may come more than once.")},
     {JSON_MEMBER("parents", FLAG, "PUT: makes the directories of the path that are missing.")},
     {JSON_MEMBER("mode", TEXT, "PUT: the mode of the file, in octal.")},
     {JSON_MEMBER("mtime", TEXT, "PUT: when it was changed last, in seconds since 1970.")},

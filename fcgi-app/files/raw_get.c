@@ -10,7 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/io.h"
-#include "common/utf8.h"
+#include "fcgi-app/files/disposition.h"
 #include "fcgi-app/files/fs_path.h"
 #include "fcgi-app/files/list_dir.h"
 #include "fcgi-app/files/mime_types.h"
@@ -26,8 +26,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 
-#define NAME_MOST    ((size_t)256)   /* bytes of a name */
-#define HEADERS_SIZE (8 * NAME_MOST) /* with the name twice, once with each byte as %xx */
+#define HEADERS_SIZE (DISPOSITION_SIZE + 768)
 #define PIECE_SIZE   ((size_t)65536) /* of what has no size */
 
 /* A file on its way into an answer. */
@@ -49,39 +48,6 @@ static void sending_clear(struct sending *sending)
 
 /* ---- headers ---- */
 
-/* Letters and digits, and what RFC 8187 lets stand for itself beside them. */
-static bool stands_for_itself(char byte)
-{
-    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
-           (byte != '\0' && strchr("!#$&+-.^_`|~", byte) != NULL);
-}
-
-/* Appends the name to headers that have room for it: in ASCII for old clients, and as it is if it
- * is UTF-8. */
-static void add_disposition(const struct sending *sending, char *headers)
-{
-    size_t length;
-    const char *name = fs_name(sending->path, &length);
-    char *out = stpcpy(headers, "Content-Disposition: attachment; filename=\"");
-    length = length < NAME_MOST ? length : NAME_MOST;
-    for (size_t i = 0; i < length; i++) {
-        char byte = name[i];
-        if (!stands_for_itself(byte) && byte != ' ') {
-            byte = '_';
-        }
-        *out++ = byte;
-    }
-    *out++ = '"';
-    if (utf8_valid_length(name, length) == length) {
-        out = stpcpy(out, "; filename*=UTF-8''");
-        for (size_t i = 0; i < length; i++) {
-            out += stands_for_itself(name[i]) ? snprintf(out, 2, "%c", name[i])
-                                              : snprintf(out, 4, "%%%02X", (unsigned char)name[i]);
-        }
-    }
-    (void)stpcpy(out, "\r\n");
-}
-
 /* The headers that every answer about a file has. */
 static void make_headers(const struct sending *sending, char headers[HEADERS_SIZE])
 {
@@ -97,7 +63,9 @@ static void make_headers(const struct sending *sending, char headers[HEADERS_SIZ
                        "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
                        "Content-Security-Policy: sandbox; default-src 'none'\r\n");
     if (json_flag(sending->query, "download")) {
-        add_disposition(sending, headers + length);
+        size_t name_length;
+        const char *name = fs_name(sending->path, &name_length);
+        (void)disposition_header(headers + length, name, name_length, "");
     }
 }
 

@@ -53,6 +53,19 @@ static const char *find_parameter(const char *query, const char *name, size_t *v
     return NULL;
 }
 
+int query_next(const char **at, const char *name, char *out)
+{
+    size_t length;
+    const char *raw;
+    while ((raw = find_parameter(*at, name, &length)) != NULL) {
+        *at = raw + length;
+        if (length > 0) {
+            return decode_parameter(out, raw, length) ? 1 : -1;
+        }
+    }
+    return 0;
+}
+
 static int take_flag(struct json_body *body, struct json_value *value, bool is_text)
 {
     static const struct json_span on = {"true", 4}, off = {"false", 5};

@@ -18,6 +18,13 @@ struct request;
 struct json_body *query_read(struct request *request, const struct json_member *members,
                              size_t count, unsigned flags);
 
+/*
+ * Steps through the values of a parameter that may come more than once: *at is the query at first.
+ * Decodes the next one that is not empty into `out`, which has room for the query and a NUL. 1; 0
+ * after the last; -1 when a NUL is in it. Thread-safe.
+ */
+int query_next(const char **at, const char *name, char *out);
+
 /* One byte of a text in which %xx stands for a byte; moves *text on. A % that begins no %xx stands
  * for itself. Thread-safe. */
 char percent_decode(const char **text);

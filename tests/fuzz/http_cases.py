@@ -130,7 +130,8 @@ def query_of(rng, world, path):
         return rng.choice(("", "?full=1", "?full=true", "?full=0", "?full=2", "?x"))
     if path == "/files":
         escaped = urllib.parse.quote(world.path(rng), safe=rng.choice(("/", "", "/ab")))
-        more = ("", "", "?download=1", "?download=2", "/", "%", "?parents=1&mode=0644", "?mode=9&mtime=1.5", "?mtime=x")
+        more = ("", "", "?download=1", "?download=2", "/", "%", "?parents=1&mode=0644", "?mode=9&mtime=1.5", "?mtime=x",
+                "?archive=tar", "?archive=tar.gz&include=*&exclude=%27", "?archive=tar.zst&parents=1", "?archive=zip", "?archive=tar&include=%00")
         return f"/{escaped.lstrip('/')}{rng.choice(more)}"
     if path == "/process_logs_streaming":
         more = rng.choice(("", "&follow=0", "&follow=false", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",
@@ -325,7 +326,7 @@ class Request:
     def stay_at_home(self):
         """What changes a file by its target does it below the directory of the fuzzer: the target and its method stay as they are."""
         changes = self.method not in ("GET", "HEAD", "POST", "OPTIONS") or self.line_is_spoilt
-        if self.path == "/files" and changes:
+        if self.path == "/files" and (changes or "archive" in self.right_target):  # an archive could be one of all the machine
             self.target, self.line_is_spoilt = self.right_target, False
 
     def case(self, rng, world):
