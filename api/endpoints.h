@@ -51,6 +51,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(write_file, "/write_file", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(edit_file, "/edit_file", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(files, "/files", ENDPOINT_GET | ENDPOINT_PUT | ENDPOINT_DELETE, RAW, CHANGES) \
+    ENDPOINT(share_file, "/share_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \

@@ -56,6 +56,7 @@ static const struct variable variables[] = {
     {"SANDBOX_MAX_OUTPUT", MEMBER(max_output), KIND_SIZE, 0, 0, SIZE_MOST},
     {"SANDBOX_MAX_FAILED_AUTH", MEMBER(max_failed_auth), KIND_NUMBER, 10, 0, 1000000},
     {"SANDBOX_MAX_TIMEOUT", MEMBER(max_timeout_ms), KIND_TIME, 0, 0, TIME_MOST},
+    {"SANDBOX_MAX_LINK_LIFETIME", MEMBER(max_link_lifetime_ms), KIND_TIME, 7 * DAY, 0, 3650 * DAY},
     {"SANDBOX_READER_TIMEOUT", MEMBER(reader_timeout_ms), KIND_TIME, HOUR, SECOND, TIME_MOST},
     {"SANDBOX_HTTP_KEEPALIVE", MEMBER(http_keepalive_ms), KIND_TIME, KEEPALIVE_MS, 0, TIME_MOST},
     {"SANDBOX_STREAM_KEEPALIVE", MEMBER(stream_keepalive_ms), KIND_TIME, 45 * SECOND, SECOND, DAY},

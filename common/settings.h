@@ -45,12 +45,13 @@ struct settings {
     uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
 
     /* How long. 0 is no limit where it may be 0. */
-    uint64_t max_timeout_ms;      /* SANDBOX_MAX_TIMEOUT: of any command */
-    uint64_t reader_timeout_ms;   /* SANDBOX_READER_TIMEOUT: a client that reads nothing */
-    uint64_t http_keepalive_ms;   /* SANDBOX_HTTP_KEEPALIVE: an idle connection; 0: none is kept */
-    uint64_t stream_keepalive_ms; /* SANDBOX_STREAM_KEEPALIVE: silence before a comment */
-    uint64_t stop_grace_ms;       /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL at a stop of
-                                     the server; 0 is SIGKILL at once */
+    uint64_t max_timeout_ms;       /* SANDBOX_MAX_TIMEOUT: of any command */
+    uint64_t max_link_lifetime_ms; /* SANDBOX_MAX_LINK_LIFETIME: of any link; 0: none is made */
+    uint64_t reader_timeout_ms;    /* SANDBOX_READER_TIMEOUT: a client that reads nothing */
+    uint64_t http_keepalive_ms;    /* SANDBOX_HTTP_KEEPALIVE: an idle connection; 0: none is kept */
+    uint64_t stream_keepalive_ms;  /* SANDBOX_STREAM_KEEPALIVE: silence before a comment */
+    uint64_t stop_grace_ms;        /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL at a stop of
+                                      the server; 0 is SIGKILL at once */
 
     /* The user of commands and file operations, and what each command may use. 0 leaves a limit as
      * it was inherited. */

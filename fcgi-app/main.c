@@ -26,6 +26,7 @@
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/requested_path.h"
+#include "fcgi-app/files/share_file.h"
 #include "fcgi-app/http/acceptor.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
@@ -110,6 +111,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     places_init((unsigned)settings->max_connections);
     spools_init(directories->spool);
     requested_path_init(directories->start);
+    share_file_init(settings->max_link_lifetime_ms, directories->start);
     json_init(settings->max_body, JSON_IN_MEMORY);
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);

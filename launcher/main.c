@@ -233,7 +233,8 @@ static int find_parts(struct start *start, bool generate_secret)
         return -1;
     }
     /* With one secret nginx compares by itself. */
-    bool needs_js = start->with_nginx && start->sandbox.secrets.count != 1;
+    bool needs_js = start->with_nginx && (start->sandbox.secrets.count != 1 ||
+                                          start->site.settings.max_link_lifetime_ms > 0);
     return needs_js ? layout_find_http_js(&start->layout) : 0;
 }
 

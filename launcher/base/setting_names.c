@@ -62,6 +62,7 @@ static const struct setting_name names[] = {
     {"SANDBOX_MIN_FREE", "0: none", "bytes of a disk that such files leave free"},
     {"SANDBOX_MAX_OUTPUT", "0: no limit", "bytes of output in an answer of /run"},
     {"SANDBOX_MAX_TIMEOUT", "0: none", "longest time of a command"},
+    {"SANDBOX_MAX_LINK_LIFETIME", "7d", "longest life of a link; 0: none is made"},
     {"SANDBOX_READER_TIMEOUT", "1h", "a client that reads nothing is disconnected"},
     {"SANDBOX_HTTP_KEEPALIVE", "75s", "silence before a connection is closed"},
     {"SANDBOX_STREAM_KEEPALIVE", "45s", "silence on a stream before a comment"},

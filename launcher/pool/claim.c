@@ -12,8 +12,7 @@
 #include "common/logger.h"
 #include "common/variables.h"
 #include "launcher/base/file.h"
-
-#define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+#include "launcher/secrets/base64url.h"
 
 static int claim_fail(const char *path, const char *reason)
 {
@@ -35,7 +34,8 @@ static int directory_of(const char *path, char directory[PATH_MAX])
 static bool next_word(char **rest, char *word, size_t size)
 {
     const char *found = strsep(rest, " \n");
-    if (found == NULL || strlen(found) != size - 1 || strspn(found, BASE64URL) != size - 1) {
+    if (found == NULL || strlen(found) != size - 1 ||
+        strspn(found, BASE64URL_CHARACTERS) != size - 1) {
         return false;
     }
     memcpy(word, found, size);
@@ -65,6 +65,7 @@ int claim_read(const char *path, struct claim *claim)
         *rest != '\0') {
         return claim_fail(path, "is damaged: no claim of a sandbox is in it");
     }
+    grant_key_derive(claim->digest.sha256, claim->digest.grant_key);
     return 1;
 }
 

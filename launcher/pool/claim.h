@@ -5,6 +5,8 @@
  * line:
  *
  *     1 SALT MD5 SHA256
+ *
+ * The key of grants follows from the last word, since the token is gone at the next start.
  */
 #pragma once
 

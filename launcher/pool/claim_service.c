@@ -38,13 +38,14 @@ struct service {
 static int put_in_place(int directory, const struct claim *claim)
 {
     static const char draft[] = RUN_CLAIMED ".new";
-    char text[sizeof(claim->salt.text) + sizeof(claim->digest.sha256)];
+    char text[sizeof(claim->salt.text) + sizeof(claim->digest.sha256) + GRANT_KEY_SIZE];
     struct stat socket;
     if (fstatat(directory, RUN_CLAIM_SOCKET, &socket, AT_SYMLINK_NOFOLLOW) < 0 ||
         (unlinkat(directory, draft, 0) < 0 && errno != ENOENT)) {
         return -1;
     }
-    int length = snprintf(text, sizeof(text), "%s %s", claim->salt.text, claim->digest.sha256);
+    int length = snprintf(text, sizeof(text), "%s %s %s", claim->salt.text, claim->digest.sha256,
+                          claim->digest.grant_key);
     mode_t mode = socket.st_mode & 0640;
     if (file_write(directory, draft, 0600, text, (size_t)length) < 0 ||
         fchownat(directory, draft, (uid_t)-1, socket.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||

@@ -4,7 +4,7 @@
  * puts RUN/claimed (run_files.h) in place, which only root and the workers of nginx may read. They
  * read it for each request from then on (nginx/token.js):
  *
- *     SALT SHA256
+ *     SALT SHA256 GRANT_KEY
  *
  * So a claim takes no reload of nginx, and a request that is too late, or without a token, never
  * reaches fcgi-app.

@@ -19,6 +19,7 @@
 #include "launcher/base/file.h"
 #include "launcher/render/locations.h"
 #include "launcher/render/render_cors.h"
+#include "launcher/render/render_grants.h"
 #include "launcher/render/render_secrets.h"
 #include "launcher/start/nginx_log.h"
 #include "launcher/start/run_dir.h"
@@ -203,6 +204,7 @@ static const struct generated {
     {"generated/metrics.conf", 0644, print_metrics},
     {"generated/secrets.conf", 0600, secrets_print},
     {"generated/token.conf", 0600, token_print},
+    {"generated/grants.conf", 0600, grants_print},
 };
 
 /* Puts a file together in memory and writes it. */
@@ -309,6 +311,7 @@ int render_snippets(const struct rendering *r)
         return render_fail(r->path);
     }
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
+        copy(r, &words, "grant.js") < 0 ||
         (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
         copy_snippets(r, &words) < 0) {
         return -1;
@@ -376,7 +379,7 @@ static void add_modules(const struct rendering *r, const struct worker_user *wor
         words_add(words, "@MODULES@", "%s", "");
         return;
     }
-    if (render_needs_http_js(r)) {
+    if (render_needs_http_js(r) || render_has_grants(r)) {
         (void)snprintf(http_js, sizeof(http_js), "load_module %s;\n", r->layout->http_js_module);
     }
     words_add(words, "@MODULES@",

@@ -16,6 +16,7 @@
 #include "common/logger.h"
 #include "common/variables.h"
 #include "launcher/base/file.h"
+#include "launcher/secrets/base64url.h"
 
 #define SECRET_VARIABLE "SANDBOX_SECRET"
 #define FILE_VARIABLE   "SANDBOX_SECRET_FILE"
@@ -25,25 +26,6 @@
 
 /* As many secrets as may be, with their line ends and marks. */
 #define FILE_MOST ((size_t)SECRETS_MOST * (SECRET_MOST + 5))
-
-/* RFC 4648, section 5, without padding: 4 characters for 3 bytes. `text` gets a NUL at its end. */
-static void base64url(const uint8_t *data, size_t length, char *text)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint32_t bits = 0;
-    unsigned count = 0;
-    for (size_t i = 0; i < length; i++) {
-        bits = bits << 8 | data[i];
-        for (count += 8; count >= 6; count -= 6) {
-            *text++ = alphabet[bits >> (count - 6) & 63];
-        }
-    }
-    if (count > 0) {
-        *text++ = alphabet[bits << (6 - count) & 63];
-    }
-    *text = '\0';
-}
 
 static int random_bytes(uint8_t *data, size_t length)
 {
@@ -178,6 +160,7 @@ void secret_digest(const struct secret_salt *salt, const char *secret, struct se
     SHA256Update(&sha256, (const uint8_t *)text, strlen(text));
     SHA256Final(digest, &sha256);
     base64url(digest, SHA256_DIGEST_LENGTH, result->sha256);
+    grant_key_derive(secret, result->grant_key);
     explicit_bzero(text, sizeof(text));
     explicit_bzero(&md5, sizeof(md5));
     explicit_bzero(&sha256, sizeof(sha256));

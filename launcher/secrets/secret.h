@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "launcher/secrets/grant_key.h"
+
 /* Secrets of one sandbox that are valid at once, while one replaces another. */
 #define SECRETS_MOST 16
 
@@ -28,6 +30,7 @@ struct secret_salt {
 struct secret_digest {
     char md5[23];
     char sha256[44];
+    char grant_key[GRANT_KEY_SIZE]; /* of the token: it has no salt */
 };
 
 struct secrets {

@@ -76,6 +76,9 @@ def test_files(sandbox, workdir):
 
 def test_files_as_they_are(sandbox, workdir):
     sandbox.post("/write_file", path=f"{workdir}/file", content="x")
+    link = sandbox.post("/share_file", path=f"{workdir}/file", expires_in_ms=1).json()["path"]
+    wait_until(lambda: sandbox.get(link, token=False).status_code == 401, "its end")
+    shows("expired", sandbox.get(link, token=False), 401)
     shows("precondition_failed", sandbox.get(f"/files{workdir}/file", headers={"If-Match": '"other"'}), 412)
     shows("edit_mismatch", sandbox.post("/edit_file", path=f"{workdir}/file", edits=[{"old_str": "y"}]), 409)
 

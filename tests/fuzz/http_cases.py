@@ -34,7 +34,7 @@ VALUES = (
 )
 
 NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
-         "signal", "grace_ms", "data", "eof", "offset", "max_bytes", "line", "max_lines", "x", "", "\\u0063md")
+         "signal", "grace_ms", "data", "method", "expires_in_ms", "download", "mode", "eof", "offset", "max_bytes", "line", "max_lines", "x", "", "\\u0063md")
 
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PRI", "G" * 1000, "G\0T", "")
 
@@ -110,6 +110,7 @@ def fields_of(rng, world, path):
                                                                      max_bytes=rng.choice((0, 1, 3, 100)), line=rng.choice((0, 1, 2, 1 << 40)), max_lines=rng.choice((1, 7)))},
         "/edit_file": lambda: {"path": world.path(rng), "edits": [{"old_str": rng.choice(("text ", "x", "é", "")), **maybe(new_str=content, expected_count=rng.randrange(3))}
                                                                   for _ in range(rng.randrange(3))], **maybe(if_match='"x"')},
+        "/share_file": lambda: {"path": world.path(rng), **maybe(method=rng.choice(("GET", "PUT", "DELETE", "x")), expires_in_ms=rng.choice((1, 60000)), download=True, parents=True, mode="0640")},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},
@@ -131,7 +132,8 @@ def query_of(rng, world, path):
     if path == "/files":
         escaped = urllib.parse.quote(world.path(rng), safe=rng.choice(("/", "", "/ab")))
         more = ("", "", "?download=1", "?download=2", "/", "%", "?parents=1&mode=0644", "?mode=9&mtime=1.5", "?mtime=x",
-                "?archive=tar", "?archive=tar.gz&include=*&exclude=%27", "?archive=tar.zst&parents=1", "?archive=zip", "?archive=tar&include=%00")
+                "?archive=tar", "?archive=tar.gz&include=*&exclude=%27", "?archive=tar.zst&parents=1", "?archive=zip", "?archive=tar&include=%00",
+                f"?grant=9999999999999.{'A' * 43}", "?download=1&grant=1.x", "?grant=")
         return f"/{escaped.lstrip('/')}{rng.choice(more)}"
     if path == "/process_logs_streaming":
         more = rng.choice(("", "&follow=0", "&follow=false", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",

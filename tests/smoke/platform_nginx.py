@@ -20,7 +20,7 @@ MODULES = "/usr/lib/nginx/modules"
 CONF = """
 load_module {modules}/ngx_stream_module.so;
 load_module {modules}/ngx_stream_js_module.so;
-{main}
+load_module {modules}/ngx_http_js_module.so;
 pid {home}/nginx.pid;
 error_log {home}/error.log;
 worker_processes {workers};
@@ -170,11 +170,10 @@ class Platform:
     def include(self, level):
         return f"include {self.etc}/nginx/{level}.conf;"
 
-    def configure(self, workers=1, js=False, **levels):
+    def configure(self, workers=1, **levels):
         """Its configuration; `levels` is what stands in `http`, `server`, `servers` or `stream` besides its own."""
         text = CONF.format(home=self.home, modules=MODULES, tls=self.tls, plain=self.plain, tcp=self.tcp, workers=workers,
                            user="user www-data;" if os.getuid() == 0 else "",
-                           main=f"load_module {MODULES}/ngx_http_js_module.so;" if js else "",
                            **{"http": "", "server": "", "servers": "", "stream": "", **levels})
         (self.home / "nginx.conf").write_text(text)
         self.check()

@@ -17,7 +17,7 @@ NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "/usr/s
 FOREIGN = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 load_module /usr/lib/nginx/modules/ngx_stream_js_module.so;
-{js}
+load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
 pid {home}/nginx.pid;
 error_log stderr;
 daemon off;
@@ -56,10 +56,10 @@ def nginx_test(conf):
     assert "warn" not in done.stdout and "deprecated" not in done.stdout, done.stdout
 
 
-def foreign_conf(home, run, port, js=False):
+def foreign_conf(home, run, port):
     conf = os.path.join(home, "nginx.conf")
     user = "user www-data;" if os.getuid() == 0 else ""
-    pathlib.Path(conf).write_text(FOREIGN.format(home=home, run=run, port=port, user=user, js="load_module /usr/lib/nginx/modules/ngx_http_js_module.so;" if js else ""))
+    pathlib.Path(conf).write_text(FOREIGN.format(home=home, run=run, port=port, user=user))
     return conf
 
 
@@ -102,7 +102,7 @@ def test_a_pool_behind_a_foreign_nginx(home):
     settings = {"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": os.path.join(home, "claim")}
     with Foreground([*LAUNCHER, "--without-nginx"], settings) as daemons:
         wait_until(lambda: "ready for nginx" in daemons.stdout.text, "the ready line")
-        conf = foreign_conf(home, daemons.run_dir, port.number, js=True)
+        conf = foreign_conf(home, daemons.run_dir, port.number)
         nginx_test(conf)
         with subprocess.Popen([NGINX, "-e", "stderr", "-c", conf]) as nginx:
             try:

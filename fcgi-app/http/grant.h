@@ -1,0 +1,25 @@
+/*
+ * A grant lets a request in that has no token: for one kind of thing, one method and one target
+ * with its parameters, until it expires. Handlers say what is granted. nginx signs it, because the
+ * key is nginx's alone, and makes the answer; it also checks the grant later (nginx/grant.js).
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct request;
+
+struct grant {
+    const char *kind;    /* of grant.js */
+    const char *method;  /* GET, which includes HEAD, PUT or DELETE */
+    const char *target;  /* a path below the prefix and its parameters, as a client will send them:
+                            printable ASCII that JSON needs not escape, with ? or & at its end */
+    uint64_t expires_ms; /* since 1970 */
+};
+
+/* Longer targets do not fit the first line of a request that nginx takes, with a prefix, a host's
+ * gateway and the grant itself. */
+#define GRANT_TARGET_MOST 7000
+
+/* Answers with {"path", "expires_at"}. */
+void grant_answer(struct request *request, const struct grant *grant);
