@@ -40,7 +40,9 @@ void grant_key_derive(const char *secret, char key[GRANT_KEY_SIZE])
         SHA256Final(block, &sha256);
         explicit_bzero(&sha256, sizeof(sha256));
     } else {
-        memcpy(block, secret, length);
+        for (size_t i = 0; i < length; i++) {
+            block[i] = (uint8_t)secret[i];
+        }
     }
     hash_padded(block, 0x36, LABEL, strlen(LABEL), digest);
     hash_padded(block, 0x5c, digest, sizeof(digest), digest);
