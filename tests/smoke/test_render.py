@@ -115,8 +115,8 @@ def test_what_is_taken(platform):
     platform.map("hostnames;", "", ".example.org two;", '"~^x{2} y" two;', "default default;")
     platform.rendered()
     generated = platform.etc / "nginx/generated"
-    for snippet, size in (("short", "1024"), ("lasts", "1024"), ("run-stream", "1024"), ("log-stream", "1024"), ("raw", "2048")):
-        assert f"client_max_body_size {size};" in (platform.etc / f"nginx/snippets/api-{snippet}.conf").read_text()
+    for snippet, size in (("api-short", "1024"), ("api-lasts", "1024"), ("api-run-stream", "1024"), ("api-log-stream", "1024"), ("raw", "2048")):
+        assert f"client_max_body_size {size};" in (platform.etc / f"nginx/snippets/{snippet}.conf").read_text()
     proxies = (generated / "proxies.conf").read_text()
     assert "listen 0.0.0.0:4001 " in proxies and "listen 0.0.0.0:4002 " in proxies
     sandboxes = (generated / "sandboxes.conf").read_text()
