@@ -12,6 +12,8 @@ enum endpoint_method {
     ENDPOINT_POST = 2,
     ENDPOINT_PUT = 4,
     ENDPOINT_DELETE = 8,
+    ENDPOINT_PATCH = 16,
+    ENDPOINT_HEAD = 32, /* without GET */
 };
 
 /* How an endpoint behaves between client and handler. */
@@ -52,6 +54,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(edit_file, "/edit_file", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(files, "/files", ENDPOINT_GET | ENDPOINT_PUT | ENDPOINT_DELETE, RAW, CHANGES) \
     ENDPOINT(share_file, "/share_file", ENDPOINT_POST, SHORT, READS) \
+    ENDPOINT(uploads, "/uploads", ENDPOINT_POST | ENDPOINT_HEAD | ENDPOINT_PATCH | ENDPOINT_DELETE, RAW, CHANGES) \
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \

@@ -26,6 +26,7 @@
     FAILURE(405, "Method Not Allowed", "Method not allowed", method_not_allowed) \
     FAILURE(408, "Request Timeout", "Request timed out", timeout) \
     FAILURE(409, "Conflict", "Conflict", may_have_run) \
+    FAILURE(410, "Gone", "Gone", not_found) \
     FAILURE(411, "Length Required", "Length required", invalid_request) \
     FAILURE(412, "Precondition Failed", "Precondition failed", precondition_failed) \
     FAILURE(413, "Payload Too Large", "Request body is larger than SANDBOX_MAX_BODY, or a file larger than SANDBOX_MAX_UPLOAD", too_large) \
@@ -33,8 +34,10 @@
     FAILURE(415, "Unsupported Media Type", "Unsupported media type", unsupported) \
     FAILURE(416, "Range Not Satisfiable", "Range not satisfiable", invalid_request) \
     FAILURE(421, "Misdirected Request", "Misdirected request", not_found) \
+    FAILURE(423, "Locked", "Locked", in_use) \
     FAILURE(429, "Too Many Requests", "Too many requests", too_many) \
     FAILURE(431, "Request Header Fields Too Large", "Request headers are too large", too_large) \
+    STATUS(460, "Checksum Mismatch") \
     STATUS(499, "Client Closed Request") \
     FAILURE(500, "Internal Server Error", "Internal error", internal) \
     FAILURE(501, "Not Implemented", "Not implemented", unsupported) \

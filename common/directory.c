@@ -52,17 +52,26 @@ int directory_is_empty(int directory)
 
 int directory_empty(int directory)
 {
-    return directory_empty_but(directory, "");
+    static const char *const none[] = {NULL};
+    return directory_empty_but(directory, none);
 }
 
-int directory_empty_but(int directory, const char *kept)
+static bool is_one_of(const char *const names[], const char *name)
+{
+    while (*names != NULL && strcmp(*names, name) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+int directory_empty_but(int directory, const char *const kept[])
 {
     cleanup_directory DIR *entries = directory_list(directory);
     if (entries == NULL) {
         return -1;
     }
     for (const char *name; (name = directory_next(entries)) != NULL;) {
-        if (strcmp(name, kept) != 0 && tree_remove(directory, name) < 0) {
+        if (!is_one_of(kept, name) && tree_remove(directory, name) < 0) {
             return -1;
         }
     }

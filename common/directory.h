@@ -23,5 +23,5 @@ int directory_is_empty(int directory);
 /* Removes all entries as tree_remove() does. 0, or -1 with errno when some are left. */
 int directory_empty(int directory);
 
-/* The same, but for the entry of this name. */
-int directory_empty_but(int directory, const char *kept);
+/* The same, but for the entries of these names, of which the last is NULL. */
+int directory_empty_but(int directory, const char *const kept[]);

@@ -10,6 +10,7 @@
 #define RUN_STATE           "state"       /* the directory of procd's records */
 #define RUN_SPOOL           "spool"       /* the directory of fcgi-app's temporary files */
 #define RUN_PORT            "port"        /* the directory of the bound port (nginx/proxy.js) */
+#define RUN_UPLOADS         "uploads"     /* the directory of fcgi-app's records of uploads */
 #define RUN_CWD             "cwd"         /* a link to the directory in which commands start */
 #define RUN_ENVIRONMENT     "environment" /* settings that a start has found, for systemd's units */
 
@@ -18,6 +19,9 @@
 #define RUN_LOG_DROPS "log-drops" /* how many lines of the log were dropped (log_drops.h) */
 
 #define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */
+
+/* In the directory of uploads: a link that says that all of the server stops. */
+#define RUN_UPLOADS_STOP "stop"
 
 /* The value of nginx's variable NGINX: the numbers of its listening sockets. */
 #define RUN_NGINX_SOCKETS "nginx/sockets"

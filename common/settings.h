@@ -40,6 +40,7 @@ struct settings {
     uint64_t max_transfers;   /* SANDBOX_MAX_TRANSFERS: of files, up and down */
     uint64_t max_body;        /* SANDBOX_MAX_BODY: of a request */
     uint64_t max_upload;      /* SANDBOX_MAX_UPLOAD: of a file that is put */
+    uint64_t max_uploads;     /* SANDBOX_MAX_UPLOADS: unfinished, by /uploads */
     uint64_t min_free;        /* SANDBOX_MIN_FREE: of a disk that files are put on */
     uint64_t max_output;      /* SANDBOX_MAX_OUTPUT: stdout and stderr in an answer of /run */
     uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
@@ -50,6 +51,7 @@ struct settings {
     uint64_t reader_timeout_ms;    /* SANDBOX_READER_TIMEOUT: a client that reads nothing */
     uint64_t http_keepalive_ms;    /* SANDBOX_HTTP_KEEPALIVE: an idle connection; 0: none is kept */
     uint64_t stream_keepalive_ms;  /* SANDBOX_STREAM_KEEPALIVE: silence before a comment */
+    uint64_t upload_lifetime_ms;   /* SANDBOX_UPLOAD_LIFETIME: an unfinished upload without news */
     uint64_t stop_grace_ms;        /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL at a stop of
                                       the server; 0 is SIGKILL at once */
 

@@ -19,7 +19,9 @@ int stop_deadline_write(const char *run_directory, int64_t deadline)
     char number[24];
     stopping_path(run_directory, path);
     (void)snprintf(number, sizeof(number), "%" PRId64, deadline);
-    return symlink(number, path);
+    int result = symlink(number, path);
+    (void)snprintf(path, sizeof(path), "%s/" RUN_UPLOADS "/" RUN_UPLOADS_STOP, run_directory);
+    return symlink(number, path) == 0 ? result : -1;
 }
 
 int64_t stop_deadline_read(const char *run_directory)

@@ -7,8 +7,9 @@
 
 #include <stdint.h>
 
-/* Leaves the time, of clock_monotonic_ms(), in RUN/stopping. It is a link, since a full disk has
- * room for one. 0, or -1 with errno. */
+/* Leaves the time, of clock_monotonic_ms(), in RUN/stopping, and for fcgi-app, which cannot look
+ * there, in the directory of uploads. It is a link, since a full disk has room for one. 0, or -1
+ * with errno. */
 int stop_deadline_write(const char *run_directory, int64_t deadline);
 
 /* The time; 0 when no stop has begun. */

@@ -71,12 +71,10 @@ static const struct endpoint *find_row(const char *path)
 
 static const struct {
     const char *name;
-    unsigned bit; /* enum endpoint_method */
-} method_names[] = {{"GET", ENDPOINT_GET},
-                    {"HEAD", ENDPOINT_GET},
-                    {"POST", ENDPOINT_POST},
-                    {"PUT", ENDPOINT_PUT},
-                    {"DELETE", ENDPOINT_DELETE}};
+    unsigned bits; /* enum endpoint_method: of any of them */
+} method_names[] = {{"GET", ENDPOINT_GET},     {"HEAD", ENDPOINT_GET | ENDPOINT_HEAD},
+                    {"POST", ENDPOINT_POST},   {"PUT", ENDPOINT_PUT},
+                    {"PATCH", ENDPOINT_PATCH}, {"DELETE", ENDPOINT_DELETE}};
 
 #define METHODS    (sizeof(method_names) / sizeof(method_names[0]))
 #define ALLOW_SIZE 64
@@ -86,7 +84,7 @@ static const char *allow_header(const struct endpoint *endpoint, char header[ALL
 {
     char *out = stpcpy(header, "Allow: ");
     for (size_t i = 0; i < METHODS; i++) {
-        if ((endpoint->api->methods & method_names[i].bit) != 0) {
+        if ((endpoint->api->methods & method_names[i].bits) != 0) {
             out = stpcpy(stpcpy(out, method_names[i].name), ", ");
         }
     }
@@ -94,12 +92,12 @@ static const char *allow_header(const struct endpoint *endpoint, char header[ALL
     return header;
 }
 
-/* The method as a bit; 0 for one that no endpoint takes. */
-static unsigned method_bit(const char *method)
+/* The bits of the method; 0 for one that no endpoint takes. */
+static unsigned method_bits(const char *method)
 {
     for (size_t i = 0; i < METHODS; i++) {
         if (strcmp(method, method_names[i].name) == 0) {
-            return method_names[i].bit;
+            return method_names[i].bits;
         }
     }
     return 0;
@@ -134,6 +132,16 @@ static void admit_request(struct request *request, const struct endpoint *endpoi
     endpoint_handle(endpoint, request);
 }
 
+static void answer_options(struct request *request, const struct endpoint *endpoint,
+                           const char *allow)
+{
+    if (endpoint->answer_options != NULL) {
+        endpoint->answer_options(request, allow);
+    } else {
+        (void)request_begin(request, 204, NULL, allow);
+    }
+}
+
 static void answer_request(struct request *request, const struct endpoint *endpoint,
                            enum place *place)
 {
@@ -141,7 +149,7 @@ static void answer_request(struct request *request, const struct endpoint *endpo
     const char *method = request_method(request);
     if (endpoint == NULL) {
         answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
-    } else if ((endpoint->api->methods & method_bit(method)) != 0) {
+    } else if ((endpoint->api->methods & method_bits(method)) != 0) {
         if (endpoint->answer_early != NULL && endpoint->answer_early(request)) {
             return;
         }
@@ -152,7 +160,7 @@ static void answer_request(struct request *request, const struct endpoint *endpo
             admit_request(request, endpoint);
         }
     } else if (strcmp(method, "OPTIONS") == 0) {
-        (void)request_begin(request, 204, NULL, allow_header(endpoint, allow));
+        answer_options(request, endpoint, allow_header(endpoint, allow));
     } else {
         answer_error_with(request, 405, ERROR_method_not_allowed, allow_header(endpoint, allow), 0,
                           "Method not allowed");

@@ -40,6 +40,8 @@
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
+#include "fcgi-app/uploads/upload_cleaner.h"
+#include "fcgi-app/uploads/upload_record.h"
 #include "procd/wire/client.h"
 #include "procd/wire/job_changes.h"
 
@@ -75,6 +77,7 @@ struct directories {
     const char *run;
     int spool;
     int port;
+    int uploads;
     char *start; /* the name of the directory that relative paths begin at */
     int state;   /* whose disk it is, for /health */
 };
@@ -101,8 +104,12 @@ static int open_directories(const char *run, struct directories *directories)
     directories->run = run;
     directories->spool = open_directory(fd, RUN_SPOOL);
     directories->port = open_directory(fd, RUN_PORT);
+    directories->uploads = open_directory(fd, RUN_UPLOADS);
     directories->state = open_directory(fd, RUN_STATE);
-    return directories->spool < 0 || directories->port < 0 || directories->state < 0 ? -1 : 0;
+    return directories->spool < 0 || directories->port < 0 || directories->uploads < 0 ||
+                   directories->state < 0
+               ? -1
+               : 0;
 }
 
 static void set_up_parts(const struct directories *directories, const struct settings *settings)
@@ -119,6 +126,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams, settings->max_transfers);
     raw_limits_init(settings->max_upload, settings->min_free);
+    upload_records_init(directories->uploads, settings->max_uploads, settings->upload_lifetime_ms);
     health_init(directories->state, directories->run);
     port_init(directories->port, (unsigned)settings->proxy_port);
 }
@@ -172,7 +180,8 @@ int main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     set_up_parts(&directories, &settings);
-    if (streams_start() < 0 || workers_start() < 0 || acceptor_start() < 0) {
+    if (streams_start() < 0 || upload_cleaner_start() < 0 || workers_start() < 0 ||
+        acceptor_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }
@@ -184,5 +193,6 @@ int main(int count, char **arguments)
     if (places_await_none(STOP_TIMEOUT_MS) < 0) {
         log_at(LOG_WARNING, "stopped with requests open");
     }
+    upload_cleaner_stop();
     return EXIT_SUCCESS;
 }

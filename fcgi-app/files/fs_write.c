@@ -150,11 +150,13 @@ struct fs_writer *fs_write_begin_part(const char *path, struct fs_part *part,
     if (writer == NULL) {
         return NULL;
     }
-    if (writer->target.stream >= 0 || !writer->is_beside) {
-        (void)fs_refuse(
-            error, writer->is_beside ? ERROR_unsupported : ERROR_permission_denied, "upload", path,
-            writer->target.stream >= 0 ? "Not a regular file"
-                                       : "Nothing can be made in its directory; PUT it to /files");
+    if (writer->target.stream >= 0) {
+        (void)fs_refuse(error, ERROR_unsupported, "upload", path, "Not a regular file");
+        return NULL;
+    }
+    if (!writer->is_beside) {
+        (void)fs_refuse(error, ERROR_permission_denied, "upload", path,
+                        "Nothing can be made in its directory; PUT it to /files");
         return NULL;
     }
     memcpy(name, writer->temporary, sizeof(name));

@@ -1,9 +1,11 @@
 #include "fcgi-app/files/raw_answer.h"
 
 #include <stdio.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/request.h"
 
 int raw_status(enum api_error error)
 {
@@ -35,6 +37,17 @@ void raw_refuse_write(struct request *request, const struct fs_error *error)
     bool has_no_directory = error->code == ERROR_not_found || error->code == ERROR_not_a_directory;
     answer_error(request, has_no_directory ? 409 : raw_status(error->code), error->code, "%s",
                  error->message);
+}
+
+int raw_check_coding(struct request *request)
+{
+    const char *coding = request_param(request, "HTTP_CONTENT_ENCODING");
+    if (*coding == '\0' || strcasecmp(coding, "identity") == 0) {
+        return 0;
+    }
+    answer_error_with(request, 415, ERROR_unsupported, "Accept-Encoding: identity\r\n", 0,
+                      "A file must come without Content-Encoding");
+    return -1;
 }
 
 const char *raw_etag(const struct stat *status, char etag[RAW_ETAG_SIZE])

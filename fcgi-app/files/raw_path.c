@@ -1,6 +1,5 @@
 #include "fcgi-app/files/raw_path.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -18,8 +17,7 @@ static void decode(char *text)
     *out = '\0';
 }
 
-/* Whether a part of the path is .., which nginx and the file system understand differently. */
-static bool goes_up(const char *path)
+bool raw_path_goes_up(const char *path)
 {
     for (const char *at = path; (at = strstr(at, "/..")) != NULL; at += 3) {
         if (at[3] == '/' || at[3] == '\0') {
@@ -42,7 +40,7 @@ char *raw_path_of(struct request *request)
         return NULL;
     }
     decode(path);
-    if (goes_up(path)) {
+    if (raw_path_goes_up(path)) {
         answer_error(request, 400, ERROR_invalid_path, "A path must not contain ..");
         return NULL;
     }

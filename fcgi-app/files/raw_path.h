@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct request;
 
 /*
@@ -11,3 +13,6 @@ struct request;
  * been answered instead: a path with a .. in it, or memory is out. Thread-safe.
  */
 char *raw_path_of(struct request *request);
+
+/* Whether a part of the path is .., which nginx and the file system understand differently. */
+bool raw_path_goes_up(const char *path);

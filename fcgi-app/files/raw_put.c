@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
@@ -78,10 +77,7 @@ static int read_content_range(struct upload *upload)
 /* 0, or -1 when the request has been answered. */
 static int read_wishes(struct upload *upload, const struct json_body *query)
 {
-    const char *coding = request_param(upload->request, "HTTP_CONTENT_ENCODING");
-    if (*coding != '\0' && strcasecmp(coding, "identity") != 0) {
-        answer_error_with(upload->request, 415, ERROR_unsupported, "Accept-Encoding: identity\r\n",
-                          0, "A file must come without Content-Encoding");
+    if (raw_check_coding(upload->request) != 0) {
         return -1;
     }
     const char *fault = body_digest_begin(&upload->digest, upload->request);

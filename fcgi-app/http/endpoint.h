@@ -25,6 +25,9 @@ struct endpoint {
      * Whether it has answered. */
     bool (*answer_early)(struct request *request);
 
+    /* NULL, or answers OPTIONS: with more headers than this one, which names the methods. */
+    void (*answer_options)(struct request *request, const char *allow);
+
     /* Answers the request. `body` (borrowed) has what was given of the members. It is NULL where
      * the endpoint is a GET that has none. */
     void (*handle)(struct request *request, const struct json_body *body);

@@ -119,7 +119,7 @@ static void write_transfers(struct writer *writer, const struct metrics *metrics
 {
     static const char *const names[TRANSFER_DIRECTIONS] = {"out", "in"};
     begin_family(writer, "transfer_bytes_total", "counter",
-                 "Bytes of files that /files sent (out) and received (in).");
+                 "Bytes of files that /files sent (out), and that it and /uploads received (in).");
     for (unsigned i = 0; i < TRANSFER_DIRECTIONS; i++) {
         (void)writer_format(writer, PREFIX "transfer_bytes_total{direction=\"%s\"} %" PRIu64 "\n",
                             names[i], metrics->transferred[i]);

@@ -4,6 +4,7 @@
 #include "common/log_drops.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/places.h"
+#include "fcgi-app/uploads/upload_record.h"
 
 #define OF(member)        offsetof(struct server_state, member)
 #define OF_DAEMON(member) offsetof(struct daemon_status, member)
@@ -16,6 +17,8 @@ const struct figure server_figures[] = {
     {OF(runs), "queue", "runs", "running_runs", 1, "gauge",
      "Commands of /run and /run_streaming that run."},
     {OF(streams), "queue", "streams", "open_streams", 1, "gauge", "Logs that are being streamed."},
+    {OF(uploads), "queue", "uploads", "open_uploads", 1, "gauge",
+     "Uploads of /uploads that are not finished."},
     {OF(procd.running), "queue", "jobs", "running_jobs", 1, "gauge",
      "Background processes that run."},
     {OF(procd.runners), "queue", "runners", "runners", 1, "gauge",
@@ -83,6 +86,7 @@ enum procd_result server_state_take(struct server_state *state, int timeout_ms)
     *state = (struct server_state){.requests = places_taken(),
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
+                                   .uploads = upload_records_count(),
                                    .log_bytes = -1};
     count_drops(state);
     enum procd_result result = procd_status(&state->procd, timeout_ms);

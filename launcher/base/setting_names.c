@@ -59,6 +59,7 @@ static const struct setting_name names[] = {
     {"SANDBOX_MAX_TRANSFERS", "64", "transfers by /files"},
     {"SANDBOX_MAX_BODY", "256m", "bytes of a request body"},
     {"SANDBOX_MAX_UPLOAD", "16g", "bytes of a file that is put to /files"},
+    {"SANDBOX_MAX_UPLOADS", "256", "unfinished uploads by /uploads"},
     {"SANDBOX_MIN_FREE", "0: none", "bytes of a disk that such files leave free"},
     {"SANDBOX_MAX_OUTPUT", "0: no limit", "bytes of output in an answer of /run"},
     {"SANDBOX_MAX_TIMEOUT", "0: none", "longest time of a command"},
@@ -66,6 +67,7 @@ static const struct setting_name names[] = {
     {"SANDBOX_READER_TIMEOUT", "1h", "a client that reads nothing is disconnected"},
     {"SANDBOX_HTTP_KEEPALIVE", "75s", "silence before a connection is closed"},
     {"SANDBOX_STREAM_KEEPALIVE", "45s", "silence on a stream before a comment"},
+    {"SANDBOX_UPLOAD_LIFETIME", "24h", "an unfinished upload that gets no more bytes"},
     {"SANDBOX_STOP_GRACE", "4s", "between SIGTERM and SIGKILL at a stop"},
 
     {NULL, NULL, "Files and logs"},

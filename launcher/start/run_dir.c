@@ -17,6 +17,7 @@
 #include "launcher/base/file.h"
 #include "launcher/base/program.h"
 #include "launcher/base/stop_signal.h"
+#include "launcher/start/old_uploads.h"
 
 /* Marks a directory that we may empty. */
 #define MARKER ".nginx-sandbox"
@@ -131,7 +132,10 @@ static int run_dir_take(const struct run_dir *run)
  * start may empty. */
 static int run_dir_empty(const struct run_dir *run)
 {
-    return fchmod(run->fd, RUN_MODE_OWN) < 0 ? -1 : directory_empty_but(run->fd, MARKER);
+    static const char *const kept[] = {MARKER, OLD_UPLOADS, NULL};
+    return fchmod(run->fd, RUN_MODE_OWN) < 0 || old_uploads_save(run->fd) < 0
+               ? -1
+               : directory_empty_but(run->fd, kept);
 }
 
 static int empty_as_child(const void *run)
@@ -156,8 +160,8 @@ static int run_dir_lay_out(const struct run_dir *run)
         const char *name;
         mode_t mode;
     } directories[] = {
-        {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},    {"bin", 0755},
-        {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
+        {RUN_STATE, 0700}, {RUN_SPOOL, 0700}, {RUN_PORT, 0711},  {RUN_UPLOADS, 0700},
+        {"bin", 0755},     {"nginx", 0711},   {"service", 0711}, {"nginx/tmp", 0711},
     };
     if (file_write(run->fd, MARKER, 0600, "", 0) < 0 && errno != EEXIST) {
         return run_dir_fail(run->path, strerror(errno));
@@ -169,6 +173,9 @@ static int run_dir_lay_out(const struct run_dir *run)
         if (file_make_dir(run->fd, directories[i].name, directories[i].mode) < 0) {
             return run_dir_fail(run->path, strerror(errno));
         }
+    }
+    if (old_uploads_give_back(run->fd) < 0) {
+        return run_dir_fail(run->path, strerror(errno));
     }
     /* `procd --stop`, the last to run, then removes the directory. */
     if (run->fresh && file_write(run->fd, "remove-on-exit", 0600, "", 0) < 0) {
@@ -205,7 +212,8 @@ int run_dir_admit(const struct run_dir *run, const struct user *user, gid_t work
     }
     if (fchown(run->fd, (uid_t)-1, workers) < 0 || fchmod(run->fd, RUN_MODE_CLOSED) < 0 ||
         fchownat(run->fd, RUN_SPOOL, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {
+        fchownat(run->fd, RUN_PORT, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchownat(run->fd, RUN_UPLOADS, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0) {
         return run_dir_fail(run->path, strerror(errno));
     }
     return 0;
@@ -216,6 +224,9 @@ void run_dir_discard(struct run_dir *run)
     /* A given directory that is not empty yet when the server is to end is left to the next start.
      * */
     bool leave = !run->fresh && stop_signal_waits();
+    if (!leave && run_dir_empty(run) == 0 && directory_has(run->fd, OLD_UPLOADS)) {
+        leave = true; /* to the next start, too, which can end them */
+    }
     if (!leave && (run_dir_empty(run) < 0 || unlinkat(run->fd, MARKER, 0) < 0 ||
                    (run->fresh && rmdir(run->path) < 0))) {
         log_at(LOG_WARNING, "%s: cannot be removed: %m", run->path);

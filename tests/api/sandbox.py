@@ -86,7 +86,8 @@ def listed_endpoints():
 
 # Those that need the token.
 API = tuple((endpoint.method, endpoint.path) for endpoint in listed_endpoints() if endpoint.trait not in ("OPEN", "METRICS"))
-POST_ENDPOINTS = tuple(path for method, path in API if method == "POST")
+# Those that take a JSON object.
+POST_ENDPOINTS = tuple(endpoint.path for endpoint in listed_endpoints() if endpoint.method == "POST" and endpoint.trait != "RAW")
 
 
 def wait_until(condition, what, deadline=DEADLINE):

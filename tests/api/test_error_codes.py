@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from sandbox import descriptors, REPOSITORY, in_threads, listed_endpoints, wait_until
+from sandbox import POST_ENDPOINTS, REPOSITORY, descriptors, in_threads, listed_endpoints, wait_until
 
 CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text(), re.M))
 
@@ -103,7 +103,7 @@ def test_processes(sandbox, proxy):
 def test_limits(make_server):
     server = make_server({"SANDBOX_MAX_BODY": "1k", "SANDBOX_MAX_RUNS": "1", "SANDBOX_MAX_JOBS": "1", "SANDBOX_MAX_STREAMS": "1"})
     for endpoint in ENDPOINTS:
-        if endpoint.method == "POST":
+        if endpoint.path in POST_ENDPOINTS:
             shows("too_large", server.call("POST", endpoint.path, b" " * 2000), 413)
     job = server.start("sleep 1000")["id"]
     with server.stream("echo begun; sleep 1000") as running, server.logs(job):
@@ -153,7 +153,7 @@ def test_an_endpoint_that_is_asked_wrongly(sandbox, endpoint):
     assert code_of(sandbox.call(endpoint.method, endpoint.path + "x"), 404) == "not_found"
     if endpoint.path != "/health":
         assert code_of(sandbox.call(endpoint.method, endpoint.path, token=False), 401) == "unauthorized"
-    if endpoint.method == "POST":
+    if endpoint.path in POST_ENDPOINTS:
         for body in (b"{", b"[]", b'{"x":1}y', b"\xff"):
             assert code_of(sandbox.call("POST", endpoint.path, body), 400) == "invalid_json"
         answer = sandbox.call("POST", endpoint.path, json.dumps(RIGHT.get(endpoint.path, {})).encode(), headers={"Content-Encoding": "gzip"})

@@ -33,6 +33,8 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_MAX_OUTPUT",
                                     "SANDBOX_MAX_TRANSFERS",
                                     "SANDBOX_MAX_UPLOAD",
+                                    "SANDBOX_MAX_UPLOADS",
+                                    "SANDBOX_UPLOAD_LIFETIME",
                                     "SANDBOX_MIN_FREE",
                                     "SANDBOX_MAX_LINK_LIFETIME",
                                     "SANDBOX_MAX_FAILED_AUTH",
@@ -109,6 +111,8 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.max_output, 0);
     assert_int_equal(settings.max_transfers, 64);
     assert_int_equal(settings.max_upload, UINT64_C(16) << 30);
+    assert_int_equal(settings.max_uploads, 256);
+    assert_int_equal(settings.upload_lifetime_ms, 24 * 3600 * 1000);
     assert_int_equal(settings.min_free, 0);
     assert_int_equal(settings.max_failed_auth, 10);
     assert_int_equal(settings.keep_finished, 1000);
