@@ -83,7 +83,8 @@ static void append_tar(char *script, const struct archive_download *download)
  * With globs to include, find lists the names. Its failure must not be lost: it is reported over
  * descriptor 3, as the status of tar is; descriptor 4 is standard output.
  */
-static void make_script(const struct archive_download *download, char script[ARCHIVE_SCRIPT_SIZE])
+static void script_to_create(const struct archive_download *download,
+                             char script[ARCHIVE_SCRIPT_SIZE])
 {
     script[0] = '\0';
     archive_append(script, ARCHIVE_SCRIPT, download->kind->programs);
@@ -378,7 +379,7 @@ void archive_get(struct request *request, const struct json_body *query, const c
         answer_error(request, 503, ERROR_unavailable, "Out of memory");
         return;
     }
-    make_script(&download, script);
+    script_to_create(&download, script);
     cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
     if (archive_start(request, script, path, &download.environment, -1, &foreground)) {
         stream(&download, &foreground);

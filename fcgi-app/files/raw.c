@@ -2,10 +2,12 @@
  * /files/<absolute path>: a file's bytes as they are, without JSON around them. A file for each
  * method; what they share is in raw_answer.h.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "fcgi-app/files/archive_get.h"
+#include "fcgi-app/files/archive_put.h"
 #include "fcgi-app/files/raw_delete.h"
 #include "fcgi-app/files/raw_get.h"
 #include "fcgi-app/files/raw_path.h"
@@ -21,11 +23,14 @@ static void handle_files(struct request *request, const struct json_body *query)
     if (path == NULL) {
         return;
     }
-    if (strcmp(method, "PUT") == 0) {
+    bool is_archive = json_text(query, "archive") != NULL;
+    if (strcmp(method, "PUT") == 0 && is_archive) {
+        archive_put(request, query, path);
+    } else if (strcmp(method, "PUT") == 0) {
         raw_put(request, query, path);
     } else if (strcmp(method, "DELETE") == 0) {
         raw_delete(request, query, path);
-    } else if (json_text(query, "archive") != NULL) {
+    } else if (is_archive) {
         archive_get(request, query, path);
     } else {
         raw_get(request, query, path);
@@ -34,11 +39,11 @@ static void handle_files(struct request *request, const struct json_body *query)
 
 static const struct json_member files_members[] = {
     {JSON_MEMBER("download", FLAG, "GET: a browser saves the file instead of showing it.")},
-    {JSON_MEMBER("archive", TEXT, "GET: the tree beneath a directory: tar, tar.gz or tar.zst.")},
+    {JSON_MEMBER("archive", TEXT, "The tree beneath a directory: tar, tar.gz or tar.zst.")},
     {JSON_MEMBER("include", TEXT,
-                 "Of an archive: only what matches this glob. It may come more than once.")},
+                 "GET of an archive: only what matches this glob. It may come more than once.")},
     {JSON_MEMBER("exclude", TEXT,
-                 "Of an archive: nothing that matches this glob. It may come more than once.")},
+                 "GET of an archive: nothing that matches this glob. It may come more than once.")},
     {JSON_MEMBER("parents", FLAG, "PUT: makes the directories of the path that are missing.")},
     {JSON_MEMBER("mode", TEXT, "PUT: the mode of the file, in octal.")},
     {JSON_MEMBER("mtime", TEXT, "PUT: when it was changed last, in seconds since 1970.")},

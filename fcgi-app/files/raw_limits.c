@@ -27,9 +27,14 @@ int raw_limits_check_size(struct request *request, uint64_t size)
     return -1;
 }
 
+bool raw_limits_has_room(uint64_t room, uint64_t more)
+{
+    return room >= limits.free_least && room - limits.free_least >= more;
+}
+
 int raw_limits_check_room(struct request *request, const char *path, uint64_t room, uint64_t more)
 {
-    if (room >= limits.free_least && room - limits.free_least >= more) {
+    if (raw_limits_has_room(room, more)) {
         return 0;
     }
     answer_error(request, 507, ERROR_no_space,

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct request;
@@ -18,6 +19,9 @@ uint64_t raw_limits_upload_max(void);
 
 /* 0, or -1 when it has been answered that a file of this size is too large. */
 int raw_limits_check_size(struct request *request, uint64_t size);
+
+/* Whether a disk that has `room` bytes free has room for `more`. */
+bool raw_limits_has_room(uint64_t room, uint64_t more);
 
 /* Whether a disk that has `room` bytes free has room for `more` of the file `path`. 0, or -1 when
  * it has been answered that it has not. */
