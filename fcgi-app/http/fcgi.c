@@ -10,6 +10,8 @@
  * - FCGX_FFlush reports a write error once, FCGX_PutStr never: FCGX_GetError keeps it.
  * - Unread standard input would be taken for the next request: it is drained, or the connection
  *   closed.
+ * - It reads 8 KiB at a time and copies them: of a body it is asked for nothing but what it has
+ * read with the parameters. body_records.h reads the rest, which libfcgi then never sees.
  * - It trusts what comes in: it is given only what record_filter.h lets pass.
  * - Records are at most 8 KiB, copied: large pieces go out by sendmsg(2) in records of our own
  *   between two flushes. FCGX_Finish_r then writes the end of the stream as usual.
@@ -31,6 +33,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "fcgi-app/http/body_records.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/file_records.h"
 #include "fcgi-app/http/metrics.h"
@@ -43,9 +46,6 @@
 
 /* Records that go out by one sendmsg(2). */
 #define RECORDS_AT_ONCE 16
-
-/* What libfcgi is asked for at once: it counts in int. */
-#define READ_MAX ((size_t)65536)
 
 /* How long an unwanted body is read before the connection is given up instead, and how long its
  * client may pause: on a busy machine a client may have to wait for its turn. All of the body must
@@ -73,6 +73,9 @@ struct request {
 
 static void (*serve_request)(struct request *request, bool refuse);
 static void (*give_connection_back)(int fd, bool reuse);
+
+/* Of the connection that this thread serves. */
+static _Thread_local struct record_filter filter;
 
 /* ---- the question ---- */
 
@@ -120,17 +123,26 @@ const char *request_id(const struct request *request)
     return *id == '\0' ? "-" : id;
 }
 
+/* What libfcgi has read of the body with the parameters, and then from the connection itself. */
+static ssize_t next_of_body(struct request *request, void *data, size_t length)
+{
+    uint64_t held = filter.body_size - request->body_read;
+    if (held == 0) {
+        return body_records_read(request->fcgi.ipcFd, &filter, data, length);
+    }
+    return FCGX_GetStr(data, (int)(held < length ? held : length), request->fcgi.in);
+}
+
 ssize_t request_read(struct request *request, void *data, size_t length)
 {
-    int wanted = length > READ_MAX ? (int)READ_MAX : (int)length;
-    int count = FCGX_GetStr(data, wanted, request->fcgi.in);
-    request->body_read += (uint64_t)count;
-    if (count > 0 || wanted == 0) {
+    ssize_t count = length == 0 ? 0 : next_of_body(request, data, length);
+    request->body_read += count > 0 ? (uint64_t)count : 0;
+    if (count > 0 || length == 0) {
         return count;
     }
     bool whole =
         request->body_length == LENGTH_UNKNOWN || request->body_length == request->body_read;
-    if (FCGX_GetError(request->fcgi.in) != 0 || !whole) {
+    if (count < 0 || FCGX_GetError(request->fcgi.in) != 0 || !whole) {
         request->gone = true;
         return -1;
     }
@@ -308,9 +320,6 @@ void request_abort(struct request *request)
 }
 
 /* ---- one request after the other ---- */
-
-/* Of the connection that this thread serves. */
-static _Thread_local struct record_filter filter;
 
 /*
  * libfcgi's read(2), in the place of its own: a symbol of the program comes before that of a

@@ -80,6 +80,7 @@ static bool take_header(struct record_filter *filter)
     case STAGE_BEGIN:
         filter->request_id = id;
         filter->params_size = 0;
+        filter->body_size = 0;
         filter->stage = STAGE_PARAMS;
         return filter->type == RECORD_BEGIN_REQUEST && filter->content_left == BEGIN_SIZE;
     case STAGE_PARAMS:
@@ -113,7 +114,11 @@ static bool take_content(struct record_filter *filter, const unsigned char *data
     if (filter->type == RECORD_BEGIN_REQUEST) {
         return take_begin(filter, data, length);
     }
-    return filter->type == RECORD_STDIN || take_params(filter, data, length);
+    if (filter->type == RECORD_STDIN) {
+        filter->body_size += length;
+        return true;
+    }
+    return take_params(filter, data, length);
 }
 
 /* Whether the last byte of a request has come. */

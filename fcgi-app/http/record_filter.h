@@ -24,6 +24,7 @@ struct record_filter {
     size_t header_filled;
     size_t content_left, padding_left;
     size_t params_size; /* of the request, so far */
+    uint64_t body_size; /* likewise */
 
     /* in the parameters: pairs of a name's length, a value's length, and both texts */
     unsigned lengths;      /* read of this pair: 0 or 1 */

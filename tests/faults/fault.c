@@ -352,6 +352,8 @@ WRAP(ssize_t, pread, (int fd, void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1, EIO)
 WRAP(ssize_t, pwrite, (int fd, const void *buffer, size_t length, off_t offset),
      (fd, buffer, length, offset), -1, ENOSPC)
+WRAP_SLOW(ssize_t, readv, (int fd, const struct iovec *pieces, int count), (fd, pieces, count), -1,
+          ECONNRESET)
 WRAP(ssize_t, pwritev2, (int fd, const struct iovec *pieces, int count, off_t offset, int flags),
      (fd, pieces, count, offset, flags), -1, EIO)
 WRAP(ssize_t, sendfile, (int out, int in, off_t *offset, size_t length), (out, in, offset, length),

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "fcgi-app/http/body_records.h"
 #include "fcgi-app/http/record_filter.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -39,7 +40,15 @@ static void serve(FCGX_Request *request)
     }
     assert(length <= (size_t)1 << 21);
     (void)FCGX_GetParam("CONTENT_LENGTH", request->envp);
-    while (FCGX_GetStr(piece, sizeof(piece), request->in) > 0) {
+    for (uint64_t taken = 0, left; (left = filter.body_size - taken) > 0;) {
+        int got =
+            FCGX_GetStr(piece, (int)(left < sizeof(piece) ? left : sizeof(piece)), request->in);
+        if (got <= 0) {
+            break;
+        }
+        taken += (uint64_t)got;
+    }
+    while (body_records_read(request->ipcFd, &filter, piece, sizeof(piece)) > 0) {
     }
     (void)FCGX_PutStr("Status: 200\r\n\r\n", 15, request->out);
     FCGX_Finish_r(request);
