@@ -8,13 +8,16 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import stat
+import subprocess
+import tempfile
 import time
 
 import pytest
 
-from sandbox import RawConnection, Server, descriptors, http_request, in_threads, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
+from sandbox import BIG_TIMEOUT, RawConnection, Server, descriptors, http_request, in_threads, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
 from test_files_raw import error_of, give
 
 pytestmark = pytest.mark.host
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.host
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
 CONTENT = os.urandom(300_000)
+TUS_CLIENT = "tus-js-client@4.3.1"
 
 
 def base64_of(value):
@@ -536,3 +540,98 @@ def test_a_full_disk(tmp_path):
         server.shell(f"rm {disk}/other")
         assert patch(server, upload, offset, b"x" * (700_000 - offset)).status_code == 204
         assert server.shell(f"ls -A {disk}; wc -c <{disk}/x").split() == ["x", "700000"]
+
+
+# ---- a published client ----
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """Where node finds tus-js-client."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    with tempfile.TemporaryDirectory(prefix="nxs-npm-") as directory:
+        done = subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", directory, TUS_CLIENT], capture_output=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"npm installs no {TUS_CLIENT}")
+        yield os.path.join(directory, "node_modules")
+
+
+class TusClient:
+    """tus_upload.js with a file; its requests wait for go()."""
+
+    def __init__(self, modules, server, file, target, endpoint="/uploads"):
+        script = pathlib.Path(__file__).with_name("tus_upload.js")
+        self.process = subprocess.Popen(["node", script, server.url + endpoint, server.secret, file, target], env={**os.environ, "NODE_PATH": modules},
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def asks(self):
+        """Waits until it wants to send a request."""
+        line = self.process.stdout.readline()
+        assert line == "may I\n", line
+
+    def go(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def finish(self):
+        """Lets it do what it wants until it has ended; what it says then."""
+        while (line := self.process.stdout.readline()) == "may I\n":
+            self.go()
+        assert self.process.wait(BIG_TIMEOUT) == 0
+        return json.loads(line)
+
+
+@pytest.mark.slow
+def test_a_client_whose_server_dies_six_times(server, home, modules, tmp_path):
+    """
+    200 MB while fcgi-app and nginx are killed three times each. What was written counts: sent twice is only what was on its way,
+    in the buffers of sockets and of nginx. Linux lets each of these TCP connections hold up to tcp_wmem and tcp_rmem.
+    """
+    size, kills = 200_000_000, ["fcgi-app", "nginx"] * 3
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(size // 100) * 100)
+    with TusClient(modules, server, file, home / "target") as client:
+        client.asks()
+        client.go()
+        begun = 0
+        for daemon in kills:
+            pid = wait_until(lambda daemon=daemon: server.daemon(daemon), f"{daemon} to run")
+            client.asks()
+            while not hidden(home):
+                pass
+            part, = hidden(home)
+            client.go()  # a HEAD after a cut, or a PATCH
+            if begun:
+                client.asks()
+                client.go()
+            while (home / part).stat().st_size < begun + 20_000_000:
+                time.sleep(0.0005)
+            os.kill(pid, signal.SIGKILL)
+            server.back(daemon, pid)
+            begun = (home / part).stat().st_size
+            assert begun < size - 20_000_000
+        end = client.finish()
+    assert (home / "target").read_bytes() == file.read_bytes() and names(home) == ["target"]
+    twice = end["sent"] - size
+    print(f"sent twice: {twice} bytes, {twice // len(kills)} for each cut")
+    most = sum(int(pathlib.Path(f"/proc/sys/net/ipv4/{name}").read_text().split()[2]) for name in ("tcp_wmem", "tcp_rmem"))
+    assert 0 <= twice <= len(kills) * (most + 1_000_000) + 100_000
+
+
+def test_a_client_behind_a_prefix(make_server, modules, tmp_path):
+    server = make_server({"SANDBOX_PREFIX": "/a/box"})
+    home = home_of(server)
+    (tmp_path / "file").write_bytes(CONTENT)
+    for endpoint in ("/a/box/uploads", "/a/box/uploads/"):
+        with TusClient(modules, server, tmp_path / "file", home / "target", endpoint) as client:
+            end = client.finish()
+        assert re.fullmatch(r"http://[^/]+/a/box/uploads/[0-9a-f]{32}", end["url"]) and (home / "target").read_bytes() == CONTENT
+        (home / "target").unlink()
