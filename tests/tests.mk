@@ -51,6 +51,9 @@ $(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_headers: $(call objects,fcgi-app/files/base64.c fcgi-app/files/body_digest.c $(patsubst %,fcgi-app/http/%.c,byte_range conditions http_date))
 $(BUILD)/tests/fuzz/fuzz_headers: FUZZ_LIBS += $(MD_LIBS)
+$(BUILD)/tests/fuzz/fuzz_uploads: $(call objects,$(patsubst %,fcgi-app/uploads/%.c,upload_checksum upload_metadata upload_record) \
+    $(patsubst %,fcgi-app/files/%.c,base64 fs_part fs_path raw_path raw_wish))
+$(BUILD)/tests/fuzz/fuzz_uploads: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(BUILD)/tests/fuzz/fuzz_file_part: $(call objects,fcgi-app/files/file_part.c)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)

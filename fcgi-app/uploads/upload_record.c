@@ -232,28 +232,33 @@ static int take_fields(struct upload_record *record, const char *const field[FIE
     return record->part.path == NULL || record->metadata == NULL ? -1 : 0;
 }
 
-/* Reads the text of the open record. 0 or -1 with errno: EBADMSG if it is none. */
-static int record_read(struct upload_record *record)
+int upload_record_parse(struct upload_record *record, const char *text, size_t size)
 {
     const char *field[FIELDS];
-    struct stat status;
-    cleanup_free char *text = malloc(TEXT_MAX);
-    if (text == NULL || fstat(record->fd, &status) != 0) {
-        return -1;
-    }
-    ssize_t size = io_read_full(record->fd, text, TEXT_MAX);
     size_t at = 0;
     for (size_t i = 0; i < FIELDS; i++) {
-        const char *end = size <= 0 ? NULL : memchr(text + at, '\0', (size_t)size - at);
+        const char *end = memchr(text + at, '\0', size - at);
         if (end == NULL) {
-            errno = size < 0 ? errno : EBADMSG;
+            errno = EBADMSG;
             return -1;
         }
         field[i] = text + at;
         at = (size_t)(end - text) + 1;
     }
-    record->expires = status.st_mtime;
     return take_fields(record, field);
+}
+
+/* Reads the text of the open record. 0 or -1 with errno: EBADMSG if it is none. */
+static int record_read(struct upload_record *record)
+{
+    struct stat status;
+    cleanup_free char *text = malloc(TEXT_MAX);
+    if (text == NULL || fstat(record->fd, &status) != 0) {
+        return -1;
+    }
+    record->expires = status.st_mtime;
+    ssize_t size = io_read_full(record->fd, text, TEXT_MAX);
+    return size < 0 ? -1 : upload_record_parse(record, text, (size_t)size);
 }
 
 /* Whether a record was made by the user who owns the directory: one of an earlier start may have

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -54,6 +55,10 @@ int upload_record_open_old(struct upload_record *record, const char *id);
 /* Locks it. 0, or -1 with errno: EWOULDBLOCK if another request has it, ENOENT if it has gone or is
  * done since it was opened: then open it again. */
 int upload_record_lock(const struct upload_record *record);
+
+/* Reads the text of a record: length, part and metadata. 0, or -1 with errno: EBADMSG if it is
+ * none. Clear it in any case. */
+int upload_record_parse(struct upload_record *record, const char *text, size_t size);
 
 /* Closes it, and with it gives the lock back. */
 void upload_record_clear(struct upload_record *record);
