@@ -7,16 +7,6 @@
 #include "fcgi-app/http/query.h"
 #include "fcgi-app/http/request.h"
 
-/* Decodes %xx in its place. */
-static void decode(char *text)
-{
-    char *out = text;
-    for (const char *at = text; *at != '\0';) {
-        *out++ = percent_decode(&at);
-    }
-    *out = '\0';
-}
-
 bool raw_path_goes_up(const char *path)
 {
     for (const char *at = path; (at = strstr(at, "/..")) != NULL; at += 3) {
@@ -39,7 +29,7 @@ char *raw_path_of(struct request *request)
         answer_error(request, 503, ERROR_unavailable, "Out of memory");
         return NULL;
     }
-    decode(path);
+    (void)percent_decode_all(path); /* nginx refuses %00 */
     if (raw_path_goes_up(path)) {
         answer_error(request, 400, ERROR_invalid_path, "A path must not contain ..");
         return NULL;

@@ -6,16 +6,20 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
+#include "fcgi-app/files/archive.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/raw_wish.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/grant.h"
 #include "fcgi-app/http/json_body.h"
+#include "fcgi-app/http/query.h"
 #include "fcgi-app/http/request.h"
 
 #define DEFAULT_LIFETIME_MS UINT64_C(3600000)
@@ -82,29 +86,72 @@ static bool add_path(struct target *target, const char *path)
     return true;
 }
 
-/* Adds the parameters: of the body, those that fit the method. */
+/* What may stand in a link, beside the path: nothing that takes a tree or extracts an archive. */
+static const struct parameter {
+    const char *name;
+    const char *method;
+    bool is_flag;
+} parameters[] = {{"download", "GET", true},
+                  {"archive", "GET", false},
+                  {"parents", "PUT", true},
+                  {"mode", "PUT", false}};
+
+#define PARAMETERS (sizeof(parameters) / sizeof(parameters[0]))
+
+/* Its value; NULL: it is not asked for. */
+static const char *parameter_value(const struct parameter *parameter, const struct json_body *body)
+{
+    if (parameter->is_flag) {
+        return json_flag(body, parameter->name) ? "1" : NULL;
+    }
+    return json_text(body, parameter->name);
+}
+
 static void add_parameters(struct target *target, const struct json_body *body)
 {
-    const char *mode = json_text(body, "mode");
     target_add(target, "?", 1);
-    if (json_flag(body, "download")) {
-        target_add(target, "download=1&", strlen("download=1&"));
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        const char *value = parameter_value(&parameters[i], body);
+        if (value != NULL) {
+            target_add(target, parameters[i].name, strlen(parameters[i].name));
+            target_add(target, "=", 1);
+            target_add(target, value, strlen(value));
+            target_add(target, "&", 1);
+        }
     }
-    if (json_flag(body, "parents")) {
-        target_add(target, "parents=1&", strlen("parents=1&"));
+}
+
+/* The path of the body, which the caller frees. NULL: the request has been answered. */
+static char *wanted_path(struct request *request, const struct json_body *body)
+{
+    const char *plain = json_text(body, "path");
+    const char *escaped = json_text(body, "path_escaped");
+    if ((plain == NULL) == (escaped == NULL)) {
+        answer_error(request, 400, ERROR_invalid_request,
+                     plain == NULL ? "path is required" : "Only one of path and path_escaped");
+        return NULL;
     }
-    if (mode != NULL) {
-        target_add(target, "mode=", strlen("mode="));
-        target_add(target, mode, strlen(mode));
-        target_add(target, "&", 1);
+    char *path = strdup(plain == NULL ? escaped : plain);
+    if (path == NULL) {
+        answer_error(request, 503, ERROR_unavailable, "Out of memory");
+        return NULL;
     }
+    if (plain == NULL && !percent_decode_all(path)) {
+        answer_error(request, 400, ERROR_invalid_request, "path_escaped contains a NUL character");
+        free(path);
+        return NULL;
+    }
+    return path;
 }
 
 /* The path below /files, and the parameters. False: the request has been answered. */
 static bool make_target(struct request *request, const struct json_body *body,
                         struct target *target)
 {
-    const char *path = json_text(body, "path");
+    cleanup_free char *path = wanted_path(request, body);
+    if (path == NULL) {
+        return false;
+    }
     target_add(target, "/files", strlen("/files"));
     if ((path[0] != '/' && !add_path(target, start)) || !add_path(target, path)) {
         answer_error(request, 400, ERROR_invalid_path, "A path must not contain ..");
@@ -123,22 +170,29 @@ static bool make_target(struct request *request, const struct json_body *body,
 
 /* ---- the request ---- */
 
-/* What is wrong with the members beside the path, or NULL. */
-static const char *find_share_fault(const struct json_body *body, const char *method)
+/* Whether the method and the parameters are good; if not the request has been answered. */
+static bool check_parameters(struct request *request, const struct json_body *body,
+                             const char *method)
 {
     struct fs_wish wish = {.has_mode = false};
-    bool is_get = strcmp(method, "GET") == 0;
-    bool is_put = strcmp(method, "PUT") == 0;
-    if (!is_get && !is_put && strcmp(method, "DELETE") != 0) {
-        return "method must be GET, PUT or DELETE";
+    if (strcmp(method, "GET") != 0 && strcmp(method, "PUT") != 0 && strcmp(method, "DELETE") != 0) {
+        answer_error(request, 400, ERROR_invalid_request, "method must be GET, PUT or DELETE");
+        return false;
     }
-    if (!is_get && json_flag(body, "download")) {
-        return "download is for the method GET";
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        if (parameter_value(&parameters[i], body) != NULL &&
+            strcmp(parameters[i].method, method) != 0) {
+            answer_error(request, 400, ERROR_invalid_request, "%s is for the method %s",
+                         parameters[i].name, parameters[i].method);
+            return false;
+        }
     }
-    if (!is_put && (json_flag(body, "parents") || json_is_given(body, "mode"))) {
-        return "parents and mode are for the method PUT";
+    const char *fault = raw_wish_read(&wish, json_text(body, "mode"), NULL);
+    if (fault != NULL) {
+        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
+        return false;
     }
-    return raw_wish_read(&wish, json_text(body, "mode"), NULL);
+    return json_text(body, "archive") == NULL || archive_kind_of(request, body) != NULL;
 }
 
 /* How long the link is to live; 0: the request has been answered. */
@@ -169,10 +223,7 @@ static void handle_share_file(struct request *request, const struct json_body *b
     if (lifetime == 0) {
         return;
     }
-    const char *fault = find_share_fault(body, method);
-    if (fault != NULL) {
-        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
-    } else if (make_target(request, body, &target)) {
+    if (check_parameters(request, body, method) && make_target(request, body, &target)) {
         const struct grant grant = {.kind = "file",
                                     .method = method,
                                     .target = target.text,
@@ -182,10 +233,12 @@ static void handle_share_file(struct request *request, const struct json_body *b
 }
 
 static const struct json_member share_members[] = {
-    {JSON_MEMBER("path", TEXT, "The file. It need not be there yet."), .required = true},
+    {JSON_MEMBER("path", TEXT, "The file. It need not be there yet.")},
+    {JSON_MEMBER("path_escaped", TEXT, "The same, with %xx for any byte.")},
     {JSON_MEMBER("method", TEXT, "GET, which includes HEAD, or PUT or DELETE; GET by default.")},
     {JSON_MEMBER("expires_in_ms", COUNT, "How long the link works; an hour by default.")},
     {JSON_MEMBER("download", FLAG, "GET: a browser saves the file instead of showing it.")},
+    {JSON_MEMBER("archive", TEXT, "GET: the tree beneath a directory: tar, tar.gz or tar.zst.")},
     {JSON_MEMBER("parents", FLAG, "PUT: makes the directories of the path that are missing.")},
     {JSON_MEMBER("mode", TEXT, "PUT: the mode of the file, in octal.")},
 };

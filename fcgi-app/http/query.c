@@ -19,6 +19,19 @@ char percent_decode(const char **text)
     return *at;
 }
 
+bool percent_decode_all(char *text)
+{
+    char *out = text;
+    bool is_text = true;
+    for (const char *at = text; *at != '\0';) {
+        *out = percent_decode(&at);
+        is_text = is_text && *out != '\0';
+        out++;
+    }
+    *out = '\0';
+    return is_text;
+}
+
 /* Decodes into `out`, which has room for `length` bytes and a NUL. False when one is in it. */
 static bool decode_parameter(char *out, const char *text, size_t length)
 {

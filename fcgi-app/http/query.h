@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct json_body;
@@ -28,3 +29,6 @@ int query_next(const char **at, const char *name, char *out);
 /* One byte of a text in which %xx stands for a byte; moves *text on. A % that begins no %xx stands
  * for itself. Thread-safe. */
 char percent_decode(const char **text);
+
+/* Decodes all of a text in its place. False: there is a NUL among the bytes. Thread-safe. */
+bool percent_decode_all(char *text);

@@ -89,6 +89,16 @@ const calls = {
         expect((await post("/edit_file", {path: file, edits: [{old_str: "✓"}]}, 409)).count === 0, "a readable 409");
         expect((await post("/edit_file", {path: file, edits: [{old_str: "✗", new_str: "✓"}]})).size_bytes === 15, "the other way");
     },
+    "/share_file": async () => {
+        const link = (await post("/share_file", {path: file})).path;
+        expect(await (await fetch(config.api + link)).text() === "from a page ✓", "what a link leads to");
+        const put = (await post("/share_file", {path: config.directory + "/shared", method: "PUT"})).path;
+        expect((await fetch(config.api + put, {method: "PUT", body: new Blob(["a blob"])})).status === 201, "a blob by a link");
+        const gone = (await post("/share_file", {path: config.directory + "/shared", method: "DELETE"})).path;
+        expect((await fetch(config.api + gone, {method: "DELETE"})).status === 204, "no file more");
+        const changed = await fetch(config.api + link + "x");
+        expect(changed.status === 401 && (await changed.json()).error_code === "unauthorized", "a readable 401");
+    },
     "/files": async () => {
         const answer = await api("GET", "/files" + encodeURI(file), undefined, {"Range": "bytes=0-3"});
         expect(answer.status === 206 && (await answer.text()) === "from", "the first bytes");

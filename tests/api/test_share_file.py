@@ -139,6 +139,34 @@ def test_names(sandbox, workdir, name, client):
         assert subprocess.run(["node", "-e", script, url], stdout=subprocess.PIPE, check=True).stdout == f"in {name}".encode()
 
 
+def test_a_name_of_any_bytes(sandbox, workdir):
+    path = os.path.join(os.fsencode(workdir), b"\xff\x01%\xc3")
+    with open(path, "wb") as file:
+        file.write(b"bytes")
+    if TEST_USER:
+        os.chown(path, *user_ids(TEST_USER))
+    escaped = urllib.parse.quote(path)
+    answer = sandbox.post("/share_file", path_escaped=escaped)
+    assert answer.status_code == 200 and follow(sandbox, answer.json()["path"]).content == b"bytes"
+    assert sandbox.post("/share_file", path_escaped=escaped.replace("nxs", "%6exs")).json()["path"].split("?")[0] == f"/files{escaped}"
+    for fields in ({"path": "/x", "path_escaped": "/x"}, {"path_escaped": "/x%00y"}):
+        assert sandbox.post("/share_file", **fields).json()["error_code"] == "invalid_request"
+    assert sandbox.post("/share_file", path_escaped="/x/%2e%2e/y").json()["error_code"] == "invalid_path"
+
+
+def test_an_archive(sandbox, file):
+    """A link to one is for that kind; and no link to anything else becomes one."""
+    link = share(sandbox, file.parent, archive="tar.gz")
+    assert "?archive=tar.gz&grant=" in link
+    names = subprocess.run(["tar", "tz"], input=follow(sandbox, link).content, stdout=subprocess.PIPE, check=True).stdout.split()
+    assert b"./file.txt" in names
+    for changed in (link.replace("tar.gz", "tar"), link.replace("?", "?include=*&"), share(sandbox, file.parent).replace("?", "?archive=tar&")):
+        assert_unauthorized(follow(sandbox, changed))
+    assert_unauthorized(follow(sandbox, link, "PUT", b"x"))
+    put = share(sandbox, file.parent, method="PUT")
+    assert_unauthorized(follow(sandbox, put.replace("?", "?archive=tar&"), "PUT", b"x"))
+
+
 # ---- what is asked for wrongly ----
 
 
@@ -160,6 +188,9 @@ def test_names(sandbox, workdir, name, client):
     ({"path": "/x", "expires_in_ms": 1.5}, "invalid_request", "expires_in_ms"),
     ({"path": "/x", "method": "PUT", "download": True}, "invalid_request", "download"),
     ({"path": "/x", "parents": True}, "invalid_request", "parents"),
+    ({"path": "/x", "method": "PUT", "archive": "tar"}, "invalid_request", "archive"),
+    ({"path": "/x", "archive": "zip"}, "invalid_request", "archive"),
+    ({"path": "/x", "archive": "tar&include=x"}, "invalid_request", "archive"),
     ({"path": "/x", "method": "DELETE", "mode": "0600"}, "invalid_request", "mode"),
     ({"path": "/x", "method": "PUT", "mode": "8"}, "invalid_request", "mode"),
     ({"path": "/x", "method": "PUT", "mode": "7&recursive=1"}, "invalid_request", "mode"),

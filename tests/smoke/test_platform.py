@@ -22,7 +22,6 @@ from platform_nginx import MODULES, Platform, Site, nginx_version
 from sandbox import BIG_TIMEOUT, REPOSITORY, TIMEOUT, EventStream, Port, alive, http_request, in_threads, proc_file, wait_until
 
 
-
 @pytest.fixture
 def platform(home):
     with Platform(home) as platform:
@@ -599,6 +598,56 @@ def test_a_rotation_by_the_documented_commands(platform):
     assert follow(retire) == [new]
     assert (status("old"), status(new)) == (401, 200)
     assert Site(platform, new, tls=False).status(job) == "running"
+
+
+def code_of(answer):
+    return answer.status_code, answer.json()["error_code"]
+
+
+@pytest.mark.parametrize("prefix", ["/box", ""], ids=["prefix", "host"])
+def test_links_end_with_their_secret(platform, prefix):
+    """Through a rotation and its reloads, below a prefix and over HTTP/2; one of another sandbox is none."""
+    platform.settings(**({"SANDBOX_PREFIX": prefix} if prefix else {}), SANDBOX_ROUTE_BY="http_x_sandbox", SANDBOX_MAX_FAILED_AUTH="1000000")
+    platform.add("default", "same")
+    platform.add("other", "same")
+    platform.settings("none", SANDBOX_MAX_LINK_LIFETIME="0", PROXY_PORT="1")
+    platform.secrets("none", "same")
+    platform.map("default default;", "other other;", "none none;")
+    platform.rendered()
+    port = Port()
+    platform.ports.append(port)
+    platform.include_all(servers=f"server {{ {HTTP2.format(port=port.number)} {platform.include('server')} }}")
+    platform.start_nginx()
+    site = Site(platform, "same", prefix)
+    path = platform.home / "file"
+    path.write_text("shared")
+    link = site.post("/share_file", path=str(path)).json()["path"]
+    put = site.post("/share_file", path=f"{path}2", method="PUT").json()["path"]
+    assert link.startswith("/files/") and site.get(link, token=False).text == "shared"
+    for name in ("other", "none"):
+        assert code_of(site.get(link, token=False, headers={"X-Sandbox": name})) == (401, "unauthorized")
+    if prefix:
+        assert Site(platform, "same").get(link, token=False).status_code == 404  # the operator's own
+    curl = ["curl", "-sS", "--http2-prior-knowledge", "-w", " %{http_code} %{http_version}"]
+    url = f"http://127.0.0.1:{port.number}{prefix}"
+    for target, wanted in ((link, "shared 200 2"), (link + "x", r'\{"error":.*,"error_code":"unauthorized"\} 401 2')):
+        done = subprocess.run([*curl, f"{url}{target}"], stdout=subprocess.PIPE, text=True, check=True)
+        assert re.fullmatch(wanted, done.stdout), done.stdout
+    sent = subprocess.run([*curl, "-T", "-", f"{url}{put}"], input="x" * 300_000, stdout=subprocess.PIPE, text=True, check=True)
+    assert sent.stdout.endswith(" 201 2") and pathlib.Path(f"{path}2").stat().st_size == 300_000
+
+    def rotate(action):
+        subprocess.run([*LAUNCHER, "secret", "--etc", platform.etc, "--state", platform.state, action], stdout=subprocess.PIPE, check=True)
+        platform.reload()
+        return Site(platform, (platform.etc / "default.secret").read_text().splitlines()[0], prefix)
+
+    fresh = rotate("rotate")
+    assert site.get(link, token=False).status_code == site.get("/list_processes").status_code == 200
+    links = [link, *(one.post("/share_file", path=str(path)).json()["path"] for one in (site, fresh))]
+    assert [site.get(one, token=False).text for one in links] == ["shared"] * 3
+    rotate("retire")
+    assert code_of(site.get(link, token=False)) == code_of(site.get("/list_processes")) == (401, "unauthorized")
+    assert [site.get(one, token=False).status_code for one in links] == [401, 200, 200]  # the current secret signs, whose token it ever was
 
 
 def test_no_secret_is_written(platform):
