@@ -58,6 +58,9 @@ enum effect { READS, CHANGES };
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(move_file, "/move_file", ENDPOINT_POST, WALKS, CHANGES) \
+    ENDPOINT(copy_file, "/copy_file", ENDPOINT_POST, WALKS, CHANGES) \
+    ENDPOINT(set_mode, "/set_mode", ENDPOINT_POST, WALKS, CHANGES) \
     ENDPOINT(delete_file, "/delete_file", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(delete_dir, "/delete_dir", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(start_process, "/start_process", ENDPOINT_POST, SHORT, CHANGES) \

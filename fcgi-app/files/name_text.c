@@ -9,6 +9,7 @@
 #include "fcgi-app/http/writer.h"
 
 #define ESCAPED_SUFFIX "_escaped"
+#define HEAD_SIZE      64 /* a member's name and what is around it */
 
 static bool stays_plain(unsigned char byte)
 {
@@ -37,11 +38,11 @@ size_t name_text_escape(char *out, const char *name, size_t length)
 size_t name_text_render(char *out, const char *member, const char *name, size_t length)
 {
     size_t taken;
-    char *at = out + sprintf(out, "\"%.30s\":\"", member);
+    char *at = out + snprintf(out, HEAD_SIZE, "\"%.30s\":\"", member);
     at += json_escape(at, name, length, true, &taken);
     *at++ = '"';
     if (utf8_valid_length(name, length) < length) {
-        at += sprintf(at, ",\"%.30s" ESCAPED_SUFFIX "\":\"", member);
+        at += snprintf(at, HEAD_SIZE, ",\"%.30s" ESCAPED_SUFFIX "\":\"", member);
         at += name_text_escape(at, name, length);
         *at++ = '"';
     }

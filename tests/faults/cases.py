@@ -404,6 +404,60 @@ class ListDir(Case):
         assert not answer.ok or answer.body == {"entries": ["a", "b", "c"]}
 
 
+class ListDetails(ListDir):
+    def request(self):
+        return self.post("/list_dir", path=str(self.path), details=True)
+
+    def check(self, answer):
+        assert not answer.ok or [entry["name"] for entry in answer.body["entries"]] == ["a", "b", "c"]
+
+
+class CopyTree(Case):
+    """The copy is whole or missing."""
+
+    endpoint = "/copy_file"
+
+    def prepare(self):
+        super().prepare()
+        self.directory = self.work / f"copy-{self.count}"
+        self.path = self.directory / "tree"
+        (self.path / "a" / "b").mkdir(parents=True)
+        (self.path / "a" / "file").write_text("content\n" * 10_000)
+        (self.path / "a" / "link").symlink_to("/etc")
+        os.mkfifo(self.path / "fifo")
+
+    def request(self):
+        return self.post(self.endpoint, **{"from": str(self.path), "to": str(self.directory / "copy")})
+
+    def is_whole(self, path):
+        names = sorted(os.path.relpath(found, path) for found in path.rglob("*"))
+        return names == ["a", "a/b", "a/file", "a/link", "fifo"] and (path / "a" / "file").read_text() == "content\n" * 10_000
+
+    def check(self, answer):
+        copy = self.directory / "copy"
+        assert self.is_whole(copy) if copy.exists() else not answer.ok, answer
+        assert self.endpoint == "/move_file" or self.is_whole(self.path)
+        left = [name for name in os.listdir(self.directory) if name.startswith(".sandbox-")]
+        assert not left or not answer.ok, "a temporary tree is left"
+
+
+class MoveTree(CopyTree):
+    endpoint = "/move_file"
+
+    def check(self, answer):
+        super().check(answer)
+        assert (self.directory / "copy").exists() != self.path.exists()
+
+
+class SetModes(CopyTree):
+    def request(self):
+        return self.post("/set_mode", path=str(self.path), mode="700", recursive=True)
+
+    def check(self, answer):
+        modes = {path.stat().st_mode & 0o777 for path in (self.path, self.path / "a", self.path / "a" / "b", self.path / "a" / "file", self.path / "fifo")}
+        assert not answer.ok or modes == {0o700}
+
+
 class BindPort(Case):
     """Bound or not; whatever it was, it can be unbound and bound again."""
 
@@ -654,7 +708,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

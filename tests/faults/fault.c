@@ -293,6 +293,8 @@ WRAP(int, faccessat, (int at, const char *path, int mode, int flags), (at, path,
 WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), -1, EIO)
 WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), -1, EIO)
 WRAP(int, fchown, (int fd, uid_t user, gid_t group), (fd, user, group), -1, EIO)
+WRAP(int, fchownat, (int at, const char *path, uid_t user, gid_t group, int flags),
+     (at, path, user, group, flags), -1, EIO)
 WRAP(int, chdir, (const char *path), (path), -1, EACCES)
 WRAP(char *, getcwd, (char *buffer, size_t size), (buffer, size), NULL, ENOENT)
 WRAP(DIR *, opendir, (const char *path), (path), NULL, EMFILE)
@@ -312,6 +314,8 @@ WRAP(int, statx, (int at, const char *path, int flags, unsigned mask, struct sta
      (at, path, flags, mask, status), -1, EIO)
 WRAP(int, fstatfs, (int fd, struct statfs *status), (fd, status), -1, EIO)
 WRAP(int, futimens, (int fd, const struct timespec times[2]), (fd, times), -1, EIO)
+WRAP(int, utimensat, (int at, const char *path, const struct timespec times[2], int flags),
+     (at, path, times, flags), -1, EIO)
 WRAP(int, posix_fallocate, (int fd, off_t offset, off_t length), (fd, offset, length), ENOSPC,
      ENOSPC)
 WRAP(int, fstatvfs, (int fd, struct statvfs *status), (fd, status), -1, EIO)
@@ -325,14 +329,29 @@ WRAP(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t
      (path, name, value, size), -1, EIO)
 WRAP(int, setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
      (path, name, value, size, flags), -1, ENOSPC)
+WRAP(ssize_t, flistxattr, (int fd, char *list, size_t size), (fd, list, size), -1, EIO)
+WRAP(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size),
+     (fd, name, value, size), -1, EIO)
+WRAP(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
+     (fd, name, value, size, flags), -1, ENOSPC)
 WRAP(int, removexattr, (const char *path, const char *name), (path, name), -1, EIO)
 WRAP(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence), -1, EINVAL)
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), -1, ENOSPC)
+WRAP(ssize_t, copy_file_range,
+     (int from, off_t *from_at, int to, off_t *to_at, size_t length, unsigned flags),
+     (from, from_at, to, to_at, length, flags), -1, ENOSPC)
+WRAP(int, mknodat, (int at, const char *path, mode_t mode, dev_t device), (at, path, mode, device),
+     -1, ENOSPC)
 WRAP(int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode), -1, ENOSPC)
 WRAP(int, linkat, (int from_at, const char *from, int to_at, const char *to, int flags),
      (from_at, from, to_at, to, flags), -1, ENOSPC)
 WRAP(int, renameat, (int from_at, const char *from, int to_at, const char *to),
      (from_at, from, to_at, to), -1, ENOSPC)
+WRAP(int, renameat2, (int from_at, const char *from, int to_at, const char *to, unsigned flags),
+     (from_at, from, to_at, to, flags), -1, ENOSPC)
+WRAP(int, symlinkat, (const char *target, int at, const char *path), (target, at, path), -1, ENOSPC)
+WRAP(ssize_t, readlinkat, (int at, const char *path, char *buffer, size_t size),
+     (at, path, buffer, size), -1, EIO)
 WRAP(int, symlink, (const char *target, const char *path), (target, path), -1, ENOSPC)
 WRAP(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size), -1,
      EIO)
@@ -424,6 +443,12 @@ WRAP(int, timer_settime,
      (timer, flags, time, old), -1, EINVAL)
 WRAP_NSS(struct passwd *, getpwnam, (const char *name), (name), NULL)
 WRAP_NSS(struct passwd *, getpwuid, (uid_t id), (id), NULL)
+WRAP(int, getpwuid_r,
+     (uid_t id, struct passwd *account, char *text, size_t size, struct passwd **found),
+     (id, account, text, size, found), EIO, EIO)
+WRAP(int, getgrgid_r,
+     (gid_t id, struct group *account, char *text, size_t size, struct group **found),
+     (id, account, text, size, found), EIO, EIO)
 WRAP_NSS(struct group *, getgrnam, (const char *name), (name), NULL)
 WRAP_NSS(int, getgrouplist, (const char *name, gid_t group, gid_t *groups, int *count),
          (name, group, groups, count), -1)
