@@ -161,42 +161,6 @@ static bool is_on_the_way(struct tree_walk *walk, const char *name)
     return walk->from != NULL;
 }
 
-/* ---- going down ---- */
-
-/* Whether a directory is one of the kernel's, on another file system than that above it. */
-static bool is_kernels(const struct tree_walk *walk, int fd)
-{
-    struct stat status;
-    struct statfs system;
-    return walk->plan->skips_kernel && fstat(fd, &status) == 0 &&
-           status.st_dev != walk->way.places[walk->way.depth - 1].device &&
-           fstatfs(fd, &system) == 0 &&
-           (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC);
-}
-
-/* Goes down into the entry at the end of the path. 1; 0 when it cannot be read (errno); -1 with
- * errno when the walk fails. */
-static int go_down(struct tree_walk *walk)
-{
-    walk->descending = false;
-    const char *name = walk->path + name_start(deepest(walk));
-    cleanup_fd int fd = openat(walk->way.fd, name, DIRECTORY_FLAGS);
-    if (fd < 0) {
-        walk->from = NULL;
-        return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -1 : 0;
-    }
-    bool is_empty = is_kernels(walk, fd);
-    cleanup_free char *from = first_component(walk);
-    if (from == NULL || enter_level(walk, steal_fd(&fd)) != 0) {
-        return -1;
-    }
-    if (is_empty || read_batch(walk, from, false) == 0) {
-        return 1;
-    }
-    /* What was opened and cannot be read gives no names. */
-    return errno == ECANCELED || errno == ENOMEM ? -1 : 1;
-}
-
 /* ---- going back up ---- */
 
 /* Whether the walk is in the deepest level again, having gone down the path from the root. */
@@ -238,6 +202,44 @@ static void leave_level(struct tree_walk *walk)
     }
 }
 
+/* ---- going down ---- */
+
+/* Whether a directory is one of the kernel's, on another file system than that above it. */
+static bool is_kernels(const struct tree_walk *walk, int fd)
+{
+    struct stat status;
+    struct statfs system;
+    return walk->plan->skips_kernel && fstat(fd, &status) == 0 &&
+           status.st_dev != walk->way.places[walk->way.depth - 1].device &&
+           fstatfs(fd, &system) == 0 &&
+           (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC);
+}
+
+/* Goes down into the entry at the end of the path. 1; 0 when it cannot be read (errno); -1 with
+ * errno when the walk fails. */
+static int go_down(struct tree_walk *walk)
+{
+    walk->descending = false;
+    const char *name = walk->path + name_start(deepest(walk));
+    cleanup_fd int fd = openat(walk->way.fd, name, DIRECTORY_FLAGS);
+    if (fd < 0) {
+        walk->from = NULL;
+        return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -1 : 0;
+    }
+    bool is_empty = is_kernels(walk, fd);
+    cleanup_free char *from = first_component(walk);
+    if (from == NULL || enter_level(walk, steal_fd(&fd)) != 0) {
+        return -1;
+    }
+    if (is_empty || read_batch(walk, from, false) == 0) {
+        return 1;
+    }
+    int number = errno;
+    leave_level(walk);
+    errno = number;
+    return number == ECANCELED || number == ENOMEM ? -1 : 0;
+}
+
 /* ---- the next entry ---- */
 
 /* The type of an entry of the deepest level, where the directory does not have it; DT_UNKNOWN when
@@ -265,7 +267,7 @@ static int refill(struct tree_walk *walk)
         return -1;
     }
     if (read_batch(walk, from, true) != 0) {
-        return errno == ECANCELED || errno == ENOMEM ? -1 : 0;
+        return errno == ENOENT ? 0 : -1; /* the directory was removed */
     }
     return level->batch.count > 0;
 }
