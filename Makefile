@@ -22,8 +22,8 @@ override CFLAGS   += -std=gnu17 $(OPTIMISE) $(WARNINGS) $(HARDENING) $(if $(SANI
 override LDFLAGS  += -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(COUNT)
 
 PKG_CONFIG  ?= pkg-config
-FCGI_CFLAGS  = $(shell $(PKG_CONFIG) --cflags fcgi libcjson libmd)
-FCGI_LIBS    = $(shell $(PKG_CONFIG) --libs fcgi libcjson libmd)
+FCGI_CFLAGS  = $(shell $(PKG_CONFIG) --cflags fcgi libcjson libmd libpcre2-8)
+FCGI_LIBS    = $(shell $(PKG_CONFIG) --libs fcgi libcjson libmd libpcre2-8)
 MD_CFLAGS    = $(shell $(PKG_CONFIG) --cflags libmd)
 MD_LIBS      = $(shell $(PKG_CONFIG) --libs libmd)
 

@@ -57,6 +57,8 @@ enum effect { READS, CHANGES };
     ENDPOINT(uploads, "/uploads", ENDPOINT_POST | ENDPOINT_HEAD | ENDPOINT_PATCH | ENDPOINT_DELETE, RAW, CHANGES) \
     ENDPOINT(list_dir, "/list_dir", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
+    ENDPOINT(find_files, "/find_files", ENDPOINT_POST, WALKS, READS) \
+    ENDPOINT(search_files, "/search_files", ENDPOINT_POST, WALKS, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(move_file, "/move_file", ENDPOINT_POST, WALKS, CHANGES) \
     ENDPOINT(copy_file, "/copy_file", ENDPOINT_POST, WALKS, CHANGES) \

@@ -250,14 +250,20 @@ def test_malformed_file_requests_do_nothing(sandbox, workdir, path, fields):
 REQUIRED = {
     "/run": ["cmd"], "/run_streaming": ["cmd"], "/start_process": ["cmd"], "/write_file": ["path"], "/read_file": ["path"],
     "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/stat_file": ["path"], "/bind_port": ["port"],
-    "/kill_process": ["id"], "/edit_file": ["path"],
+    "/kill_process": ["id"], "/edit_file": ["path"], "/find_files": ["path"], "/search_files": ["path", "pattern"],
 }
 REQUIRED_CASES = [(path, name) for path, names in REQUIRED.items() for name in names]
 
 
+def others_of(path, name):
+    """Right members beside the one of this name."""
+    others = {"/write_file": {"content": "x"}, "/edit_file": {"edits": [{"old_str": "x"}]}, "/search_files": {"path": "/none", "pattern": "x"}}
+    return {other: value for other, value in others.get(path, {}).items() if other != name}
+
+
 @pytest.mark.parametrize("path, name", REQUIRED_CASES)
 def test_required_fields(sandbox, path, name):
-    others = {"/write_file": {"content": "x"}, "/edit_file": {"edits": [{"old_str": "x"}]}}.get(path, {})
+    others = others_of(path, name)
     empty = [] if path in ("/run", "/run_streaming") else [{name: ""}]  # `sh -c ''` is a command
     for body in ({}, *empty, {name: None}, {name.upper(): "x"}, {"unknown": "x"}):
         error = bad_request(sandbox.call("POST", path, {**others, **body}))
@@ -266,14 +272,14 @@ def test_required_fields(sandbox, path, name):
 
 @pytest.mark.parametrize("path, name", REQUIRED_CASES)
 def test_fields_of_the_wrong_type(sandbox, path, name):
-    others = {"/write_file": {"content": "x"}, "/edit_file": {"edits": [{"old_str": "x"}]}}.get(path, {})
+    others = others_of(path, name)
     for value in ([], {}, True, False, ["x"], {"x": "y"}, 1.5, -1, *([] if name == "port" else [1, 0])):
         bad_request(sandbox.call("POST", path, {**others, name: value}))
 
 
 @pytest.mark.parametrize("path, name", REQUIRED_CASES)
 def test_fields_given_twice(sandbox, path, name):
-    value = {"cmd": "true", "path": "/nonexistent/x", "port": "1", "id": "x"}[name]
+    value = {"cmd": "true", "path": "/nonexistent/x", "port": "1", "id": "x", "pattern": "x"}[name]
     bad_request(sandbox.call("POST", path, f'{{"{name}":"{value}","content":"x","{name}":"{value}"}}'.encode()))
     assert sandbox.post("/unbind_port").status_code == 200
 

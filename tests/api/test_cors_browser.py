@@ -110,6 +110,11 @@ const calls = {
         expect(await (await api("GET", "/files" + encodeURI(config.directory) + "/blob")).text() === "of a blob", "the blob");
         expect((await fetch(target.split("?")[0], {method: "DELETE", headers: {"Authorization": headers.Authorization}})).status === 204, "no blob");
     },
+    "/find_files": async () => expect((await post("/find_files", {path: config.directory})).entries.map((entry) => entry.name).join() === "made,päge", "both"),
+    "/search_files": async () => {
+        const found = (await post("/search_files", {path: config.directory, pattern: "page (.)"})).matches;
+        expect(found.length === 1 && found[0].column === 8 && found[0].text === "from a page ✓", JSON.stringify(found));
+    },
     "/stat_file": async () => expect((await post("/stat_file", {path: file})).entry.name === "päge", "the name"),
     "/list_dir": async () => expect((await post("/list_dir", {path: config.directory})).entries.join() === "made,päge", "both entries"),
     "/delete_file": async () => expect((await post("/delete_file", {path: file})).success, "success"),

@@ -91,6 +91,10 @@ class World:
 # ---- requests that are right ----
 
 
+GLOBS = ("*", "**", "a*/**/[!b]", "{a,b{c,d}}", "[", "{", "?")
+CURSORS = ("0:", "3:a/b", "x", "1:%ff")
+
+
 def fields_of(rng, world, path):
     """The members of a body, by name: their JSON texts."""
     def maybe(**members):
@@ -111,6 +115,9 @@ def fields_of(rng, world, path):
         "/edit_file": lambda: {"path": world.path(rng), "edits": [{"old_str": rng.choice(("text ", "x", "é", "")), **maybe(new_str=content, expected_count=rng.randrange(3))}
                                                                   for _ in range(rng.randrange(3))], **maybe(if_match='"x"')},
         "/share_file": lambda: {"path": world.path(rng), **maybe(method=rng.choice(("GET", "PUT", "DELETE", "x")), expires_in_ms=rng.choice((1, 60000)), download=True, parents=True, mode="0640")},
+        "/find_files": lambda: {"path": world.directory + "/.", **maybe(glob=rng.choice(GLOBS), type=rng.choice(("file", "directory", "x")), limit=rng.randrange(4), cursor=rng.choice(CURSORS))},
+        "/search_files": lambda: {"path": world.directory + "/.", "pattern": rng.choice(("text", "x+", "(x+x+)+y", "(", "é", "^$", "(?<=t)e")),
+                                  **maybe(fixed=True, ignore_case=True, glob=rng.choice(GLOBS), limit=rng.randrange(4), context_lines=rng.randrange(22), cursor=rng.choice(CURSORS))},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},

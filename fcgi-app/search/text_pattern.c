@@ -1,0 +1,313 @@
+/*
+ * Theory of operation: a call of PCRE2 for each line is slow. So the lines are searched all at
+ * once, and the line of a match is searched again alone. That finds what a search of each line
+ * finds, if the pattern is monotone: what matches in a line matches at the same place in all of the
+ * text, too. Then the first match in the text is not behind the first one in a line. Look-around,
+ * atomic groups and anchors of the whole subject are not monotone; a pattern that could have any of
+ * these is given each line alone.
+ *
+ * UTF-8 matters to a pattern only if a part of it may match a part of a character.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+
+#include "fcgi-app/search/text_pattern.h"
+
+#include <pcre2.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/utf8.h"
+#include "fcgi-app/search/literal.h"
+
+#define STEPS_MAX   1000000    /* of backtracking, from one place */
+#define HEAP_MAX    (16 << 10) /* KiB */
+#define PATTERN_MAX (32 << 10) /* bytes */
+
+struct text_pattern {
+    bool is_literal;
+    struct literal literal;
+    pcre2_code *code;
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    bool is_monotone; /* several lines may be searched at once */
+    bool is_utf;
+    const char *at, *end; /* what is left of the lines that are searched */
+    bool is_valid;        /* they are UTF-8 to their end */
+};
+
+void text_pattern_free(struct text_pattern *pattern)
+{
+    if (pattern != NULL) {
+        pcre2_match_context_free(pattern->context);
+        pcre2_match_data_free(pattern->data);
+        pcre2_code_free(pattern->code);
+        free(pattern);
+    }
+}
+
+static void text_pattern_freep(struct text_pattern **pattern)
+{
+    text_pattern_free(*pattern);
+}
+
+/* ---- what a pattern may have ---- */
+
+struct pattern_traits {
+    bool is_monotone;
+    bool needs_utf;
+};
+
+/* Behind the class that begins at `at`; NULL if it is not a simple one. */
+static const char *skip_simple_class(const char *at, struct pattern_traits *traits)
+{
+    at++;
+    if (*at == '^') {
+        traits->needs_utf = true;
+        at++;
+    }
+    if (*at == ']') {
+        return NULL;
+    }
+    for (; *at != ']'; at++) {
+        if (*at == '[' || *at == '\0') {
+            return NULL;
+        }
+        if (*at == '\\') {
+            at++;
+            if (*at == '\0' || strchr("dws\\[]^-.$*+?(){}|/\"'tnrbfeh", *at) == NULL) {
+                return NULL;
+            }
+        }
+    }
+    return at + 1;
+}
+
+/* Behind the element that begins at `at`; NULL if it is not a simple one. */
+static const char *skip_simple(const char *at, struct pattern_traits *traits)
+{
+    switch (*at) {
+    case '[': return skip_simple_class(at, traits);
+    case '(': /* a group, and no other kind of parenthesis */
+        return at[1] != '?' && at[1] != '*' ? at + 1 : at[1] == '?' && at[2] == ':' ? at + 3 : NULL;
+    case '*':
+    case '+':
+    case '?':
+    case '}': /* a quantifier; with + behind it, it would be possessive */
+        return at[1] == '+' ? NULL : at + 1;
+    case '.': traits->needs_utf = true; return at + 1;
+    case '\\':
+        traits->needs_utf = traits->needs_utf || strchr("DWSH", at[1]) != NULL;
+        return at[1] != '\0' &&
+                       strchr("dwshDWSHbtnrfe.\\/-[](){}^$*+?|\"'#@%&=:;,<>!~`_ ", at[1]) != NULL
+                   ? at + 2
+                   : NULL;
+    default: traits->needs_utf = traits->needs_utf || (*at & 0x80) != 0; return at + 1;
+    }
+}
+
+static struct pattern_traits look_at_pattern(const char *text)
+{
+    struct pattern_traits traits = {.is_monotone = true};
+    while (text != NULL && *text != '\0') {
+        text = skip_simple(text, &traits);
+    }
+    return text == NULL ? (struct pattern_traits){.needs_utf = true} : traits;
+}
+
+/* ---- a new pattern ---- */
+
+static pcre2_code *compile(const char *text, uint32_t options, char *fault)
+{
+    int error;
+    PCRE2_SIZE offset;
+    PCRE2_UCHAR message[128];
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    if (context == NULL) {
+        return NULL;
+    }
+    (void)pcre2_set_newline(context, PCRE2_NEWLINE_ANYCRLF);
+    (void)pcre2_set_max_pattern_length(context, PATTERN_MAX);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &error, &offset, context);
+    pcre2_compile_context_free(context);
+    if (code == NULL) {
+        (void)pcre2_get_error_message(error, message, sizeof(message));
+        (void)snprintf(fault, PATTERN_FAULT_SIZE, "pattern, at byte %zu: %s", (size_t)offset,
+                       (const char *)message);
+    }
+    return code;
+}
+
+/* What is compiled is as fast as it can be; where no memory may be executable it is interpreted. */
+static int prepare_pattern(struct text_pattern *pattern)
+{
+    (void)pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);
+    pattern->data = pcre2_match_data_create(1, NULL);
+    pattern->context = pcre2_match_context_create(NULL);
+    if (pattern->data == NULL || pattern->context == NULL) {
+        return -1;
+    }
+    (void)pcre2_set_match_limit(pattern->context, STEPS_MAX);
+    (void)pcre2_set_heap_limit(pattern->context, HEAP_MAX);
+    return 0;
+}
+
+static bool is_ascii(const char *text)
+{
+    while (*text != '\0' && (*text & 0x80) == 0) {
+        text++;
+    }
+    return *text == '\0';
+}
+
+struct text_pattern *text_pattern_new(const char *text, bool is_fixed, bool ignores_case,
+                                      char *fault)
+{
+    fault[0] = '\0';
+    cleanup_(text_pattern_freep) struct text_pattern *pattern = calloc(1, sizeof(*pattern));
+    if (pattern == NULL) {
+        return NULL;
+    }
+    if (is_fixed && strchr(text, '\n') != NULL) {
+        (void)snprintf(fault, PATTERN_FAULT_SIZE,
+                       "pattern: a fixed text with a line's end is in no line");
+        return NULL;
+    }
+    if (is_fixed && !ignores_case) {
+        pattern->is_literal = true;
+        pattern->literal = literal_of(text, strlen(text));
+        return steal_pointer(pattern);
+    }
+    struct pattern_traits traits = look_at_pattern(is_fixed ? "" : text);
+    pattern->is_monotone = traits.is_monotone;
+    pattern->is_utf = traits.needs_utf || (is_fixed && !is_ascii(text));
+    pattern->code =
+        compile(text,
+                (is_fixed ? PCRE2_LITERAL : PCRE2_MULTILINE) | (ignores_case ? PCRE2_CASELESS : 0) |
+                    (pattern->is_utf ? PCRE2_UTF | PCRE2_MATCH_INVALID_UTF : 0),
+                fault);
+    return pattern->code == NULL || prepare_pattern(pattern) != 0 ? NULL : steal_pointer(pattern);
+}
+
+/* ---- lines ---- */
+
+static const char *line_begin(const char *begin, const char *at)
+{
+    const char *newline = memrchr(begin, '\n', (size_t)(at - begin));
+    return newline == NULL ? begin : newline + 1;
+}
+
+/* Behind the newline of the line of `at`, or `end`. */
+static const char *line_end(const char *at, const char *end)
+{
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    return newline == NULL ? end : newline + 1;
+}
+
+/* The line [begin, behind) without its end. */
+static struct matched_line bare_line(const char *begin, const char *behind)
+{
+    const char *end = behind;
+    end -= end > begin && end[-1] == '\n';
+    end -= end > begin && end[-1] == '\r';
+    return (struct matched_line){.begin = begin, .end = end};
+}
+
+/* ---- searching: each function moves pattern->at behind the line that it has found ---- */
+
+static enum pattern_result find_literal(struct text_pattern *pattern, struct matched_line *line)
+{
+    const char *match, *end = pattern->end;
+    while ((match = literal_find(&pattern->literal, pattern->at, end)) != NULL) {
+        const char *behind = line_end(match, end);
+        *line = bare_line(line_begin(pattern->at, match), behind);
+        line->match = match;
+        pattern->at = behind;
+        if (match + pattern->literal.length <= line->end) {
+            return PATTERN_FOUND;
+        }
+    }
+    return PATTERN_ABSENT;
+}
+
+static int call_pcre2(const struct text_pattern *pattern, const char *begin, const char *end,
+                      uint32_t options)
+{
+    return pcre2_match(pattern->code, (PCRE2_SPTR)begin, (PCRE2_SIZE)(end - begin), 0,
+                       options | (pattern->is_valid ? PCRE2_NO_UTF_CHECK : 0), pattern->data,
+                       pattern->context);
+}
+
+/* *match becomes the first match in the bytes. */
+static enum pattern_result match_bytes(const struct text_pattern *pattern, const char *begin,
+                                       const char *end, const char **match)
+{
+    int result = call_pcre2(pattern, begin, end, 0);
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
+        result = call_pcre2(pattern, begin, end, PCRE2_NO_JIT);
+    }
+    if (result >= 0) {
+        *match = begin + pcre2_get_ovector_pointer(pattern->data)[0];
+        return PATTERN_FOUND;
+    }
+    return result == PCRE2_ERROR_NOMATCH ? PATTERN_ABSENT : PATTERN_EXPLODED;
+}
+
+/* Searches the line that begins at `begin` and ends at `behind`. */
+static enum pattern_result match_line(struct text_pattern *pattern, const char *begin,
+                                      const char *behind, struct matched_line *line)
+{
+    *line = bare_line(begin, behind);
+    pattern->at = behind;
+    return match_bytes(pattern, line->begin, line->end, &line->match);
+}
+
+static enum pattern_result find_by_line(struct text_pattern *pattern, struct matched_line *line)
+{
+    enum pattern_result result = PATTERN_ABSENT;
+    while (result == PATTERN_ABSENT && pattern->at < pattern->end) {
+        result = match_line(pattern, pattern->at, line_end(pattern->at, pattern->end), line);
+    }
+    return result;
+}
+
+static enum pattern_result find_at_once(struct text_pattern *pattern, struct matched_line *line)
+{
+    const char *candidate;
+    enum pattern_result result = PATTERN_ABSENT;
+    while (result == PATTERN_ABSENT && pattern->at < pattern->end) {
+        result = match_bytes(pattern, pattern->at, pattern->end, &candidate);
+        if (result == PATTERN_EXPLODED) {
+            pattern->is_monotone = false; /* perhaps only because of many lines */
+            return find_by_line(pattern, line);
+        }
+        if (result == PATTERN_ABSENT || candidate == pattern->end) {
+            pattern->at = pattern->end;
+            return PATTERN_ABSENT;
+        }
+        result = match_line(pattern, line_begin(pattern->at, candidate),
+                            line_end(candidate, pattern->end), line);
+    }
+    return result;
+}
+
+void text_pattern_begin(struct text_pattern *pattern, const char *begin, const char *end)
+{
+    size_t length = (size_t)(end - begin);
+    pattern->at = begin;
+    pattern->end = end;
+    pattern->is_valid = pattern->is_utf && utf8_valid_length(begin, length) == length;
+}
+
+enum pattern_result text_pattern_next(struct text_pattern *pattern, struct matched_line *line)
+{
+    if (pattern->is_literal) {
+        return find_literal(pattern, line);
+    }
+    /* of bytes that are no UTF-8 PCRE2 would check all each time */
+    bool at_once = pattern->is_monotone && pattern->is_valid == pattern->is_utf;
+    return at_once ? find_at_once(pattern, line) : find_by_line(pattern, line);
+}

@@ -1,0 +1,374 @@
+"""/find_files and /search_files: trees and lines, in order, in pages, as the user of the commands."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import threading
+import urllib.parse
+
+import pytest
+
+from sandbox import RawConnection, http_request, in_threads, wait_until
+from test_files_raw import error_of, give
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def tree(workdir):
+    root = pathlib.Path(workdir)
+    for path, content in {"a.c": "int main;\nneedle();\n", "b/x.h": "/* needle */\n", "b/y.txt": "nothing\n", "b-c": "needle needle\nNeedle\n", "b/d/e/z.c": "x\n"}.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    for path in (root, *root.rglob("*")):
+        give(path)
+    return root
+
+
+def find(sandbox, path, **fields):
+    answer = sandbox.post("/find_files", path=str(path), **fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def search(sandbox, path, pattern, **fields):
+    answer = sandbox.post("/search_files", path=str(path), pattern=pattern, **fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def below(root, entries):
+    return [os.path.relpath(entry["path"], root) for entry in entries]
+
+
+def places(root, answer):
+    return [(os.path.relpath(match["path"], root), match["line"], match["column"]) for match in answer["matches"]]
+
+
+# ---- find ----
+
+
+def test_find(sandbox, tree):
+    answer = find(sandbox, tree)
+    assert below(tree, answer["entries"]) == ["a.c", "b", "b/d", "b/d/e", "b/d/e/z.c", "b/x.h", "b/y.txt", "b-c"]
+    assert (answer["truncated"], answer["unreadable"]) == (False, 0) and "next_cursor" not in answer
+    entry = answer["entries"][0]
+    assert {name: entry[name] for name in ("path", "name", "type", "is_dir", "size", "mode")} == {
+        "path": f"{tree}/a.c", "name": "a.c", "type": "file", "is_dir": False, "size": 20, "mode": f"{(tree / 'a.c').stat().st_mode & 0o7777:04o}"}
+
+
+@pytest.mark.parametrize("glob, expected", [
+    ("*.c", ["a.c", "b/d/e/z.c"]),
+    ("*.{c,h}", ["a.c", "b/d/e/z.c", "b/x.h"]),
+    ("/*.c", ["a.c"]),
+    ("./*.c", ["a.c"]),
+    ("b/*", ["b/d", "b/x.h", "b/y.txt"]),
+    ("b/**", ["b/d", "b/d/e", "b/d/e/z.c", "b/x.h", "b/y.txt"]),
+    ("**/e/*", ["b/d/e/z.c"]),
+    ("**/z.c", ["b/d/e/z.c"]),
+    ("b/**/z.c", ["b/d/e/z.c"]),
+    ("b/**/x.h", ["b/x.h"]),
+    ("[!a]*.?", ["b/d/e/z.c", "b/x.h"]),
+    ("[a-b]", ["b"]),
+    ("{b,a}?{c,txt}", ["a.c", "b-c"]),
+    ("/b/*/*", ["b/d/e"]),
+    ("none", []),
+])
+def test_globs(sandbox, tree, glob, expected):
+    assert below(tree, find(sandbox, tree, glob=glob)["entries"]) == expected
+
+
+@pytest.mark.parametrize("glob, fault", [("[a", "a [ is not closed"), ("{a,b", "a { is not closed"), ("a\\", "a \\ is its last character"),
+                                         ("x" * 1025, "it is longer than 1024 bytes"), ("{a,b}" * 7, "it has more than 64 alternatives")])
+def test_wrong_globs(sandbox, tree, glob, fault):
+    for path, fields in (("/find_files", {}), ("/search_files", {"pattern": "x"})):
+        answer = sandbox.post(path, path=str(tree), glob=glob, **fields)
+        assert error_of(answer, 400) == "invalid_request" and answer.json()["error"] == f"glob: {fault}"
+
+
+def test_types(sandbox, tree):
+    (tree / "link").symlink_to("a.c")
+    os.mkfifo(tree / "fifo")
+    assert below(tree, find(sandbox, tree, type="directory")["entries"]) == ["b", "b/d", "b/d/e"]
+    assert below(tree, find(sandbox, tree, type="symlink")["entries"]) == ["link"]
+    assert below(tree, find(sandbox, tree, type="fifo")["entries"]) == ["fifo"]
+    assert find(sandbox, tree, type="symlink")["entries"][0]["link_target"] == "a.c"
+    assert error_of(sandbox.post("/find_files", path=str(tree), type="dir"), 400) == "invalid_request"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8])
+def test_pages_of_find(sandbox, tree, limit):
+    found, cursor = [], None
+    while True:
+        answer = find(sandbox, tree, limit=limit, cursor=cursor)
+        found += below(tree, answer["entries"])
+        assert len(answer["entries"]) <= limit and answer["truncated"] == ("next_cursor" in answer)
+        cursor = answer.get("next_cursor")
+        if cursor is None:
+            break
+    assert found == below(tree, find(sandbox, tree)["entries"])
+
+
+def test_a_page_after_its_place_has_gone(sandbox, tree):
+    cursor = find(sandbox, tree, limit=3)["next_cursor"]
+    shutil.rmtree(tree / "b/d")
+    assert below(tree, find(sandbox, tree, cursor=cursor)["entries"]) == ["b/x.h", "b/y.txt", "b-c"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", ":", "1:%00", "99999999999999999999999:x", "-1:x"])
+def test_wrong_cursors(sandbox, tree, cursor):
+    assert error_of(sandbox.post("/find_files", path=str(tree), cursor=cursor), 400) == "invalid_request"
+    assert error_of(sandbox.post("/search_files", path=str(tree), pattern="x", cursor=cursor), 400) == "invalid_request"
+
+
+def test_wrong_limits(sandbox, tree):
+    assert error_of(sandbox.post("/find_files", path=str(tree), limit=0), 400) == "invalid_request"
+    assert error_of(sandbox.post("/search_files", path=str(tree), pattern="x", limit=0), 400) == "invalid_request"
+    assert error_of(sandbox.post("/search_files", path=str(tree), pattern="x", context_lines=21), 400) == "invalid_request"
+
+
+def test_what_is_no_directory(sandbox, tree):
+    for path, status, code in ((tree / "none", 404, "not_found"), (tree / "a.c/x", 404, "not_a_directory")):
+        assert error_of(sandbox.post("/find_files", path=str(path)), status) == code
+        assert error_of(sandbox.post("/search_files", path=str(path), pattern="x"), status) == code
+    assert error_of(sandbox.post("/find_files", path=str(tree / "a.c")), 404) == "not_a_directory"
+    assert error_of(sandbox.post("/search_files", path="/dev/zero", pattern="x"), 403) == "unsupported"
+
+
+# ---- search ----
+
+
+def test_search(sandbox, tree):
+    answer = search(sandbox, tree, "needle")
+    assert places(tree, answer) == [("a.c", 2, 1), ("b/x.h", 1, 4), ("b-c", 1, 1)]
+    assert answer["matches"][1] == {"path": f"{tree}/b/x.h", "line": 1, "column": 4, "text": "/* needle */"}
+    assert (answer["truncated"], answer["unreadable"]) == (False, 0)
+    assert search(sandbox, tree, "needle", fixed=True) == answer
+
+
+def test_the_same_as_grep(sandbox, workdir):
+    """In sources of this project, of which some are not UTF-8 any more."""
+    root = pathlib.Path(workdir, "tree")
+    shutil.copytree(pathlib.Path(__file__).parents[2] / "fcgi-app", root)
+    (root / "latin").write_bytes(b"caf\xe9 static\r\n\xff\xfeint x\nno end static")
+    (root / "crlf").write_bytes(b"static\r\nint\r\n")
+    subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
+    for pattern in (r"static", r"^static", r"\)$", r"int \w+\(", r"[^ ]+;$", r"x*", r"^$", r"\bif\b.*\{$", r"(?<=struct )\w+", r"(?i)NULL", r"a.e", r"\s\s\s\*", r"[\s]return[\s;]",
+                    r"(const|static) [a-z_]+ \*?", r"\S+\s+=\s+\S+", r"[^\n]{90,}", r"(\w)\1\1", r"foo(?!\w)", r"\A#include", r"d\z", r"[^x]*fd[^x]*close"):
+        listed = subprocess.run(["grep", "-rnP", "--null", "-a", pattern, str(root)], stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False).stdout
+        expected = {(os.fsdecode(path), int(line)) for path, line in re.findall(rb"^([^\0\n]+)\0(\d+):", listed, re.M)}
+        found = [(match["path"], match["line"]) for match in search(sandbox, root, pattern, limit=1000000)["matches"]]
+        assert len(found) == len(set(found))
+        different = {path for path, _ in set(found) ^ expected}
+        assert different <= {f"{root}/latin", f"{root}/crlf"}, (pattern, sorted(set(found) ^ expected)[:5])
+
+
+def test_ends_of_lines(sandbox, tree):
+    (tree / "a.c").write_bytes(b"one\r\ntwo\r\n\r\nlast one")
+    assert [(match["line"], match["text"]) for match in search(sandbox, tree / "a.c", "one$")["matches"]] == [(1, "one"), (4, "last one")]
+    assert [match["line"] for match in search(sandbox, tree / "a.c", "^$")["matches"]] == [3]
+    assert search(sandbox, tree / "a.c", "one\\s+two")["matches"] == []
+    assert search(sandbox, tree / "a.c", "two\r", fixed=True)["matches"] == []
+    assert error_of(sandbox.post("/search_files", path=str(tree), pattern="a\nb", fixed=True), 400) == "invalid_request"
+
+
+def test_ignoring_case(sandbox, tree):
+    (tree / "a.c").write_text("STRASSE äÖ\n")
+    assert places(tree, search(sandbox, tree, "NEEDLE", ignore_case=True)) == [("b/x.h", 1, 4), ("b-c", 1, 1), ("b-c", 2, 1)]
+    assert places(tree, search(sandbox, tree, "strasse ÄÖ", ignore_case=True)) == [("a.c", 1, 1)]
+    assert places(tree, search(sandbox, tree, "ÄÖ", ignore_case=True, fixed=True)) == [("a.c", 1, 9)]
+    assert places(tree, search(sandbox, tree, "[äé]Ö")) == [("a.c", 1, 9)]
+
+
+def test_special_characters_of_a_fixed_text(sandbox, tree):
+    (tree / "a.c").write_text("a.b*(c)[d]\\e\naxb*(c)[d]\\e\n")
+    for ignore_case in (False, True):
+        assert places(tree, search(sandbox, tree, "a.b*(c)[d]\\e", fixed=True, ignore_case=ignore_case)) == [("a.c", 1, 1)]
+
+
+def test_context(sandbox, tree):
+    (tree / "a.c").write_text("".join(f"line {number}\n" for number in range(1, 101)))
+    matches = search(sandbox, tree / "a.c", "line (1|50|100)$", context_lines=2)["matches"]
+    assert [(match["line"], match["before"], match["after"]) for match in matches] == [
+        (1, [], ["line 2", "line 3"]), (50, ["line 48", "line 49"], ["line 51", "line 52"]), (100, ["line 98", "line 99"], [])]
+
+
+def test_context_and_line_numbers_in_a_large_file(sandbox, tree):
+    """Its parts are searched one after the other."""
+    lines = [f"{number} {'x' * (number % 300)}" for number in range(1, 20001)]
+    (tree / "a.c").write_text("\n".join(lines))
+    for pattern in ("^(\\d*)77 ", "^(?=\\d*77 )"):
+        matches = search(sandbox, tree / "a.c", pattern, context_lines=3, limit=100000)["matches"]
+        assert [match["line"] for match in matches] == [number for number in range(1, 20001) if number % 100 == 77]
+        for match in matches:
+            assert match["text"] == lines[match["line"] - 1]
+            assert match["before"] == lines[max(match["line"] - 4, 0):match["line"] - 1]
+            assert match["after"] == lines[match["line"]:match["line"] + 3]
+
+
+def test_long_lines(sandbox, tree):
+    """What is shown of them is around the match; the longest are searched in pieces."""
+    (tree / "a.c").write_text("short\n" + "é" * 3000 + "needle" + "é" * 3000 + "\n" + "y" * 300_000 + "needle" + "y" * 300_000 + "\nend needle\n")
+    first, second, third = search(sandbox, tree / "a.c", "needle", fixed=True)["matches"]
+    assert (first["line"], first["column"]) == (2, 6001) and "\ufffd" not in first["text"] and len(first["text"].encode()) >= 1020
+    assert first["text"].encode().index(b"needle") + first["text_column"] == first["column"]
+    assert (second["line"], second["column"]) == (3, 300_001)
+    assert second["text"].index("needle") + second["text_column"] == second["column"] and len(second["text"]) == 1024
+    assert third == {"path": str(tree / "a.c"), "line": 4, "column": 5, "text": "end needle"}
+
+
+def test_binary_files_are_skipped(sandbox, tree):
+    (tree / "a.c").write_bytes(b"needle\0\n")
+    (tree / "b-c").write_bytes(b"needle\n" + b"x" * 9000 + b"\0\n")
+    assert places(tree, search(sandbox, tree, "needle")) == [("b/x.h", 1, 4), ("b-c", 1, 1)]
+
+
+def test_links_are_not_followed_and_special_files_not_read(sandbox, tree):
+    """Nothing waits for the other end of a FIFO."""
+    (tree / "b/d/up").symlink_to(tree)
+    (tree / "b/circle").symlink_to("circle")
+    (tree / "link.c").symlink_to("a.c")
+    os.mkfifo(tree / "fifo")
+    assert places(tree, search(sandbox, tree, "needle")) == [("a.c", 2, 1), ("b/x.h", 1, 4), ("b-c", 1, 1)]
+    assert below(tree, find(sandbox, tree, glob="up")["entries"]) == ["b/d/up"]
+    (tree.parent / f"{tree.name}-link").symlink_to(tree)
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        stack.callback(os.unlink, f"{tree}-link")
+        assert len(search(sandbox, f"{tree}-link", "needle")["matches"]) == 3  # the path itself may be one
+
+
+def test_one_file(sandbox, tree):
+    assert places(tree, search(sandbox, tree / "b-c", "needle")) == [("b-c", 1, 1)]
+    answer = search(sandbox, tree / "b-c", "(?i)needle", limit=1)
+    assert [match["line"] for match in search(sandbox, tree / "b-c", "(?i)needle", cursor=answer["next_cursor"])["matches"]] == [2]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_pages_of_search(sandbox, tree, limit):
+    found, cursor = [], None
+    while True:
+        answer = search(sandbox, tree, "(?i)needle", limit=limit, cursor=cursor)
+        found += places(tree, answer)
+        cursor = answer.get("next_cursor")
+        if cursor is None:
+            break
+    assert found == [("a.c", 2, 1), ("b/x.h", 1, 4), ("b-c", 1, 1), ("b-c", 2, 1)]
+
+
+def test_globs_of_search(sandbox, tree):
+    assert places(tree, search(sandbox, tree, "needle", glob="*.[ch]")) == [("a.c", 2, 1), ("b/x.h", 1, 4)]
+
+
+def test_names_that_are_no_utf8(sandbox, tree):
+    name = b"caf\xe9 %"
+    pathlib.Path(os.fsdecode(os.fsencode(tree) + b"/" + name)).write_text("needle in it\n")
+    entry = find(sandbox, tree, glob="caf*")["entries"][0]
+    assert entry["path"] == f"{tree}/caf\ufffd %" and urllib.parse.unquote_to_bytes(entry["path_escaped"]) == os.fsencode(tree) + b"/" + name
+    match = search(sandbox, tree, "needle in")["matches"][0]
+    assert match["path_escaped"] == entry["path_escaped"]
+    cursor = find(sandbox, tree, limit=7)["next_cursor"]
+    assert below(tree, find(sandbox, tree, cursor=cursor)["entries"]) == ["b-c", "caf\ufffd %"]
+    assert find(sandbox, tree, cursor=find(sandbox, tree, glob="caf?\\ %", limit=1)["next_cursor"])["entries"] == []
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "a{2,1}", "(?<n", "\\", "(?P>x)", "x" * 40000, "(" * 300 + ")" * 300])
+def test_wrong_patterns(sandbox, tree, pattern):
+    answer = sandbox.post("/search_files", path=str(tree), pattern=pattern)
+    assert error_of(answer, 400) == "invalid_request" and answer.json()["error"].startswith("pattern")
+
+
+@pytest.mark.parametrize("pattern", ["(x+x+)+y", "(?:(?=x)x+x+)+y", "(x|x|x)*z"])
+def test_a_pattern_that_explodes(sandbox, tree, pattern):
+    (tree / "a.c").write_text("needle\n" + "x" * 1000 + " yz\n")
+    answer = sandbox.post("/search_files", path=str(tree), pattern=pattern)
+    assert error_of(answer, 400) == "invalid_request"
+    assert answer.json()["error"] == f"pattern: It needs too many steps in line 2 of {tree}/a.c"
+
+
+def test_a_pattern_that_explodes_after_much_was_sent(sandbox, tree):
+    """What was found is a whole answer with an error in it."""
+    (tree / "a.c").write_text("needle\n" * 5000 + "x" * 1000 + " y\n")
+    answer = sandbox.post("/search_files", path=str(tree), pattern="needle|(x+x+)+y", limit=10000)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert len(body["matches"]) == 5000 and body["truncated"] and body["error_code"] == "invalid_request"
+
+
+def test_what_cannot_be_read_is_counted(make_server, tree):
+    subprocess.run(["chmod", "-R", "a+rX", tree], check=True)
+    (tree / "a.c").chmod(0o600)
+    (tree / "b/d").chmod(0o700)
+    server = make_server({"SANDBOX_USER": "nobody"})
+    if os.geteuid() != 0:
+        pytest.skip("needs root to have another user")
+    for path in (tree, tree / "a.c", tree / "b/d"):
+        os.chown(path, 0, 0)
+    tree.chmod(0o755)
+    answer = search(server, tree, "needle")
+    assert places(tree, answer) == [("b/x.h", 1, 4), ("b-c", 1, 1)] and answer["unreadable"] == 2
+    answer = find(server, tree)
+    assert below(tree, answer["entries"]) == ["a.c", "b", "b/d", "b/x.h", "b/y.txt", "b-c"] and answer["unreadable"] == 1
+    assert error_of(server.post("/find_files", path=str(tree / "b/d")), 403) == "permission_denied"
+
+
+def test_the_kernels_files(sandbox):
+    assert error_of(sandbox.post("/search_files", path="/proc", pattern="x"), 403) == "unsupported"
+    assert error_of(sandbox.post("/search_files", path="/sys/kernel", pattern="x"), 403) == "unsupported"
+    answer = find(sandbox, "/", glob="/{proc,sys,proc/*,sys/*}")
+    assert [entry["path"] for entry in answer["entries"]] == ["/proc", "/sys"]
+
+
+def test_a_tree_that_changes(sandbox, tree):
+    """A walk ends, and finds what stays."""
+    ended = threading.Event()
+
+    def change(number):
+        place = tree / f"changing-{number}"
+        while not ended.is_set():
+            (place / "deep/er").mkdir(parents=True, exist_ok=True)
+            (place / "deep/er/file").write_text("needle\n")
+            os.rename(place / "deep", place / "moved")
+            shutil.rmtree(place)
+
+    def look():
+        try:
+            for _ in range(30):
+                found = {os.path.relpath(match["path"], tree) for match in search(sandbox, tree, "needle")["matches"]}
+                assert {"a.c", "b/x.h", "b-c"} <= found
+                assert {"b/d/e/z.c", "b-c"} <= set(below(tree, find(sandbox, tree)["entries"]))
+        finally:
+            ended.set()
+
+    in_threads(3, lambda number: look() if number == 2 else change(number))
+
+
+def test_a_search_whose_client_leaves(make_server, workdir):
+    """It ends, and gives its place among the transfers back."""
+    server = make_server({"SANDBOX_MAX_TRANSFERS": "1"})
+    root = pathlib.Path(workdir)
+    with open(root / "large", "wb") as large:
+        large.write(b"x\n" * 5000)
+        large.truncate(1 << 40)  # zeros behind the first bytes: it takes for ever
+    subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
+    body = json.dumps({"path": str(root), "pattern": "needle"}).encode()
+    request = http_request("POST", "/search_files", [("Host", "x"), server.bearer(), ("Content-Length", str(len(body)))], body)
+    with RawConnection(server.host, server.port) as raw:
+        raw.send(request)
+        wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 503, "the search has the only place")
+        assert server.post("/stat_file", path=str(root)).status_code == 200
+        answer = server.post("/search_files", path=str(root), pattern="needle")
+        assert error_of(answer, 503) == "unavailable" and answer.headers["Retry-After"]
+    wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 200, "the search has ended")
+
+
+def test_many_matches_are_sent_as_they_come(sandbox, tree):
+    (tree / "a.c").write_text("needle \x01\"\\\n" * 200_000)
+    answer = search(sandbox, tree / "a.c", "needle", limit=200_000)
+    assert len(answer["matches"]) == 200_000 and answer["truncated"]
+    assert answer["matches"][-1] == {"path": f"{tree}/a.c", "line": 200_000, "column": 1, "text": "needle \x01\"\\"}
+    assert search(sandbox, tree / "a.c", "needle", cursor=answer["next_cursor"])["matches"] == []
