@@ -44,8 +44,12 @@ def wait_until(condition, seconds=10, pause=0.005):
         time.sleep(pause)
 
 
-def fresh_directory():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="bench"))
+MEMORY = "/dev/shm"
+
+
+def fresh_directory(on_disk=True):
+    """Or in memory, as /run is."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="bench", dir=None if on_disk or not os.access(MEMORY, os.W_OK) else MEMORY))
     directory.chmod(0o755)  # nginx's workers are another user
     return directory
 
@@ -97,7 +101,7 @@ class Ours(Server):
     """A server of its own, from the programs in a directory. A setting that is None is not set."""
 
     def __init__(self, binaries=BIN, **settings):
-        self.binaries, self.directory = binaries, fresh_directory()
+        self.binaries, self.directory = binaries, fresh_directory(on_disk=False)
         super().__init__("127.0.0.1", free_port(), free_port(), "bench-secret")
         settings = {"SANDBOX_SECRET": self.secret, "PORT": str(self.port), "PROXY_PORT": str(self.proxy),
                     "SANDBOX_RUN_DIR": f"{self.directory}/run", "SANDBOX_ACCESS_LOG": "off", **settings}

@@ -161,8 +161,9 @@ static void hear_runner_control(struct watch *watch)
         answer(runner->context, &message);
     }
     if (message.type == MESSAGE_STARTED) {
-        dismiss(runner); /* it has a job for life */
-    } else if (pool.idle_count >= IDLE_MAX) {
+        return; /* it is idle when its job has ended, or ends itself if that has left anything */
+    }
+    if (pool.idle_count >= IDLE_MAX) {
         dismiss(runner);
     } else {
         push_idle(runner);

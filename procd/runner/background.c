@@ -384,7 +384,7 @@ static void background_release(struct background *job)
 }
 
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
-                    int *control, int signals, struct leftover *left)
+                    int control, int signals, struct leftover *left)
 {
     cleanup_(background_release) struct background job = {
         .id = message_text(order, FIELD_ID),
@@ -401,13 +401,12 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {
         job_log_close(&job.log);
         /* without procd nobody waits for it */
-        (void)spawn_send_failure(*control, error.stage, error.error);
+        (void)spawn_send_failure(control, error.stage, error.error);
         return false;
     }
     /* If that fails, the next procd finds the job on the disk. */
-    (void)spawn_send_started(*control, job.running.shell.pid, NULL, 0);
+    (void)spawn_send_started(control, job.running.shell.pid, NULL, 0);
     log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.running.shell.pid);
-    close_fd(control);
     background_accompany(&job);
     finish(&job);
     left->lease = -1;

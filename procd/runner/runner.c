@@ -1,6 +1,6 @@
 /*
  * A runner waits for a command, has it, and waits for the next, until a command leaves something
- * behind.
+ * behind. A background job is like any other command here.
  */
 #include "procd/runner/runner.h"
 
@@ -19,6 +19,7 @@
 #include "common/settings.h"
 #include "common/user.h"
 #include "procd/process/mark.h"
+#include "procd/process/reap.h"
 #include "procd/process/runners.h"
 #include "procd/runner/background.h"
 #include "procd/runner/confinement.h"
@@ -81,10 +82,17 @@ static bool run_foreground(struct incoming *message, int signals, struct leftove
     return foreground_run(message, &lease, &input, signals, left);
 }
 
-static bool run_background(struct incoming *order, int *control, int signals, struct leftover *left)
+/* The next command may come once nothing is left of the job, as after a foreground command. */
+static bool is_free_after_job(const struct leftover *left, int control)
+{
+    return left->pipes[0] < 0 && left->pipes[1] < 0 && !reap_children(NULL) &&
+           runner_cgroup_is_clean() && message_send_plain(control, MESSAGE_IDLE) == 0;
+}
+
+static bool run_background(struct incoming *order, int control, int signals, struct leftover *left)
 {
     cleanup_incoming struct incoming command = {0};
-    if (message_receive(*control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
+    if (message_receive(control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
         return false;
     }
     if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
@@ -94,15 +102,16 @@ static bool run_background(struct incoming *order, int *control, int signals, st
     } else {
         logger_set_request(message_text(&command, FIELD_REQUEST_ID));
     }
-    return !background_run(order, &command, settings.log_max, control, signals, left);
+    return !background_run(order, &command, settings.log_max, control, signals, left) ||
+           is_free_after_job(left, control);
 }
 
-static bool runner_take_message(struct incoming *message, int *control, int signals,
+static bool runner_take_message(struct incoming *message, int control, int signals,
                                 struct leftover *left)
 {
     if (message->type == MESSAGE_RUN) {
         return run_foreground(message, signals, left) && runner_cgroup_is_clean() &&
-               message_send_plain(*control, MESSAGE_IDLE) == 0;
+               message_send_plain(control, MESSAGE_IDLE) == 0;
     }
     if (message->type == MESSAGE_JOB) {
         return run_background(message, control, signals, left);
@@ -186,7 +195,7 @@ int runner_main(const struct runner_options *options)
         logger_set_request(NULL);
         enter_cgroup_if_idle(control, &cgroup_wanted);
         int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
-        free_for_next = received == 1 && runner_take_message(&message, &control, signals, &left);
+        free_for_next = received == 1 && runner_take_message(&message, control, signals, &left);
     }
     close_fd(&control);
     linger(&left, signals);

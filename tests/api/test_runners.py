@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from sandbox import BIN, DEADLINE, TIMEOUT, Port, Sandbox, Server, alive, proc_file, proc_stat, refused, wait_until
+from sandbox import BIN, DEADLINE, TIMEOUT, Port, Sandbox, Server, alive, descriptors, proc_file, proc_stat, refused, wait_until
 from trees import TREES, plant
 
 pytestmark = pytest.mark.host
@@ -235,6 +235,18 @@ def test_idle_runners(server, make_bystanders):
     assert services(server) == before
 
 
+def test_a_runner_takes_one_job_after_the_other(server):
+    wait_until(lambda: len(runners(server)) >= 4, "idle runners")
+    before = {pid: len(descriptors(pid)) for pid in runners(server)}
+    count = 30
+    for number in range(count):
+        server.ended(server.start(f"echo {number}; exec 3</dev/null")["id"])
+    after = runners(server)
+    assert len(set(after) - set(before)) < count / 2
+    for pid in set(after) & set(before):
+        wait_until(lambda: len(descriptors(pid)) <= before[pid], "a runner to hold nothing of its jobs")
+
+
 def test_a_tree_that_forks_and_goes(server, make_marker):
     """No list of its processes is true for long."""
     marker = make_marker()
@@ -347,7 +359,9 @@ def test_cgroups_come_and_go(make_server, make_marker):
     assert set(map(int, (own / "cgroup.procs").read_text().split())) == {runner_of(pids[0]), job["pid"], *pids}
     kept = {str(pid) for pid in runners(server)}
     server.kill(job["id"])
-    wait_until(lambda: not own.exists(), "the removal of the job's cgroup")
+    wait_until(lambda: (own / "cgroup.procs").read_text().split() == [own.name], "the end of the job")
+    kill({int(own.name)})
+    wait_until(lambda: not own.exists(), "the removal of the runner's cgroup")
     for number in range(10):
         server.ended(server.start(f"exit {number}")["id"])
     server.back("procd", server.kill_daemon("procd"))
