@@ -14,13 +14,15 @@ from servers import TOOLS
 SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))  # of each measurement of a rate
 
 
-def wrk(server, path, body=None, connections=8, port=None):
-    """The output of wrk: GET, or POST with a body."""
+def wrk(server, path, body=None, connections=8, port=None, lua=""):
+    """The output of wrk: GET, POST with a body, or what a script in Lua says."""
     command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "30s", "--latency",
                "-H", f"Authorization: Bearer {server.secret}"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         if body is not None:
-            script.write('wrk.method = "POST"\nwrk.body = [==[%s]==]\n' % json.dumps(body))
+            lua += 'wrk.method = "POST"\nwrk.body = [==[%s]==]\n' % json.dumps(body)
+        if lua:
+            script.write(lua)
             script.flush()
             command += ["-s", script.name]
         url = f"http://{server.host}:{port or server.port}{path}"
@@ -40,6 +42,23 @@ def latency(server, path, body=None):
     """The median in ms, one request after the other on one connection."""
     number, unit = re.search(r"50% +([\d.]+)(us|ms|s)\b", wrk(server, path, body, connections=1)).groups()
     return float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+def put_rate(server, path):
+    """PUTs of 4 KiB in a second, to names of each client's own."""
+    return rate(server, path, lua='''local threads, count = 0, 0
+function setup(thread) threads = threads + 1 thread:set("id", threads) end
+wrk.method, wrk.body = "PUT", string.rep("x", 4096)
+function request() count = count + 1 return wrk.format(nil, wrk.path .. "-" .. id .. "-" .. count % 4) end
+''')
+
+
+def curl(server, path, *arguments):
+    """What curl gets in a second, or sends with -T: in MB/s of the body."""
+    command = ["curl", "-sS", "--fail", "-w", r"\n%{size_upload} %{size_download} %{time_total}", "-H", f"Authorization: Bearer {server.secret}", "-H", "Expect:",
+               *arguments, f"http://{server.host}:{server.port}{path}"]
+    sent, got, seconds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+    return max(int(sent), int(got)) / 1e6 / float(seconds)
 
 
 def answer(lines):

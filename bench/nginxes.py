@@ -66,6 +66,13 @@ def file_server(size):
     return nginx
 
 
+def plain_files(directory):
+    """An nginx that sends the files of a directory by sendfile(2), and takes them by its module dav. All may write to the directory."""
+    port = free_port()
+    return Nginx(port, f"""http {{ {HTTP} sendfile on;
+ server {{ listen 127.0.0.1:{port}; location / {{ root {directory}; client_body_temp_path {directory}/dav; client_max_body_size 0; dav_methods PUT; }} }} }}""")
+
+
 def stream_proxy(target):
     """A TCP proxy with one fixed target."""
     port = free_port()

@@ -194,6 +194,73 @@ def write_file(bench):
     bench.line("bytes that fcgi-app writes then, to bytes of content", times, Form("{:.2f}"), target="≤ 1.01")
 
 
+@contextlib.contextmanager
+def files_apart(size):
+    """A directory in memory, so that no disk is measured, with a file of so many bytes; and an nginx of its own for it."""
+    with tempfile.TemporaryDirectory(prefix="bench", dir="/dev/shm") as directory:
+        path = pathlib.Path(directory)
+        path.chmod(0o777)
+        with open(path / "file", "wb") as file:
+            piece = os.urandom(min(size, MEBIBYTE))
+            for _ in range(0, size, MEBIBYTE):
+                file.write(piece)
+        with nginxes.plain_files(directory) as plain:
+            yield path, plain
+
+
+def get_file(bench):
+    with files_apart(1024 * MEBIBYTE) as (path, plain):
+        figures = bench.each(lambda server: load.curl(server, f"/files{path}/file", "-o", "/dev/null"),
+                             {"plain": lambda: load.curl(plain, "/file", "-o", "/dev/null")}, FEW)
+    bench.line("`GET /files` of 1 GiB", figures, Form("{:,.0f} MB/s"), ("plain", "{:,.0f} MB/s nginx's own file by sendfile", "≥ 0.9"))
+
+
+def put_file(bench):
+    with files_apart(1024 * MEBIBYTE) as (path, plain):
+        def put(server, target):
+            (path / "copy").unlink(missing_ok=True)
+            return load.curl(server, target, "-T", str(path / "file"))
+
+        figures = bench.each(lambda server: put(server, f"/files{path}/copy"), {"plain": lambda: put(plain, "/copy")}, FEW)
+    bench.line("`PUT /files` of 1 GiB", figures, Form("{:,.0f} MB/s"), ("plain", "{:,.0f} MB/s `PUT` by nginx's module dav", "≥ 0.95"))
+
+
+def small_files(bench):
+    """Beside list_processes of the same server."""
+    with files_apart(4096) as (path, _), servers.Ours() as lists:
+        for method, measure, target in (("GET", lambda server: load.rate(server, f"/files{path}/file"), "≥ 0.9"),
+                                        ("PUT", lambda server: load.put_rate(server, f"/files{path}/put"), "≥ 0.6")):
+            figures = bench.each(measure, {"lists": functools.partial(list_rate, lists)})
+            bench.line(f"`{method} /files` of 4 KiB, 8 connections", figures, PER_SECOND, ("lists", "{:,.0f}/s `GET /list_processes`", target))
+
+
+def get_memory(bench):
+    """How much more all daemons have while 1 GiB passes, nginx included: the most that a look every 20 ms finds."""
+    with files_apart(1024 * MEBIBYTE) as (path, _):
+        def more(server):
+            load.rate(server, f"/files{path}/file", connections=1, lua='wrk.headers["Range"] = "bytes=0-9"')
+            before = server.pss_kib(f"{DAEMONS}|{RUNNERS}|{GUARD}|{NGINX}")
+            return (peak_kib(server, f"{DAEMONS}|{RUNNERS}|{GUARD}|{NGINX}", lambda: load.curl(server, f"/files{path}/file", "-o", "/dev/null")) - before) / 1024
+
+        bench.line("more memory of all daemons during `GET /files` of 1 GiB", bench.fresh(more), MIB, target="≤ 4 MiB")
+
+
+def peak_kib(server, pattern, work):
+    """The most memory that processes have while the work is done; a look every 20 ms."""
+    seen, stop = [0], threading.Event()
+
+    def look():
+        while not stop.wait(0.02):
+            seen.append(server.pss_kib(pattern))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    work()
+    stop.set()
+    thread.join()
+    return max(seen)
+
+
 def run_streaming(bench):
     def lines_here(server):
         events, _, seconds = load.Streams(server, 1, "POST", "/run_streaming", {"cmd": "seq 1000000"}).result()
@@ -293,19 +360,7 @@ def peak_memory(bench):
         path = big_output(directory)
 
         def peak(server):
-            seen, stop = [0], threading.Event()
-
-            def look():
-                while not stop.wait(0.02):
-                    seen.append(server.pss_kib(f"{DAEMONS}|{RUNNERS}"))
-
-            thread = threading.Thread(target=look)
-            thread.start()
-            for _ in range(3):
-                read_output(server, path)
-            stop.set()
-            thread.join()
-            return max(seen) / 1024
+            return peak_kib(server, f"{DAEMONS}|{RUNNERS}", lambda: [read_output(server, path) for _ in range(3)]) / 1024
 
         bench.line("peak of fcgi-app + procd + runners during `/run` of 100 MiB stdout", bench.fresh(peak), MIB, target="≤ 64 MiB")
 
@@ -375,5 +430,6 @@ def two_secrets(bench):
 
 # In the order of the table: what a user feels, memory, starts, and what options cost.
 ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
-        run_streaming, write_file, watchers, proxy, idle_daemons, rested_memory, peak_memory, idle_streams, replayed_streams,
+        run_streaming, write_file,
+        get_file, put_file, small_files, watchers, proxy, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
         start_latency, recovery, floors, access_log, another_user, two_secrets]
