@@ -60,6 +60,8 @@ enum effect { READS, CHANGES };
     ENDPOINT(find_files, "/find_files", ENDPOINT_POST, WALKS, READS) \
     ENDPOINT(search_files, "/search_files", ENDPOINT_POST, WALKS, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(read_files, "/read_files", ENDPOINT_POST, LARGE, READS) \
+    ENDPOINT(write_files, "/write_files", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(move_file, "/move_file", ENDPOINT_POST, WALKS, CHANGES) \
     ENDPOINT(copy_file, "/copy_file", ENDPOINT_POST, WALKS, CHANGES) \
     ENDPOINT(set_mode, "/set_mode", ENDPOINT_POST, WALKS, CHANGES) \

@@ -2,7 +2,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <strings.h>
+
+#include "common/utf8.h"
 
 const char *coding_read(const struct json_body *body, enum coding *coding)
 {
@@ -20,4 +23,17 @@ const char *coding_read(const struct json_body *body, enum coding *coding)
     return json_is_given(body, "is_base64") && is_base64 != flag
                ? "encoding and is_base64 contradict each other"
                : NULL;
+}
+
+bool coding_is_of_bytes(const char *head, size_t length)
+{
+    length = length < CODING_HEAD_SIZE ? length : CODING_HEAD_SIZE;
+    if (memchr(head, '\0', length) == NULL) {
+        return false;
+    }
+    size_t valid = utf8_valid_length(head, length);
+    bool is_cut =
+        length == CODING_HEAD_SIZE && valid < length &&
+        utf8_sequence((const unsigned char *)head + valid, length - valid) == UTF8_UNFINISHED;
+    return valid < length && !is_cut;
 }

@@ -4,6 +4,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "fcgi-app/http/json_body.h"
 
 enum coding {
@@ -23,3 +26,8 @@ enum coding {
  * Thread-safe.
  */
 const char *coding_read(const struct json_body *body, enum coding *coding);
+
+/* Whether the beginning of a file is of one that is no text: a NUL is in it, and it is no UTF-8.
+ * Thread-safe. */
+#define CODING_HEAD_SIZE ((size_t)8 << 10) /* by which it is judged at most */
+bool coding_is_of_bytes(const char *head, size_t length);

@@ -29,7 +29,6 @@
 #define PIECE_SIZE  (64 << 10)           /* of a file being read */
 #define ENCODE_SIZE (3 << 10)            /* of a piece that becomes base64: whole groups */
 #define FRAME_SIZE  512                  /* at least what is around the content */
-#define HEAD_SIZE   ((size_t)8192)       /* by which bytes are told from text */
 #define COUNT_MAX   ((uint64_t)64 << 20) /* bytes behind a part whose lines are counted */
 #define SEQUENCE    ((uint64_t)4)        /* bytes of a character at most */
 
@@ -108,24 +107,10 @@ static bool is_wanted_still(struct reading *reading)
 
 /* ---- text or bytes ---- */
 
-/* Whether the beginning of a file is of one that is no text: a NUL is in it, and it is no UTF-8. */
-static bool is_of_bytes(const char *head, size_t length)
-{
-    length = length < HEAD_SIZE ? length : HEAD_SIZE;
-    if (memchr(head, '\0', length) == NULL) {
-        return false;
-    }
-    size_t valid = utf8_valid_length(head, length);
-    bool is_cut =
-        length == HEAD_SIZE && valid < length &&
-        utf8_sequence((const unsigned char *)head + valid, length - valid) == UTF8_UNFINISHED;
-    return valid < length && !is_cut;
-}
-
 static void choose_coding(struct reading *reading, const char *head, size_t length)
 {
     if (reading->coding == CODING_ANY) {
-        reading->coding = is_of_bytes(head, length) ? CODING_BASE64 : CODING_TEXT;
+        reading->coding = coding_is_of_bytes(head, length) ? CODING_BASE64 : CODING_TEXT;
     }
 }
 
@@ -149,7 +134,7 @@ static int look_at_head(struct reading *reading)
     char *head = reading->answer.data; /* which is not used yet */
     ssize_t got = 0;
     if (reading->coding == CODING_ANY) {
-        size_t wanted = reading->room < HEAD_SIZE ? reading->room : HEAD_SIZE;
+        size_t wanted = reading->room < CODING_HEAD_SIZE ? reading->room : CODING_HEAD_SIZE;
         got = io_read_at(reading->fd, head, wanted, 0);
     }
     if (got >= 0) {

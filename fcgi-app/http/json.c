@@ -261,6 +261,22 @@ static int take_values(struct json_body *body)
     return 0;
 }
 
+struct json_body *json_item(const struct json_body *body, struct json_span object,
+                            const struct json_member *members, size_t count)
+{
+    struct json_body *item = json_body_new(members, count, 0);
+    if (item != NULL) {
+        struct json_scan_error error;
+        item->spool = body->spool;
+        item->is_item = true;
+        /* It is valid, so a refusal alone stops the scan. */
+        if (json_scan_object(object.data, object.length, note_member, item, &error) == 0) {
+            (void)take_values(item);
+        }
+    }
+    return item;
+}
+
 /* ---- content that goes to a file while it arrives ---- */
 
 /* The value in whose string the text ends, if its content may be early; NULL otherwise. *string

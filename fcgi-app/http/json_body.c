@@ -91,7 +91,7 @@ void json_free(struct json_body *body)
     if (body != NULL) {
         json_forget(body);
         close_fd(&body->early.fd);
-        spool_free(body->spool);
+        spool_free(body->is_item ? NULL : body->spool);
         free(body);
     }
 }

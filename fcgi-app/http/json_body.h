@@ -79,6 +79,14 @@ const char *const *json_environment(const struct json_body *body, const char *na
 struct json_span json_list(const struct json_body *body, const char *name);
 
 /*
+ * Reads an element of an array of `body`, an object, as a body of its own with these members. Free
+ * it before `body`. If its refusal.status is not 0 it was refused, and has nothing but that. NULL
+ * when memory is out.
+ */
+struct json_body *json_item(const struct json_body *body, struct json_span object,
+                            const struct json_member *members, size_t count);
+
+/*
  * Decodes a JSON_CONTENT member piece by piece into `sink`, in bounded memory. 0, the first value
  * other than 0 that `sink` returned, or -1 when content that went to a file cannot be read.
  */
@@ -111,6 +119,7 @@ struct json_refusal {
 struct json_body {
     struct json_refusal refusal;
     struct spool *spool; /* NULL: it is a query, and the texts lie behind the values */
+    bool is_item;        /* the spool is another body's */
     struct json_early early;
     size_t count;
     struct json_value values[];

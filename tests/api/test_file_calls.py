@@ -258,3 +258,32 @@ def test_set_mode(sandbox, workdir):
         assert sandbox.post("/set_mode", path=f"{workdir}/file", mode=mode).status_code == 400, mode
     assert call(sandbox, "/set_mode", 404, path=f"{workdir}/none", mode="600")["error_code"] == "not_found"
     sandbox.shell(f"chmod -R u+rwx {workdir}")
+
+
+# ---- several files at once ----
+
+
+def test_files_together(sandbox, workdir):
+    files = [{"path": f"{workdir}/a", "content": "ü\n"}, {"path": f"{workdir}/none/b", "content": "x"}, {"path": f"{workdir}/bytes", "content": "AP8=", "encoding": "base64"},
+             {"path": f"{workdir}/wrong", "content": "A", "is_base64": True}, {"path": f"{workdir}/empty"}, {"path": f"{workdir}/large", "content": "line\n" * 200_000}]
+    results = call(sandbox, "/write_files", files=files)["results"]
+    assert [(result["path"], result["success"], result.get("error_code")) for result in results] == [
+        (file["path"], code is None, code) for file, code in zip(files, (None, "not_found", None, "invalid_request", None, None))]
+    paths = [f"{workdir}/{name}" for name in ("a", "none/b", "bytes", "empty", "large", ".")] + ["/dev/null"]
+    read = call(sandbox, "/read_files", paths=paths)["results"]
+    assert [result["path"] for result in read] == paths
+    assert read[0] == {"path": paths[0], "content": "ü\n"} and read[3]["content"] == "" and read[4]["content"] == "line\n" * 200_000
+    assert read[2] == {"path": paths[2], "content": "AP8=", "is_base64": True}
+    assert [read[number]["error_code"] for number in (1, 5, 6)] == ["not_found", "is_a_directory", "unsupported"]
+    assert call(sandbox, "/read_files", paths=[]) == call(sandbox, "/write_files", files=[]) == {"results": []}
+    sandbox.shell(f"cd {workdir} && printf 'caf\\351' >latin")
+    assert call(sandbox, "/read_files", paths=[f"{workdir}/latin"])["results"] == [{"path": f"{workdir}/latin", "content": "caf\ufffd", "is_utf8": False}]
+
+
+def test_lists_of_files_that_are_none(sandbox, workdir):
+    good = {"path": f"{workdir}/new", "content": "x"}
+    for files in ("x", {}, [good, 1], [good, {"content": "x"}], [good, {"path": ""}], [good, {"path": "a\0b"}], [good, {"path": "x", "content": 1}], None):
+        assert call(sandbox, "/write_files", 400, files=files)["error_code"] == "invalid_request", files
+    for paths in ("x", [1], [""], ["a\0b"], [["x"]], None):
+        assert call(sandbox, "/read_files", 400, paths=paths)["error_code"] == "invalid_request", paths
+    assert sandbox.shell(f"ls -A {workdir}") == ""

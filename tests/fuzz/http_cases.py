@@ -83,7 +83,7 @@ class World:
     def _allows(self, name, value):
         if name == "cmd":
             return value in COMMANDS or value in ("", self.canary_command)
-        if name == "path":
+        if name in ("path", "from", "to"):
             return not value or (value.startswith(self.directory + "/") and ".." not in value.split("/"))
         return True
 
@@ -118,6 +118,13 @@ def fields_of(rng, world, path):
         "/find_files": lambda: {"path": world.directory + "/.", **maybe(glob=rng.choice(GLOBS), type=rng.choice(("file", "directory", "x")), limit=rng.randrange(4), cursor=rng.choice(CURSORS))},
         "/search_files": lambda: {"path": world.directory + "/.", "pattern": rng.choice(("text", "x+", "(x+x+)+y", "(", "é", "^$", "(?<=t)e")),
                                   **maybe(fixed=True, ignore_case=True, glob=rng.choice(GLOBS), limit=rng.randrange(4), context_lines=rng.randrange(22), cursor=rng.choice(CURSORS))},
+        "/read_files": lambda: {"paths": [world.path(rng) for _ in range(rng.randrange(4))]},
+        "/write_files": lambda: {"files": [{"path": world.path(rng), "content": content, **maybe(encoding="base64")} for _ in range(rng.randrange(3))]},
+        "/list_dir": lambda: {"path": world.path(rng), **maybe(details=True, limit=rng.choice((1, 2)), cursor=rng.choice(("a", "%ff", "%00")))},
+        "/stat_file": lambda: {"path": world.path(rng), **maybe(no_follow=True)},
+        "/move_file": lambda: {"from": world.path(rng), "to": world.path(rng), **maybe(overwrite=True)},
+        "/copy_file": lambda: {"from": world.path(rng), "to": world.path(rng), **maybe(overwrite=True)},
+        "/set_mode": lambda: {"path": world.path(rng), "mode": rng.choice(("700", "0777", "8", "")), **maybe(recursive=True)},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},
