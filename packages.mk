@@ -2,7 +2,7 @@
 BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev libpcre2-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js libnginx-mod-http-js s6 zstd
 TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests python3-yaml \
-    python3-httpx chromium curl iproute2 jq procps logrotate openssl nodejs libarchive-tools zstd
+    python3-httpx aria2 chromium curl wget iproute2 jq procps logrotate openssl nodejs libarchive-tools zstd
 FUZZ_PACKAGES  := clang libclang-rt-dev
 COVERAGE_PACKAGES := gcovr
 BENCH_PACKAGES := wrk
