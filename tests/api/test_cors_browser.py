@@ -110,6 +110,20 @@ const calls = {
         expect(await (await api("GET", "/files" + encodeURI(config.directory) + "/blob")).text() === "of a blob", "the blob");
         expect((await fetch(target.split("?")[0], {method: "DELETE", headers: {"Authorization": headers.Authorization}})).status === 204, "no blob");
     },
+    "/uploads": async () => {
+        const headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "path " + btoa(config.directory + "/uploaded")};
+        const begun = await api("POST", "/uploads", undefined, headers);
+        expect(begun.status === 201 && begun.headers.get("Tus-Resumable") === "1.0.0", "a readable upload");
+        const upload = new URL(begun.headers.get("Location"), config.api + "/uploads").pathname;
+        const bytes = {...headers, "Content-Type": "application/offset+octet-stream", "Authorization": "Bearer " + config.secret};
+        const piece = (offset, text) => fetch(config.api + upload, {method: "PATCH", headers: {...bytes, "Upload-Offset": offset}, body: new Blob([text])});
+        expect((await piece("0", "a bl")).headers.get("Upload-Offset") === "4", "a readable offset");
+        expect((await piece("5", "ob")).status === 409, "a readable conflict");
+        expect((await api("HEAD", upload, undefined, headers)).headers.get("Upload-Offset") === "4", "a readable state");
+        expect((await piece("4", "ob ✓")).status === 204, "all of it");
+        expect(await (await api("GET", "/files" + encodeURI(config.directory) + "/uploaded")).text() === "a blob ✓", "the file");
+        expect((await api("DELETE", "/files" + encodeURI(config.directory) + "/uploaded")).status === 204, "no file");
+    },
     "/find_files": async () => expect((await post("/find_files", {path: config.directory})).entries.map((entry) => entry.name).join() === "made,päge", "both"),
     "/search_files": async () => {
         const found = (await post("/search_files", {path: config.directory, pattern: "page (.)"})).matches;

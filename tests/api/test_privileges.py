@@ -435,7 +435,7 @@ def test_what_fcgi_apps_own_descriptors_lead_to(make_server):
             assert "error" in server.post("/list_dir", path=f"{path}/{name}").json()
             assert "error" in server.post("/delete_file", path=f"{path}/{name}").json()
         assert "error" in server.post("/delete_file", path=path).json()
-    assert {os.path.basename(place) for place in reached} == {"spool", "port"}, reached
+    assert {os.path.basename(place) for place in reached} == {"spool", "port", "uploads"}, reached
     port = reached[str(server.run_dir / "port")]
     assert server.post("/write_file", path=f"{port}/target", content="no port").json() == {"success": True}
     assert server.post("/bind_port", port=8080).status_code == 500

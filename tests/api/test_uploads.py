@@ -458,6 +458,29 @@ def test_as_the_commands_user(make_server, place):
     assert (status.st_uid, status.st_gid) == user_ids("nobody") and stat.S_IMODE(status.st_mode) == 0o600
 
 
+@pytest.mark.own_user
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_records_of_another_user(make_server, place):
+    """A record that the commands' user could write gives a later server, which is root, no order."""
+    server = make_server({"SANDBOX_USER": "nobody"})
+    os.chmod(place, 0o777)
+    (place / "victim").mkdir(mode=0o755)
+    begin(server, place / "x", 5)
+    record = server.run_dir / "uploads" / records(server)[0]
+    victim = place / "victim/.sandbox-of-root"
+    victim.write_bytes(b"root's")
+    fields = record.read_bytes().split(b"\0")
+    fields[3:6] = [b"%d" % victim.stat().st_ino, fields[4], os.fsencode(victim)]
+    with open(record, "wb") as file:
+        file.write(b"\0".join(fields))
+    part, = hidden(place)
+    server.launch.destroy()
+    del server.settings["SANDBOX_USER"]
+    server.boot()
+    wait_until(lambda: records(server) == [], "the end of the record")
+    assert victim.exists() and hidden(place) == [part]
+
+
 # ---- limits, expiry, starts ----
 
 

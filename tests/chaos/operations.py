@@ -4,6 +4,7 @@ the file. An action gets the world and a random generator of its own, draws all 
 what the answers make certain, and returns its outcome in a few words.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -507,6 +508,81 @@ def get_file(world, rng):
     return "200"
 
 
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+def ask_uploads(world, method, path, body=None, **headers):
+    """A request to /uploads, and the headers of its answer; none where there was no certain one."""
+    since = time.monotonic()
+    given = {**TUS, "Connection": "close", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    try:
+        response = world.server.call(method, path, body, timeout=PATIENCE, headers=given)
+    except requests.RequestException as error:
+        return excused(world, Answer("broken"), since, f"{method} {path}: {error}", "nginx"), {}
+    if response.status_code < 300:
+        return Answer("answered", response.status_code), response.headers
+    if method == "HEAD":  # an error of nginx or fcgi-app, without its text
+        kind = "refused" if response.status_code == 503 else "answered"
+        answer = Answer(kind, response.status_code, {})
+        return (excused(world, answer, since, f"{method} {path}") if kind == "refused" else answer), {}
+    return judge(world, path, response.status_code, response.headers, response.content, since), response.headers
+
+
+def begin_upload(world, file, content):
+    """The path of a new upload, as soon as one is acknowledged."""
+    given = {"Upload_Length": str(len(content)), "Upload_Metadata": "path " + base64.b64encode(os.fsencode(file.path)).decode()}
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        answer, headers = ask_uploads(world, "POST", "/uploads", **given)
+        if answer.certain:
+            if answer.status != 201:
+                raise Violation(f"POST /uploads: {answer.status} {answer.body}")
+            return "/" + headers["Location"]
+        world.weather.calm(PATIENCE)
+    raise Violation(f"POST /uploads: no certain answer within {PATIENCE} s")
+
+
+def send_pieces(world, upload, content, rng):
+    """Sends the content from where the server is, until all is there; how often it was asked where that is."""
+    asked, acknowledged, end = 0, 0, time.monotonic() + 4 * PATIENCE
+    while time.monotonic() < end:
+        answer, headers = ask_uploads(world, "HEAD", upload)
+        asked += 1
+        if not answer.certain or answer.status == 423:
+            world.weather.calm(PATIENCE)
+            continue
+        if answer.status != 200:
+            raise Violation(f"HEAD {upload}: {answer.status}, after {acknowledged} of {len(content)} bytes")
+        offset = int(headers["Upload-Offset"])
+        if not acknowledged <= offset <= len(content):
+            raise Violation(f"{upload}: {offset} of {len(content)} bytes are there, {acknowledged} were acknowledged")
+        while offset < len(content):
+            piece = content[offset:offset + rng.choice((1, 100_000, 1_000_000, 10_000_000))]
+            answer, headers = ask_uploads(world, "PATCH", upload, piece, Upload_Offset=str(offset), Content_Type="application/offset+octet-stream")
+            if answer.certain and answer.status not in (204, 409, 423):
+                raise Violation(f"PATCH {upload}: {answer.status} {answer.body}")
+            if not answer.certain or answer.status != 204:
+                break
+            acknowledged = offset = int(headers["Upload-Offset"])
+        if offset == len(content):
+            return asked
+        world.weather.calm(PATIENCE)
+    raise Violation(f"{upload}: not whole within {4 * PATIENCE} s")
+
+
+def upload_file(world, rng):
+    """An upload goes on whatever dies: what was acknowledged stays, nothing of it shows before the end, and then all of it."""
+    file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 200_000))
+    with file.lock:
+        upload = begin_upload(world, file, content.encode())
+        file.check(file.path.read_text() if file.path.exists() else None)
+        file.possible.add(content)  # from the last byte on
+        asked = send_pieces(world, upload, content.encode(), rng)
+        file.possible = {content}
+        file.check(file.path.read_text())
+    return "done at once" if asked == 1 else "done after cuts"
+
+
 def health(world, _):
     answer = ask(world, "GET", "/health", token=False)
     if answer.certain and answer.body != {"status": "ok"}:
@@ -690,6 +766,7 @@ OPERATIONS = (
     Operation("read a file",               6, always,                                         read_file),
     Operation("put a file",                6, always,                                         put_file),
     Operation("get a file",                6, always,                                         get_file),
+    Operation("upload a file",             6, always,                                         upload_file),
     Operation("health",                    3, always,                                         health),
     Operation("bind",                      6, always,                                         bind_race),
     Operation("unbind",                    4, always,                                         unbind),

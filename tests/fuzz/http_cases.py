@@ -7,7 +7,9 @@ Commands come from a fixed list, and paths lie below a directory of the fuzzer: 
 server will read it, and what it does not like is not sent.
 """
 
+import base64
 import dataclasses
+import hashlib
 import json
 import random
 import sys
@@ -49,7 +51,7 @@ class World:
 
     def __init__(self, secret, directory):
         self.secret, self.directory = secret, directory
-        self.jobs = []
+        self.jobs, self.uploads = [], []
         # Somebody without the token tries to make this file.
         self.canary = f"{directory}/canary"
         self.canary_command = f": >{self.canary}"
@@ -57,6 +59,10 @@ class World:
     def job(self, rng):
         jobs = self.jobs[-50:]
         return rng.choice(jobs) if jobs and rng.random() < 0.9 else "550e8400-e29b-41d4-a716-446655440000"
+
+    def upload(self, rng):
+        uploads = self.uploads[-20:]
+        return rng.choice(uploads) if uploads and rng.random() < 0.9 else rng.choice(("0" * 32, "..", "%2e%2e", "x", "0" * 32 + ".done", "0" * 32 + "/"))
 
     def path(self, rng):
         return self.directory + "/" + rng.choice(
@@ -154,6 +160,29 @@ def query_of(rng, world, path):
                            "&tail=-1"))
         return f"?id={world.job(rng)}{more}"
     return rng.choice(("", "", "", "?", "?x=%zz&y"))
+
+
+# The methods of /uploads, in a mix that finishes some of them.
+UPLOADS = ("POST", "POST", "PATCH", "PATCH", "PATCH", "HEAD", "DELETE")
+OFFSETS = ("0", "0", "1", "5", "10", "-1", "x", "", "18446744073709551616")
+
+
+def tus_headers(rng, world, method, body):
+    """The headers of tus, of which some are wrong."""
+    path = base64.b64encode(world.path(rng).encode()).decode()
+    more = rng.choice(("", ",parents", ",mode MDYwMA==", ",mtime MQ==", ",exclusive", ",mode eA==", ",x", ", filename eA==", ",parents eA==", ",", ",path Lw==", ",x \xff"))
+    digests = {name: base64.b64encode(hashlib.new(name, body).digest()).decode() for name in ("sha1", "sha256")}
+    checksum = rng.choice((f"sha1 {digests['sha1']}", f"sha256 {digests['sha256']}", f"sha256 {digests['sha1']}", f"sha1 {base64.b64encode(b'x' * 20).decode()}", "md5 AA==", "sha1", "x"))
+    headers = [("Tus-Resumable", rng.choice(("1.0.0",) * 9 + ("0.2.2",)))]
+    if method == "POST":
+        headers += [("Upload-Length", rng.choice((str(len(body)), str(len(body) + 5), "10", "0", *OFFSETS))), ("Upload-Metadata", rng.choice((f"path {path}{more}",) * 9 + ("x", "path !")))]
+    if method == "PATCH":
+        headers += [("Upload-Offset", rng.choice(OFFSETS))]
+    if method in ("POST", "PATCH"):
+        headers += [("Content-Type", rng.choice(("application/offset+octet-stream",) * 9 + ("text/plain",)))]
+        headers += [("Upload-Checksum", checksum)] if rng.random() < 0.3 else []
+        headers += [("X-HTTP-Method-Override", rng.choice(("PATCH", "DELETE", "HEAD", "PUT", "x")))] if rng.random() < 0.1 else []
+    return headers
 
 
 def body_of(fields):
@@ -285,14 +314,21 @@ class Request:
         self.method, self.version = ENDPOINTS[self.path], "HTTP/1.1"
         if self.path == "/files":
             self.method = rng.choice(("GET", "HEAD", "PUT", "PUT", "DELETE"))
+        elif self.path == "/uploads":
+            self.method = rng.choice(UPLOADS)
         self.target = self.right_target = self.path + query_of(rng, world, self.path)
+        if self.path == "/uploads" and self.method != "POST":
+            self.target = self.right_target = f"/uploads/{world.upload(rng)}"
         self.token = rng.random() < 0.85
-        self.fields = fields_of(rng, world, self.path) if self.method == "POST" else {}
+        self.fields = fields_of(rng, world, self.path) if self.method == "POST" and self.path != "/uploads" else {}
         if not self.token and "cmd" in self.fields:
             self.fields["cmd"] = json.dumps(world.canary_command)
         elif not self.token and "content" in self.fields:
             self.fields["path"] = json.dumps(world.canary)
         self.body = self.right_body = body_of(self.fields) if self.method == "POST" else rng.randbytes(rng.randrange(3000)) if self.method == "PUT" else b""
+        if self.path == "/uploads":
+            self.body = self.right_body = rng.randbytes(rng.choice((0, 1, 5, 10, 3000))) if self.method in ("POST", "PATCH") else b""
+        self.own_headers = tus_headers(rng, world, self.method, self.body) if self.path == "/uploads" else []
         self.more_headers = []
         self.framing = "chunks" if self.body and rng.random() < 0.1 else "length"
         self.line_is_spoilt = False
@@ -351,7 +387,7 @@ class Request:
             self.body = self.right_body
         authorization = f"Bearer {world.secret}" if self.token else rng.choice(wrong_tokens(world.secret))
         framing, body = self.frame(rng)
-        headers = [("Host", "x"), ("Authorization", authorization), *self.more_headers, *framing]
+        headers = [("Host", "x"), ("Authorization", authorization), *self.own_headers, *self.more_headers, *framing]
         headers = [header for header in headers if header != ("Authorization", None)]
         if rng.random() < 0.1:
             rng.shuffle(headers)

@@ -48,6 +48,7 @@ SETTINGS = {
     "SANDBOX_MAX_FAILED_AUTH": "0",
     "SANDBOX_MAX_BODY": "1m",
     "SANDBOX_MAX_OUTPUT": "100k",
+    "SANDBOX_UPLOAD_LIFETIME": "2s",
 }
 BAD_NEWS = re.compile(r"\[(alert|emerg)\]|exited on signal|Sanitizer|runtime error|Assertion|core dumped")
 
@@ -124,6 +125,8 @@ def read_answer(raw, case, method, world):
     judge(case, method, response.status, response.headers, body)
     if response.status == 201 and body:
         world.jobs.append(json.loads(body)["id"])
+    elif response.status == 201 and response.headers.get("Location"):
+        world.uploads.append(response.headers["Location"].rpartition("/")[2])
     return response.status, response.will_close
 
 
