@@ -102,6 +102,7 @@ bool archive_start(struct request *request, const char *script, const char *path
     command.env = variables;
     command.env_count = environment->count;
     command.input = input;
+    command.beneath = true;
     enum procd_result result = procd_run(&command, foreground, &error);
     if (result != PROCD_DONE) {
         answer_command_failure(request, &command, result, &error, false);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/error_text.h"
 #include "common/io.h"
 #include "common/logger.h"
@@ -38,6 +39,7 @@
 #define LOOK_MS     100             /* how often we look at the disk, and at what tar says */
 #define LIST_SIZE   1048576         /* of the pipe of the list, which then holds tar up less */
 #define OF_A_SIGNAL 128             /* a shell's status for a program that a signal ended is more */
+#define INPUT_SIZE  262144          /* of the pipe of the archive */
 #define FILE_UNIT   512             /* bytes that ulimit(1) counts in */
 
 /* An archive on its way into tar. */
@@ -49,6 +51,7 @@ struct extraction {
     int input;   /* write end of tar's standard input; -1: tar reads no more, or has had all */
     char *piece; /* 2 * PIECE_SIZE bytes: of the body, and of what tar says */
     uint64_t received;
+    int64_t look_at; /* on the monotonic clock, ms: at the disk, and at what tar says */
     bool body_ended;
     struct body_digest digest;
     struct archive_listing listing;
@@ -222,6 +225,24 @@ static void hear_tar(struct extraction *extraction)
     }
 }
 
+/* Now and then: the list would wake us for each member, and tar waits only when its pipe is full.
+ */
+static enum feed_result look_around(struct extraction *extraction)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now < extraction->look_at) {
+        return FEED_DONE;
+    }
+    extraction->look_at = now + LOOK_MS;
+    hear_tar(extraction);
+    if (raw_limits_has_room(room_of(extraction->path), 0)) {
+        return FEED_DONE;
+    }
+    refuse_extraction(extraction, ERROR_no_space,
+                      "The disk has no more than SANDBOX_MIN_FREE left");
+    return FEED_ANSWERED;
+}
+
 /* Waits until tar takes more, for a while. */
 static enum feed_result await_tar(struct extraction *extraction)
 {
@@ -237,13 +258,7 @@ static enum feed_result await_tar(struct extraction *extraction)
     if (is_ready && polled[2].revents != 0) {
         return FEED_STOPPING;
     }
-    hear_tar(extraction);
-    if (raw_limits_has_room(room_of(extraction->path), 0)) {
-        return FEED_DONE;
-    }
-    refuse_extraction(extraction, ERROR_no_space,
-                      "The disk has no more than SANDBOX_MIN_FREE left");
-    return FEED_ANSWERED;
+    return look_around(extraction);
 }
 
 /* Writes a piece of the body. A tar that reads no more has found the end, or a fault. */
@@ -255,6 +270,7 @@ static enum feed_result feed_tar(struct extraction *extraction, const char *data
         if (written >= 0) {
             data += written;
             length -= (size_t)written;
+            result = look_around(extraction);
         } else if (errno == EPIPE) {
             close_fd(&extraction->input);
         } else if (errno == EAGAIN) {
@@ -370,7 +386,9 @@ static void extract_body(struct extraction *extraction)
 {
     static const struct pump_sink sink = {.data = take_tars_output};
     struct ending ending = {.lost = true};
-    (void)fcntl(extraction->foreground.out, F_SETPIPE_SZ, LIST_SIZE); /* a refusal does no harm */
+    /* Fewer, larger pieces. A refusal does no harm. */
+    (void)fcntl(extraction->foreground.out, F_SETPIPE_SZ, LIST_SIZE);
+    (void)fcntl(extraction->input, F_SETPIPE_SZ, INPUT_SIZE);
     switch (feed_body(extraction)) {
     case FEED_STOPPING: refuse_lost(extraction, "The server is stopping"); return;
     case FEED_FAILED: refuse_lost(extraction, error_text(errno)); return;

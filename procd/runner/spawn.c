@@ -39,6 +39,7 @@
 #include "common/memory_file.h"
 #include "common/pipe_order.h"
 #include "common/start_directory.h"
+#include "procd/runner/beneath.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
 
@@ -119,6 +120,7 @@ enum launch_state {
 /* What the child needs, and what it leaves behind when it fails. */
 struct launch {
     const char *cwd; /* or NULL */
+    bool beneath;    /* see beneath.h */
     bool is_at_root; /* out: there is no start directory */
     int in;          /* or -1 */
     int out, err;
@@ -185,6 +187,10 @@ IN_CHILD static int execute(struct launch *launch)
     }
     launch->stage = SPAWN_CHDIR;
     if (enter_start_directory(launch) < 0 || (launch->cwd != NULL && chdir(launch->cwd) < 0)) {
+        return -1;
+    }
+    launch->stage = SPAWN_CONFINE;
+    if (launch->beneath && beneath_enter() < 0) {
         return -1;
     }
     launch->stage = SPAWN_EXEC;
@@ -299,6 +305,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     }
     launched = (struct launch){
         .cwd = message_text(command, FIELD_CWD),
+        .beneath = message_number(command, FIELD_BENEATH, 0) != 0,
         .in = input,
         .out = pipes->out_write,
         .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,

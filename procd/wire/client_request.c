@@ -201,6 +201,7 @@ void client_add_command(struct message *message, const struct command *command)
     }
     add_number_if_any(message, FIELD_WAIT_TREE, command->wait_tree);
     add_number_if_any(message, FIELD_STDIN, command->keeps_stdin);
+    add_number_if_any(message, FIELD_BENEATH, command->beneath);
     add_number_if_any(message, FIELD_MERGE_STDERR, command->merges_stderr);
     add_number_if_any(message, FIELD_ORDERED, command->ordered && !command->merges_stderr);
 }

@@ -22,7 +22,7 @@
  *
  *   PING      DONE [runner_failures]
  *   RUN       (cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
- *             [merge_stderr] [ordered] [hangup_grace_ms])
+ *             [merge_stderr] [ordered] [hangup_grace_ms] [beneath])
  *             The answer comes over the lease, the message's first descriptor. A second one is the
  *             command's standard input.
  *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree])
@@ -193,6 +193,7 @@ enum field_tag {
     FIELD_RUNNER_PID,      /* of a job that has ended and has left something running */
     FIELD_RUNNER_STARTED,  /* clock ticks since the boot, which make sure that it is the same */
     FIELD_RUNNER_FAILURES, /* runners that died before they could take a command, in a row */
+    FIELD_BENEATH,         /* 1: writes only beneath the cwd, where the kernel enforces that */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */

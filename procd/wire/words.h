@@ -33,6 +33,7 @@ struct command {
     bool wait_tree;     /* of procd_start: the job ends when all that it has started has */
     bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
     bool merges_stderr; /* stderr goes where stdout goes */
+    bool beneath;       /* of procd_run: writes only beneath cwd (runner/beneath.h) */
     bool ordered;       /* the order between the two matters (pipe_order.h) */
 };
 

@@ -1,6 +1,7 @@
 """PUT of an archive: its members come beneath the directory and nowhere else, and what is not whole is an error that says how far it came."""
 
 import base64
+import ctypes
 import gzip
 import hashlib
 import io
@@ -204,6 +205,36 @@ def test_nothing_leaves_the_directory(sandbox, target, members):
         assert os.listdir(outside) == ["secret"] and (outside / "secret").read_bytes() == b"secret", answer.text
         assert (outside / "secret").stat().st_nlink == 1 and outside.stat().st_mode == before.st_mode
         assert sorted(os.listdir(target.parent)) == ["outside", "target"]
+
+
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 2  # landlock_create_ruleset(2): which version there is
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="needs a kernel with Landlock, ABI 2")
+def test_links_that_were_there(sandbox, target):
+    """One that leads out leads no member out; one that stays inside works."""
+    outside = pathlib.Path(target.parent, "outside")
+    (outside / "d").mkdir(parents=True)
+    (outside / "secret").write_bytes(b"secret")
+    (target / "inside").mkdir()
+    (target / "out").symlink_to("../outside")
+    (target / "in").symlink_to("inside")
+    for path in (outside, outside / "d", outside / "secret", target / "inside", target / "out", target / "in"):
+        give(path)
+    for members in ([("out/evil", b"x")], [("out/secret", b"x")], [("out/d/evil", b"x")], [("h", hard_link("out/secret"))], [("out/l", link("x"))]):
+        answer = put(sandbox, target, tar_of(*members, ("good", b"good")))
+        assert answer.status_code in (400, 403, 409) and "2 members came" in answer.json()["error"], answer.text
+        assert sorted(os.listdir(outside)) == ["d", "secret"] and os.listdir(outside / "d") == []
+        assert (outside / "secret").read_bytes() == b"secret" and (outside / "secret").stat().st_nlink == 1
+    assert (target / "good").read_bytes() == b"good"
+    assert extracted(put(sandbox, target, tar_of(("in/file", b"x"), ("d/file", b"y"), ("in/h", hard_link("d/file"))))) == 3
+    assert (target / "inside" / "file").read_bytes() == b"x" and os.path.samefile(target / "inside" / "h", target / "d" / "file")
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="needs a kernel with Landlock, ABI 2")
+def test_no_device_is_made(sandbox, target):
+    answer = put(sandbox, target, tar_of(("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}), ("fifo", {"type": tarfile.FIFOTYPE})))
+    assert error_of(answer, 403) == "permission_denied" and os.listdir(target) == ["fifo"]
 
 
 # ---- what is no archive ----
