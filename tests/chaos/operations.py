@@ -483,6 +483,33 @@ def read_file(world, rng):
     return str(answer)
 
 
+def write_files(world, rng):
+    """The call for several files, of one."""
+    file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 20000))
+    return change_file(world, file, content, ("POST", "/write_files", {"files": [{"path": str(file.path), "content": content}]}),
+                       lambda answer: answer.body["results"][0]["success"] is True)
+
+
+def read_files(world, rng):
+    file = rng.choice(world.model.files)
+    with file.lock:
+        answer = ask(world, "POST", "/read_files", {"paths": [str(file.path)]})
+        if answer.certain:
+            file.check(answer.body["results"][0].get("content"))
+    return str(answer)
+
+
+def copy_file(world, rng):
+    """A file's content becomes another's, whole or not at all."""
+    first, second = sorted(rng.sample(range(len(world.model.files)), 2))
+    source, target = rng.sample((world.model.files[first], world.model.files[second]), 2)
+    with world.model.files[first].lock, world.model.files[second].lock:
+        if not source.path.exists():
+            return "nothing to copy"
+        return change_locked(world, target, source.path.read_text(), ("POST", "/copy_file", {"from": str(source.path), "to": str(target.path), "overwrite": True}),
+                             lambda answer: answer.body.get("success") is True)
+
+
 def put_file(world, rng):
     file, content = rng.choice(world.model.files), f"{rng.random()} " * rng.choice((1, 1000, 200_000))
     return change_file(world, file, content, ("PUT", f"/files{file.path}", content.encode()),
@@ -764,6 +791,9 @@ OPERATIONS = (
     Operation("write a file",              6, always,                                         write_file),
     Operation("edit a file",               6, always,                                         edit_file),
     Operation("read a file",               6, always,                                         read_file),
+    Operation("write files",               3, always,                                         write_files),
+    Operation("read files",                3, always,                                         read_files),
+    Operation("copy a file",               4, always,                                         copy_file),
     Operation("put a file",                6, always,                                         put_file),
     Operation("get a file",                6, always,                                         get_file),
     Operation("upload a file",             6, always,                                         upload_file),
