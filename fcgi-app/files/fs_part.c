@@ -56,11 +56,23 @@ int fs_part_describe(struct fs_part *part, int file, int directory, const char *
     return asprintf(&part->path, "%.*s/%s", is_root ? 0 : (int)length, path, name) < 0 ? -1 : 0;
 }
 
-bool fs_part_is(const struct fs_part *part, int file)
+/* 0, or -1 with errno: ESTALE for another file. */
+static int compare(const struct fs_part *part, int file)
 {
     struct fs_part found;
-    return look_at(file, &found) == 0 && found.device == part->device &&
-           found.inode == part->inode && found.born_ns == part->born_ns;
+    if (look_at(file, &found) != 0) {
+        return -1;
+    }
+    errno = ESTALE;
+    return found.device == part->device && found.inode == part->inode &&
+                   found.born_ns == part->born_ns
+               ? 0
+               : -1;
+}
+
+bool fs_part_is(const struct fs_part *part, int file)
+{
+    return compare(part, file) == 0;
 }
 
 bool fs_part_is_in(const struct fs_part *part, int directory)
@@ -83,14 +95,7 @@ static bool is_hidden(const char *path)
 int fs_part_open(const struct fs_part *part)
 {
     cleanup_fd int fd = is_hidden(part->path) ? io_open_regular(AT_FDCWD, part->path, O_RDWR) : -1;
-    if (fd < 0) {
-        return -1;
-    }
-    if (!fs_part_is(part, fd)) {
-        errno = ESTALE;
-        return -1;
-    }
-    return steal_fd(&fd);
+    return fd < 0 || compare(part, fd) != 0 ? -1 : steal_fd(&fd);
 }
 
 bool fs_part_took(const struct fs_part *part, const char *target)

@@ -8,6 +8,7 @@ What is asked while a call fails, and what must hold whichever it was. A case is
 `Answer` is what a client makes of what came: a JSON object with its status, or a cut one.
 """
 
+import base64
 import itertools
 import json
 import os
@@ -293,9 +294,12 @@ class PutFile(WriteFile):
         return self.raw("PUT", self.path, self.new.encode())
 
     def raw(self, method, path, body=None):
-        """Statuses of /files are HTTP's own; its answers are JSON if they are errors."""
+        return self.as_it_is(method, f"/files{path}", body)
+
+    def as_it_is(self, method, target, body=None, headers=None):
+        """Statuses of /files and /uploads are HTTP's own; their answers are JSON if they are errors."""
         try:
-            response = self.server.call(method, f"/files{path}", body)
+            response = self.server.call(method, target, body, headers=headers)
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
             assert "timed out" not in str(error), f"hangs: {error}"
             return Answer(200, None)
@@ -319,6 +323,33 @@ class PutInPlace(PutFile):
         assert damaged or self.content() in (self.old, self.new)
         assert not answer.ok or self.content() == self.new
         assert self.path.stat().st_nlink == 2
+
+
+class UploadFile(PutFile):
+    """The last bytes of an upload. Whatever failed, it goes on from what is there."""
+
+    TUS = {"Tus-Resumable": "1.0.0"}
+
+    def prepare(self):
+        super().prepare()
+        path = base64.b64encode(os.fsencode(self.path)).decode()
+        begun = self.server.call("POST", "/uploads", headers={**self.TUS, "Upload-Length": str(len(self.new)), "Upload-Metadata": f"path {path}"})
+        assert begun.status_code == 201, begun.text
+        self.upload = "/" + begun.headers["Location"]
+
+    def patch(self, offset):
+        return self.as_it_is("PATCH", self.upload, self.new.encode()[offset:], {**self.TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)})
+
+    def request(self):
+        return self.patch(0)
+
+    def check(self, answer):
+        assert self.content() == self.new if answer.ok else self.content() in (self.old, self.new)
+        state = self.server.call("HEAD", self.upload, headers=self.TUS)
+        assert state.status_code == 200, state.status_code
+        offset = int(state.headers["Upload-Offset"])
+        assert offset == len(self.new) or self.patch(offset).ok
+        assert self.content() == self.new and os.listdir(self.directory) == ["file"]
 
 
 class GetFile(PutFile):
@@ -715,7 +746,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

@@ -355,9 +355,6 @@ WRAP(ssize_t, readlinkat, (int at, const char *path, char *buffer, size_t size),
 WRAP(int, symlink, (const char *target, const char *path), (target, path), -1, ENOSPC)
 WRAP(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size), -1,
      EIO)
-WRAP(int, symlinkat, (const char *target, int at, const char *path), (target, at, path), -1, ENOSPC)
-WRAP(ssize_t, readlinkat, (int at, const char *path, char *buffer, size_t size),
-     (at, path, buffer, size), -1, EIO)
 WRAP(int, unlink, (const char *path), (path), -1, EROFS)
 WRAP(int, unlinkat, (int at, const char *path, int flags), (at, path, flags), -1, EROFS)
 WRAP(int, rmdir, (const char *path), (path), -1, EBUSY)
