@@ -15,6 +15,7 @@ import time
 import load
 import nginxes
 import servers
+from file_rows import edit_file, find_files, search_files
 from servers import DAEMONS, GUARD, NGINX, RUNNERS, TOOLS
 from table import FEW, MEDIAN_MS, MIB, MS, PAIRS, PER_SECOND, WORST_S, Figure, Form, take_turns
 
@@ -462,6 +463,6 @@ def two_secrets(bench):
 
 # In the order of the table: what a user feels, memory, starts, and what options cost.
 ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
-        run_streaming, write_file,
-        get_file, put_file, small_files, archives, watchers, proxy, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
+        run_streaming, write_file, get_file, put_file, small_files, archives, edit_file, find_files,
+        search_files, watchers, proxy, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
         start_latency, recovery, floors, access_log, another_user, two_secrets]

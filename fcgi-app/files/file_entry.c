@@ -74,8 +74,10 @@ static void write_owners(struct writer *writer, struct owner_names *owners,
                          const struct stat *status)
 {
     fill_owners(owners, status);
-    (void)writer_format(writer, ",\"uid\":%u,\"gid\":%u", (unsigned)status->st_uid,
-                        (unsigned)status->st_gid);
+    (void)writer_string(writer, ",\"uid\":");
+    (void)writer_number(writer, status->st_uid);
+    (void)writer_string(writer, ",\"gid\":");
+    (void)writer_number(writer, status->st_gid);
     if (owners->user[0] != '\0') {
         (void)writer_string(writer, ",");
         (void)name_text_write(writer, "user", owners->user, strlen(owners->user));
@@ -109,6 +111,24 @@ static void write_etag(struct writer *writer, const struct stat *status)
     }
 }
 
+/* Without printf(3): a tree has many entries. */
+static void write_status(struct writer *writer, const struct stat *status, const char *modified)
+{
+    const unsigned mode = (unsigned)status->st_mode;
+    const char octal[] = {(char)('0' + (mode >> 9 & 7)), (char)('0' + (mode >> 6 & 7)),
+                          (char)('0' + (mode >> 3 & 7)), (char)('0' + (mode & 7)), '\0'};
+    (void)writer_string(writer, S_ISDIR(status->st_mode) ? ",\"is_dir\":true,\"size\":"
+                                                         : ",\"is_dir\":false,\"size\":");
+    (void)writer_number(writer, (uint64_t)status->st_size);
+    (void)writer_string(writer, ",\"mod_time\":\"");
+    (void)writer_string(writer, modified);
+    (void)writer_string(writer, "\",\"mode\":\"");
+    (void)writer_string(writer, octal);
+    (void)writer_string(writer, "\",\"type\":\"");
+    (void)writer_string(writer, file_type_name(status->st_mode));
+    (void)writer_string(writer, "\"");
+}
+
 int file_entry_write(struct writer *writer, struct owner_names *owners,
                      const struct file_entry *entry)
 {
@@ -116,11 +136,7 @@ int file_entry_write(struct writer *writer, struct owner_names *owners,
     const struct stat *status = entry->status;
     (void)rfc3339_format(status->st_mtim.tv_sec, (uint32_t)status->st_mtim.tv_nsec, modified);
     (void)name_text_write(writer, "name", entry->name, entry->name_length);
-    (void)writer_format(
-        writer,
-        ",\"is_dir\":%s,\"size\":%lld,\"mod_time\":\"%s\",\"mode\":\"%04o\",\"type\":\"%s\"",
-        S_ISDIR(status->st_mode) ? "true" : "false", (long long)status->st_size, modified,
-        (unsigned)status->st_mode & 07777, file_type_name(status->st_mode));
+    write_status(writer, status, modified);
     write_owners(writer, owners, status);
     write_link_target(writer, entry);
     write_etag(writer, status);

@@ -51,9 +51,11 @@ size_t name_text_render(char *out, const char *member, const char *name, size_t 
 
 int name_text_write(struct writer *writer, const char *member, const char *name, size_t length)
 {
-    int written = writer_format(writer, "\"%.30s\":\"", member);
-    written = written == 0 ? writer_text(writer, name, length) : written;
-    written = written == 0 ? writer_string(writer, "\"") : written;
+    (void)writer_string(writer, "\"");
+    (void)writer_string(writer, member);
+    (void)writer_string(writer, "\":\"");
+    (void)writer_text(writer, name, length);
+    int written = writer_string(writer, "\"");
     if (utf8_valid_length(name, length) == length || written != 0) {
         return written;
     }

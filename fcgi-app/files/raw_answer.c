@@ -50,11 +50,26 @@ int raw_check_coding(struct request *request)
     return -1;
 }
 
+/* In hexadecimal, with a character before it. Returns its end. */
+static char *put_hex(char *out, char before, uint64_t number)
+{
+    int shift = number == 0 ? 0 : (63 - __builtin_clzll(number)) / 4 * 4;
+    *out++ = before;
+    for (; shift >= 0; shift -= 4) {
+        *out++ = "0123456789abcdef"[number >> shift & 15];
+    }
+    return out;
+}
+
 const char *raw_etag(const struct stat *status, char etag[RAW_ETAG_SIZE])
 {
-    (void)snprintf(etag, RAW_ETAG_SIZE, "\"%llx.%09ld-%llx.%09ld-%llx-%llx\"",
-                   (unsigned long long)status->st_mtim.tv_sec, status->st_mtim.tv_nsec,
-                   (unsigned long long)status->st_ctim.tv_sec, status->st_ctim.tv_nsec,
-                   (unsigned long long)status->st_size, (unsigned long long)status->st_ino);
+    char *out = put_hex(etag, '"', (uint64_t)status->st_mtim.tv_sec);
+    out = put_hex(out, '.', (uint64_t)status->st_mtim.tv_nsec);
+    out = put_hex(out, '-', (uint64_t)status->st_ctim.tv_sec);
+    out = put_hex(out, '.', (uint64_t)status->st_ctim.tv_nsec);
+    out = put_hex(out, '-', (uint64_t)status->st_size);
+    out = put_hex(out, '-', status->st_ino);
+    *out++ = '"';
+    *out = '\0';
     return etag;
 }

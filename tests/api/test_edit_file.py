@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from sandbox import TIMEOUT, in_threads
+from sandbox import in_threads, user_ids
 from test_files_raw import error_of, get, give
 
 pytestmark = pytest.mark.host
@@ -174,11 +174,16 @@ def test_a_file_without_a_size(sandbox, file):
     assert error_of(answer, 409) == "edit_mismatch" and answer.json()["count"] > 0
 
 
-def test_permissions(sandbox, file):
-    """They are those of the commands' user."""
-    user = sandbox.run("id -u")["stdout"].strip()
-    if user == "0":
-        pytest.skip("root may write everything")
-    file.chmod(0o444)
-    assert error_of(edit(sandbox, file, ("one", "1")), 403) == "permission_denied"
-    assert file.read_bytes().startswith(b"one")
+@pytest.mark.own_user
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_as_the_commands_user(make_server, workdir):
+    server = make_server({"SANDBOX_USER": "nobody"})
+    os.chmod(workdir, 0o777)
+    path = pathlib.Path(workdir, "file")
+    path.write_text("one")
+    for mode in (0o644, 0o600):
+        path.chmod(mode)
+        assert error_of(edit(server, path, ("one", "1")), 403) == "permission_denied"
+    os.chown(path, *user_ids("nobody"))
+    assert edit(server, path, ("one", "1")).status_code == 200
+    assert path.read_text() == "1" and (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (user_ids("nobody")[0], 0o600)

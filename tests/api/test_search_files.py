@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.parse
 
@@ -299,16 +300,13 @@ def test_a_pattern_that_explodes_after_much_was_sent(sandbox, tree):
     assert len(body["matches"]) == 5000 and body["truncated"] and body["error_code"] == "invalid_request"
 
 
+@pytest.mark.own_user
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_what_cannot_be_read_is_counted(make_server, tree):
     subprocess.run(["chmod", "-R", "a+rX", tree], check=True)
     (tree / "a.c").chmod(0o600)
     (tree / "b/d").chmod(0o700)
     server = make_server({"SANDBOX_USER": "nobody"})
-    if os.geteuid() != 0:
-        pytest.skip("needs root to have another user")
-    for path in (tree, tree / "a.c", tree / "b/d"):
-        os.chown(path, 0, 0)
-    tree.chmod(0o755)
     answer = search(server, tree, "needle")
     assert places(tree, answer) == [("b/x.h", 1, 4), ("b-c", 1, 1)] and answer["unreadable"] == 2
     answer = find(server, tree)
@@ -372,3 +370,18 @@ def test_many_matches_are_sent_as_they_come(sandbox, tree):
     assert len(answer["matches"]) == 200_000 and answer["truncated"]
     assert answer["matches"][-1] == {"path": f"{tree}/a.c", "line": 200_000, "column": 1, "text": "needle \x01\"\\"}
     assert search(sandbox, tree / "a.c", "needle", cursor=answer["next_cursor"])["matches"] == []
+
+
+# prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which children inherit, as MemoryDenyWriteExecute=yes does it by a filter.
+DENY = """import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit("no PR_SET_MDWE")
+os.execvp(sys.argv[1], sys.argv[1:])"""
+
+
+@pytest.mark.skipif(subprocess.run([sys.executable, "-c", DENY, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0, reason="a kernel before 6.3")
+def test_where_memory_must_not_be_executable(make_server, tree):
+    """The pattern is interpreted then."""
+    server = make_server(prefix=[sys.executable, "-c", DENY])
+    assert places(tree, search(server, tree, r"\bneedle\b")) == [("a.c", 2, 1), ("b/x.h", 1, 4), ("b-c", 1, 1)]
+    (tree / "a.c").write_text("x" * 1000 + " y\n")
+    assert error_of(server.post("/search_files", path=str(tree), pattern="(x+x+)+y"), 400) == "invalid_request"

@@ -379,6 +379,33 @@ class ReadFile(Case):
         assert not answer.ok or answer.body == {"content": self.path.read_text()}
 
 
+class SearchTree(Case):
+    """Whatever fails, a tree is not reported whole when something of it was not seen."""
+
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / "searched"
+        for name in ("a/b/one", "a/two", "three"):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_text("filler\n" * 5000 + "needle 1\n")
+
+    def request(self):
+        return self.post("/search_files", path=str(self.path), pattern="need[l]e \\d", glob="{one,t*}", context_lines=1)
+
+    def check(self, answer):
+        if answer.ok and not answer.body["unreadable"]:
+            assert [match["line"] for match in answer.body["matches"]] == [5001] * 3, answer
+
+
+class FindTree(SearchTree):
+    def request(self):
+        return self.post("/find_files", path=str(self.path))
+
+    def check(self, answer):
+        if answer.ok and not answer.body["unreadable"]:
+            assert [entry["name"] for entry in answer.body["entries"]] == ["a", "b", "one", "two", "three"], answer
+
+
 class DeleteFile(Case):
     def prepare(self):
         super().prepare()
@@ -746,7 +773,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),
