@@ -104,10 +104,11 @@ const calls = {
         expect(answer.status === 206 && (await answer.text()) === "from", "the first bytes");
         expect(answer.headers.get("ETag") && answer.headers.get("Content-Range") === "bytes 0-3/15", "readable headers of a range");
         const headers = {"Authorization": "Bearer " + config.secret, "If-None-Match": "*"};
-        const options = {method: "PUT", headers, body: new Blob(["of ", "a blob"])};
+        const options = {method: "PUT", headers, body: new Blob(["of ", "a blob", new Uint8Array(5 << 20)])};
         const target = config.api + "/files" + encodeURI(config.directory) + "/blob?mode=0600";
         expect((await fetch(target, options)).status === 201 && (await fetch(target, options)).status === 412, "one blob");
-        expect(await (await api("GET", "/files" + encodeURI(config.directory) + "/blob")).text() === "of a blob", "the blob");
+        const blob = await (await api("GET", "/files" + encodeURI(config.directory) + "/blob")).blob();
+        expect(blob.size === 9 + (5 << 20) && await blob.slice(0, 9).text() === "of a blob", "the blob");
         expect((await fetch(target.split("?")[0], {method: "DELETE", headers: {"Authorization": headers.Authorization}})).status === 204, "no blob");
     },
     "/uploads": async () => {
