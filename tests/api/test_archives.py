@@ -255,6 +255,7 @@ def test_refusals(sandbox, tree):
     assert error_of(archive(sandbox, "/dev/null"), 403) == "unsupported"
 
 
+@pytest.mark.own_user
 def test_a_program_that_is_missing(make_server, tree, workdir):
     """What there is still works."""
     programs = pathlib.Path(workdir, "programs")

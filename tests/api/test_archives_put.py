@@ -317,6 +317,7 @@ def test_large_files(make_server):
     server = make_server({"SANDBOX_MAX_UPLOAD": "100k"})
     top = pathlib.Path(server.home, "top")
     top.mkdir()
+    give(top)
     content = tar_of(("small", b"x"), ("large", bytes(200_000)), ("next", b"y"))
     assert put(server, top, content).status_code == 413
     assert put(server, top, iter([content])).status_code == 413
@@ -366,6 +367,7 @@ def test_back_pressure(server):
     """A tar that is slow makes the client wait."""
     top = pathlib.Path(server.home, "top")
     top.mkdir()
+    give(top)
     raw, rest = half_put(server, top)
     with raw:
         (tar,) = tars_in(top)
@@ -380,6 +382,7 @@ def test_back_pressure(server):
 def test_a_tar_that_is_killed(server):
     top = pathlib.Path(server.home, "top")
     top.mkdir()
+    give(top)
     raw, rest = half_put(server, top)
     with raw:
         os.kill(tars_in(top)[0], signal.SIGKILL)

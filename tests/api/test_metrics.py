@@ -364,6 +364,15 @@ def test_transfers(make_measured):
     server.moves(before, "transfer", {'transfer_bytes_total{direction="in"}': 1_000_100, 'transfer_bytes_total{direction="out"}': 1_000_100})
 
 
+def test_archives_are_transfers(make_measured):
+    server = make_measured()
+    os.chmod(server.home, 0o777)
+    before = server.figures()
+    archive = server.get(f"/files{server.home}?archive=tar").content
+    assert server.call("PUT", f"/files{server.home}/copy?archive=tar&parents=1", archive).status_code == 200
+    server.moves(before, "transfer", {'transfer_bytes_total{direction="in"}': len(archive), 'transfer_bytes_total{direction="out"}': len(archive)})
+
+
 def test_gaps(make_measured, tmp_path):
     """What its reader got, to the byte and the line."""
     server = make_measured({"SANDBOX_LOG_MAX": "1m"})
