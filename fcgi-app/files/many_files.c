@@ -193,6 +193,14 @@ static bool read_one(void *context, struct json_span name, enum json_type type,
     return writer_string(&files->answer, "}") == 0 && !is_stopping();
 }
 
+/* Always false. */
+static bool refuse_for_memory(struct many_files *files)
+{
+    answer_error(files->request, 503, ERROR_unavailable, "Out of memory");
+    files->is_refused = true;
+    return false;
+}
+
 /* Nothing is read before all elements are paths. */
 static bool check_path(void *context, struct json_span name, enum json_type type,
                        struct json_span value)
@@ -205,7 +213,7 @@ static bool check_path(void *context, struct json_span name, enum json_type type
     size_t length;
     cleanup_free char *path = decode_path(value, &length);
     if (path == NULL) {
-        return refuse_element(files, "Out of memory");
+        return refuse_for_memory(files);
     }
     if (json_has_lone_surrogate(value) || strlen(path) != length) {
         return refuse_element(files, "paths[%zu] contains a NUL or a lone surrogate", files->count);
@@ -266,9 +274,11 @@ static bool check_file_element(void *context, struct json_span name, enum json_t
     }
     cleanup_(json_freep) struct json_body *item =
         json_item(files->body, value, file_members, FILE_MEMBERS);
-    if (item == NULL || item->refusal.status != 0) {
-        return refuse_element(files, "files[%zu]: %s", files->count,
-                              item == NULL ? "Out of memory" : item->refusal.message);
+    if (item == NULL || item->refusal.status == 500) {
+        return refuse_for_memory(files);
+    }
+    if (item->refusal.status != 0) {
+        return refuse_element(files, "files[%zu]: %s", files->count, item->refusal.message);
     }
     files->count++;
     return true;

@@ -278,6 +278,18 @@ class WriteNew(WriteFile):
         return self.post("/write_file", path=str(self.directory / "file"), content=self.new)
 
 
+class WriteFiles(WriteFile):
+    """The result of a file says what has become of it."""
+
+    def request(self):
+        answer = self.post("/write_files", files=[{"path": str(self.path), "content": self.new}])
+        if answer.ok:
+            (result,) = answer.body["results"]
+            assert result["success"] is ("error" not in result)
+            answer.body = result
+        return answer
+
+
 class EditFile(WriteFile):
     old, new = "a\n" * 50_000, "other\n" * 50_000
 
@@ -404,6 +416,17 @@ class FindTree(SearchTree):
     def check(self, answer):
         if answer.ok and not answer.body["unreadable"]:
             assert [entry["name"] for entry in answer.body["entries"]] == ["a", "b", "one", "two", "three"], answer
+
+
+class ReadFiles(ReadFile):
+    def request(self):
+        return self.post("/read_files", paths=[str(self.path), str(self.path)])
+
+    def check(self, answer):
+        if answer.ok:
+            assert len(answer.body["results"]) == 2
+            for result in answer.body["results"]:
+                assert "error" in result or result["content"] == self.path.read_text()
 
 
 class DeleteFile(Case):
@@ -773,7 +796,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),
