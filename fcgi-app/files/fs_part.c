@@ -57,7 +57,7 @@ int fs_part_describe(struct fs_part *part, int file, int directory, const char *
 }
 
 /* 0, or -1 with errno: ESTALE for another file. */
-static int compare(const struct fs_part *part, int file)
+static int part_compare(const struct fs_part *part, int file)
 {
     struct fs_part found;
     if (look_at(file, &found) != 0) {
@@ -72,7 +72,7 @@ static int compare(const struct fs_part *part, int file)
 
 bool fs_part_is(const struct fs_part *part, int file)
 {
-    return compare(part, file) == 0;
+    return part_compare(part, file) == 0;
 }
 
 bool fs_part_is_in(const struct fs_part *part, int directory)
@@ -95,7 +95,7 @@ static bool is_hidden(const char *path)
 int fs_part_open(const struct fs_part *part)
 {
     cleanup_fd int fd = is_hidden(part->path) ? io_open_regular(AT_FDCWD, part->path, O_RDWR) : -1;
-    return fd < 0 || compare(part, fd) != 0 ? -1 : steal_fd(&fd);
+    return fd < 0 || part_compare(part, fd) != 0 ? -1 : steal_fd(&fd);
 }
 
 bool fs_part_took(const struct fs_part *part, const char *target)
