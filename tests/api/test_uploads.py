@@ -379,6 +379,7 @@ def test_parents_mode_and_time(sandbox, place):
 def test_exclusive(sandbox, place):
     upload = begin(sandbox, place / "x", 1, exclusive="")
     (place / "x").write_bytes(b"other")
+    give(place / "x")
     assert error_of(patch(sandbox, upload, 0, b"x"), 412) == "precondition_failed" and (place / "x").read_bytes() == b"other"
     (place / "x").unlink()
     assert patch(sandbox, upload, 1, b"").status_code == 204 and (place / "x").read_bytes() == b"x" and names(place) == ["x"]
@@ -430,6 +431,7 @@ def test_tampering(sandbox, place):
         part, = hidden(place)
         (place / part).unlink()
         put(place / part)
+        give(place / part)
         assert error_of(patch(sandbox, upload, 0, b"0123456789"), 410) == "not_found"
         assert head(sandbox, upload).status_code == 410
         assert sandbox.call("DELETE", upload, headers=TUS).status_code == 204
