@@ -173,7 +173,7 @@ test-sanitized: build $(UNIT)
 define run-sanitized
 	rm -rf $(REPORTS) && mkdir -p $(REPORTS) && chmod 1777 $(REPORTS) # processes of another user write here, too
 	ASAN_OPTIONS=detect_stack_use_after_return=1:log_path=$(REPORTS)/asan$(LINK_ORDER) UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORTS)/ubsan \
-	TSAN_OPTIONS=log_path=$(REPORTS)/tsan SANDBOX_TEST_DEADLINE=$${SANDBOX_TEST_DEADLINE:-20} $(PYTEST) $(TESTS)
+	TSAN_OPTIONS=suppressions=$(abspath tests/tsan.supp):log_path=$(REPORTS)/tsan SANDBOX_TEST_DEADLINE=$${SANDBOX_TEST_DEADLINE:-20} $(PYTEST) $(TESTS)
 	@# LeakSanitizer prints these lines about threads that end together with their process: no report.
 	@find $(REPORTS) -type f -exec sed -i -E '/was not suspended\. False leaks are possible\.$$|Unable to get registers from thread [0-9]+\.$$/d' {} +
 	@find $(REPORTS) -type f -empty -delete

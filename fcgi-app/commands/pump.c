@@ -244,6 +244,10 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
     }
     int error = errno;
     foreground->ended = result == PUMP_ENDED;
+    if (foreground->ended && !ending->lost && !ending->left_children) {
+        foreground_keep_runner(
+            &foreground->lease); /* before the answer, which a client may read slowly */
+    }
     if (result == PUMP_STOPPING && stop_grace > 0) {
         foreground_leave(foreground->lease, stop_grace);
     }

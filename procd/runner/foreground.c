@@ -150,11 +150,13 @@ bool foreground_run(const struct incoming *command, int *lease_fd, int *input_fd
         .signals = signals,
         .hangup_grace_ms = message_number(command, FIELD_HANGUP_GRACE_MS, 0),
         .pipes = COMMAND_PIPES_NONE};
-    /* A client that has gone already needs no start. */
-    if (message_send_plain(job.lease, MESSAGE_BEGIN) < 0 ||
-        !foreground_start(&job, command, input)) {
+    if (!foreground_start(&job, command, input)) {
         return true;
     }
     close_fd(&input);
-    return foreground_accompany(&job, left);
+    if (!foreground_accompany(&job, left)) {
+        return false;
+    }
+    *lease_fd = job.hung_up ? -1 : steal_fd(&job.lease);
+    return true;
 }

@@ -9,11 +9,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/descriptor.h"
+#include "common/io.h"
 #include "common/logger.h"
 #include "common/resource_limit.h"
 #include "common/settings.h"
@@ -31,8 +33,11 @@
 #include "procd/runner/spawn.h"
 #include "procd/wire/protocol.h"
 
+/* How long a runner waits for the next command of the same client, before it is anybody's. */
+#define KEPT_MS 3000
+
 static struct settings settings;
-static char packets[2][MESSAGE_PACKET_MAX]; /* JOB is read while START waits behind it */
+static char packets[2][MESSAGE_PACKET_MAX]; /* of a command, and of what comes after it */
 
 /*
  * All signals stay blocked, so that none ends a runner before its tree. SIGCHLD and the order to
@@ -69,18 +74,63 @@ static void lower_descriptor_limit(long soft)
     }
 }
 
-/* Both return whether the runner is free for the next command. If not, it must stay for *left. */
+/* ---- foreground commands ---- */
 
-static bool run_foreground(struct incoming *message, int signals, struct leftover *left)
+/* Whether the runner is free for the next command. If not, it must stay for *left. */
+static bool run_command(const struct incoming *message, int *lease, int *input, int signals,
+                        struct leftover *left)
+{
+    logger_set_request(message_text(message, FIELD_REQUEST_ID));
+    return foreground_run(message, lease, input, signals, left) && runner_cgroup_is_clean();
+}
+
+/* Waits for the client's next command. False when the client has closed the lease or sends none for
+ * a while, so that the runner is for others, or when procd has gone. */
+static bool await_next(int lease, int control)
+{
+    struct pollfd polled[] = {{.fd = lease, .events = POLLIN}, {.fd = control, .events = POLLIN}};
+    return io_poll(polled, 2, KEPT_MS) > 0 && polled[0].revents == POLLIN && polled[1].revents == 0;
+}
+
+/* The client does not wait for what it has sent (client_run.c): it must not begin. */
+static bool is_given_up(int lease)
+{
+    struct pollfd client = {.fd = lease, .events = POLLRDHUP};
+    return poll(&client, 1, 0) != 0;
+}
+
+/* The client's next command, which is in the lease. Without one the lease is closed. */
+static bool run_next(int *lease, int signals, struct leftover *left)
+{
+    cleanup_incoming struct incoming message = {0};
+    if (message_receive(*lease, packets[1], sizeof(packets[1]), &message, MSG_DONTWAIT) != 1 ||
+        message.type != MESSAGE_RUN || message_open(&message) < 0 || is_given_up(*lease)) {
+        close_fd(lease);
+        return true;
+    }
+    cleanup_fd int input = message_take_descriptor(&message, 0);
+    return run_command(&message, lease, &input, signals, left);
+}
+
+/* Runs a command that procd has handed over, and those that its client sends over the lease
+ * afterwards. Whether the runner is free for other clients. If not, it must stay for *left. */
+static bool run_foreground(struct incoming *message, int control, int signals,
+                           struct leftover *left)
 {
     cleanup_fd int lease = message_take_descriptor(message, 0);
     cleanup_fd int input = message_take_descriptor(message, 1);
-    if (lease < 0 || message_open(message) < 0) {
-        return true; /* the client sees the end of the lease */
+    /* A client that has gone already needs no start; one that has not sees the end of the lease. */
+    if (lease < 0 || message_open(message) < 0 || message_send_plain(lease, MESSAGE_BEGIN) < 0) {
+        return true;
     }
-    logger_set_request(message_text(message, FIELD_REQUEST_ID));
-    return foreground_run(message, &lease, &input, signals, left);
+    bool is_free = run_command(message, &lease, &input, signals, left);
+    while (is_free && lease >= 0 && await_next(lease, control)) {
+        is_free = run_next(&lease, signals, left);
+    }
+    return is_free;
 }
+
+/* ---- background jobs ---- */
 
 /* The next command may come once nothing is left of the job, as after a foreground command. */
 static bool is_free_after_job(const struct leftover *left, int control)
@@ -89,6 +139,7 @@ static bool is_free_after_job(const struct leftover *left, int control)
            runner_cgroup_is_clean() && message_send_plain(control, MESSAGE_IDLE) == 0;
 }
 
+/* As run_foreground(). */
 static bool run_background(struct incoming *order, int control, int signals, struct leftover *left)
 {
     cleanup_incoming struct incoming command = {0};
@@ -110,7 +161,7 @@ static bool runner_take_message(struct incoming *message, int control, int signa
                                 struct leftover *left)
 {
     if (message->type == MESSAGE_RUN) {
-        return run_foreground(message, signals, left) && runner_cgroup_is_clean() &&
+        return run_foreground(message, control, signals, left) &&
                message_send_plain(control, MESSAGE_IDLE) == 0;
     }
     if (message->type == MESSAGE_JOB) {

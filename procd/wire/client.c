@@ -23,12 +23,12 @@ int procd_client_init(const char *socket_path)
 
 bool procd_is_connected(void)
 {
-    cleanup_fd int fd = client_take_kept();
+    cleanup_fd int fd = client_take_kept(KEPT_CONNECTION);
     struct pollfd idle = {.fd = fd, .events = POLLIN};
     if (fd < 0 || poll(&idle, 1, 0) != 0) {
         return false;
     }
-    client_keep(&fd);
+    client_keep(KEPT_CONNECTION, &fd);
     return true;
 }
 

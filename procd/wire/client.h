@@ -90,6 +90,10 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
  */
 int foreground_ending(int lease, struct ending *ending);
 
+/* To call instead of closing a lease whose ending was read, was not lost and left no children: the
+ * runner waits there for the next command. *lease becomes -1. Thread-safe. */
+void foreground_keep_runner(int *lease);
+
 /* To call before the lease is closed: the tree gets SIGTERM, and is killed only when `grace_ms` are
  * over. If the order cannot be sent, the close kills at once. */
 void foreground_leave(int lease, uint64_t grace_ms);

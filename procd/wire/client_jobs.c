@@ -204,7 +204,7 @@ static enum procd_result attempt_wait(struct message *request, struct procd_answ
     if (client_receive(connection, answer, clock_monotonic_ms() + CLIENT_ANSWER_MS) < 0) {
         return PROCD_LOST;
     }
-    client_keep(&connection);
+    client_keep(KEPT_CONNECTION, &connection);
     return PROCD_DONE;
 }
 

@@ -13,39 +13,39 @@
 #include "common/clock.h"
 #include "common/descriptor.h"
 
-/* ---- kept connections ---- */
+/* ---- what is kept ---- */
 
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 static struct {
-    pthread_mutex_t lock;
     int idle[32];
     size_t count;
-} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} kept[KEPT_KINDS];
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void client_connect_to(int socket_file)
 {
     (void)descriptor_path(socket_file, address.sun_path);
 }
 
-int client_take_kept(void)
+int client_take_kept(enum kept kind)
 {
     int fd = -1;
-    pthread_mutex_lock(&kept.lock);
-    if (kept.count > 0) {
-        fd = kept.idle[--kept.count];
+    pthread_mutex_lock(&kept_lock);
+    if (kept[kind].count > 0) {
+        fd = kept[kind].idle[--kept[kind].count];
     }
-    pthread_mutex_unlock(&kept.lock);
+    pthread_mutex_unlock(&kept_lock);
     return fd;
 }
 
-void client_keep(int *fd)
+void client_keep(enum kept kind, int *fd)
 {
-    pthread_mutex_lock(&kept.lock);
-    if (kept.count < sizeof(kept.idle) / sizeof(kept.idle[0])) {
-        kept.idle[kept.count++] = steal_fd(fd);
+    pthread_mutex_lock(&kept_lock);
+    if (kept[kind].count < sizeof(kept[kind].idle) / sizeof(kept[kind].idle[0])) {
+        kept[kind].idle[kept[kind].count++] = steal_fd(fd);
     }
-    pthread_mutex_unlock(&kept.lock);
+    pthread_mutex_unlock(&kept_lock);
     close_fd(fd);
 }
 
@@ -105,7 +105,7 @@ int client_send(struct message *request, const int *descriptors, size_t count, i
                 int *connection)
 {
     for (;;) {
-        cleanup_fd int fd = client_take_kept();
+        cleanup_fd int fd = client_take_kept(KEPT_CONNECTION);
         if (fd < 0) {
             fd = connect_procd(deadline);
         }
@@ -151,7 +151,7 @@ enum procd_result client_ask(struct message *request, struct procd_answer *answe
     if (client_receive(connection, answer, clock_monotonic_ms() + patience_ms) < 0) {
         return PROCD_LOST;
     }
-    client_keep(&connection);
+    client_keep(KEPT_CONNECTION, &connection);
     return PROCD_DONE;
 }
 

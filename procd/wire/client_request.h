@@ -53,11 +53,14 @@ int client_send(struct message *request, const int *descriptors, size_t count, i
 /* Receives and opens the answer. 0, or -1. */
 int client_receive(int connection, struct procd_answer *answer, int64_t deadline);
 
-/* A kept connection, the caller's, or -1. */
-int client_take_kept(void);
+/* What is kept for the next request: connections to procd, and leases of runners that wait. */
+enum kept { KEPT_CONNECTION, KEPT_LEASE, KEPT_KINDS };
 
-/* Keeps a connection for the next request, or closes it. *connection becomes -1. */
-void client_keep(int *connection);
+/* The one that was kept last, the caller's, or -1. */
+int client_take_kept(enum kept kind);
+
+/* Keeps it, or closes it. *fd becomes -1. */
+void client_keep(enum kept kind, int *fd);
 
 bool client_await_readable(int fd, int64_t deadline);
 void client_pause(void);

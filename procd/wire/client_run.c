@@ -5,8 +5,11 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <linux/sockios.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -59,13 +62,15 @@ static enum procd_result give_up_start(int lease)
     return begun ? PROCD_LOST : PROCD_UNREACHABLE;
 }
 
-/* Reads the lease until the command runs, or it is known that it does not. */
-static enum attempt await_start(const struct command *command, int *lease,
+/*
+ * Reads the lease until the command runs, or it is known that it does not. `attempt` is what is
+ * known before.
+ */
+static enum attempt await_start(const struct command *command, int *lease, enum attempt attempt,
                                 struct foreground *foreground, struct spawn_error *spawn_error,
                                 enum procd_result *result)
 {
     char packet[MESSAGE_PACKET_SMALL];
-    enum attempt attempt = ATTEMPT_NOT_BEGUN;
     for (;;) {
         cleanup_incoming struct incoming message = {0};
         if (attempt == ATTEMPT_NOT_BEGUN &&
@@ -74,6 +79,9 @@ static enum attempt await_start(const struct command *command, int *lease,
             return ATTEMPT_DECIDED;
         }
         int received = message_receive(*lease, packet, sizeof(packet), &message, 0);
+        if (received < 0 && errno == ECONNRESET) {
+            return ATTEMPT_NOT_BEGUN; /* the runner has ended with the command unread */
+        }
         if (received != 1 || message_open(&message) < 0) {
             *result = attempt == ATTEMPT_DECIDED ? PROCD_RUNNER_LOST : PROCD_LOST;
             return received == 0 ? attempt : ATTEMPT_DECIDED; /* it may have been BEGIN */
@@ -87,6 +95,50 @@ static enum attempt await_start(const struct command *command, int *lease,
             *spawn_error = spawn_error_of(&message);
             *result = PROCD_NOT_STARTED;
             return attempt;
+        }
+    }
+}
+
+/* Whether the runner has read the command. */
+static bool is_read(int lease)
+{
+    int unread = 0;
+    return ioctl(lease, SIOCOUTQ, &unread) < 0 || unread == 0;
+}
+
+/* Waits until the runner has read the command. False when it does not, and then it does not begin
+ * it, either: it looks whether the lease is shut. */
+static bool await_reading(int lease)
+{
+    if (client_await_readable(lease, clock_monotonic_ms() + CLIENT_ANSWER_MS) || is_read(lease)) {
+        return true;
+    }
+    (void)shutdown(lease, SHUT_RDWR);
+    return is_read(lease);
+}
+
+/* Gives the command to a runner that waits for this client's next one, if there is any: procd is
+ * not asked. */
+static enum attempt attempt_kept(struct message *request, const struct command *command,
+                                 struct foreground *foreground, struct spawn_error *spawn_error,
+                                 enum procd_result *result)
+{
+    size_t count = command->input > STDERR_FILENO ? 1 : 0;
+    for (;;) {
+        cleanup_fd int lease = client_take_kept(KEPT_LEASE);
+        if (lease < 0) {
+            return ATTEMPT_NOT_BEGUN;
+        }
+        if (message_send(lease, request, &command->input, count) < 0) {
+            continue; /* it has waited long enough, or has died */
+        }
+        if (!await_reading(lease)) {
+            *result = PROCD_UNREACHABLE;
+            return ATTEMPT_DECIDED;
+        }
+        if (await_start(command, &lease, ATTEMPT_DECIDED, foreground, spawn_error, result) ==
+            ATTEMPT_DECIDED) {
+            return ATTEMPT_DECIDED;
         }
     }
 }
@@ -110,8 +162,8 @@ static enum attempt attempt_run(struct message *request, const struct command *c
         return ATTEMPT_DECIDED;
     }
     close_fd(&given);
-    client_keep(&connection); /* nothing comes back on it */
-    return await_start(command, &lease, foreground, spawn_error, result);
+    client_keep(KEPT_CONNECTION, &connection); /* nothing comes back on it */
+    return await_start(command, &lease, ATTEMPT_NOT_BEGUN, foreground, spawn_error, result);
 }
 
 enum procd_result procd_run(const struct command *command, struct foreground *foreground,
@@ -121,8 +173,11 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     message_init(&request, MESSAGE_RUN);
     client_add_command(&request, command);
     int64_t deadline = clock_monotonic_ms() + CLIENT_RETRY_MS;
+    enum procd_result result;
+    if (attempt_kept(&request, command, foreground, spawn_error, &result) == ATTEMPT_DECIDED) {
+        return result;
+    }
     for (;;) {
-        enum procd_result result;
         if (attempt_run(&request, command, deadline, foreground, spawn_error, &result) ==
             ATTEMPT_DECIDED) {
             return result;
@@ -150,6 +205,11 @@ int foreground_ending(int lease, struct ending *ending)
     ending->left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0;
     ending->duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0);
     return 1;
+}
+
+void foreground_keep_runner(int *lease)
+{
+    client_keep(KEPT_LEASE, lease);
 }
 
 void foreground_leave(int lease, uint64_t grace_ms)

@@ -48,13 +48,17 @@
  * Runner to client, over the lease. This is a socket pair; the client ends the tree by closing it,
  * or its sending side, before EXIT: by SIGKILL, or first by SIGTERM where there is hangup_grace_ms.
  *
- *   BEGIN     The runner has the command; without this message the command has never run.
+ *   BEGIN     The runner has the command that procd handed over; without this message the command
+ *             has never run.
  *   STARTED   (pid) with the read end of stdout; if there are two, that of stderr; if their order
  *             matters, what watches both (pipe_order.h). Or FAILED stage error.
  *   EXIT      (code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb)
  *
  * Client to runner, over the lease, before closing it:
  *
+ *   RUN       as above, with no descriptor but the standard input. The client's next command, after
+ *             an EXIT without left_children. A command that the runner has read has begun; the
+ *             client sees whether it has (SIOCOUTQ, unix(7)), and ECONNRESET if it never does.
  *   KILL      (grace_ms) Send SIGTERM to the tree, and kill it when that time is over.
  *
  * procd to runner, over the runner's control socket:

@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from sandbox import BIN, DEADLINE, TIMEOUT, Port, Sandbox, Server, alive, descriptors, proc_file, proc_stat, refused, wait_until
+from sandbox import BIN, DEADLINE, TIMEOUT, Port, Sandbox, Server, alive, descriptors, freeze, proc_file, proc_stat, refused, wait_until
 from trees import TREES, plant
 
 pytestmark = pytest.mark.host
@@ -245,6 +245,23 @@ def test_a_runner_takes_one_job_after_the_other(server):
     assert len(set(after) - set(before)) < count / 2
     for pid in set(after) & set(before):
         wait_until(lambda: len(descriptors(pid)) <= before[pid], "a runner to hold nothing of its jobs")
+
+
+def test_a_runner_waits_for_its_clients_next_command(server):
+    """procd is not asked for it, so it may stand still meanwhile; a runner that was killed or went back to procd is no loss."""
+    assert server.shell("echo first") == "first\n"
+    procd = server.daemon("procd")
+    freeze(procd)
+    for number in range(5):
+        assert server.shell("cat", stdin=f"{number}") == str(number)
+        assert server.run("exit 3")["code"] == 3
+    os.kill(procd, signal.SIGCONT)
+    kill(set(runners(server)))
+    assert server.shell("echo after") == "after\n"
+    queue = wait_until(lambda: [queue for queue in [server.get("/health?full=1").json()["queue"]] if queue["idle_runners"] == queue["runners"]],
+                       "the runner to go back to procd")
+    assert queue[0]["runners"] >= 4
+    assert server.shell("echo again") == "again\n"
 
 
 def test_a_tree_that_forks_and_goes(server, make_marker):
