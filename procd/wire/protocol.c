@@ -305,7 +305,8 @@ int message_receive(int socket, char *buffer, size_t size, struct incoming *inco
     }
     take_descriptors(&header, incoming);
     if (length == 0 && incoming->descriptor_count == 0) {
-        return 0;
+        errno = ECONNRESET;
+        return was_reset ? -1 : 0;
     }
     if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
         !read_header(incoming, buffer, (size_t)length)) {

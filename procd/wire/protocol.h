@@ -278,10 +278,10 @@ struct incoming {
 
 /*
  * Receives one message into `buffer` of `size` bytes, which must outlive `incoming`. 1; 0 when the
- * other side has closed; -1 with errno: EAGAIN when there is none yet, or (with MSG_DONTWAIT)
- * no memory to take it; EBADMSG for what is no message or a larger one, EPROTONOSUPPORT for one of
- * another version. On 1 the caller releases `incoming` with incoming_clear. `flags` as for
- * recvmsg(2).
+ * other side has closed; -1 with errno: ECONNRESET when it has closed and left something of ours
+ * unread, EAGAIN when there is none yet, or (with MSG_DONTWAIT) no memory to take it; EBADMSG for
+ * what is no message or a larger one, EPROTONOSUPPORT for one of another version. On 1 the caller
+ * releases `incoming` with incoming_clear. `flags` as for recvmsg(2).
  */
 int message_receive(int socket, char *buffer, size_t size, struct incoming *incoming, int flags);
 
