@@ -14,7 +14,7 @@
 
 /* Room for every endpoint and status: the answer leaves at once and cannot be cut in the middle of
  * a number. */
-#define ANSWER_BUFFER ((size_t)131072)
+#define ANSWER_BUFFER ((size_t)262144)
 
 static void answer_metrics(struct request *request, const struct json_body *body)
 {

@@ -384,7 +384,7 @@ static void background_release(struct background *job)
 }
 
 bool background_run(struct incoming *order, const struct incoming *command, uint64_t log_max,
-                    int control, int signals, struct leftover *left)
+                    int *control, int signals, struct leftover *left)
 {
     cleanup_(background_release) struct background job = {
         .id = message_text(order, FIELD_ID),
@@ -400,12 +400,15 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
     if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {
         job_log_close(&job.log);
-        /* without procd nobody waits for it */
-        (void)spawn_send_failure(control, error.stage, error.error);
+        if (spawn_send_failure(*control, error.stage, error.error) < 0) {
+            close_fd(control); /* procd waits for an answer or the end */
+        }
         return false;
     }
-    /* If that fails, the next procd finds the job on the disk. */
-    (void)spawn_send_started(control, job.running.shell.pid, NULL, 0);
+    /* If that fails, procd takes the end for the answer, and finds the job on the disk. */
+    if (spawn_send_started(*control, job.running.shell.pid, NULL, 0) < 0) {
+        close_fd(control);
+    }
     log_at(LOG_INFO, "job %s started: pid=%d", job.id, (int)job.running.shell.pid);
     background_accompany(&job);
     finish(&job);

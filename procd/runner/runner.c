@@ -140,10 +140,10 @@ static bool is_free_after_job(const struct leftover *left, int control)
 }
 
 /* As run_foreground(). */
-static bool run_background(struct incoming *order, int control, int signals, struct leftover *left)
+static bool run_background(struct incoming *order, int *control, int signals, struct leftover *left)
 {
     cleanup_incoming struct incoming command = {0};
-    if (message_receive(control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
+    if (message_receive(*control, packets[1], sizeof(packets[1]), &command, 0) != 1) {
         return false;
     }
     if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
@@ -154,15 +154,15 @@ static bool run_background(struct incoming *order, int control, int signals, str
         logger_set_request(message_text(&command, FIELD_REQUEST_ID));
     }
     return !background_run(order, &command, settings.log_max, control, signals, left) ||
-           is_free_after_job(left, control);
+           is_free_after_job(left, *control);
 }
 
-static bool runner_take_message(struct incoming *message, int control, int signals,
+static bool runner_take_message(struct incoming *message, int *control, int signals,
                                 struct leftover *left)
 {
     if (message->type == MESSAGE_RUN) {
-        return run_foreground(message, control, signals, left) &&
-               message_send_plain(control, MESSAGE_IDLE) == 0;
+        return run_foreground(message, *control, signals, left) &&
+               message_send_plain(*control, MESSAGE_IDLE) == 0;
     }
     if (message->type == MESSAGE_JOB) {
         return run_background(message, control, signals, left);
@@ -246,7 +246,7 @@ int runner_main(const struct runner_options *options)
         logger_set_request(NULL);
         enter_cgroup_if_idle(control, &cgroup_wanted);
         int received = message_receive(control, packets[0], sizeof(packets[0]), &message, 0);
-        free_for_next = received == 1 && runner_take_message(&message, control, signals, &left);
+        free_for_next = received == 1 && runner_take_message(&message, &control, signals, &left);
     }
     close_fd(&control);
     linger(&left, signals);

@@ -138,7 +138,7 @@ def test_while_a_daemon_is_away_and_at_the_stop(server):
         file.truncate(1 << 42)
     os.chmod(server.home, 0o755)
     answers = []
-    reader = threading.Thread(target=lambda: answers.append(server.post("/read_file", path=str(endless))))
+    reader = threading.Thread(target=lambda: answers.append(server.post("/read_file", path=str(endless), line=2)))
     reader.start()
     wait_until(lambda: str(endless) in descriptors(server.daemon("fcgi-app")), "the file to be read")
     os.kill(server.launch.pid, signal.SIGTERM)
