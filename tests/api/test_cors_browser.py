@@ -132,6 +132,18 @@ const calls = {
     },
     "/stat_file": async () => expect((await post("/stat_file", {path: file})).entry.name === "päge", "the name"),
     "/list_dir": async () => expect((await post("/list_dir", {path: config.directory})).entries.join() === "made,päge", "both entries"),
+    "/copy_file": async () => expect((await post("/copy_file", {from: file, to: file + "2"})).success, "a copy"),
+    "/move_file": async () => expect((await post("/move_file", {from: file + "2", to: file + "3"})).success, "another name"),
+    "/set_mode": async () => expect((await post("/set_mode", {path: file + "3", mode: "0600"})).success, "another mode"),
+    "/write_files": async () => {
+        const results = (await post("/write_files", {files: [{path: file + "3", content: "new"}]})).results;
+        expect(results.length === 1 && results[0].success, JSON.stringify(results));
+    },
+    "/read_files": async () => {
+        const results = (await post("/read_files", {paths: [file + "3", file + "2"]})).results;
+        expect(results[0].content === "new" && results[1].error_code === "not_found", JSON.stringify(results));
+        await post("/delete_file", {path: file + "3"});
+    },
     "/delete_file": async () => expect((await post("/delete_file", {path: file})).success, "success"),
     "/delete_dir": async () => expect((await post("/delete_dir", {path: config.directory + "/made"})).success, "success"),
     "/bind_port": async () => expect((await post("/bind_port", {port: "8080"})).success, "success"),
