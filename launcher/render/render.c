@@ -328,8 +328,7 @@ static int add_access_log(const struct rendering *r, const struct worker_user *w
                           const char *path, struct words *words)
 {
     static const char word[] = "@ACCESS_LOG@";
-    static const char format[] =
-        " nginx_sandbox buffer=4k flush=1s if=$nginx_sandbox_loggable;";
+    static const char format[] = " nginx_sandbox buffer=4k flush=1s if=$nginx_sandbox_loggable;";
     if (path != NULL && strcmp(path, "off") == 0) {
         words_add(words, word, "access_log off;");
         return 0;
