@@ -26,7 +26,10 @@ static bool port_rewrite(const char *text, const char *scheme, char port[PORT_SI
     unsigned number = *text == ':' ? port_parse(text + 1) : 0;
     bool is_default = (number == 80 && strcmp(scheme, "http") == 0) ||
                       (number == 443 && strcmp(scheme, "https") == 0);
-    (void)snprintf(port, PORT_SIZE, number == 0 || is_default ? "" : ":%u", number);
+    port[0] = '\0';
+    if (number != 0 && !is_default) {
+        (void)snprintf(port, PORT_SIZE, ":%u", number);
+    }
     return number != 0 || *text == '\0';
 }
 
