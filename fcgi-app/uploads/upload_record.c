@@ -222,7 +222,8 @@ static int take_fields(struct upload_record *record, const char *const field[FIE
     uint64_t born;
     if (strcmp(field[0], VERSION) != 0 || !read_number(field[1], &record->length) ||
         !read_number(field[2], &record->part.device) ||
-        !read_number(field[3], &record->part.inode) || !read_number(field[4], &born)) {
+        !read_number(field[3], &record->part.inode) || !read_number(field[4], &born) ||
+        strpbrk(field[6], "\r\n") != NULL) { /* it becomes the value of a header */
         errno = EBADMSG;
         return -1;
     }

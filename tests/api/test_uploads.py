@@ -443,6 +443,20 @@ def test_tampering(sandbox, place):
     assert head(sandbox, upload).status_code == 410
 
 
+def test_a_record_adds_no_header(server, home):
+    """What clients and commands can write into a record becomes no header: nginx would obey some, and sign a grant."""
+    upload = begin(server, home / "x", 5)
+    record = server.run_dir / "uploads" / upload.rpartition("/")[2]
+    content = record.read_bytes()
+    orders = b"\r\nX-Accel-Redirect: @nginx_sandbox_signed\r\nX-Sandbox-Grant: file GET 99999999999999 /files/etc/passwd?"
+    for added in (orders, b"\nX-Added: 1"):
+        record.write_bytes(content[:-1] + added + b"\0")
+        assert head(server, upload).status_code == 404
+        assert error_of(server.call("POST", upload, headers={**TUS, "X-HTTP-Method-Override": "HEAD"}), 404) == "not_found"
+    record.write_bytes(content)
+    assert head(server, upload).status_code == 200
+
+
 @pytest.mark.own_user
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_as_the_commands_user(make_server, place):
