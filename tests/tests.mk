@@ -46,7 +46,7 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) f
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
     machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \
-    render/listen_address render/prefix secrets/secret start/old_uploads start/run_dir))
+    render/listen_address render/prefix secrets/base64url secrets/grant_key secrets/secret start/old_uploads start/run_dir))
 $(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_request
 $(BUILD)/tests/fuzz/fuzz_launcher: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_headers: $(call objects,fcgi-app/files/base64.c fcgi-app/files/body_digest.c $(patsubst %,fcgi-app/http/%.c,byte_range conditions http_date))
