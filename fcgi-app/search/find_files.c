@@ -44,14 +44,12 @@ static int check_type(struct request *request, const char *type)
     return -1;
 }
 
-static bool is_wanted_entry(const struct finding *finding, struct tree_walk *walk,
-                            const struct tree_entry *entry)
+static bool is_wanted_entry(const struct finding *finding, const struct tree_entry *entry)
 {
-    const struct tree_query *query = &finding->query;
-    return tree_query_chooses(query, walk, entry) &&
-           (finding->type == NULL ||
+    const char *from = finding->query.from;
+    return (finding->type == NULL ||
             strcmp(finding->type, file_type_name(DTTOIF(entry->type))) == 0) &&
-           (query->from == NULL || strcmp(query->from, entry->path) != 0);
+           (from == NULL || strcmp(from, entry->path) != 0);
 }
 
 /* Whether the answer may have more entries. -1 with errno when memory is out. */
@@ -87,30 +85,16 @@ static int write_found(struct finding *finding, const struct tree_entry *entry)
     return !is_last;
 }
 
-static void find_all_entries(struct finding *finding, struct tree_walk *walk)
+static bool find_visited(void *context, const struct tree_entry *entry)
 {
-    struct tree_entry entry;
-    struct tree_query *query = &finding->query;
-    while (!query->writer.failed) {
-        switch (tree_walk_next(walk, &entry)) {
-        case TREE_ENTRY: {
-            int more = is_wanted_entry(finding, walk, &entry) ? write_found(finding, &entry) : 1;
-            if (more > 0) {
-                continue;
-            }
-            if (more < 0) {
-                tree_query_fail_with(query, errno);
-            } else {
-                tree_query_cut(query, entry.path, 0);
-            }
-            return;
-        }
-        case TREE_REFUSED: tree_query_note_unreadable(query, errno); continue;
-        case TREE_LEFT: continue;
-        case TREE_END: tree_query_end(query); return;
-        case TREE_FAILED: tree_query_fail_with(query, errno); return;
-        }
+    struct finding *finding = context;
+    int more = is_wanted_entry(finding, entry) ? write_found(finding, entry) : 1;
+    if (more < 0) {
+        tree_query_fail_with(&finding->query, errno);
+    } else if (more == 0) {
+        tree_query_cut(&finding->query, entry->path, 0);
     }
+    return more > 0;
 }
 
 static void handle_find_files(struct request *request, const struct json_body *body)
@@ -128,13 +112,7 @@ static void handle_find_files(struct request *request, const struct json_body *b
         raw_refuse(request, &error);
         return;
     }
-    finding.query.plan.skips_kernel = true;
-    cleanup_(tree_walk_freep) struct tree_walk *walk = tree_walk_begin(root, &finding.query.plan);
-    if (walk == NULL) {
-        tree_query_fail_with(&finding.query, errno);
-    } else {
-        find_all_entries(&finding, walk);
-    }
+    tree_query_walk(&finding.query, root, find_visited, &finding);
 }
 
 static const struct json_member find_members[] = {

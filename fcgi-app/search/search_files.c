@@ -173,38 +173,9 @@ static bool search_entry(struct searching *searching, const struct tree_entry *e
                             first_wanted_line(query, entry->path));
 }
 
-/* ---- a tree ---- */
-
-static void search_all_files(struct searching *searching, struct tree_walk *walk)
+static bool search_visited(void *context, const struct tree_entry *entry)
 {
-    struct tree_entry entry;
-    struct tree_query *query = &searching->query;
-    while (!query->writer.failed) {
-        switch (tree_walk_next(walk, &entry)) {
-        case TREE_ENTRY:
-            if (tree_query_chooses(query, walk, &entry) && entry.type == DT_REG &&
-                !search_entry(searching, &entry)) {
-                return;
-            }
-            continue;
-        case TREE_REFUSED: tree_query_note_unreadable(query, errno); continue;
-        case TREE_LEFT: continue;
-        case TREE_END: tree_query_end(query); return;
-        case TREE_FAILED: tree_query_fail_with(query, errno); return;
-        }
-    }
-}
-
-static void search_tree(struct searching *searching, int root)
-{
-    searching->query.plan.skips_kernel = true;
-    cleanup_(tree_walk_freep) struct tree_walk *walk =
-        tree_walk_begin(root, &searching->query.plan);
-    if (walk == NULL) {
-        tree_query_fail_with(&searching->query, errno);
-    } else {
-        search_all_files(searching, walk);
-    }
+    return entry->type != DT_REG || search_entry(context, entry);
 }
 
 /* ---- the request ---- */
@@ -243,7 +214,7 @@ static void search_root(struct searching *searching)
     if (root < 0) {
         raw_refuse(query->request, &error);
     } else if (file.fd < 0) {
-        search_tree(searching, root);
+        tree_query_walk(query, root, search_visited, searching);
     } else {
         cleanup_fd int fd = root;
         if (search_open_file(searching, fd, (uint64_t)file.status.st_size, "",

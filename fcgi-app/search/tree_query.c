@@ -124,15 +124,6 @@ const char *tree_query_path(struct tree_query *query, const char *below, size_t 
     return query->path;
 }
 
-bool tree_query_chooses(const struct tree_query *query, struct tree_walk *walk,
-                        const struct tree_entry *entry)
-{
-    if (entry->type == DT_DIR && tree_walk_depth(walk) >= query->glob_depth) {
-        tree_walk_skip(walk);
-    }
-    return glob_chooses(query->glob, entry->path, entry->name);
-}
-
 void tree_query_note_unreadable(struct tree_query *query, int number)
 {
     query->unreadable += number != ENOENT && number != ENOTDIR && number != ELOOP;
@@ -206,5 +197,42 @@ void tree_query_fail_with(struct tree_query *query, int number)
         request_abort(query->request);
     } else {
         answer_stopping(query->request); /* or the client has left */
+    }
+}
+
+/* ---- the walk ---- */
+
+/* Whether the glob chooses an entry. A directory below which it can choose nothing is skipped. */
+static bool chooses_entry(const struct tree_query *query, struct tree_walk *walk,
+                          const struct tree_entry *entry)
+{
+    if (entry->type == DT_DIR && tree_walk_depth(walk) >= query->glob_depth) {
+        tree_walk_skip(walk);
+    }
+    return glob_chooses(query->glob, entry->path, entry->name);
+}
+
+void tree_query_walk(struct tree_query *query, int root,
+                     bool (*visit)(void *context, const struct tree_entry *entry), void *context)
+{
+    struct tree_entry entry;
+    query->plan.skips_kernel = true;
+    cleanup_(tree_walk_freep) struct tree_walk *walk = tree_walk_begin(root, &query->plan);
+    if (walk == NULL) {
+        tree_query_fail_with(query, errno);
+        return;
+    }
+    while (!query->writer.failed) {
+        switch (tree_walk_next(walk, &entry)) {
+        case TREE_ENTRY:
+            if (chooses_entry(query, walk, &entry) && !visit(context, &entry)) {
+                return;
+            }
+            continue;
+        case TREE_REFUSED: tree_query_note_unreadable(query, errno); continue;
+        case TREE_LEFT: continue;
+        case TREE_END: tree_query_end(query); return;
+        case TREE_FAILED: tree_query_fail_with(query, errno); return;
+        }
     }
 }

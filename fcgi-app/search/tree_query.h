@@ -49,10 +49,13 @@ void tree_query_clear(struct tree_query *query);
  * *length becomes its length. */
 const char *tree_query_path(struct tree_query *query, const char *below, size_t *length);
 
-/* Whether the glob chooses an entry of the walk. A directory below which it can choose nothing is
- * skipped. */
-bool tree_query_chooses(const struct tree_query *query, struct tree_walk *walk,
-                        const struct tree_entry *entry);
+/*
+ * Walks through the directory `root` (open for reading; taken over), and hands each entry that the
+ * glob chooses to `visit`. That says whether the walk goes on; if not, it has ended the answer.
+ * Otherwise the answer has its end here, an error included.
+ */
+void tree_query_walk(struct tree_query *query, int root,
+                     bool (*visit)(void *context, const struct tree_entry *entry), void *context);
 
 /* Counts something that could not be read, unless the errno says that it has gone. */
 void tree_query_note_unreadable(struct tree_query *query, int number);
