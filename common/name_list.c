@@ -7,33 +7,34 @@
 
 #define FIRST_BYTES 1024
 
-/* Makes room for another name of `length` bytes. 0, or -1 with errno. */
-static int name_list_reserve(struct name_list *list, size_t length)
+char *name_list_new(struct name_list *list, size_t length)
 {
     if (ARRAY_RESERVE_ONE(list->starts, list->most, list->count) < 0) {
-        return -1;
+        return NULL;
     }
     if (list->capacity - list->size < length) {
         size_t capacity = list->capacity * 2 + length + FIRST_BYTES;
         char *text = realloc(list->text, capacity);
         if (text == NULL) {
-            return -1;
+            return NULL;
         }
         list->text = text;
         list->capacity = capacity;
     }
-    return 0;
+    char *place = list->text + list->size;
+    list->starts[list->count++] = list->size;
+    list->size += length;
+    return place;
 }
 
 int name_list_add(struct name_list *list, const char *name)
 {
     size_t length = strlen(name) + 1;
-    if (name_list_reserve(list, length) != 0) {
+    char *place = name_list_new(list, length);
+    if (place == NULL) {
         return -1;
     }
-    memcpy(list->text + list->size, name, length);
-    list->starts[list->count++] = list->size;
-    list->size += length;
+    memcpy(place, name, length);
     return 0;
 }
 

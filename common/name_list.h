@@ -16,6 +16,10 @@ struct name_list {
 /* Adds a copy of `name` at the end. 0, or -1 with errno when memory is out. */
 int name_list_add(struct name_list *list, const char *name);
 
+/* Adds an element of `length` bytes, its NUL included, which the caller writes: the place, valid
+ * until another is added. NULL with errno when memory is out. */
+char *name_list_new(struct name_list *list, size_t length);
+
 /* The name with that index, below `count`; valid until one is added. */
 const char *name_list_at(const struct name_list *list, size_t index);
 

@@ -11,25 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/array.h"
 #include "common/cleanup.h"
 
 #define ENTRIES_SIZE (32 << 10) /* of one getdents64(2) */
 #define BATCH_MOST   ((size_t)1 << 20)
-#define FIRST_TEXT   1024
 
 const char *name_batch_at(const struct name_batch *batch, size_t index, unsigned char *type)
 {
-    const char *text = batch->text + batch->starts[index];
+    const char *text = name_list_at(&batch->names, index);
     *type = (unsigned char)text[0];
     return text + 1;
 }
 
 void name_batch_clear(struct name_batch *batch)
 {
-    free(batch->text);
-    free(batch->starts);
-    *batch = (struct name_batch){.text = NULL};
+    name_list_clear(&batch->names);
+    batch->has_more = false;
 }
 
 static int compare_names(const void *a, const void *b, void *text)
@@ -38,10 +35,10 @@ static int compare_names(const void *a, const void *b, void *text)
                   (const char *)text + *(const size_t *)b + 1);
 }
 
-static void sort_names(struct name_batch *batch)
+static void sort_names(struct name_list *names)
 {
-    if (batch->count > 0) {
-        qsort_r(batch->starts, batch->count, sizeof(*batch->starts), compare_names, batch->text);
+    if (names->count > 0) {
+        qsort_r(names->starts, names->count, sizeof(*names->starts), compare_names, names->text);
     }
 }
 
@@ -49,22 +46,12 @@ static void sort_names(struct name_batch *batch)
 static int add_name(struct name_batch *batch, unsigned char type, const char *name)
 {
     size_t length = strlen(name) + 1;
-    if (ARRAY_RESERVE_ONE(batch->starts, batch->most, batch->count) < 0) {
+    char *place = name_list_new(&batch->names, length + 1);
+    if (place == NULL) {
         return -1;
     }
-    if (batch->text == NULL || batch->capacity - batch->size < length + 1) {
-        size_t capacity = batch->capacity * 2 + length + FIRST_TEXT;
-        char *text = realloc(batch->text, capacity);
-        if (text == NULL) {
-            return -1;
-        }
-        batch->text = text;
-        batch->capacity = capacity;
-    }
-    batch->starts[batch->count++] = batch->size;
-    batch->text[batch->size++] = (char)type;
-    memcpy(batch->text + batch->size, name, length);
-    batch->size += length;
+    *place = (char)type;
+    memcpy(place + 1, name, length);
     return 0;
 }
 
@@ -81,8 +68,8 @@ static int drop_upper_half(struct batch_reading *reading)
 {
     struct name_batch *batch = reading->batch;
     cleanup_(name_batch_clear) struct name_batch half = {.has_more = true};
-    sort_names(batch);
-    for (size_t i = 0; i < batch->count && half.size < BATCH_MOST; i++) {
+    sort_names(&batch->names);
+    for (size_t i = 0; i < batch->names.count && half.names.size < BATCH_MOST; i++) {
         unsigned char type;
         const char *name = name_batch_at(batch, i, &type);
         if (add_name(&half, type, name) != 0) {
@@ -92,7 +79,7 @@ static int drop_upper_half(struct batch_reading *reading)
     struct name_batch whole = *batch;
     *batch = half;
     half = whole;
-    reading->highest = batch->count - 1;
+    reading->highest = batch->names.count - 1;
     return 0;
 }
 
@@ -117,7 +104,7 @@ static int take_entries(struct batch_reading *reading, const char *entries, size
         if (!is_wanted(reading, entry->d_name)) {
             continue;
         }
-        if ((reading->batch->size > 2 * BATCH_MOST && drop_upper_half(reading) != 0) ||
+        if ((reading->batch->names.size > 2 * BATCH_MOST && drop_upper_half(reading) != 0) ||
             add_name(reading->batch, entry->d_type, entry->d_name) != 0) {
             return -1;
         }
@@ -129,7 +116,7 @@ int name_batch_read(struct name_batch *batch, int directory, const char *from, b
                     const struct stop_check *check)
 {
     struct batch_reading reading = {.batch = batch, .from = from, .behind = behind};
-    batch->count = batch->size = 0;
+    batch->names.count = batch->names.size = 0;
     batch->has_more = false;
     cleanup_free char *entries = malloc(ENTRIES_SIZE);
     if (entries == NULL || lseek(directory, 0, SEEK_SET) < 0) {
@@ -148,9 +135,9 @@ int name_batch_read(struct name_batch *batch, int directory, const char *from, b
             return -1;
         }
     }
-    if (batch->size > 2 * BATCH_MOST || batch->has_more) {
+    if (batch->names.size > 2 * BATCH_MOST || batch->has_more) {
         return drop_upper_half(&reading);
     }
-    sort_names(batch);
+    sort_names(&batch->names);
     return 0;
 }

@@ -9,15 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/name_list.h"
 #include "fcgi-app/files/stop_check.h"
 
 /* Begins with zeros. */
 struct name_batch {
-    char *text; /* for each name: a byte of its type, the name, a NUL */
-    size_t size, capacity;
-    size_t *starts; /* where each of them begins, in order */
-    size_t count, most;
-    bool has_more; /* there are names behind these */
+    struct name_list names; /* a byte of the type before each of them; in order */
+    bool has_more;          /* there are names behind these */
 };
 
 /*
@@ -28,7 +26,8 @@ struct name_batch {
 int name_batch_read(struct name_batch *batch, int directory, const char *from, bool behind,
                     const struct stop_check *check);
 
-/* The name with this index, below `count`, and its DT_ type of readdir(3), perhaps DT_UNKNOWN. */
+/* The name with this index, below `names.count`, and its DT_ type of readdir(3), perhaps
+ * DT_UNKNOWN. */
 const char *name_batch_at(const struct name_batch *batch, size_t index, unsigned char *type);
 
 void name_batch_clear(struct name_batch *batch);

@@ -94,13 +94,15 @@ static void fill_entry(const struct tree_walk *walk, struct tree_entry *entry, u
 
 static size_t batch_bytes(const struct name_batch *batch)
 {
-    return batch->capacity + batch->most * sizeof(*batch->starts);
+    const struct name_list *names = &batch->names;
+    return names->capacity + names->most * sizeof(*names->starts);
 }
 
 static void drop_batch(struct tree_walk *walk, struct walk_level *level)
 {
     walk->held -= batch_bytes(&level->batch);
-    level->dropped = level->dropped || level->next < level->batch.count || level->batch.has_more;
+    level->dropped =
+        level->dropped || level->next < level->batch.names.count || level->batch.has_more;
     level->next = 0;
     name_batch_clear(&level->batch);
 }
@@ -269,7 +271,7 @@ static int refill(struct tree_walk *walk)
     if (read_batch(walk, from, true) != 0) {
         return errno == ENOENT ? 0 : -1; /* the directory was removed */
     }
-    return level->batch.count > 0;
+    return level->batch.names.count > 0;
 }
 
 /* Takes the next name of the deepest level. 1; 0 when there is none; -1 with errno. *handed: it is
@@ -277,7 +279,7 @@ static int refill(struct tree_walk *walk)
 static int take_name(struct tree_walk *walk, struct tree_entry *entry, bool *handed)
 {
     struct walk_level *level = deepest(walk);
-    if (level->next == level->batch.count) {
+    if (level->next == level->batch.names.count) {
         int more = refill(walk);
         if (more <= 0) {
             return more;
