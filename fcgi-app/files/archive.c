@@ -15,9 +15,11 @@
 /* ---- the question ---- */
 
 static const struct archive_kind kinds[] = {
-    {"tar", "application/x-tar", "", "tar"},
-    {"tar.gz", "application/gzip", "--gzip", "tar gzip"},
-    {"tar.zst", "application/zstd", "--zstd", "tar zstd"},
+    {"tar", "application/x-tar", "", "", "tar"},
+    {"tar.gz", "application/gzip", "--gzip", "--gzip", "tar gzip"},
+    /* bsdtar puts zeros behind what it compresses: with -f zstd passes them on, as gzip does
+     * without. What is no zstd at all is tar's to judge, so. */
+    {"tar.zst", "application/zstd", "--zstd", "--use-compress-program='zstd -f'", "tar zstd"},
 };
 
 const struct archive_kind *archive_kind_of(struct request *request, const struct json_body *query)

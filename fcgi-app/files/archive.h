@@ -18,8 +18,9 @@ struct request;
 struct archive_kind {
     const char *name; /* in the query, and the extension of a file */
     const char *content_type;
-    const char *options;  /* for tar */
-    const char *programs; /* what the command needs beside a shell */
+    const char *options;   /* for tar that packs; "": without compression */
+    const char *unpacking; /* for tar that extracts */
+    const char *programs;  /* what the command needs beside a shell */
 };
 
 /* The kind that the query asks for. NULL when the request has been answered: there is no such kind.

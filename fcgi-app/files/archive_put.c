@@ -93,7 +93,7 @@ static void script_to_extract(const struct archive_kind *kind, char script[ARCHI
                    "since=$(($(date +%%s) - 1)); extract; status=$?\n"
                    "find . -xdev -type f -perm /6000 -newerct \"@$since\" -exec chmod a-s {} +\n"
                    "exit $status",
-                   kind->options);
+                   kind->unpacking);
 }
 
 /* ---- answers ---- */

@@ -79,6 +79,17 @@ def test_a_tree(sandbox, tree, target, kind, command):  # noqa: F811
     assert os.path.samefile(target / "run.sh", target / "src" / "same.sh")
 
 
+@pytest.mark.skipif(BSDTAR is None, reason="needs bsdtar (libarchive-tools)")
+@pytest.mark.parametrize(("kind", "option"), [("tar.gz", "--gzip"), pytest.param("tar.zst", "--zstd", marks=pytest.mark.skipif(ZSTD is None, reason="needs zstd"))])
+def test_zeros_behind_what_bsdtar_compresses(sandbox, target, kind, option, workdir):
+    """It fills what it writes to a pipe up to a multiple of 10 KiB."""
+    pathlib.Path(workdir, "a").write_text("x")
+    content = subprocess.run([BSDTAR, "-c", option, "-f", "-", "-C", workdir, "a"], capture_output=True, check=True).stdout
+    assert len(content) == 10240 and content.endswith(bytes(1024))
+    assert extracted(put(sandbox, target, content, kind)) == 1
+    assert (target / "a").read_text() == "x"
+
+
 def test_there_and_back(sandbox, tree, target):  # noqa: F811
     for kind in ("tar", "tar.gz", *(["tar.zst"] if ZSTD else [])):
         copy = target / kind
