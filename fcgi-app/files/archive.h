@@ -64,6 +64,7 @@ struct archive_complaint {
     bool is_cut; /* there was more */
 };
 
+/* Takes the next bytes of standard error; what does not fit is dropped. */
 void archive_hear(struct archive_complaint *complaint, const char *data, size_t length);
 
 /* What tar said, without the line feed at its end. Not empty. */

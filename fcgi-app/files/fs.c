@@ -57,8 +57,8 @@ static int require_regular(const char *path, mode_t mode, struct fs_error *error
 
 int fs_open(const char *path, struct stat *status, struct fs_error *error)
 {
-    /* Looked at before it is opened, because opening a FIFO or a device can have effects. Who puts
-     * one there between these two calls has the same user and could open it himself. */
+    /* Looked at before it is opened, because opening a FIFO or a device can have effects. A
+     * program that puts one there between these two calls could open it itself. */
     if (stat(path, status) != 0) {
         return fs_fail(error, errno, "open", path);
     }

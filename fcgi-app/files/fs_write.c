@@ -141,17 +141,23 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
 
 /* ---- content that outlives this process ---- */
 
+/* Whether the target is a regular file, or nothing yet; otherwise *error says why not. */
+static bool may_have_part(const struct fs_writer *writer, struct fs_error *error)
+{
+    if (writer->target.stream >= 0) {
+        (void)fs_refuse(error, ERROR_unsupported, "upload", writer->path, "Not a regular file");
+        return false;
+    }
+    return true;
+}
+
 struct fs_writer *fs_write_begin_part(const char *path, struct fs_part *part,
                                       struct fs_error *error)
 {
     char name[IO_RANDOM_NAME_SIZE];
     *part = (struct fs_part){.path = NULL};
     cleanup_(writer_freep) struct fs_writer *writer = fs_write_begin(path, error);
-    if (writer == NULL) {
-        return NULL;
-    }
-    if (writer->target.stream >= 0) {
-        (void)fs_refuse(error, ERROR_unsupported, "upload", path, "Not a regular file");
+    if (writer == NULL || !may_have_part(writer, error)) {
         return NULL;
     }
     if (!writer->is_beside) {
@@ -202,11 +208,7 @@ struct fs_writer *fs_write_resume(const char *path, const struct fs_part *part, 
 {
     struct stat status;
     cleanup_(writer_freep) struct fs_writer *writer = writer_new(path, error);
-    if (writer == NULL) {
-        return NULL;
-    }
-    if (writer->target.stream >= 0) {
-        (void)fs_refuse(error, ERROR_unsupported, "upload", path, "Not a regular file");
+    if (writer == NULL || !may_have_part(writer, error)) {
         return NULL;
     }
     if (take_part(writer, part, file)) {

@@ -30,4 +30,5 @@ int name_batch_read(struct name_batch *batch, int directory, const char *from, b
  * DT_UNKNOWN. */
 const char *name_batch_at(const struct name_batch *batch, size_t index, unsigned char *type);
 
+/* Frees all; it may be read into again. */
 void name_batch_clear(struct name_batch *batch);

@@ -106,7 +106,8 @@ static int open_found(struct served_file *file, int found, const char *path, str
 /*
  * Opens what is a file with a size, and not one of the kernel's: nearly all are, and cost three
  * calls less so. Whether it is. A file is looked at before it is opened, because opening a FIFO or
- * a device can have effects; who puts one there between these calls could open it himself.
+ * a device can have effects; a program that puts one there between these calls could open it
+ * itself.
  */
 static bool open_ordinary(struct served_file *file, const char *path)
 {

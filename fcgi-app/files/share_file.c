@@ -1,6 +1,6 @@
 /*
- * POST /share_file: a link to a file, for those who have no token. It names a path and not what is
- * there now: the file may come, change and go.
+ * POST /share_file: a link to a file, for clients without the token. It names a path and not what
+ * is there now: the file may come, change and go.
  */
 #include "fcgi-app/files/share_file.h"
 

@@ -1,9 +1,9 @@
 /*
- * A walk through a tree, for every call that looks at one: find, search, copy, the modes of a tree,
- * the news of changes. It follows no links and leads nowhere outside the tree, whatever happens
- * meanwhile; it holds two descriptors whatever the depth, and some MiB of names at most. Entries
- * come in the order of their names' bytes, a directory before what is in it. So a path is a
- * position: a walk can go on from there in another call, also if that entry has gone.
+ * A walk through a tree, for every call that looks at one: find, search, copy, the modes of a tree.
+ * It follows no links and leads nowhere outside the tree, whatever happens meanwhile; it holds two
+ * descriptors whatever the depth, and some MiB of names at most. Entries come in the order of their
+ * names' bytes, a directory before what is in it. So a path is a position: a walk can go on from
+ * there in another call, also if that entry has gone.
  *
  * A walk belongs to one thread. What its caller opens by entry->directory and entry->name may be
  * something else by then: use O_NOFOLLOW, and O_NONBLOCK for FIFOs.

@@ -33,7 +33,7 @@ static bool is_abandoned(int fd)
 }
 
 /*
- * No descriptor is left for a connection: gives up the spare one, so that who waits is refused
+ * No descriptor is left for a connection: gives up the spare one, so that a client is refused
  * instead of waiting for as long as other requests last. One thread at a time.
  */
 static void refuse_with_spare(void)

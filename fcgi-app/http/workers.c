@@ -6,7 +6,7 @@
  *
  * A worker gives its turn away before a request that lasts. For others that take longer than they
  * should (a file system that does not answer), a thread looks every few milliseconds while requests
- * wait, and gives the turn of a slow one to another. Who has no turn any more stays with its
+ * wait, and gives the turn of a slow one to another. A worker without a turn stays with its
  * connection for a moment, since the next request there is probably as slow, and then waits for a
  * turn.
  */

@@ -1,7 +1,7 @@
 /*
  * The threads that serve requests. A few of them, as many as there are processors, take turns at
  * all connections, so that short requests need no switch from one thread to the other, and a
- * connection without a request costs no thread. Who has a request that lasts gives its turn to
+ * connection without a request costs no thread. A worker whose request lasts gives its turn to
  * another thread.
  */
 #pragma once

@@ -12,6 +12,7 @@ struct literal {
     size_t rare;      /* which byte */
 };
 
+/* `text` has at least one byte, and is borrowed until the last search. */
 struct literal literal_of(const char *text, size_t length);
 
 /* The first place in [begin, end), or NULL. Thread-safe. */

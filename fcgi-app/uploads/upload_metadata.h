@@ -17,4 +17,5 @@ struct upload_metadata {
 /* Reads the header. NULL, or what is wrong with it. Clear it in any case. Thread-safe. */
 const char *upload_metadata_read(struct upload_metadata *metadata, const char *text);
 
+/* Frees what was read. */
 void upload_metadata_clear(struct upload_metadata *metadata);

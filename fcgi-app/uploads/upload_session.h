@@ -29,4 +29,5 @@ enum upload_session_kind {
 int upload_session_open(struct upload_session *session, struct request *request, const char *id,
                         enum upload_session_kind kind);
 
+/* Closes record and part, and gives the lock back. */
 void upload_session_clear(struct upload_session *session);

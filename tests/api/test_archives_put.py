@@ -67,6 +67,13 @@ def target(workdir):
     return give(path)
 
 
+def top_of(server):
+    """The same at a server of the test's own."""
+    path = pathlib.Path(server.home, "top")
+    path.mkdir()
+    return give(path)
+
+
 # ---- what is made ----
 
 
@@ -326,9 +333,7 @@ def test_the_user(make_server, workdir):
 def test_large_files(make_server):
     """SANDBOX_MAX_UPLOAD holds for the body, and for each file of an archive."""
     server = make_server({"SANDBOX_MAX_UPLOAD": "100k"})
-    top = pathlib.Path(server.home, "top")
-    top.mkdir()
-    give(top)
+    top = top_of(server)
     content = tar_of(("small", b"x"), ("large", bytes(200_000)), ("next", b"y"))
     assert put(server, top, content).status_code == 413
     assert put(server, top, iter([content])).status_code == 413
@@ -376,9 +381,7 @@ def test_a_hang_up_ends_it(sandbox, target):
 
 def test_back_pressure(server):
     """A tar that is slow makes the client wait."""
-    top = pathlib.Path(server.home, "top")
-    top.mkdir()
-    give(top)
+    top = top_of(server)
     raw, rest = half_put(server, top)
     with raw:
         (tar,) = tars_in(top)
@@ -391,9 +394,7 @@ def test_back_pressure(server):
 
 
 def test_a_tar_that_is_killed(server):
-    top = pathlib.Path(server.home, "top")
-    top.mkdir()
-    give(top)
+    top = top_of(server)
     raw, rest = half_put(server, top)
     with raw:
         os.kill(tars_in(top)[0], signal.SIGKILL)

@@ -22,13 +22,15 @@
 #include "common/tree.h"
 #include "fcgi-app/files/tree_walk.h"
 
-static char base[] = "/tmp/tree-walk-XXXXXX";
+#define BASE "/tmp/tree-walk-XXXXXX"
+
+static char base[] = BASE;
 static int root = -1;
 
 static int set_up(void **state)
 {
     (void)state;
-    memcpy(base + strlen(base) - 6, "XXXXXX", 6);
+    memcpy(base, BASE, sizeof(base));
     root = mkdtemp(base) == NULL ? -1 : open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return root < 0;
 }
