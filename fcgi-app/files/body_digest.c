@@ -61,6 +61,9 @@ void body_digest_add(struct body_digest *digest, const void *data, size_t length
 bool body_digest_holds(struct body_digest *digest)
 {
     uint8_t found[SHA256_DIGEST_LENGTH];
+    if (digest->count == 0) {
+        return true;
+    }
     SHA256Final(found, &digest->sha256);
     for (unsigned i = 0; i < digest->count; i++) {
         if (memcmp(found, digest->announced[i], sizeof(found)) != 0) {

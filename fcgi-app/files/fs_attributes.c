@@ -16,6 +16,12 @@
 #include "common/cleanup.h"
 #include "common/descriptor.h"
 
+/* Whether neither has any: nearly no file has. */
+static bool have_no_attributes(const char *from, int to)
+{
+    return listxattr(from, NULL, 0) == 0 && flistxattr(to, NULL, 0) == 0;
+}
+
 /* The names of all attributes, each with its NUL. As listxattr(2). */
 static ssize_t attribute_names(const char *path, char names[XATTR_LIST_MAX])
 {
@@ -102,7 +108,8 @@ int fs_attributes_copy(int from, int to)
         return -1;
     }
     /* The mode comes last: of a list it is the mask, and is part of it. */
-    if (attributes_copy(descriptor_path(from, from_path), descriptor_path(to, to_path)) != 0 ||
+    if ((!have_no_attributes(descriptor_path(from, from_path), to) &&
+         attributes_copy(from_path, descriptor_path(to, to_path)) != 0) ||
         fchmod(to, old.st_mode & 07777) != 0 || fstat(to, &new) != 0) {
         return -1;
     }

@@ -41,28 +41,6 @@ int fs_target_flags(int fd)
     return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 ? flags & USERS_FLAGS : 0;
 }
 
-/*
- * Opens what exists, as a shell's `>` does, but truncates nothing. Only with O_CREAT does the
- * kernel check the owner of a file or FIFO in a sticky directory (fs.protected_regular,
- * fs.protected_fifos). The first open(2), without it, makes sure that nothing is created.
- */
-static int open_existing(const char *path)
-{
-    struct stat status;
-    cleanup_fd int fd = open(path, FOR_WRITING);
-    if (fd < 0 && errno != ETXTBSY) {
-        return -1;
-    }
-    if (fd >= 0 && fstat(fd, &status) != 0) {
-        return -1;
-    }
-    if (fd >= 0 && !S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
-        return steal_fd(&fd); /* opening a device twice can have effects */
-    }
-    /* The first one stays open meanwhile: the reader of a FIFO sees no end. */
-    return open(path, FOR_WRITING | O_CREAT, 0644);
-}
-
 /* Finds the name of the file, without which nothing can be put in its place. */
 static void find_place(struct fs_target *target)
 {
@@ -78,6 +56,28 @@ static void find_place(struct fs_target *target)
         !is_same(&file, &entry)) {
         fs_place_clear(&target->place);
     }
+}
+
+/*
+ * Takes a file that was opened for writing without O_CREAT, if `path` names it without a link at
+ * its end and its directory is not sticky: nearly all are like that. Whether it does.
+ */
+static bool take_direct(struct fs_target *target, const char *path, int fd,
+                        const struct stat *status)
+{
+    struct stat entry, directory;
+    if (S_ISREG(status->st_mode) && fs_place_open(&target->place, path) == 0 &&
+        fstat(target->place.directory, &directory) == 0 && (directory.st_mode & S_ISVTX) == 0) {
+        target->file =
+            openat(target->place.directory, target->place.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    }
+    if (target->file >= 0 && fstat(target->file, &entry) == 0 && is_same(status, &entry)) {
+        target->flags = fs_target_flags(fd);
+        return true;
+    }
+    close_fd(&target->file);
+    fs_place_clear(&target->place);
+    return false;
 }
 
 /* Takes what was opened for writing. 0 or -1 with errno. */
@@ -99,6 +99,34 @@ static int target_take(struct fs_target *target, int opened)
     }
     find_place(target);
     return 0;
+}
+
+/*
+ * Opens what exists, as a shell's `>` does, but truncates nothing. Only with O_CREAT does the
+ * kernel check the owner of a file or FIFO in a sticky directory (fs.protected_regular,
+ * fs.protected_fifos). The first open(2), without it, makes sure that nothing is created. 0 or -1
+ * with errno.
+ */
+static int open_existing(struct fs_target *target, const char *path)
+{
+    struct stat status;
+    cleanup_fd int fd = open(path, FOR_WRITING);
+    if (fd < 0 && errno != ETXTBSY) {
+        return -1;
+    }
+    if (fd >= 0 && fstat(fd, &status) != 0) {
+        return -1;
+    }
+    if (fd >= 0 && take_direct(target, path, fd, &status)) {
+        return 0;
+    }
+    if (fd >= 0 && !S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
+        target->stream = steal_fd(&fd); /* opening a device twice can have effects */
+        return 0;
+    }
+    /* The first one stays open meanwhile: the reader of a FIFO sees no end. */
+    int again = open(path, FOR_WRITING | O_CREAT, 0644);
+    return again < 0 ? -1 : target_take(target, again);
 }
 
 /* Takes a file that is being executed. The kernel checks for that last: it may be written. */
@@ -144,9 +172,8 @@ static int find_new(struct fs_target *target, const char *path)
 int fs_target_open(struct fs_target *target, const char *path)
 {
     *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
-    int fd = open_existing(path);
-    if (fd >= 0) {
-        return target_take(target, fd);
+    if (open_existing(target, path) == 0) {
+        return 0;
     }
     if (errno == ETXTBSY) {
         return take_executed(target, path);

@@ -61,16 +61,26 @@ static void writer_freep(struct fs_writer **writer)
 
 /* ---- opening ---- */
 
+/* Gives an open file a name in a directory. By the descriptor itself, which kernels before 6.10
+ * allow to few; by its path in /proc otherwise. 0 or -1 with errno. */
+static int link_open_file(int fd, int directory, const char *name)
+{
+    char path[DESCRIPTOR_PATH_SIZE];
+    int result = linkat(fd, "", directory, name, AT_EMPTY_PATH);
+    return result == 0 || errno != ENOENT
+               ? result
+               : linkat(AT_FDCWD, descriptor_path(fd, path), directory, name, AT_SYMLINK_FOLLOW);
+}
+
 /* Makes sure that the temporary file has a name. */
 static int name_temporary(struct fs_writer *writer)
 {
-    char name[IO_RANDOM_NAME_SIZE], unnamed[DESCRIPTOR_PATH_SIZE];
+    char name[IO_RANDOM_NAME_SIZE];
     if (writer->temporary[0] != '\0') {
         return 0;
     }
     if (io_random_name(name, TEMPORARY_PREFIX) != 0 ||
-        linkat(AT_FDCWD, descriptor_path(writer->fd, unnamed), writer->target.place.directory, name,
-               AT_SYMLINK_FOLLOW) != 0) {
+        link_open_file(writer->fd, writer->target.place.directory, name) != 0) {
         return -1;
     }
     memcpy(writer->temporary, name, sizeof(name));
@@ -176,12 +186,10 @@ struct fs_writer *fs_write_begin_part(const char *path, struct fs_part *part,
 
 int fs_write_keep_part(struct fs_writer *writer, const struct fs_part *part, struct fs_error *error)
 {
-    char unnamed[DESCRIPTOR_PATH_SIZE];
     size_t length;
     const char *name = fs_name(part->path, &length);
     if (writer->temporary[0] == '\0' &&
-        linkat(AT_FDCWD, descriptor_path(writer->fd, unnamed), writer->target.place.directory, name,
-               AT_SYMLINK_FOLLOW) != 0) {
+        link_open_file(writer->fd, writer->target.place.directory, name) != 0) {
         return fs_fail(error, errno, "open", writer->path);
     }
     (void)snprintf(writer->temporary, sizeof(writer->temporary), "%s", name);
@@ -297,10 +305,8 @@ static int apply_wish(int fd, const struct fs_wish *wish)
 /* Gives the temporary file the name of the target where there is nothing. 0 or -1 with errno. */
 static int place_new(struct fs_writer *writer)
 {
-    char temporary[DESCRIPTOR_PATH_SIZE];
     const struct fs_place *place = &writer->target.place;
-    if (close_copy(writer) != 0 || linkat(AT_FDCWD, descriptor_path(writer->fd, temporary),
-                                          place->directory, place->name, AT_SYMLINK_FOLLOW) != 0) {
+    if (close_copy(writer) != 0 || link_open_file(writer->fd, place->directory, place->name) != 0) {
         return -1;
     }
     if (writer->temporary[0] != '\0') {

@@ -15,6 +15,12 @@
 #include "common/descriptor.h"
 #include "fcgi-app/files/raw_answer.h"
 
+/* Whether it takes room on some disk or in memory: no file of /proc or /sys does. */
+static bool has_blocks(const struct stat *status)
+{
+    return S_ISREG(status->st_mode) && status->st_blocks > 0;
+}
+
 /* Opens a path without the links of /proc that lead to what a process has open: ELOOP. */
 static int open_unlinked(const char *path, int flags)
 {
@@ -65,15 +71,19 @@ static bool is_of_ourselves(int fd)
 
 bool served_file_is_own(const char *path, int flags)
 {
+    struct stat status;
     cleanup_fd int fd = look_up(path, flags);
-    return fd < 0 ? is_link_of_process(path) : is_of_ourselves(fd);
+    if (fd < 0) {
+        return is_link_of_process(path);
+    }
+    return (fstat(fd, &status) != 0 || !has_blocks(&status)) && is_of_ourselves(fd);
 }
 
 /* Whether its size is true: not in /sys, where it is that of a page. */
-static bool tells_its_size(int fd)
+static bool tells_its_size(int fd, const struct stat *status)
 {
     struct statfs system;
-    return fstatfs(fd, &system) != 0 ||
+    return has_blocks(status) || fstatfs(fd, &system) != 0 ||
            (system.f_type != SYSFS_MAGIC && system.f_type != PROC_SUPER_MAGIC);
 }
 
@@ -99,7 +109,7 @@ static int open_found(struct served_file *file, int found, const char *path, str
         close_fd(&file->fd);
         return -1;
     }
-    file->has_size = file->status.st_size > 0 && tells_its_size(file->fd);
+    file->has_size = file->status.st_size > 0 && tells_its_size(file->fd, &file->status);
     return 0;
 }
 
@@ -117,7 +127,7 @@ static bool open_ordinary(struct served_file *file, const char *path)
     }
     file->fd = open_unlinked(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     file->has_size = file->fd >= 0 && fstat(file->fd, status) == 0 && S_ISREG(status->st_mode) &&
-                     status->st_size > 0 && tells_its_size(file->fd);
+                     status->st_size > 0 && tells_its_size(file->fd, status);
     if (!file->has_size) {
         close_fd(&file->fd);
     }
