@@ -215,7 +215,7 @@ lint: test-deps
 	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS)
 	@$(MAKE) --no-print-directory analyze
 	mandoc -T lint -W warning docs/man/*
-	shellcheck -x $(shell grep -rlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash|^# shellcheck shell=' debian nginx/service tools .ci tests findings)
+	shellcheck -x $(shell grep -rIlE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash|^# shellcheck shell=' debian nginx/service tools .ci tests findings)
 
 ## analyze: gcc's static analyzer reports nothing
 # Not run on tests: they leave memory to the end of the program.
