@@ -59,6 +59,14 @@ static int check_nesting(struct transfer *transfer)
     return 0;
 }
 
+/* For a path that cannot be opened as a place: errno. Always -1. */
+static int refuse_place(struct transfer *transfer, const char *verb, const char *path)
+{
+    return errno == EINVAL ? fs_refuse(&transfer->error, ERROR_invalid_path, verb, path,
+                                       "The path ends in . or ..")
+                           : fs_fail(&transfer->error, errno, verb, path);
+}
+
 /* Opens both places. 0, or -1 with the error. */
 static int transfer_begin(struct transfer *transfer, const struct json_body *body)
 {
@@ -70,10 +78,10 @@ static int transfer_begin(struct transfer *transfer, const struct json_body *bod
                          RAW_OF_THE_SERVER);
     }
     if (fs_place_open(&transfer->from, transfer->from_path) != 0) {
-        return fs_fail(&transfer->error, errno, "open", transfer->from_path);
+        return refuse_place(transfer, "open", transfer->from_path);
     }
     if (fs_place_open(&transfer->to, transfer->to_path) != 0) {
-        return fs_fail(&transfer->error, errno, "write", transfer->to_path);
+        return refuse_place(transfer, "write", transfer->to_path);
     }
     return check_nesting(transfer);
 }

@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,9 +30,10 @@
 #include "common/logger.h"
 #include "fcgi-app/http/fcgi.h"
 
-#define TURNS_MOST 4    /* nginx has no more workers (launcher/render/render.c) */
-#define SLOW_MS    5    /* a request that takes longer gives its worker's turn away */
-#define STAY_MS    200  /* with a connection after a slow request */
+#define TURNS_MOST 4   /* nginx has no more workers (launcher/render/render.c) */
+#define SLOW_MS    5   /* a request that takes longer gives its worker's turn away */
+#define STUCK_MS   100 /* so long after its beginning a request counts as one that keeps its turn */
+#define STAY_MS    200 /* with a connection after a slow request */
 #define REST_MS    1000 /* without a turn, before a worker ends */
 
 struct worker {
@@ -49,6 +52,7 @@ static struct {
     LIST_HEAD(, worker) all;
     unsigned taken;   /* turns */
     unsigned resting; /* workers that wait for a turn */
+    bool is_short;    /* the last thread could not be made, and the log says so */
 } workers = {
     .epoll = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .turn_is_free = PTHREAD_COND_INITIALIZER};
 
@@ -63,31 +67,32 @@ static int add_worker(void)
 {
     int error = detached_thread_start(serve_connections, NULL);
     workers.taken += error == 0;
+    if (error != 0 && !workers.is_short) {
+        errno = error;
+        log_at(LOG_WARNING, "cannot make a thread: %m");
+    }
+    workers.is_short = error != 0;
     return error;
 }
 
 /* Takes a worker's turn away for another; call it with the lock held. False when nobody can have
- * it.
- */
+ * it. The turn goes last: a worker that saw itself without it meanwhile would wait for one, and end
+ * with it. */
 static bool pass_turn(struct worker *worker)
 {
-    if (!atomic_exchange(&worker->has_turn, false)) {
+    if (!atomic_load(&worker->has_turn)) {
         return true;
+    }
+    bool rests_one = workers.resting > workers.turns - workers.taken;
+    if (!rests_one && add_worker() != 0) {
+        return false;
     }
     workers.taken--;
-    if (workers.resting >= workers.turns - workers.taken) {
+    atomic_store(&worker->has_turn, false);
+    if (rests_one) {
         pthread_cond_signal(&workers.turn_is_free);
-        return true;
     }
-    int error = add_worker();
-    if (error == 0) {
-        return true;
-    }
-    errno = error;
-    log_at(LOG_WARNING, "cannot make a thread: %m");
-    workers.taken++;
-    atomic_store(&worker->has_turn, true);
-    return false;
+    return true;
 }
 
 /* Waits for a turn, with the lock held. False when there was none for a while. */
@@ -133,25 +138,47 @@ bool workers_leave(void)
     return passed;
 }
 
-/* Gives the turns of workers away whose requests take too long. */
-static void relieve_slow_workers(void)
+/* Gives the turns of workers away whose requests take too long. False when such requests have all
+ * turns. */
+static bool relieve_slow_workers(void)
 {
     struct worker *worker;
+    unsigned stuck = 0;
     int64_t now = clock_monotonic_ms();
     pthread_mutex_lock(&workers.lock);
     LIST_FOREACH (worker, &workers.all, entry) {
         int64_t since = atomic_load(&worker->busy_since);
-        if (since != 0 && now - since >= SLOW_MS) {
-            (void)pass_turn(worker); /* or it keeps its turn, until the next look */
+        if (since != 0 && now - since >= SLOW_MS && !pass_turn(worker)) {
+            stuck += now - since >= STUCK_MS; /* it keeps its turn, until the next look */
         }
     }
+    bool relieved = stuck < workers.turns;
     pthread_mutex_unlock(&workers.lock);
+    return relieved;
 }
 
 static bool requests_wait(int timeout_ms)
 {
     struct pollfd waiting = {.fd = workers.epoll, .events = POLLIN};
     return poll(&waiting, 1, timeout_ms) > 0;
+}
+
+/* ---- those that wait too long ---- */
+
+/* Refuses the request that waits next, if it has come as a whole in time. */
+static void refuse_waiting(void)
+{
+    static const struct timeval patience = {.tv_sec = 1};
+    struct epoll_event event;
+    if (epoll_wait(workers.epoll, &event, 1, 0) < 1) {
+        return;
+    }
+    if ((event.events & (EPOLLRDHUP | EPOLLHUP)) != 0) {
+        (void)close(event.data.fd); /* as in serve_connections() */
+        return;
+    }
+    (void)setsockopt(event.data.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    fcgi_refuse_request(event.data.fd);
 }
 
 static void *watch_workers(void *unused)
@@ -161,8 +188,8 @@ static void *watch_workers(void *unused)
     for (;;) {
         (void)requests_wait(-1);
         (void)nanosleep(&pause, NULL);
-        if (requests_wait(0)) {
-            relieve_slow_workers();
+        if (requests_wait(0) && !relieve_slow_workers()) {
+            refuse_waiting();
         }
     }
     return NULL;

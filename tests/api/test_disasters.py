@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from cgroups import BOMB, IN_VM, lent, skip_unless_vm
-from sandbox import DEADLINE, Server, alive, proc_file, proc_stat, wait_until
+from sandbox import DEADLINE, Server, alive, http_request, proc_file, proc_stat, wait_until
+from test_files_raw import give
 
 pytestmark = [pytest.mark.host, pytest.mark.cgroup]
 
@@ -161,6 +162,25 @@ def test_daemons_that_die_in_a_fork_bomb(few_processes):
     end(server, mark)
     recovers(server)
     wait_until(lambda: not {server.daemon(name) for name in old} & {None, *old.values()}, "new daemons")
+
+
+def test_slow_bodies_while_no_thread_can_be_made(few_processes, tmp_path):
+    """They keep what threads there are; who comes then is told so, instead of waiting for them."""
+    server = few_processes
+    limit = server.cage.path / "pids.max"
+    answers(server)
+    give(tmp_path)
+    with contextlib.ExitStack() as clients:
+        for number in range(12):
+            limit.write_text(str(server.cage.current))   # also of what others have left meanwhile
+            client = clients.enter_context(server.raw())
+            client.send(http_request("PUT", f"/files{tmp_path}/{number}", [("Host", "x"), server.bearer(), ("Content-Length", "100000")], b"some"))
+            for path in ("/health", "/list_processes"):
+                answer = server.get(path)
+                assert answer.status_code == 200 or (answer.status_code == 503 and "threads" in answer.json()["error"]), (path, answer.text)
+        assert server.launch.stderr.text.count("cannot make a thread") < 10
+        limit.write_text(str(PIDS))
+        wait_until(lambda: server.get("/list_processes").status_code == 200, "new threads")
 
 
 def test_a_stop_in_a_fork_bomb(few_processes):
