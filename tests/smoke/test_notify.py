@@ -10,7 +10,7 @@ from sandbox import BIN, DEADLINE
 
 
 def run_directory(path):
-    for name in ("state", "spool", "port"):
+    for name in ("state", "spool", "port", "uploads"):
         (path / name).mkdir()
     return path
 
