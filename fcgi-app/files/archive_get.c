@@ -39,7 +39,9 @@ struct archive_download {
     const struct archive_kind *kind;
     struct name_list environment;
     int excludes, includes;
-    char *early; /* EARLY_SIZE bytes: the beginning, until the answer is begun */
+    /* EARLY_SIZE bytes: the beginning, until the answer is begun; then the end of a compressed one
+     */
+    char *early;
     size_t early_length;
     bool begun;
     uint64_t sent;
@@ -180,14 +182,40 @@ static int send_early(struct archive_download *download)
 {
     size_t length = download->early_length;
     download->early_length = 0;
-    if (begin(download) < 0) {
+    if (!download->begun && begin(download) < 0) {
         return -1;
     }
     return length == 0 ? 0 : send_beginning(download, download->early, length);
 }
 
+static bool is_compressed(const struct archive_download *download)
+{
+    return *download->kind->options != '\0';
+}
+
+/* Sends all but the last EARLY_SIZE bytes, without which nothing can be unpacked to its end: a
+ * checksum alone is missed by a tar that has seen its end before. */
+static int take_compressed(struct archive_download *download, const char *data, size_t length)
+{
+    size_t held = download->early_length, total = held + length;
+    size_t due = total > EARLY_SIZE ? total - EARLY_SIZE : 0;
+    size_t of_held = due < held ? due : held;
+    if (due > 0 && ((!download->begun && begin(download) < 0) ||
+                    send_archive(download, download->early, of_held) < 0 ||
+                    send_archive(download, data, due - of_held) < 0)) {
+        return -1;
+    }
+    memmove(download->early, download->early + of_held, held - of_held);
+    memcpy(download->early + held - of_held, data + due - of_held, length - (due - of_held));
+    download->early_length = total - due;
+    return 0;
+}
+
 static int take_archive(struct archive_download *download, const char *data, size_t length)
 {
+    if (is_compressed(download)) {
+        return take_compressed(download, data, length);
+    }
     if (!download->begun && length <= EARLY_SIZE - download->early_length) {
         memcpy(download->early + download->early_length, data, length);
         download->early_length += length;
@@ -264,7 +292,7 @@ static bool is_whole(const struct archive_download *download, const struct endin
 
 static void finish(struct archive_download *download)
 {
-    if (!download->begun && send_early(download) < 0) {
+    if ((!download->begun || is_compressed(download)) && send_early(download) < 0) {
         return;
     }
     if (release(download, download->held) == 0) {
@@ -281,7 +309,7 @@ static void spoil(struct archive_download *download)
 {
     static const char blocks[BLOCK + BLOCK / 2] = "This archive is not whole: it was cut here.";
     size_t padding = (BLOCK - download->sent % BLOCK) % BLOCK;
-    if (*download->kind->options == '\0') {
+    if (!is_compressed(download)) {
         if (download->held_byte != '\0' || padding > download->held) {
             padding = download->held;
         }

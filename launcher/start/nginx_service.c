@@ -308,10 +308,11 @@ int nginx_service(int argc, char **argv)
     for (int fd = STDERR_FILENO + 1; fd < RUN_FD_NGINX; fd++) {
         (void)close(fd);
     }
-    struct service service = {.run = argv[2],
-                              .sockets_end = RUN_FD_NGINX,
-                              .supervisor = getppid(),
-                              .started_ms = clock_monotonic_ms() - START_INTERVAL_MS};
+    /* The thread of the log may still use it when we return. */
+    static struct service service = {.sockets_end = RUN_FD_NGINX};
+    service.run = argv[2];
+    service.supervisor = getppid();
+    service.started_ms = clock_monotonic_ms() - START_INTERVAL_MS;
     sigset_t signals;
     if (is_orphan(&service)) {
         return EXIT_SUCCESS;
