@@ -712,6 +712,11 @@ class Server(Sandbox):
         assert not self.launch.stdout.is_alive() and not self.launch.stderr.is_alive(), "something holds the output"
         assert refused(self.host, self.port) and refused(self.proxy_host, self.proxy_port)
 
+    def crash(self):
+        """Kills it. A process that is killed has its sockets for some time more: returns when the ports are free."""
+        self.launch.destroy()
+        wait_until(lambda: refused(self.host, self.port) and refused(self.proxy_host, self.proxy_port), "the end of the server")
+
     def close(self, check=True, keep=False):
         """Ends it, by stop() where that is to be checked, and removes its files unless they are to be kept."""
         try:

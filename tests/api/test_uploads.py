@@ -490,7 +490,7 @@ def test_records_of_another_user(make_server, place):
     with open(record, "wb") as file:
         file.write(b"\0".join(fields))
     part, = hidden(place)
-    server.launch.destroy()
+    server.crash()
     del server.settings["SANDBOX_USER"]
     server.boot()
     wait_until(lambda: records(server) == [], "the end of the record")
@@ -554,7 +554,7 @@ def test_a_start_after_a_crash_ends_uploads(server, home, times):
     upload = begin(server, home / "x", 10)
     done = create(server, home / "y", 1, b"y")
     for _ in range(times):
-        server.launch.destroy()
+        server.crash()
         server.boot()
     wait_until(lambda: names(home) == ["y"] and records(server) == [], "the end of the uploads")
     assert head(server, upload).status_code == 404 and head(server, "/" + done.headers["Location"]).status_code == 404
