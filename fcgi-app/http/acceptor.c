@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -34,17 +33,15 @@ static bool is_abandoned(int fd)
 
 /*
  * No descriptor is left for a connection: gives up the spare one, so that a client is refused
- * instead of waiting for as long as other requests last. One thread at a time.
+ * instead of waiting for as long as other requests last.
  */
 static void refuse_with_spare(void)
 {
-    static const struct timeval patience = {.tv_sec = 1}; /* with one that sends no request */
     struct pollfd waiting = {.fd = listener, .events = POLLIN};
     if (poll(&waiting, 1, ACCEPT_BACKOFF_MS) > 0) {
         close_fd(&spare);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
-            (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
             fcgi_refuse_request(fd);
         } else {
             (void)poll(NULL, 0, ACCEPT_BACKOFF_MS);

@@ -444,6 +444,8 @@ bool fcgi_serve_request(int fd)
 
 void fcgi_refuse_request(int fd)
 {
+    static const struct timeval patience = {.tv_sec = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (serve_next(fd, true)) {
         (void)close(fd);
     }

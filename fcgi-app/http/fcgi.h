@@ -21,7 +21,7 @@ int fcgi_init(void (*serve)(struct request *request, bool refuse),
  * not ours any more: it was closed, or the request detached. */
 bool fcgi_serve_request(int fd);
 
-/* Refuses the next request of a connection, and closes it. */
+/* Refuses the next request of a connection, if it comes within a second, and closes it. */
 void fcgi_refuse_request(int fd);
 
 /* ---- for dispatch ---- */

@@ -19,8 +19,6 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -168,7 +166,6 @@ static bool requests_wait(int timeout_ms)
 /* Refuses the request that waits next, if it has come as a whole in time. */
 static void refuse_waiting(void)
 {
-    static const struct timeval patience = {.tv_sec = 1};
     struct epoll_event event;
     if (epoll_wait(workers.epoll, &event, 1, 0) < 1) {
         return;
@@ -177,7 +174,6 @@ static void refuse_waiting(void)
         (void)close(event.data.fd); /* as in serve_connections() */
         return;
     }
-    (void)setsockopt(event.data.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     fcgi_refuse_request(event.data.fd);
 }
 
