@@ -171,10 +171,10 @@ static bool check_target(struct extraction *extraction, const struct json_body *
     struct stat status;
     struct fs_error error;
     const char *path = extraction->path;
-    int result = served_file_is_own(path, 0)
-                     ? fs_refuse(&error, ERROR_permission_denied, "write", path, RAW_OF_THE_SERVER)
-                 : json_flag(query, "parents") ? fs_make_directory(path, &error)
-                                               : 0;
+    int result = served_file_check(path, 0, "write", &error);
+    if (result == 0 && json_flag(query, "parents")) {
+        result = fs_make_directory(path, &error);
+    }
     if (result == 0) {
         result = fs_stat(path, false, &status, &error);
     }

@@ -73,9 +73,8 @@ static int transfer_begin(struct transfer *transfer, const struct json_body *bod
     transfer->from_path = requested_path_of(body, "from");
     transfer->to_path = requested_path_of(body, "to");
     transfer->overwrite = json_flag(body, "overwrite");
-    if (served_file_is_own(transfer->from_path, O_NOFOLLOW)) {
-        return fs_refuse(&transfer->error, ERROR_permission_denied, "open", transfer->from_path,
-                         RAW_OF_THE_SERVER);
+    if (served_file_check(transfer->from_path, O_NOFOLLOW, "open", &transfer->error) != 0) {
+        return -1;
     }
     if (fs_place_open(&transfer->from, transfer->from_path) != 0) {
         return refuse_place(transfer, "open", transfer->from_path);

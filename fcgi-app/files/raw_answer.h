@@ -22,9 +22,6 @@ void raw_refuse_write(struct request *request, const struct fs_error *error);
 /* 0, or -1 when it has been answered that the body has a content coding. */
 int raw_check_coding(struct request *request);
 
-/* Why nothing of it is served or changed. */
-#define RAW_OF_THE_SERVER "It belongs to the server's own process, or is what a process has open"
-
 #define RAW_ETAG_SIZE 96
 
 /* The entity tag of a file, with its quotes: it changes with the content. Returns `etag`. */

@@ -18,8 +18,8 @@
 static int remove_path(const char *path, bool is_recursive, struct fs_error *error)
 {
     struct stat status;
-    if (served_file_is_own(path, O_NOFOLLOW)) {
-        return fs_refuse(error, ERROR_permission_denied, "remove", path, RAW_OF_THE_SERVER);
+    if (served_file_check(path, O_NOFOLLOW, "remove", error) != 0) {
+        return -1;
     }
     if (lstat(path, &status) != 0) {
         return fs_fail(error, errno, "remove", path);

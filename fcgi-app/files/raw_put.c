@@ -107,8 +107,7 @@ static int check_room(struct upload *upload, uint64_t more)
 static int open_upload(struct upload *upload, const struct json_body *query)
 {
     struct fs_error error;
-    if (served_file_is_own(upload->path, 0)) {
-        (void)fs_refuse(&error, ERROR_permission_denied, "write", upload->path, RAW_OF_THE_SERVER);
+    if (served_file_check(upload->path, 0, "write", &error) != 0) {
         return refuse_upload(upload, &error);
     }
     if (!raw_state_holds(upload->request, upload->path)) {

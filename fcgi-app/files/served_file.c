@@ -13,7 +13,6 @@
 
 #include "common/cleanup.h"
 #include "common/descriptor.h"
-#include "fcgi-app/files/raw_answer.h"
 
 /* Whether it takes room on some disk or in memory: no file of /proc or /sys does. */
 static bool has_blocks(const struct stat *status)
@@ -44,39 +43,64 @@ static int look_up(const char *path, int flags)
     return openat(AT_FDCWD, path, flags | O_PATH | O_CLOEXEC);
 }
 
-/* Whether look_up() failed because of such a link. errno stays. */
-static bool is_link_of_process(const char *path)
+/* Always -1. */
+static int refuse_own(const char *path, const char *operation, struct fs_error *error)
+{
+    return fs_refuse(error, ERROR_permission_denied, operation, path,
+                     "It belongs to the server's own process, or is what a process has open");
+}
+
+/* For a path that look_up() could not open: errno, or a refusal of such a link. Always -1. */
+static int refuse_missing(const char *path, const char *operation, struct fs_error *error)
 {
     int number = errno;
     cleanup_fd int fd = number == ELOOP ? open(path, O_PATH | O_CLOEXEC) : -1;
-    errno = number;
-    return fd >= 0;
+    return fd >= 0 ? refuse_own(path, operation, error) : fs_fail(error, number, operation, path);
 }
 
-/* Whether it is in the directory of /proc of one of our threads, or that cannot be seen. */
-static bool is_of_ourselves(int fd)
+/* Whether it is in the directory of /proc of one of our threads; -1 and errno if unknown. */
+static int is_of_ourselves(int fd)
 {
     static const char processes[] = "/proc/";
     const size_t begin = sizeof(processes) - 1;
     char link[DESCRIPTOR_PATH_SIZE], path[PATH_MAX], thread[40];
     ssize_t size = readlink(descriptor_path(fd, link), path, sizeof(path) - 1);
-    path[size < 0 ? 0 : size] = '\0';
+    if (size < 0) {
+        return -1;
+    }
+    path[size] = '\0';
     if (strncmp(path, processes, begin) != 0) {
-        return size < 0;
+        return false;
     }
     path[begin + strcspn(path + begin, "/")] = '\0';
     (void)snprintf(thread, sizeof(thread), "/proc/self/task/%.20s", path + begin);
-    return access(thread, F_OK) == 0;
+    if (access(thread, F_OK) == 0) {
+        return true;
+    }
+    return errno == ENOENT ? false : -1;
 }
 
-bool served_file_is_own(const char *path, int flags)
+/* 0 if it is not the server's own, or -1 with the error. */
+static int check_found(int fd, const char *path, const char *operation, struct fs_error *error)
+{
+    int is_own = is_of_ourselves(fd);
+    if (is_own < 0) {
+        return fs_fail(error, errno, operation, path);
+    }
+    return is_own ? refuse_own(path, operation, error) : 0;
+}
+
+int served_file_check(const char *path, int flags, const char *operation, struct fs_error *error)
 {
     struct stat status;
     cleanup_fd int fd = look_up(path, flags);
     if (fd < 0) {
-        return is_link_of_process(path);
+        return errno == ENOENT ? 0 : refuse_missing(path, operation, error);
     }
-    return (fstat(fd, &status) != 0 || !has_blocks(&status)) && is_of_ourselves(fd);
+    if (fstat(fd, &status) != 0) {
+        return fs_fail(error, errno, operation, path);
+    }
+    return has_blocks(&status) ? 0 : check_found(fd, path, operation, error);
 }
 
 /* Whether its size is true: not in /sys, where it is that of a page. */
@@ -93,8 +117,8 @@ static int open_found(struct served_file *file, int found, const char *path, str
     if (fstat(found, &file->status) != 0) {
         return fs_fail(error, errno, "open", path);
     }
-    if (is_of_ourselves(found)) {
-        return fs_refuse(error, ERROR_permission_denied, "open", path, RAW_OF_THE_SERVER);
+    if (check_found(found, path, "open", error) != 0) {
+        return -1;
     }
     if (S_ISDIR(file->status.st_mode)) {
         return 0;
@@ -142,9 +166,7 @@ int served_file_open(struct served_file *file, const char *path, struct fs_error
     }
     cleanup_fd int found = look_up(path, 0);
     if (found < 0) {
-        return is_link_of_process(path)
-                   ? fs_refuse(error, ERROR_permission_denied, "open", path, RAW_OF_THE_SERVER)
-                   : fs_fail(error, errno, "open", path);
+        return refuse_missing(path, "open", error);
     }
     return open_found(file, found, path, error);
 }

@@ -14,9 +14,12 @@ struct served_file {
     bool has_size;      /* the size says how much there is to read; not so in /proc and /sys */
 };
 
-/* Whether a path leads to what the server's own process has in /proc, or through a link of /proc to
- * what a process has open. `flags`: O_NOFOLLOW if a link is to be looked at itself. Thread-safe. */
-bool served_file_is_own(const char *path, int flags);
+/*
+ * Refuses a path that leads to what the server's own process has in /proc, or through a link of
+ * /proc to what a process has open. 0, also where nothing is there; or -1 with the error, also
+ * where that cannot be told. `flags`: O_NOFOLLOW if a link is to be looked at itself. Thread-safe.
+ */
+int served_file_check(const char *path, int flags, const char *operation, struct fs_error *error);
 
 /*
  * Opens a regular file, or looks at a directory. 0, or -1: devices, FIFOs, sockets, and what the

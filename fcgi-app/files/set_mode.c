@@ -131,9 +131,8 @@ static int change_tree(struct mode_change *change, int fd, const struct stat *st
 static int change_path(struct mode_change *change, bool is_recursive)
 {
     struct stat status;
-    if (served_file_is_own(change->path, 0)) {
-        return fs_refuse(&change->error, ERROR_permission_denied, "chmod", change->path,
-                         RAW_OF_THE_SERVER);
+    if (served_file_check(change->path, 0, "chmod", &change->error) != 0) {
+        return -1;
     }
     cleanup_fd int fd = open(change->path, O_PATH | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0) {

@@ -177,9 +177,7 @@ int upload_content_publish(struct request *request, struct upload_record *record
         return -1;
     }
     struct fs_writer *writer = NULL;
-    if (served_file_is_own(metadata.path, 0)) {
-        (void)fs_refuse(&error, ERROR_permission_denied, "write", metadata.path, RAW_OF_THE_SERVER);
-    } else {
+    if (served_file_check(metadata.path, 0, "write", &error) == 0) {
         writer = fs_write_resume(metadata.path, &record->part, part, &error);
     }
     if (writer == NULL || fs_write_publish(writer, &metadata.wish, &written, &error) != 0) {

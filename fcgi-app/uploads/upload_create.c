@@ -57,10 +57,8 @@ static struct fs_writer *open_target(struct request *request, struct upload_reco
 {
     struct fs_error error;
     struct fs_writer *writer = NULL;
-    if (served_file_is_own(metadata->path, 0)) {
-        (void)fs_refuse(&error, ERROR_permission_denied, "write", metadata->path,
-                        RAW_OF_THE_SERVER);
-    } else if (!metadata->parents || fs_make_parents(metadata->path, &error) == 0) {
+    if (served_file_check(metadata->path, 0, "write", &error) == 0 &&
+        (!metadata->parents || fs_make_parents(metadata->path, &error) == 0)) {
         writer = fs_write_begin_part(metadata->path, &record->part, &error);
     }
     if (writer == NULL) {
