@@ -23,6 +23,7 @@ UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-
 $(addprefix $(BUILD)/tests/unit/test_,faults json json_early files metrics port pump query sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
+$(BUILD)/tests/unit/test_listening: LDFLAGS += -Wl,--wrap=socket
 $(BUILD)/tests/unit/test_reap: LDFLAGS += -Wl,--wrap=cgroup_oom_kills
 $(BUILD)/tests/unit/test_remover: LDFLAGS += -Wl,--wrap=tree_remove
 $(BUILD)/tests/unit/test_settings: LDFLAGS += -Wl,--wrap=log_request
