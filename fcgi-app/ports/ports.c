@@ -118,6 +118,12 @@ static int claim(unsigned port, char current[static PORT_SIZE])
 
 /* ---- the endpoints ---- */
 
+static const char *own_port_text(char text[static PORT_SIZE])
+{
+    (void)snprintf(text, PORT_SIZE, "%u", own_port);
+    return text;
+}
+
 static void handle_bind_port(struct request *request, const struct json_body *body)
 {
     const char *text = json_text(body, "port");
@@ -133,13 +139,13 @@ static void handle_bind_port(struct request *request, const struct json_body *bo
                        port);
         return;
     }
-    char current[PORT_SIZE];
+    char current[PORT_SIZE], proxy_port[PORT_SIZE];
     switch (claim(port, current)) {
     case 0:
-        answer_fields(request, 200,
-                      FIELDS(FLAG_FIELD("success", true),
-                             TEXT_FIELD("message", "Port binding configured"),
-                             TEXT_FIELD("port", text)));
+        answer_fields(
+            request, 200,
+            FIELDS(FLAG_FIELD("success", true), TEXT_FIELD("message", "Port binding configured"),
+                   TEXT_FIELD("port", text), TEXT_FIELD("proxy_port", own_port_text(proxy_port))));
         break;
     case 1:
         answer_fields(request, 409,
@@ -178,11 +184,10 @@ static void handle_port_status(struct request *request, const struct json_body *
                        error_text(errno));
         return;
     }
-    (void)snprintf(proxy_port, sizeof(proxy_port), "%u", own_port);
     answer_fields(request, 200,
                   FIELDS(FLAG_FIELD("success", true),
-                         TEXT_FIELD("port", parse_port(port) == 0 ? "" : port),
-                         TEXT_FIELD("proxy_port", proxy_port)));
+                         TEXT_FIELD("port", parse_port(port) == 0 ? NULL : port),
+                         TEXT_FIELD("proxy_port", own_port_text(proxy_port))));
 }
 
 static const struct json_member port_member[] = {

@@ -328,7 +328,8 @@ def test_errors_are_known_by_their_words(python, workdir):
 
 
 def test_ports(python, javascript, proxy):
-    assert python.bind_port(8080) == {"success": True, "message": "Port binding configured", "port": "8080"}
+    answer = python.bind_port(8080)
+    assert answer == {"success": True, "message": "Port binding configured", "port": "8080", "proxy_port": answer["proxy_port"]}
     assert javascript.json("POST", "/bind_port", {"port": "9090"}) == (
         409, {"success": False, "error": "Port already bound", "error_code": "in_use", "current_port": "8080"})
     assert python.unbind_port(8080)["success"] and python.unbind_port()["success"]
