@@ -80,7 +80,9 @@ static const char *skip_simple_class(const char *at, struct pattern_traits *trai
             if (*at == '\0' || strchr("dws\\[]^-.$*+?(){}|/\"'tnrbfeh", *at) == NULL) {
                 return NULL;
             }
+            traits->needs_utf = traits->needs_utf || *at == 'h';
         }
+        traits->needs_utf = traits->needs_utf || (*at & 0x80) != 0;
     }
     return at + 1;
 }
@@ -99,7 +101,7 @@ static const char *skip_simple(const char *at, struct pattern_traits *traits)
         return at[1] == '+' ? NULL : at + 1;
     case '.': traits->needs_utf = true; return at + 1;
     case '\\':
-        traits->needs_utf = traits->needs_utf || strchr("DWSH", at[1]) != NULL;
+        traits->needs_utf = traits->needs_utf || strchr("DWShH", at[1]) != NULL;
         return at[1] != '\0' &&
                        strchr("dwshDWSHbtnrfe.\\/-[](){}^$*+?|\"'#@%&=:;,<>!~`_ ", at[1]) != NULL
                    ? at + 2
@@ -284,7 +286,8 @@ static enum pattern_result find_at_once(struct text_pattern *pattern, struct mat
             pattern->is_monotone = false; /* perhaps only because of many lines */
             return find_by_line(pattern, line);
         }
-        if (result == PATTERN_ABSENT || candidate == pattern->end) {
+        /* behind the last newline there is no line */
+        if (result == PATTERN_ABSENT || (candidate == pattern->end && pattern->end[-1] == '\n')) {
             pattern->at = pattern->end;
             return PATTERN_ABSENT;
         }

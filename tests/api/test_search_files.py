@@ -13,7 +13,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import RawConnection, http_request, in_threads, wait_until
+from sandbox import RawConnection, http_request, in_threads, proc_file, wait_until
 from test_files_raw import error_of, give
 
 pytestmark = pytest.mark.host
@@ -158,9 +158,12 @@ def test_the_same_as_grep(sandbox, workdir):
     shutil.copytree(pathlib.Path(__file__).parents[2] / "fcgi-app", root)
     (root / "latin").write_bytes(b"caf\xe9 static\r\n\xff\xfeint x\nno end static")
     (root / "crlf").write_bytes(b"static\r\nint\r\n")
+    (root / "spaces").write_text("x\xe0b\nx\xa0b\nx b\n\xa9x\n\xe9x\n\xa0end without newline", encoding="utf-8")
     subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
     for pattern in (r"static", r"^static", r"\)$", r"int \w+\(", r"[^ ]+;$", r"x*", r"^$", r"\bif\b.*\{$", r"(?<=struct )\w+", r"(?i)NULL", r"a.e", r"\s\s\s\*", r"[\s]return[\s;]",
-                    r"(const|static) [a-z_]+ \*?", r"\S+\s+=\s+\S+", r"[^\n]{90,}", r"(\w)\1\1", r"foo(?!\w)", r"\A#include", r"d\z", r"[^x]*fd[^x]*close"):
+                    r"(const|static) [a-z_]+ \*?", r"\S+\s+=\s+\S+", r"[^\n]{90,}", r"(\w)\1\1", r"foo(?!\w)", r"\A#include", r"d\z", r"[^x]*fd[^x]*close",
+                    r"[a-z]+\(e", r"\w+\s*=\s*NULL;", r"[a-z_]+q", r"(int|char) \w+z", r"[A-Z]+_x?Z", r"(abc)?k", r"(a|bz)+Q?;", r"\d*}",  # one byte that must be there
+                    r"\hb", r"[\h]b", r"x\h", r"[é]x", r"[é\xa0]", r"e$", r"$", r"z*$"):
         listed = subprocess.run(["grep", "-rnP", "--null", "-a", pattern, str(root)], stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False).stdout
         expected = {(os.fsdecode(path), int(line)) for path, line in re.findall(rb"^([^\0\n]+)\0(\d+):", listed, re.M)}
         found = [(match["path"], match["line"]) for match in search(sandbox, root, pattern, limit=1000000)["matches"]]
@@ -380,8 +383,15 @@ os.execvp(sys.argv[1], sys.argv[1:])"""
 
 @pytest.mark.skipif(subprocess.run([sys.executable, "-c", DENY, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0, reason="a kernel before 6.3")
 def test_where_memory_must_not_be_executable(make_server, tree):
-    """The pattern is interpreted then."""
-    server = make_server(prefix=[sys.executable, "-c", DENY])
-    assert places(tree, search(server, tree, r"\bneedle\b")) == [("a.c", 2, 1), ("b/x.h", 1, 4), ("b-c", 1, 1)]
-    (tree / "a.c").write_text("x" * 1000 + " y\n")
-    assert error_of(server.post("/search_files", path=str(tree), pattern="(x+x+)+y"), 400) == "invalid_request"
+    """Patterns are interpreted then: the same lines, the same bound of steps."""
+    answers = []
+    (tree / "b/d/e/z.c").write_text("x" * 1000 + " y\n")
+    for options in ({}, {"prefix": [sys.executable, "-c", DENY]}):
+        server = make_server(**options)
+        found = [search(server, tree / place, pattern) for place, pattern in (("b-c", r"\bneedle\b"), (".", "[a-z]+e;?$"), (".", r"(?<=needle)\("), ("a.c", "é|int"))]
+        assert places(tree, found[0]) == [("b-c", 1, 1)]
+        refused = server.post("/search_files", path=str(tree), pattern="(x+x+)+y")
+        assert error_of(refused, 400) == "invalid_request"
+        answers.append((found, refused.json()))
+        assert (b" rwxp " in proc_file(server.daemon("fcgi-app"), "maps")) is not bool(options)  # what it compiled is there
+    assert answers[0] == answers[1]

@@ -1,9 +1,12 @@
 /*
  * Globs and patterns. The first line of the input is a glob or a pattern, the second one a name or
  * flags, the rest a text. A glob is compared with a matcher that tries everything; the lines that a
- * pattern finds in a file are those that it finds in each line alone.
+ * pattern finds in a file are those that it finds in each line alone, and those that PCRE2 finds.
  */
+#define PCRE2_CODE_UNIT_WIDTH 8
+
 #include <assert.h>
+#include <pcre2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/utf8.h"
 #include "fcgi-app/search/file_search.h"
 #include "fcgi-app/search/glob.h"
 #include "fcgi-app/search/literal.h"
@@ -92,8 +96,10 @@ static void check_glob(const char *text, const char *path)
 
 /* ---- patterns ---- */
 
+#define LINES_MOST 64
+
 struct lines {
-    uint64_t numbers[64];
+    uint64_t numbers[LINES_MOST];
     size_t count;
 };
 
@@ -103,7 +109,7 @@ static bool note_line(void *context, const struct found_line *line)
     assert(line->column >= 1 && line->column - 1 - line->skipped <= line->length);
     assert(line->before_begin <= line->before_end && line->after_begin <= line->after_end);
     lines->numbers[lines->count++] = line->number;
-    return lines->count < sizeof(lines->numbers) / sizeof(lines->numbers[0]);
+    return lines->count < LINES_MOST;
 }
 
 /* Searches a text as a file. */
@@ -120,6 +126,57 @@ static enum search_result search_text(struct text_pattern *pattern, const char *
         file_search_run(search, fd, length, 0, &never, note_line, lines, &line);
     file_search_free(search);
     return result;
+}
+
+/* What PCRE2 itself says of a line: 1, 0, or -1: too many steps, or nothing that is to be compared:
+ * of bytes that are no UTF-8 even ^ is nowhere for it. */
+static int ask_pcre2(const pcre2_code *code, const char *begin, const char *end)
+{
+    end -= end > begin && end[-1] == '\n';
+    end -= end > begin && end[-1] == '\r';
+    if (utf8_valid_length(begin, (size_t)(end - begin)) != (size_t)(end - begin)) {
+        return -1;
+    }
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    pcre2_match_context *context = pcre2_match_context_create(NULL);
+    assert(data != NULL && context != NULL && pcre2_set_match_limit(context, 100000) == 0);
+    int result = pcre2_match(code, (PCRE2_SPTR)begin, (size_t)(end - begin), 0, 0, data, context);
+    pcre2_match_context_free(context);
+    pcre2_match_data_free(data);
+    return result >= 0 ? 1 : result == PCRE2_ERROR_NOMATCH ? 0 : -1;
+}
+
+/* The pattern as PCRE2 takes it. */
+static pcre2_code *plain_code(const char *text)
+{
+    int error;
+    size_t offset;
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    assert(context != NULL && pcre2_set_newline(context, PCRE2_NEWLINE_ANYCRLF) == 0);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
+                                     PCRE2_MULTILINE | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &error,
+                                     &offset, context);
+    pcre2_compile_context_free(context);
+    return code;
+}
+
+/* Compares the lines that were found with those of PCRE2. Cases of letters depend on UTF-8. */
+static void check_by_pcre2(const char *text, const struct lines *lines, const char *at,
+                           const char *end)
+{
+    pcre2_code *code =
+        strstr(text, "(?") == NULL && strstr(text, "(*") == NULL ? plain_code(text) : NULL;
+    size_t found = 0;
+    for (uint64_t number = 1; code != NULL && at < end && found < LINES_MOST; number++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const char *behind = newline == NULL ? end : newline + 1;
+        bool is_found = found < lines->count && lines->numbers[found] == number;
+        int expected = ask_pcre2(code, at, behind);
+        assert(expected < 0 || is_found == (expected == 1));
+        found += is_found;
+        at = behind;
+    }
+    pcre2_code_free(code);
 }
 
 static void check_pattern(const char *text, unsigned flags, const char *content, size_t length)
@@ -151,6 +208,9 @@ static void check_pattern(const char *text, unsigned flags, const char *content,
         at = behind;
     }
     assert(result != SEARCH_DONE || found == all.count);
+    if (result == SEARCH_DONE && (flags & 3) == 0) {
+        check_by_pcre2(text, &all, content, content + length);
+    }
     text_pattern_free(pattern);
 }
 
