@@ -6,6 +6,11 @@
  * atomic groups and anchors of the whole subject are not monotone; a pattern that could have any of
  * these is given each line alone.
  *
+ * A pattern that may begin anywhere is slow where lines are searched all at once, too: each place
+ * is a beginning. If PCRE2 knows a byte that all its matches have, only the lines with that byte
+ * are searched, as long as they are few. PCRE2 does not tell whether such a byte stands for both
+ * cases of a letter, so only a monotone pattern, which cannot have (?i), makes use of it.
+ *
  * UTF-8 matters to a pattern only if a part of it may match a part of a character.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -26,6 +31,9 @@
 #define HEAP_MAX    (16 << 10) /* KiB */
 #define PATTERN_MAX (32 << 10) /* bytes */
 
+/* Of fewer bytes for each line with the required byte it is faster to search all lines at once. */
+#define BYTES_PER_CANDIDATE 128
+
 struct text_pattern {
     bool is_literal;
     struct literal literal;
@@ -34,8 +42,10 @@ struct text_pattern {
     pcre2_match_context *context;
     bool is_monotone; /* several lines may be searched at once */
     bool is_utf;
-    const char *at, *end; /* what is left of the lines that are searched */
-    bool is_valid;        /* they are UTF-8 to their end */
+    int required;                 /* a byte of each match; -1: none is known, or none is of use */
+    uint64_t candidates, offered; /* lines that were searched for their byte; bytes of all lines */
+    const char *at, *end;         /* what is left of the lines that are searched */
+    bool is_valid;                /* they are UTF-8 to their end */
 };
 
 void text_pattern_free(struct text_pattern *pattern)
@@ -143,6 +153,17 @@ static pcre2_code *compile(const char *text, uint32_t options, char *fault)
     return code;
 }
 
+/* A byte of each match of a monotone pattern; -1: PCRE2 knows none, or it finds the beginnings of
+ * matches by a byte of its own. */
+static int required_byte(const pcre2_code *code)
+{
+    uint32_t first = 0, last = 0, byte = 0;
+    bool is_known = pcre2_pattern_info(code, PCRE2_INFO_FIRSTCODETYPE, &first) == 0 &&
+                    pcre2_pattern_info(code, PCRE2_INFO_LASTCODETYPE, &last) == 0 &&
+                    pcre2_pattern_info(code, PCRE2_INFO_LASTCODEUNIT, &byte) == 0;
+    return is_known && first != 1 && last == 1 ? (int)byte : -1;
+}
+
 /* What is compiled is as fast as it can be; where no memory may be executable it is interpreted. */
 static int prepare_pattern(struct text_pattern *pattern)
 {
@@ -191,7 +212,11 @@ struct text_pattern *text_pattern_new(const char *text, bool is_fixed, bool igno
                 (is_fixed ? PCRE2_LITERAL : PCRE2_MULTILINE) | (ignores_case ? PCRE2_CASELESS : 0) |
                     (pattern->is_utf ? PCRE2_UTF | PCRE2_MATCH_INVALID_UTF : 0),
                 fault);
-    return pattern->code == NULL || prepare_pattern(pattern) != 0 ? NULL : steal_pointer(pattern);
+    if (pattern->code == NULL || prepare_pattern(pattern) != 0) {
+        return NULL;
+    }
+    pattern->required = traits.is_monotone && !ignores_case ? required_byte(pattern->code) : -1;
+    return steal_pointer(pattern);
 }
 
 /* ---- lines ---- */
@@ -297,11 +322,32 @@ static enum pattern_result find_at_once(struct text_pattern *pattern, struct mat
     return result;
 }
 
+/* Searches lines that have the required byte. PATTERN_ABSENT: up to pattern->at, which is the end
+ * unless such lines are too many. */
+static enum pattern_result find_by_byte(struct text_pattern *pattern, struct matched_line *line)
+{
+    enum pattern_result result = PATTERN_ABSENT;
+    while (result == PATTERN_ABSENT && pattern->at < pattern->end &&
+           pattern->candidates * BYTES_PER_CANDIDATE <= pattern->offered) {
+        const char *place =
+            memchr(pattern->at, pattern->required, (size_t)(pattern->end - pattern->at));
+        if (place == NULL) {
+            pattern->at = pattern->end;
+            break;
+        }
+        pattern->candidates++;
+        result = match_line(pattern, line_begin(pattern->at, place), line_end(place, pattern->end),
+                            line);
+    }
+    return result;
+}
+
 void text_pattern_begin(struct text_pattern *pattern, const char *begin, const char *end)
 {
     size_t length = (size_t)(end - begin);
     pattern->at = begin;
     pattern->end = end;
+    pattern->offered += length;
     pattern->is_valid = pattern->is_utf && utf8_valid_length(begin, length) == length;
 }
 
@@ -309,6 +355,12 @@ enum pattern_result text_pattern_next(struct text_pattern *pattern, struct match
 {
     if (pattern->is_literal) {
         return find_literal(pattern, line);
+    }
+    if (pattern->required >= 0) {
+        enum pattern_result result = find_by_byte(pattern, line);
+        if (result != PATTERN_ABSENT) {
+            return result;
+        }
     }
     /* of bytes that are no UTF-8 PCRE2 would check all each time */
     bool at_once = pattern->is_monotone && pattern->is_valid == pattern->is_utf;
