@@ -4,6 +4,7 @@
  */
 #include "procd/runner/runner.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -96,7 +97,11 @@ static bool await_next(int lease, int control)
 static bool is_given_up(int lease)
 {
     struct pollfd client = {.fd = lease, .events = POLLRDHUP};
-    return poll(&client, 1, 0) != 0;
+    int ready;
+    do {
+        ready = poll(&client, 1, 0);
+    } while (ready < 0 && errno == EINTR);
+    return ready != 0;
 }
 
 /* The client's next command, which is in the lease. Without one the lease is closed. */

@@ -550,11 +550,23 @@ def alive(pid):
     return stat is not None and stat[0] not in "ZX"
 
 
+def runs(pid):
+    """Whether any thread of it may begin something: not one that is stopped or a zombie."""
+    with contextlib.suppress(OSError):
+        stats = [proc_stat(f"{pid}/task/{thread}") for thread in os.listdir(f"/proc/{pid}/task")]
+        return any(stat is not None and stat[0] not in "TZX" for stat in stats)
+    return False
+
+
+def signal_if_alive(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def freeze(pid):
     """Stops a process, and returns when each of its threads has stopped: until then it may begin something."""
     os.kill(pid, signal.SIGSTOP)
-    threads = f"/proc/{pid}/task"
-    wait_until(lambda: all(proc_stat(f"{pid}/task/{thread}")[0] == "T" for thread in os.listdir(threads)), f"{pid} to stop")
+    wait_until(lambda: not runs(pid), f"{pid} to stop")
 
 
 def descriptors(pid):
@@ -639,11 +651,16 @@ class Launch:
         return [pid for pid in all_pids() if self.mark.encode() in proc_file(pid, "environ") and alive(pid)]
 
     def destroy(self):
-        """Ends it by force, for when something went wrong already."""
-        for _ in range(3):
-            for pid in {*self.tree(), *self.marked()} - {os.getpid()}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        """Ends it by force. All stop first: a process whose child is killed would start another, without the mark perhaps."""
+        found, stopped = {*self.tree(), *self.marked()} - {os.getpid()}, set()
+        while found:
+            for pid in found:
+                signal_if_alive(pid, signal.SIGSTOP)
+            wait_until(lambda pids=found: not any(runs(pid) for pid in pids), "all to stop")
+            stopped |= found
+            found = {*self.tree(), *self.marked()} - {os.getpid()} - stopped
+        for pid in stopped:
+            signal_if_alive(pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(DEADLINE)
 
