@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "fcgi-app/files/fs_bytes.h"
+#include "fcgi-app/files/raw_limits.h"
 
 #define RANGE_SIZE ((size_t)16 << 20) /* copied between two checks */
 #define PIECE_SIZE ((size_t)256 << 10)
@@ -27,6 +28,16 @@ static int check_to_stop(const struct copy_wish *wish)
     return -1;
 }
 
+/* Whether the disk of the copy keeps what it must when it has so many bytes more. */
+static int check_room_for_copy(int to, size_t more)
+{
+    if (raw_limits_leaves_room(to, more)) {
+        return 0;
+    }
+    errno = ENOSPC;
+    return -1;
+}
+
 /* Through memory, from where both descriptors are: up to `end`, or the end of the file. */
 static int copy_bytes(int from, int to, off_t begin, off_t end, const struct copy_wish *wish)
 {
@@ -37,7 +48,8 @@ static int copy_bytes(int from, int to, off_t begin, off_t end, const struct cop
     while (begin < end) {
         size_t wanted = end - begin < (off_t)PIECE_SIZE ? (size_t)(end - begin) : PIECE_SIZE;
         ssize_t got = io_read_some(from, piece, wanted);
-        if (got < 0 || fs_bytes_write(to, piece, (size_t)got) != 0 || check_to_stop(wish) != 0) {
+        if (got < 0 || check_room_for_copy(to, (size_t)got) != 0 ||
+            fs_bytes_write(to, piece, (size_t)got) != 0 || check_to_stop(wish) != 0) {
             return -1;
         }
         if (got == 0) {
@@ -54,6 +66,9 @@ static int copy_range(int from, int to, off_t begin, off_t end, const struct cop
     off_t in = begin, out = begin;
     while (in < end) {
         size_t wanted = end - in < (off_t)RANGE_SIZE ? (size_t)(end - in) : RANGE_SIZE;
+        if (check_room_for_copy(to, wanted) != 0) {
+            return -1;
+        }
         ssize_t copied = copy_file_range(from, &in, to, &out, wanted, 0);
         if (copied <= 0) { /* another file system, one that cannot, or the end of the file */
             return copied < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EIO)

@@ -19,8 +19,8 @@ struct copy_wish {
 
 /*
  * Copies an entry that is no directory to a new name. A link is copied as the link that it is.
- * EOPNOTSUPP: a device. ECANCELED: the check asked to stop. What is left of the copy then is up to
- * the caller.
+ * EOPNOTSUPP: a device. ENOSPC: the disk is full, or would keep less than it must. ECANCELED: the
+ * check asked to stop. What is left of the copy then is up to the caller.
  */
 int file_copy(int from, const char *name, int to, const char *new_name,
               const struct copy_wish *wish);

@@ -1,5 +1,7 @@
 #include "fcgi-app/files/raw_limits.h"
 
+#include <sys/statvfs.h>
+
 #include "fcgi-app/http/answer.h"
 
 static struct {
@@ -30,6 +32,13 @@ int raw_limits_check_size(struct request *request, uint64_t size)
 bool raw_limits_has_room(uint64_t room, uint64_t more)
 {
     return room >= limits.free_least && room - limits.free_least >= more;
+}
+
+bool raw_limits_leaves_room(int fd, uint64_t more)
+{
+    struct statvfs disk;
+    return limits.free_least == 0 || fstatvfs(fd, &disk) != 0 ||
+           raw_limits_has_room((uint64_t)disk.f_bavail * disk.f_frsize, more);
 }
 
 int raw_limits_check_room(struct request *request, const char *path, uint64_t room, uint64_t more)

@@ -23,6 +23,10 @@ int raw_limits_check_size(struct request *request, uint64_t size);
 /* Whether a disk that has `room` bytes free has room for `more`. */
 bool raw_limits_has_room(uint64_t room, uint64_t more);
 
+/* Whether the disk of an open file can have `more` bytes and keep what it must; true if it must
+ * keep nothing: then the kernel says when it is full. */
+bool raw_limits_leaves_room(int fd, uint64_t more);
+
 /* Whether a disk that has `room` bytes free has room for `more` of the file `path`. 0, or -1 when
  * it has been answered that it has not. */
 int raw_limits_check_room(struct request *request, const char *path, uint64_t room, uint64_t more);

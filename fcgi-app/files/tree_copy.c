@@ -17,6 +17,7 @@
 #include "common/descent.h"
 #include "common/tree.h"
 #include "fcgi-app/files/fs_part.h"
+#include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/tree_walk.h"
 
 struct tree_copying {
@@ -34,6 +35,11 @@ static int fail_copying(struct tree_copying *copying, int number, const char *en
     copying->canceled = number == ECANCELED;
     if (entry != NULL && asprintf(&path, "%s/%s", copying->path, entry) < 0) {
         path = NULL;
+    }
+    if (number == ENOSPC && !raw_limits_has_room(0, 0)) {
+        return fs_refuse(copying->error, ERROR_no_space, "copy",
+                         path == NULL ? copying->path : path,
+                         "The disk has no more than SANDBOX_MIN_FREE left");
     }
     return fs_fail(copying->error, number, "copy", path == NULL ? copying->path : path);
 }

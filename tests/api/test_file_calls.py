@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import DEADLINE, TIMEOUT, Server, mounting_is_allowed, wait_until
+from sandbox import DEADLINE, TIMEOUT, Server, mounting_is_allowed, wait_until, with_a_small_disk
 
 
 def call(sandbox, endpoint, status=200, **body):
@@ -190,6 +190,27 @@ def test_a_copy_that_fails_leaves_nothing(sandbox, workdir):
     answer = sandbox.post("/copy_file", **{"from": f"{workdir}/d", "to": f"{workdir}/copy"})
     assert answer.status_code == 403 and answer.json()["error"].startswith(f"copy {workdir}/d/a/z")
     assert sandbox.shell(f"ls -A {workdir}") == "d\n"
+
+
+@pytest.mark.host
+@pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
+@pytest.mark.parametrize("least", ["0", "300k"])
+def test_a_full_disk(tmp_path, workdir, least):
+    """And one that would be: nothing of the copy is left, and all of the original."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    os.chmod(tmp_path, 0o755)
+    with Server({"SANDBOX_MIN_FREE": least}, prefix=with_a_small_disk(str(disk), "1m")) as server:
+        server.shell(f"cd {workdir} && mkdir -p tree/a small && head -c 700k /dev/urandom >tree/a/second && head -c 200k /dev/urandom | tee tree/a/first >small/file && truncate -s 50M small/hole")
+        server.shell(f"mkdir {disk}/old && echo old >{disk}/old/file && cp {workdir}/tree/a/second {disk}/second")
+        for endpoint, source, target in (("/copy_file", f"{workdir}/tree", "new"), ("/move_file", f"{workdir}/tree", "old"), ("/move_file", f"{workdir}/tree/a/second", "new"), ("/copy_file", f"{disk}/second", "new")):
+            answer = call(server, endpoint, 507, **{"from": source, "to": f"{disk}/{target}", "overwrite": True})
+            assert answer["error_code"] == "no_space" and ("SANDBOX_MIN_FREE" in answer["error"]) is (least != "0"), answer
+        assert server.shell(f"cd {disk} && find . -type f | sort && cat old/file; cd {workdir} && find tree -type f | sort") == "./old/file\n./second\nold\ntree/a/first\ntree/a/second\n"
+        server.shell(f"rm {disk}/second")
+        assert call(server, "/copy_file", **{"from": f"{workdir}/small", "to": f"{disk}/new"}) == OK
+        assert call(server, "/move_file", **{"from": f"{workdir}/small", "to": f"{disk}/old", "overwrite": True}) == OK
+        assert server.shell(f"cd {disk} && ls -A . old && stat -c %s old/hole && ls -A {workdir}") == ".:\nnew\nold\n\nold:\nfile\nhole\n52428800\ntree\n"
 
 
 @pytest.mark.host
