@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import time
 from typing import Callable, NamedTuple
@@ -499,15 +500,73 @@ def read_files(world, rng):
     return str(answer)
 
 
-def copy_file(world, rng):
-    """A file's content becomes another's, whole or not at all."""
+@contextlib.contextmanager
+def two_files(world, rng):
+    """Two files for the caller alone; the first one is there."""
     first, second = sorted(rng.sample(range(len(world.model.files)), 2))
     source, target = rng.sample((world.model.files[first], world.model.files[second]), 2)
     with world.model.files[first].lock, world.model.files[second].lock:
         if not source.path.exists():
-            return "nothing to copy"
+            raise Skipped
+        yield source, target
+
+
+def copy_file(world, rng):
+    """A file's content becomes another's, whole or not at all."""
+    with two_files(world, rng) as (source, target):
         return change_locked(world, target, source.path.read_text(), ("POST", "/copy_file", {"from": str(source.path), "to": str(target.path), "overwrite": True}),
                              lambda answer: answer.body.get("success") is True)
+
+
+def move_file(world, rng):
+    """A file takes another's name: its content is under the one name or the other."""
+    with two_files(world, rng) as (source, target):
+        content, before = source.path.read_text(), set(source.possible)
+        source.possible.add(None)
+        outcome = change_locked(world, target, content, ("POST", "/move_file", {"from": str(source.path), "to": str(target.path), "overwrite": True}),
+                                lambda answer: answer.body.get("success") is True)
+        is_there = source.path.exists()
+        if not is_there and target.path.read_text() != content:
+            raise Violation(f"{source.path} was moved, and its content is not at {target.path}")
+        if outcome == "200" and is_there:
+            raise Violation(f"{source.path} was moved, and is there")
+        source.possible = before - {None} if is_there else {None}
+    return outcome
+
+
+def set_mode(world, rng):
+    """The mode is the old or the new one, and the content the same."""
+    file = rng.choice(world.model.files)
+    with file.lock:
+        if not file.path.exists():
+            raise Skipped
+        old, new = stat.S_IMODE(file.path.stat().st_mode), rng.choice((0o600, 0o640, 0o644, 0o755))
+        answer = ask(world, "POST", "/set_mode", {"path": str(file.path), "mode": f"{new:04o}", "recursive": rng.random() < 0.5})
+        if answer.certain and answer.body.get("success") is not True:
+            raise Violation(f"/set_mode of {file.path}: {answer.status} {answer.body}")
+        if answer.maybe:
+            world.weather.calm(PATIENCE)
+        expected = (new,) if answer.certain else (old,) if answer.refused else (old, new)
+        if (mode := stat.S_IMODE(file.path.stat().st_mode)) not in expected:
+            raise Violation(f"{file.path}: {answer}, and its mode {old:o} is {mode:o}, not {new:o}")
+        file.check(file.path.read_text())
+    return str(answer)
+
+
+def search_files(world, rng):
+    """A search finds the file and its first word, a walk its details."""
+    file = rng.choice(world.model.files)
+    with file.lock:
+        content = file.path.read_text() if file.path.exists() else ""
+        below = {"path": str(file.path.parent), "glob": file.path.name}
+        word, pattern = content.split(" ")[0] or "0", rng.choice(({"fixed": True}, {}))
+        found = ask(world, "POST", "/search_files", {**below, "pattern": word, "limit": 1, **pattern})
+        if found.certain and [(match["path"], match["line"], match["column"]) for match in found.body["matches"]] != [(str(file.path), 1, 1)] * (content != ""):
+            raise Violation(f"/search_files for {word} in {file.path}: {found.body!r:.300}")
+        listed = ask(world, "POST", "/find_files", below)
+        if listed.certain and [(entry["path"], entry["size"]) for entry in listed.body["entries"]] != [(str(file.path), len(content))] * file.path.exists():
+            raise Violation(f"/find_files of {file.path}: {listed.body!r:.300}")
+    return f"{found} {listed}"
 
 
 def put_file(world, rng):
@@ -794,6 +853,9 @@ OPERATIONS = (
     Operation("write files",               3, always,                                         write_files),
     Operation("read files",                3, always,                                         read_files),
     Operation("copy a file",               4, always,                                         copy_file),
+    Operation("move a file",               4, always,                                         move_file),
+    Operation("set a mode",                3, always,                                         set_mode),
+    Operation("find and search",           4, always,                                         search_files),
     Operation("put a file",                6, always,                                         put_file),
     Operation("get a file",                6, always,                                         get_file),
     Operation("upload a file",             6, always,                                         upload_file),

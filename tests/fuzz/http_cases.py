@@ -36,7 +36,8 @@ VALUES = (
 )
 
 NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
-         "signal", "grace_ms", "data", "method", "expires_in_ms", "download", "mode", "eof", "offset", "max_bytes", "line", "max_lines", "x", "", "\\u0063md")
+         "signal", "grace_ms", "data", "method", "expires_in_ms", "download", "mode", "eof", "offset", "max_bytes", "line", "max_lines",
+         "edits", "if_match", "from", "to", "overwrite", "recursive", "details", "no_follow", "limit", "cursor", "glob", "type", "pattern", "fixed", "ignore_case", "context_lines", "paths", "files", "x", "", "\\u0063md")
 
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PRI", "G" * 1000, "G\0T", "")
 
@@ -97,8 +98,9 @@ class World:
 # ---- requests that are right ----
 
 
-GLOBS = ("*", "**", "a*/**/[!b]", "{a,b{c,d}}", "[", "{", "?")
-CURSORS = ("0:", "3:a/b", "x", "1:%ff")
+GLOBS = ("*", "**", "a*/**/[!b]", "{a,b{c,d}}", "[", "{", "?", "\\", "{" * 300, "*" * 1024, "**/" * 300, "[é-ü]", "/", "")
+CURSORS = ("0:", "3:a/b", "x", "1:%ff", "99999999999999999999:a", "0:../..", "1:a/%00", "0:/")
+PATTERNS = ("text", "x+", "(x+x+)+y", "(", "é", "^$", "(?<=t)e", "[a-z]+t", "\\h", "$", "\\Q", "(?R)", "(*ACCEPT)a", "(?C1)x", "\\C", "x{65536}", "(?i)É|\\p{Lu}", "[[:alpha:]", "(a*)*b\\z")
 
 
 def fields_of(rng, world, path):
@@ -122,7 +124,7 @@ def fields_of(rng, world, path):
                                                                   for _ in range(rng.randrange(3))], **maybe(if_match='"x"')},
         "/share_file": lambda: {"path": world.path(rng), **maybe(method=rng.choice(("GET", "PUT", "DELETE", "x")), expires_in_ms=rng.choice((1, 60000)), download=True, parents=True, mode="0640")},
         "/find_files": lambda: {"path": world.directory + "/.", **maybe(glob=rng.choice(GLOBS), type=rng.choice(("file", "directory", "x")), limit=rng.randrange(4), cursor=rng.choice(CURSORS))},
-        "/search_files": lambda: {"path": world.directory + "/.", "pattern": rng.choice(("text", "x+", "(x+x+)+y", "(", "é", "^$", "(?<=t)e")),
+        "/search_files": lambda: {"path": world.directory + "/.", "pattern": rng.choice(PATTERNS),
                                   **maybe(fixed=True, ignore_case=True, glob=rng.choice(GLOBS), limit=rng.randrange(4), context_lines=rng.randrange(22), cursor=rng.choice(CURSORS))},
         "/read_files": lambda: {"paths": [world.path(rng) for _ in range(rng.randrange(4))]},
         "/write_files": lambda: {"files": [{"path": world.path(rng), "content": content, **maybe(encoding="base64")} for _ in range(rng.randrange(3))]},
