@@ -44,13 +44,17 @@ def latency(server, path, body=None):
     return float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
 
 
-def put_rate(server, path):
-    """PUTs of 4 KiB in a second, to names of each client's own."""
-    return rate(server, path, lua='''local threads, count = 0, 0
+# PUTs of 4 KiB, to names of each client's own.
+PUTS = '''local threads, count = 0, 0
 function setup(thread) threads = threads + 1 thread:set("id", threads) end
 wrk.method, wrk.body = "PUT", string.rep("x", 4096)
 function request() count = count + 1 return wrk.format(nil, wrk.path .. "-" .. id .. "-" .. count % 4) end
-''')
+'''
+
+
+def put_rate(server, path):
+    """Of PUTS in a second."""
+    return rate(server, path, lua=PUTS)
 
 
 def curl(server, path, *arguments):

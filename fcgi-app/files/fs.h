@@ -43,6 +43,15 @@ int fs_refuse(struct fs_error *error, enum api_error code, const char *operation
  */
 struct fs_writer;
 struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);
+
+/*
+ * The same in fewer calls, for content that is in memory already: a file that exists is held open
+ * for writing until the end, and cannot be executed meanwhile. The path of such a writer leads
+ * through no link of /proc to what a process has open, and not to a file of /proc. NULL: it is not
+ * like nearly all others, or something has failed, which fs_write_begin() will find again.
+ */
+struct fs_writer *fs_write_begin_direct(const char *path);
+
 int fs_write_data(struct fs_writer *writer, const char *data, size_t length,
                   struct fs_error *error);
 int fs_write_commit(struct fs_writer *writer, struct fs_error *error); /* frees it either way */

@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 
@@ -23,8 +27,16 @@ const char *fs_name(const char *path, size_t *length)
     return name;
 }
 
-int fs_place_open(struct fs_place *place, const char *path)
+int fs_open_plain(const char *path, int flags)
 {
+    const struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC,
+                                 .resolve = RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+}
+
+static int place_open(struct fs_place *place, const char *path, bool plain)
+{
+    const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
     size_t length;
     const char *name = fs_name(path, &length);
     *place = (struct fs_place){.directory = -1, .name = strndup(name, length)};
@@ -45,8 +57,18 @@ int fs_place_open(struct fs_place *place, const char *path)
     if (directory == NULL) {
         return -1;
     }
-    place->directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    place->directory = plain ? fs_open_plain(directory, flags) : open(directory, flags);
     return place->directory < 0 ? -1 : 0;
+}
+
+int fs_place_open(struct fs_place *place, const char *path)
+{
+    return place_open(place, path, false);
+}
+
+int fs_place_open_plain(struct fs_place *place, const char *path)
+{
+    return place_open(place, path, true);
 }
 
 void fs_place_clear(struct fs_place *place)

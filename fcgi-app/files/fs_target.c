@@ -181,6 +181,36 @@ int fs_target_open(struct fs_target *target, const char *path)
     return errno == ENOENT ? find_new(target, path) : -1;
 }
 
+/* Opens the file of a place if it is a regular one with content. Files of /proc and /sys have no
+ * blocks. 0 or -1. */
+static int open_direct_file(struct fs_target *target)
+{
+    struct stat entry, status, directory;
+    const struct fs_place *place = &target->place;
+    if (fstatat(place->directory, place->name, &entry, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    if (!S_ISREG(entry.st_mode) || entry.st_blocks == 0 ||
+        fstat(place->directory, &directory) != 0 || (directory.st_mode & S_ISVTX) != 0) {
+        return -1;
+    }
+    target->file = openat(place->directory, place->name, FOR_WRITING | O_NOFOLLOW);
+    if (target->file < 0 || fstat(target->file, &status) != 0 || !is_same(&entry, &status)) {
+        return -1;
+    }
+    target->flags = fs_target_flags(target->file);
+    return 0;
+}
+
+int fs_target_open_direct(struct fs_target *target, const char *path)
+{
+    *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
+    bool ends_with_slash = path[0] != '\0' && path[strlen(path) - 1] == '/';
+    return ends_with_slash || fs_place_open_plain(&target->place, path) != 0
+               ? -1
+               : open_direct_file(target);
+}
+
 int fs_target_find(struct fs_target *target, const char *path)
 {
     struct stat status;

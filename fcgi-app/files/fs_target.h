@@ -14,7 +14,7 @@
 /* One of three: something to write into (`stream`), a regular file (`file`), or nothing yet. */
 struct fs_target {
     int stream; /* a device or a FIFO, open for writing and non-blocking; -1 otherwise */
-    int file;   /* O_PATH, so that it can still be executed; -1 otherwise */
+    int file;   /* O_PATH, so that it can still be executed, or direct; -1 otherwise */
     int flags;  /* of the file's inode, those that ioctl_iflags(2) lets users change */
     bool made;  /* the file was made by opening it, at the end of a link to nothing */
     /* Where the file is, or is to be made. Its directory is -1 for a file without a place: one that
@@ -27,6 +27,14 @@ struct fs_target {
  * Clear it in any case. Thread-safe.
  */
 int fs_target_open(struct fs_target *target, const char *path);
+
+/*
+ * The same for what nearly all paths name: a regular file with content or nothing, reached through
+ * no link at its end and none of /proc, and a file only in a directory that is not sticky. A file
+ * is held open for writing instead, so this is for content that is there already. 0, or -1: it is
+ * something else, and nothing has been done. Clear it in any case. Thread-safe.
+ */
+int fs_target_open_direct(struct fs_target *target, const char *path);
 
 /*
  * Finds where the file is, or is to be made, and opens nothing for writing. 0, or -1 with errno if

@@ -87,13 +87,6 @@ static int name_temporary(struct fs_writer *writer)
     return 0;
 }
 
-/* Whether a call failed for want of something, so that it would fail elsewhere, too. */
-static bool is_shortage(int number)
-{
-    return number == ENOSPC || number == EDQUOT || number == ENOMEM || number == EMFILE ||
-           number == ENFILE || number == EIO;
-}
-
 /* Makes a place for the content. 0 or -1 with errno. */
 static int open_content(struct fs_writer *writer)
 {
@@ -107,7 +100,7 @@ static int open_content(struct fs_writer *writer)
             writer->is_beside = true;
             return 0;
         }
-        if (writer->target.file < 0 || is_shortage(errno)) {
+        if (writer->target.file < 0 || fs_is_shortage(errno)) {
             return -1;
         }
     }
@@ -116,8 +109,8 @@ static int open_content(struct fs_writer *writer)
     return writer->fd < 0 ? -1 : 0;
 }
 
-/* A writer that has looked at its target. NULL with *error. */
-static struct fs_writer *writer_new(const char *path, struct fs_error *error)
+/* NULL when memory is out. */
+static struct fs_writer *writer_make(const char *path)
 {
     cleanup_(writer_freep) struct fs_writer *writer = calloc(1, sizeof(*writer));
     if (writer != NULL) {
@@ -125,7 +118,14 @@ static struct fs_writer *writer_new(const char *path, struct fs_error *error)
         writer->target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
         writer->path = strdup(path);
     }
-    if (writer == NULL || writer->path == NULL) {
+    return writer == NULL || writer->path == NULL ? NULL : steal_pointer(writer);
+}
+
+/* A writer that has looked at its target. NULL with *error. */
+static struct fs_writer *writer_new(const char *path, struct fs_error *error)
+{
+    cleanup_(writer_freep) struct fs_writer *writer = writer_make(path);
+    if (writer == NULL) {
         (void)fs_fail(error, ENOMEM, "open", path);
         return NULL;
     }
@@ -147,6 +147,15 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error)
         return NULL;
     }
     return steal_pointer(writer);
+}
+
+struct fs_writer *fs_write_begin_direct(const char *path)
+{
+    cleanup_(writer_freep) struct fs_writer *writer = writer_make(path);
+    return writer != NULL && fs_target_open_direct(&writer->target, path) == 0 &&
+                   open_content(writer) == 0
+               ? steal_pointer(writer)
+               : NULL;
 }
 
 /* ---- content that outlives this process ---- */
@@ -337,47 +346,6 @@ static bool can_replace(const struct fs_writer *writer)
 /* ---- the end: over the content of the old ---- */
 
 /*
- * Makes sure that the disk has room for `size` bytes in the file, so that the old content is not
- * lost to a full disk. Succeeds where the file system cannot reserve room. 0 or -1 with errno.
- */
-static int reserve_room(int fd, off_t size)
-{
-    int result = 0;
-    if (size > 0) {
-        do { /* the size stays: a failure half-way leaves no zeros at the end */
-            result = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
-        } while (result != 0 && errno == EINTR);
-    }
-    return result != 0 && (is_shortage(errno) || errno == EFBIG) ? -1 : 0;
-}
-
-/* Gives back what a file was to grow by, reserved or written; errno stays. */
-static void shrink_back(const struct fs_writer *writer, int fd, off_t size)
-{
-    int number = errno;
-    if (ftruncate(fd, size) != 0) {
-        log_at(LOG_WARNING, "%s is too long after a write that failed: %m", writer->path);
-    }
-    errno = number;
-}
-
-/* 0 or -1 with errno, and *is_damaged. */
-static int copy_over(const struct fs_writer *writer, int fd, off_t old, off_t size,
-                     bool *is_damaged)
-{
-    if (reserve_room(fd, size) != 0 ||
-        (size > old && fs_bytes_copy(writer->fd, fd, old, size) != 0)) {
-        shrink_back(writer, fd, old);
-        return -1;
-    }
-    off_t rest = size < old ? size : old;
-    *is_damaged = true;
-    return (rest > 0 && fs_bytes_copy(writer->fd, fd, 0, rest) != 0) || ftruncate(fd, size) != 0
-               ? -1
-               : 0;
-}
-
-/*
  * Copies the content over that of the file, which stays the same file with all that it has. What
  * the file grows by is written first: until that is done a failure leaves the old content. Clients
  * that write one file at the same time take turns, so that it ends as one of them wrote it.
@@ -395,12 +363,12 @@ static int overwrite(const struct fs_writer *writer, const struct fs_wish *wish,
     pthread_mutex_t *lock = &locks[status.st_ino % OVERWRITE_LOCKS];
     (void)pthread_mutex_lock(lock);
     /* the wish comes first, because it may be refused, and last, because a write changes both */
-    int result =
-        fstat(fd, &status) != 0 || apply_wish(fd, wish) != 0 ||
-                copy_over(writer, fd, status.st_size, content.st_size, &written->is_damaged) != 0 ||
-                apply_wish(fd, wish) != 0
-            ? -1
-            : 0;
+    int result = fstat(fd, &status) != 0 || apply_wish(fd, wish) != 0 ||
+                         fs_bytes_replace(writer->fd, fd, status.st_size, content.st_size,
+                                          writer->path, &written->is_damaged) != 0 ||
+                         apply_wish(fd, wish) != 0
+                     ? -1
+                     : 0;
     (void)pthread_mutex_unlock(lock);
     if (result == 0) {
         look_at_written(fd, written);
@@ -409,12 +377,23 @@ static int overwrite(const struct fs_writer *writer, const struct fs_wish *wish,
     return result;
 }
 
+/* Gives the temporary file the name where there was nothing: at once if it has no other name yet.
+ * What has come there meanwhile is replaced, unless the write is exclusive. 0 or -1 with errno. */
+static int place_file(struct fs_writer *writer, bool exclusive)
+{
+    bool links = exclusive || writer->temporary[0] == '\0';
+    if (links && place_new(writer) == 0) {
+        return 0;
+    }
+    return exclusive || (links && errno != EEXIST) ? -1 : replace_target(writer);
+}
+
 /* Where there was nothing. 0 or -1 with errno. */
 static int commit_new(struct fs_writer *writer, const struct fs_wish *wish,
                       struct fs_written *written)
 {
     if (fchmod(writer->fd, 0644) != 0 || apply_wish(writer->fd, wish) != 0 ||
-        (wish->exclusive ? place_new : replace_target)(writer) != 0) {
+        place_file(writer, wish->exclusive) != 0) {
         return -1;
     }
     look_at_written(writer->fd, written);
@@ -441,7 +420,7 @@ static int writer_commit(struct fs_writer *writer, const struct fs_wish *wish,
             look_at_written(writer->fd, written);
             return 0;
         }
-        if (is_shortage(errno)) {
+        if (fs_is_shortage(errno)) {
             return -1;
         }
         /* a mount, or another's file in a sticky directory */

@@ -1,7 +1,7 @@
 /*
  * PUT of /files. The body goes to a file beside the target as it comes (fs_write.c), and that takes
  * the target's name at the end: after the digest, the length and the conditions were looked at
- * again. Until then nothing has changed.
+ * again. Until then nothing has changed. A small body comes first, and is written at once.
  */
 #include "fcgi-app/files/raw_put.h"
 
@@ -38,11 +38,13 @@ struct upload {
     struct fs_wish wish;
     struct body_digest digest;
     struct fs_writer *writer;
+    char *piece; /* PIECE_SIZE bytes of the body, owned */
 };
 
 static void upload_clear(struct upload *upload)
 {
     fs_write_cancel(upload->writer);
+    free(upload->piece);
 }
 
 /* ---- what the client wants ---- */
@@ -104,24 +106,31 @@ static int check_room(struct upload *upload, uint64_t more)
                                  more);
 }
 
-static int open_upload(struct upload *upload, const struct json_body *query)
+/* A writer for any target that a client may write. 0, or -1 when it has been answered. */
+static int begin_writer(struct upload *upload, const struct json_body *query)
 {
     struct fs_error error;
-    if (served_file_check(upload->path, 0, "write", &error) != 0) {
-        return refuse_upload(upload, &error);
-    }
-    if (!raw_state_holds(upload->request, upload->path)) {
-        return -1;
-    }
     if (json_flag(query, "parents") && fs_make_parents(upload->path, &error) != 0) {
         return refuse_upload(upload, &error);
     }
     upload->writer = fs_write_begin(upload->path, &error);
-    if (upload->writer == NULL) {
+    return upload->writer != NULL ? 0 : refuse_upload(upload, &error);
+}
+
+/* `length` is that of the body, as far as it is known. */
+static int open_upload(struct upload *upload, const struct json_body *query, uint64_t length,
+                       bool direct)
+{
+    struct fs_error error;
+    upload->writer = direct ? fs_write_begin_direct(upload->path) : NULL;
+    if (upload->writer == NULL && served_file_check(upload->path, 0, "write", &error) != 0) {
         return refuse_upload(upload, &error);
     }
-    uint64_t length = request_body_length(upload->request);
-    return check_room(upload, length == UINT64_MAX ? 0 : length);
+    if (!raw_state_holds(upload->request, upload->path) ||
+        (upload->writer == NULL && begin_writer(upload, query) != 0)) {
+        return -1;
+    }
+    return check_room(upload, length);
 }
 
 /* ---- the body ---- */
@@ -141,20 +150,45 @@ static int take_piece(struct upload *upload, const char *piece, size_t length)
     return upload->received < upload->room_at ? 0 : check_room(upload, 0);
 }
 
-static int receive(struct upload *upload)
+/* Takes a body into a file that is open. */
+static int receive_pieces(struct upload *upload)
 {
     ssize_t got;
-    cleanup_free char *piece = malloc(PIECE_SIZE);
-    if (piece == NULL) {
-        answer_error(upload->request, 503, ERROR_unavailable, "Out of memory");
-        return -1;
-    }
-    while ((got = request_read(upload->request, piece, PIECE_SIZE)) > 0) {
-        if (take_piece(upload, piece, (size_t)got) != 0) {
+    while ((got = request_read(upload->request, upload->piece, PIECE_SIZE)) > 0) {
+        if (take_piece(upload, upload->piece, (size_t)got) != 0) {
             return -1;
         }
     }
     return got < 0 ? -1 : 0; /* cut: no one waits for an answer */
+}
+
+/* Takes a body that is less than a piece, before its file is opened. */
+static int receive_small(struct upload *upload, const struct json_body *query)
+{
+    ssize_t got;
+    size_t length = 0;
+    while ((got = request_read(upload->request, upload->piece + length, PIECE_SIZE - length)) > 0) {
+        length += (size_t)got;
+    }
+    if (got < 0 || open_upload(upload, query, length, true) != 0) {
+        return -1;
+    }
+    return length == 0 ? 0 : take_piece(upload, upload->piece, length);
+}
+
+static int receive(struct upload *upload, const struct json_body *query)
+{
+    uint64_t length = request_body_length(upload->request);
+    upload->piece = malloc(PIECE_SIZE);
+    if (upload->piece == NULL) {
+        answer_error(upload->request, 503, ERROR_unavailable, "Out of memory");
+        return -1;
+    }
+    if (length < PIECE_SIZE) {
+        return receive_small(upload, query);
+    }
+    length = length == UINT64_MAX ? 0 : length;
+    return open_upload(upload, query, length, false) != 0 ? -1 : receive_pieces(upload);
 }
 
 /* ---- after it ---- */
@@ -203,8 +237,8 @@ static void publish(struct upload *upload)
 void raw_put(struct request *request, const struct json_body *query, const char *path)
 {
     cleanup_(upload_clear) struct upload upload = {.request = request, .path = path};
-    if (read_wishes(&upload, query) != 0 || open_upload(&upload, query) != 0 ||
-        receive(&upload) != 0 || check_body(&upload) != 0) {
+    if (read_wishes(&upload, query) != 0 || receive(&upload, query) != 0 ||
+        check_body(&upload) != 0) {
         return;
     }
     pthread_mutex_t *lock = raw_state_is_asked(request) ? file_turn(path) : NULL;

@@ -4,15 +4,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/descriptor.h"
+#include "fcgi-app/files/fs_path.h"
 
 /* Whether it takes room on some disk or in memory: no file of /proc or /sys does. */
 static bool has_blocks(const struct stat *status)
@@ -20,19 +19,11 @@ static bool has_blocks(const struct stat *status)
     return S_ISREG(status->st_mode) && status->st_blocks > 0;
 }
 
-/* Opens a path without the links of /proc that lead to what a process has open: ELOOP. */
-static int open_unlinked(const char *path, int flags)
-{
-    const struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC,
-                                 .resolve = RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
-}
-
-/* Looks a path up without these links. Where the kernel cannot tell them, nothing in /proc is
- * looked up. */
+/* Looks a path up without the links of /proc. Where the kernel cannot tell them, nothing in /proc
+ * is looked up. */
 static int look_up(const char *path, int flags)
 {
-    int fd = open_unlinked(path, flags | O_PATH);
+    int fd = fs_open_plain(path, flags | O_PATH);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) {
         return fd;
     }
@@ -149,7 +140,7 @@ static bool open_ordinary(struct served_file *file, const char *path)
     if (stat(path, status) != 0 || !S_ISREG(status->st_mode) || status->st_size == 0) {
         return false;
     }
-    file->fd = open_unlinked(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    file->fd = fs_open_plain(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     file->has_size = file->fd >= 0 && fstat(file->fd, status) == 0 && S_ISREG(status->st_mode) &&
                      status->st_size > 0 && tells_its_size(file->fd, status);
     if (!file->has_size) {

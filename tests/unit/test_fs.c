@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/descriptor.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/fs_path.h"
 #include "fcgi-app/http/spools.h"
@@ -787,6 +788,60 @@ static void replaces_what_others_have_changed_meanwhile(void **state)
     assert_int_equal(mode_of("file"), 0600);
 }
 
+/* ---- content that is in memory ---- */
+
+static void write_directly(const char *path, const char *content)
+{
+    struct fs_writer *writer = fs_write_begin_direct(path);
+    assert_non_null(writer);
+    assert_int_equal(fs_write_data(writer, content, strlen(content), &error), 0);
+    assert_int_equal(fs_write_commit(writer, &error), 0);
+    assert_content(path, content);
+}
+
+static void writes_directly_where_nothing_is_special(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("d", 0755), 0);
+    assert_int_equal(symlink("d", "link"), 0);
+    write_directly("d/file", "one");
+    assert_int_equal(mode_of("d/file"), 0644);
+    assert_int_equal(chmod("d/file", 0640), 0);
+    assert_int_equal(link("d/file", "d/other"), 0);
+    write_directly("link/file", "two"); /* in place */
+    assert_content("d/other", "two");
+    assert_int_equal(unlink("d/other"), 0);
+    write_directly("d/file", "three");
+    assert_int_equal(mode_of("d/file"), 0640);
+    assert_int_equal(chmod("d", 01777), 0);
+    write_directly("d/new", "four");
+    assert_string_equal(names_in("d"), "file new ");
+}
+
+static void leaves_all_else_to_the_other_way(void **state)
+{
+    (void)state;
+    char magic[DESCRIPTOR_PATH_SIZE + 5];
+    make_file("full", "x");
+    make_file("empty", "");
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    cleanup_fd int reader = open("fifo", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(symlink("full", "link"), 0);
+    assert_int_equal(symlink("none", "lost"), 0);
+    assert_int_equal(mkdir("sticky", 01777), 0);
+    assert_int_equal(chmod("sticky", 01777), 0);
+    make_file("sticky/full", "x");
+    cleanup_fd int directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    (void)snprintf(magic, sizeof(magic), "/proc/self/fd/%d/new", directory);
+    const char *const paths[] = {"empty", "fifo",   "link", "lost",   "sticky/full",
+                                 magic,   "none/x", "new/", "full/x", "/proc/self/comm",
+                                 ".",     "",       "/"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        assert_null(fs_write_begin_direct(paths[i]));
+    }
+    assert_string_equal(names_in("."), "empty fifo full link lost sticky ");
+}
+
 /* ---- content that has arrived before ---- */
 
 static void assert_not_early(const char *path)
@@ -1259,6 +1314,8 @@ int main(void)
         TEST(asks_the_kernel_as_a_shell_does),
         TEST_BOTH(leaves_nothing_behind_a_link_to_nothing),
         TEST_BOTH(replaces_what_others_have_changed_meanwhile),
+        TEST_BOTH(writes_directly_where_nothing_is_special),
+        TEST(leaves_all_else_to_the_other_way),
         TEST(opens_regular_files_only),
         TEST(reads_no_fifo_that_is_swapped_in),
         TEST(makes_directories_with_parents),
