@@ -37,6 +37,8 @@
     ERROR(may_have_run, "the request was lost on its way; what it asked for may have been done") \
     ERROR(unavailable, "nothing was done; repeat the request after Retry-After") \
     ERROR(stopping, "the server is stopping") \
+    ERROR(not_listening, "nothing listens on the port") \
+    ERROR(bad_answer, "the application behind the port gave no answer, or none that is HTTP") \
     ERROR(cannot_start, "the command could not be started, and not for a reason of the request's") \
     ERROR(internal, "the server failed")
 /* clang-format on */

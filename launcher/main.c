@@ -28,6 +28,7 @@
 #include "launcher/base/subcommand.h"
 #include "launcher/pool/claim.h"
 #include "launcher/render/listen_address.h"
+#include "launcher/render/port_rules.h"
 #include "launcher/render/prefix.h"
 #include "launcher/render/render.h"
 #include "launcher/secrets/secret.h"
@@ -202,6 +203,8 @@ static int read_environment(struct start *start)
         listen_addresses_read(&start->sandbox.proxy_listen, NULL, PROXY_LISTEN_VARIABLE,
                               (unsigned)settings->proxy_port, ipv6) < 0 ||
         cors_origins_read(&site->cors, NULL) < 0 ||
+        port_rules_read(&start->sandbox.ports, NULL) < 0 ||
+        port_front_read(&site->ports, NULL) < 0 ||
         prefixes_read(&site->prefixes, NULL, start->with_nginx) < 0) {
         return -1;
     }

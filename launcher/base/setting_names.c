@@ -34,6 +34,10 @@ static const struct setting_name names[] = {
     {"SANDBOX_PROXY_LISTEN", "*", "addresses of the TCP proxy"},
     {"SANDBOX_PREFIX", "none", "paths below which the API is found as well"},
     {"SANDBOX_CORS_ORIGINS", "none", "web pages that may call the API"},
+    {"SANDBOX_PORTS", "all", "ports below /port/: all, own, or a list"},
+    {"SANDBOX_PORT_DOMAIN", "none", "its names N.DOMAIN are the ports N"},
+    {"SANDBOX_PORT_HOST", "localhost", "the Host that applications read, or client"},
+    {"SANDBOX_TRUSTED_PROXIES", "none", "whose X-Forwarded headers applications get"},
     {"SANDBOX_METRICS_LISTEN", "off", "address:port for Prometheus"},
     {"SANDBOX_ROUTE_BY", "host", "for render: what a sandbox is chosen by"},
 

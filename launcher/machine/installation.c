@@ -156,6 +156,7 @@ static int read_shared(struct site *site, const char *etc)
     setting_names_warn(variables);
     if (read_settings(&site->settings, &site->cors, variables) < 0 ||
         metrics_address_read(&site->metrics, variables) < 0 ||
+        port_front_read(&site->ports, variables) < 0 ||
         prefixes_read(&site->prefixes, variables, false) < 0) {
         return -1;
     }
@@ -173,7 +174,9 @@ static int read_shared(struct site *site, const char *etc)
 static int refuse_shared(const struct variables *variables)
 {
     static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
-                                         METRICS_VARIABLE,          "SANDBOX_MAX_BODY",
+                                         METRICS_VARIABLE,          PORT_DOMAIN_VARIABLE,
+                                         PORT_HOST_VARIABLE,        TRUSTED_VARIABLE,
+                                         "SANDBOX_MAX_BODY",
                                          "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT",
                                          "SANDBOX_HTTP_KEEPALIVE",  "SANDBOX_MAX_UPLOAD"};
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
@@ -202,6 +205,7 @@ static int read_sandbox(struct site *site, struct sandbox *sandbox, const char *
     setting_names_warn(variables);
     variables->shared = &site->variables;
     if (read_settings(&sandbox->settings, &sandbox->cors, variables) < 0 ||
+        port_rules_read(&sandbox->ports, variables) < 0 ||
         listen_addresses_read(&sandbox->proxy_listen, variables, PROXY_LISTEN_VARIABLE,
                               (unsigned)sandbox->settings.proxy_port, listener_has_ipv6()) < 0 ||
         secret_read_file(&site->salt, path, &sandbox->secrets) < 0) {

@@ -52,10 +52,10 @@ static int stage_remove(int directory)
     return directory_empty(stage) < 0 ? -1 : unlinkat(directory, STAGE, AT_REMOVEDIR);
 }
 
-/* The three files that the operator's nginx includes. */
+/* The four files that the operator's nginx includes. */
 static int write_entrances(int stage, const char *path)
 {
-    static const char *const names[] = {"http.conf", "server.conf", "stream.conf"};
+    static const char *const names[] = {"http.conf", "server.conf", "ports.conf", "stream.conf"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char line[PATH_MAX + 100];
         int length = snprintf(line, sizeof(line), "include %s/snippets/%s;\n", path, names[i]);

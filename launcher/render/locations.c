@@ -34,6 +34,8 @@ static void print_location(const struct rendering *r, FILE *out, const char *pre
 
 static void print_locations(const struct rendering *r, FILE *out, const char *prefix)
 {
+    (void)fprintf(out, "%slocation ~ \"^%s/port(?:/|\\z)\" { include %s/snippets/port.conf; }\n",
+                  *prefix == '\0' ? "" : "    ", prefix, r->path);
     for (size_t i = 0; i < API_COUNT; i++) {
         if (snippet_of(&api_endpoints[i]) != NULL) {
             print_location(r, out, prefix, &api_endpoints[i]);

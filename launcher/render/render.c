@@ -20,6 +20,7 @@
 #include "launcher/render/locations.h"
 #include "launcher/render/render_cors.h"
 #include "launcher/render/render_grants.h"
+#include "launcher/render/render_ports.h"
 #include "launcher/render/render_secrets.h"
 #include "launcher/start/nginx_log.h"
 #include "launcher/start/run_dir.h"
@@ -95,12 +96,29 @@ static void listen_lines(const struct listen_addresses *addresses, char lines[LI
     }
 }
 
+/* The same addresses for a second server: nginx takes their options once. */
+static void listen_plainly(const struct listen_addresses *addresses, char lines[LINES_SIZE])
+{
+    size_t length = 0;
+    for (size_t i = 0; i < addresses->count; i++) {
+        char text[LISTEN_TEXT_SIZE];
+        listen_address_format(&addresses->address[i], text);
+        length += (size_t)snprintf(lines + length, LINES_SIZE - length, "%slisten %s;",
+                                   i == 0 ? "" : "\n        ", text);
+    }
+}
+
 /* Maps a request to its sandbox, and to its path there (none outside of the prefixes), and makes an
  * upstream for each sandbox. */
 static int print_sandboxes(const struct rendering *r, FILE *out)
 {
-    (void)fprintf(out, "map $%s $nginx_sandbox {\n%s}\nmap $uri $nginx_sandbox_path {\n",
-                  r->site->map_key, r->site->map_entries);
+    bool has_names = r->site->count > 1;
+    (void)fprintf(out, "map $%s $nginx_sandbox%s {\n%s}\n", r->site->map_key,
+                  has_names ? "_routed" : "", r->site->map_entries);
+    if (has_names) {
+        ports_print_names(r, out);
+    }
+    (void)fprintf(out, "map $uri $nginx_sandbox_path {\n");
     for (size_t i = 0; i < r->site->prefixes.count; i++) {
         const char *prefix = r->site->prefixes.path[i];
         if (*prefix == '\0') {
@@ -200,6 +218,7 @@ static const struct generated {
     {"generated/sandboxes.conf", 0644, print_sandboxes},
     {"generated/locations.conf", 0644, locations_print},
     {"generated/proxies.conf", 0644, print_proxies},
+    {"generated/ports.conf", 0644, ports_print},
     {"generated/cors.conf", 0644, cors_print},
     {"generated/metrics.conf", 0644, print_metrics},
     {"generated/secrets.conf", 0600, secrets_print},
@@ -300,6 +319,8 @@ static void add_snippet_words(const struct rendering *r, struct words *words)
     add_errors(words);
     render_secret_words(r, words);
     locations_add_words(words);
+    ports_add_words(r, words);
+    words_add(words, "@PORT_CONNECTIONS@", "%llu", find_capacity(r).connections / 4);
 }
 
 int render_snippets(const struct rendering *r)
@@ -397,6 +418,9 @@ int render_frame(const struct rendering *r, const struct listen_addresses *liste
     listen_lines(listen, lines);
     words_add(&words, DEFAULT_CONF_DIR, "%s", r->path);
     words_add(&words, "@LISTEN@", "%s", lines);
+    listen_plainly(listen, lines);
+    words_add(&words, "@LISTEN_AGAIN@", "%s", lines);
+    ports_add_words(r, &words);
     words_add(&words, "@KEEPALIVE@", "%llums",
               (unsigned long long)r->site->settings.http_keepalive_ms);
     words_add(&words, "@CONNECTIONS@", "%llu", capacity.connections);

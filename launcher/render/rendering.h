@@ -12,6 +12,7 @@
 #include "common/variables.h"
 #include "launcher/render/cors_origins.h"
 #include "launcher/render/listen_address.h"
+#include "launcher/render/port_rules.h"
 #include "launcher/render/prefix.h"
 #include "launcher/secrets/secret.h"
 #include "launcher/start/layout.h"
@@ -26,6 +27,7 @@ struct sandbox {
     struct secrets secrets;   /* count 0: the first token claims the sandbox (claim.h) */
     struct cors_origins cors; /* SANDBOX_CORS_ORIGINS */
     struct listen_addresses proxy_listen;
+    struct port_rules ports; /* which of its ports nginx reaches */
 };
 
 /* All sandboxes of one nginx, and the settings that they share. */
@@ -40,6 +42,7 @@ struct site {
     char *map_entries;        /* the lines of that map */
     struct cors_origins cors; /* of requests for no known sandbox: a preflight has none of the
                                  headers that may choose one */
+    struct port_front ports;  /* how nginx reaches them */
     struct listen_address metrics; /* of the listener for Prometheus; size 0: none */
 };
 

@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-#define WORDS_MOST     20
+#define WORDS_MOST     36
 #define WORDS_TEXT_MAX (PATH_MAX + 256) /* of what one stands for, with its NUL */
 
 /* {0} is empty. */

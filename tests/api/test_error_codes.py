@@ -18,7 +18,7 @@ CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").rea
 
 # What it takes to get these: memory that is out or a system call that fails (tests/faults), a read-only file system, a
 # directory that is filled while it is deleted, a client that is slow for a minute.
-NOT_SHOWN = {"internal", "cannot_start", "read_only", "not_empty", "timeout"}
+NOT_SHOWN = {"internal", "cannot_start", "read_only", "not_empty", "timeout", "not_listening", "bad_answer"}
 
 ENDPOINTS = [endpoint for endpoint in listed_endpoints() if endpoint.trait != "METRICS"]
 # A body or query with which the endpoint does something.

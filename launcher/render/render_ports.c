@@ -1,0 +1,172 @@
+#include "launcher/render/render_ports.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* 1 to 65535, without a zero before it. */
+#define PORT_PATTERN                                                                               \
+    "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+
+/* What the names of hosts that stand for ports end with. */
+static void print_domains(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "\\.(?:localhost");
+    if (r->site->ports.domain[0] != '\0') {
+        (void)fputc('|', out);
+        for (const char *at = r->site->ports.domain; *at != '\0'; at++) {
+            (void)fprintf(out, "%s%c", *at == '.' ? "\\" : "", *at);
+        }
+    }
+    (void)fprintf(out, ")\\z");
+}
+
+/* The names of the sandboxes as alternatives. */
+static void print_names(const struct rendering *r, FILE *out)
+{
+    for (size_t i = 0; i < r->site->count; i++) {
+        (void)fprintf(out, "%s%s", i == 0 ? "" : "|", r->site->sandboxes[i].name);
+    }
+}
+
+void ports_print_names(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "map $host $nginx_sandbox {\ndefault $nginx_sandbox_routed;\n"
+                       "\"~^[0-9]+-(");
+    print_names(r, out);
+    (void)fprintf(out, ")");
+    print_domains(r, out);
+    (void)fprintf(out, "\" $1;\n}\n");
+}
+
+static bool has_trusted(const struct rendering *r)
+{
+    return r->site->ports.trusted_count > 0 || r->site->ports.trusts_unix;
+}
+
+/* The digits before the first dot, whether they are a port or not. */
+static void print_hosts(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "map $host $nginx_sandbox_at_host {\ndefault \"\";\n\"~^([0-9]+)(?:-(?:");
+    print_names(r, out);
+    (void)fprintf(out, "))?");
+    print_domains(r, out);
+    (void)fprintf(out, "\" $1;\n}\n");
+}
+
+/* A map by the digits of the host and the target as the client wrote it: from the lines `by_host`
+ * of one, and below each prefix by a line that ends with `by_path`. */
+static void print_map(const struct rendering *r, FILE *out, const char *variable,
+                      const char *by_host, const char *start, const char *by_path)
+{
+    (void)fprintf(out, "map \"$nginx_sandbox_at_host $request_uri\" $%s {\ndefault \"\";\n%s",
+                  variable, by_host);
+    for (size_t i = 0; i < r->site->prefixes.count; i++) {
+        (void)fprintf(out, "\"%s%s/port/%s\\z)\" $1;\n", start, r->site->prefixes.path[i], by_path);
+    }
+    (void)fprintf(out, "}\n");
+}
+
+/* The ports of ours that nobody may reach through us: they would lead back here. */
+static void print_ours(const struct rendering *r, FILE *out)
+{
+    unsigned metrics = listen_address_port(&r->site->metrics);
+    (void)fprintf(out, "\"~ (?:");
+    if (!r->may_have_tls) {
+        (void)fprintf(out, "%u|", (unsigned)r->site->settings.port);
+    }
+    if (metrics != 0) {
+        (void)fprintf(out, "%u|", metrics);
+    }
+    for (size_t i = 0; i < r->site->count; i++) {
+        (void)fprintf(out, "%s%u", i == 0 ? "" : "|",
+                      (unsigned)r->site->sandboxes[i].settings.proxy_port);
+    }
+    (void)fprintf(out, ")\\z\" ours;\n");
+}
+
+static void print_rules(const struct sandbox *sandbox, FILE *out)
+{
+    const struct port_rules *rules = &sandbox->ports;
+    (void)fprintf(out, "\"~^%s ", sandbox->name);
+    for (size_t i = 0; i < rules->count; i++) {
+        (void)fprintf(out, "%s%u%s", i == 0 ? "(?:" : "|", rules->list[i],
+                      i + 1 == rules->count ? ")\\z" : "");
+    }
+    (void)fprintf(out, "\" %s;\n", rules->access == PORTS_OWN ? "ask" : "ok");
+}
+
+/* Whose X-Forwarded headers count, and what becomes of them. To geo a client of a unix socket has
+ * the last of all addresses. */
+static void print_trusted(const struct rendering *r, FILE *out)
+{
+    const struct port_front *front = &r->site->ports;
+    if (!has_trusted(r)) {
+        return;
+    }
+    (void)fprintf(out, "geo $realip_remote_addr $nginx_sandbox_trusted {\ndefault \"\";\n");
+    for (size_t i = 0; i < front->trusted_count; i++) {
+        (void)fprintf(out, "%s 1;\n", front->trusted[i]);
+    }
+    if (front->trusts_unix) {
+        (void)fprintf(out, "255.255.255.255 1;\n");
+    }
+    (void)fprintf(out, "}\n");
+    static const struct {
+        const char *variable, *header, *fallback, *kept;
+    } headers[] = {
+        {"fwd_for", "$http_x_forwarded_for", "$remote_addr",
+         "\"$http_x_forwarded_for, $remote_addr\""},
+        {"fwd_ssl", "$http_x_forwarded_proto", "$scheme", "$http_x_forwarded_proto"},
+        {"fwd_host", "$http_x_forwarded_host", "$http_host", "$http_x_forwarded_host"},
+        {"fwd_path", "$http_x_forwarded_prefix", "$nginx_sandbox_base",
+         "$http_x_forwarded_prefix$nginx_sandbox_base"},
+        {"forward", "$http_forwarded", "\"\"", "$http_forwarded"},
+    };
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        (void)fprintf(out,
+                      "map \"$nginx_sandbox_trusted:%s\" $nginx_sandbox_%s {\ndefault %s;\n"
+                      "\"~^1:.\" %s;\n}\n",
+                      headers[i].header, headers[i].variable, headers[i].fallback, headers[i].kept);
+    }
+}
+
+int ports_print(const struct rendering *r, FILE *out)
+{
+    print_hosts(r, out);
+    print_map(r, out, "nginx_sandbox_port", "\"~^(" PORT_PATTERN ") \" $1;\n", "~^ ",
+              "(" PORT_PATTERN ")(?:[/?]|");
+    print_map(r, out, "nginx_sandbox_port_uri",
+              "\"~^[0-9]+ (/.*)\\z\" $1;\n\"~^[0-9]+ ((?:\\?.*)?)\\z\" /$1;\n", "~^ ",
+              "[0-9]+(/.*)(?:");
+    print_map(r, out, "nginx_sandbox_base", "", "~^ (", "[0-9]+)(?:[/?]|");
+    (void)fprintf(
+        out,
+        "map \"$nginx_sandbox $nginx_sandbox_port\" $nginx_sandbox_port_ok {\n\"~ \\z\" bad;\n");
+    print_ours(r, out);
+    for (size_t i = 0; i < r->site->count; i++) {
+        print_rules(&r->site->sandboxes[i], out);
+    }
+    (void)fprintf(out, "default denied;\n}\n");
+    print_trusted(r, out);
+    return 0;
+}
+
+void ports_add_words(const struct rendering *r, struct words *words)
+{
+    char domain[2 * DOMAIN_SIZE] = "";
+    char *end = domain;
+    for (const char *at = r->site->ports.domain; *at != '\0'; at++) {
+        end = stpcpy(end, *at == '.' ? "\\." : (char[]){*at, '\0'});
+    }
+    words_add(words, "@PORT_NAMES@", "\"~^[0-9]+(?:-[a-z0-9-]+)?\\.(?:localhost%s%s)\\z\"",
+              domain[0] == '\0' ? "" : "|", domain);
+    words_add(words, "@APP_HOST@", "%s",
+              r->site->ports.keeps_host ? "$http_host" : "localhost:$nginx_sandbox_port");
+    bool trusts = has_trusted(r);
+    words_add(words, "@FWD_FOR@", "%s", trusts ? "$nginx_sandbox_fwd_for" : "$remote_addr");
+    words_add(words, "@FWD_PROTO@", "%s", trusts ? "$nginx_sandbox_fwd_ssl" : "$scheme");
+    words_add(words, "@FWD_HOST@", "%s", trusts ? "$nginx_sandbox_fwd_host" : "$http_host");
+    words_add(words, "@FWD_PREFIX@", "%s",
+              trusts ? "$nginx_sandbox_fwd_path" : "$nginx_sandbox_base");
+    words_add(words, "@FORWARDED@", "%s", trusts ? "$nginx_sandbox_forward" : "\"\"");
+}
