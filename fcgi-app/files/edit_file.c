@@ -252,12 +252,20 @@ static void answer_edited(const struct editing *editing, const struct fs_written
     (void)writer_finish(&writer);
 }
 
-/* Whether the file is still the one that was read. */
-static bool is_unchanged(const struct editing *editing)
+/* Whether the file is still the one that was read. 0, or -1 when it has been answered. */
+static int check_unchanged(const struct editing *editing)
 {
     struct stat status;
+    struct fs_error error;
     char etag[RAW_ETAG_SIZE];
-    return stat(editing->path, &status) == 0 && strcmp(raw_etag(&status, etag), editing->etag) == 0;
+    bool is_there = stat(editing->path, &status) == 0;
+    if (!is_there && errno != ENOENT && errno != ENOTDIR) {
+        (void)fs_fail(&error, errno, "open", editing->path);
+        return refuse_file(editing, &error);
+    }
+    return is_there && strcmp(raw_etag(&status, etag), editing->etag) == 0
+               ? 0
+               : refuse_state(editing, "It was changed while it was edited");
 }
 
 static int write_text(struct editing *editing)
@@ -273,9 +281,9 @@ static int write_text(struct editing *editing)
         fs_write_cancel(writer);
         return refuse_file(editing, &error);
     }
-    if (!is_unchanged(editing)) {
+    if (check_unchanged(editing) != 0) {
         fs_write_cancel(writer);
-        return refuse_state(editing, "It was changed while it was edited");
+        return -1;
     }
     if (fs_write_publish(writer, &wish, &written, &error) == 0) {
         answer_edited(editing, &written);

@@ -187,6 +187,10 @@ static enum search_result search_lines(struct file_search *search, size_t end,
         count_up_to(search, (size_t)(matched.begin - search->buffer));
         return SEARCH_EXPLODED;
     }
+    if (result == PATTERN_NO_MEMORY) {
+        errno = ENOMEM;
+        return SEARCH_FAILED;
+    }
     search->searched = end;
     return SEARCH_DONE;
 }

@@ -41,7 +41,7 @@ enum search_result {
     SEARCH_DONE,     /* to the end, or the file is binary */
     SEARCH_ENOUGH,   /* the function has ended it */
     SEARCH_EXPLODED, /* the pattern needs too many steps in the line *line */
-    SEARCH_FAILED,   /* errno; ECANCELED: the check asked to stop */
+    SEARCH_FAILED,   /* errno; ECANCELED: the check asked to stop; ENOMEM: memory is out */
 };
 
 /*

@@ -137,7 +137,7 @@ static bool search_open_file(struct searching *searching, int fd, uint64_t size,
                         (unsigned long long)line, searching->path);
         return false;
     case SEARCH_FAILED:
-        if (errno == ECANCELED) {
+        if (errno == ECANCELED || errno == ENOMEM) {
             tree_query_fail_with(query, errno);
             return false;
         }

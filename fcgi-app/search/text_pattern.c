@@ -145,7 +145,7 @@ static pcre2_code *compile(const char *text, uint32_t options, char *fault)
     pcre2_code *code =
         pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &error, &offset, context);
     pcre2_compile_context_free(context);
-    if (code == NULL) {
+    if (code == NULL && error != PCRE2_ERROR_HEAP_FAILED) {
         (void)pcre2_get_error_message(error, message, sizeof(message));
         (void)snprintf(fault, PATTERN_FAULT_SIZE, "pattern, at byte %zu: %s", (size_t)offset,
                        (const char *)message);
@@ -280,7 +280,9 @@ static enum pattern_result match_bytes(const struct text_pattern *pattern, const
         *match = begin + pcre2_get_ovector_pointer(pattern->data)[0];
         return PATTERN_FOUND;
     }
-    return result == PCRE2_ERROR_NOMATCH ? PATTERN_ABSENT : PATTERN_EXPLODED;
+    return result == PCRE2_ERROR_NOMATCH    ? PATTERN_ABSENT
+           : result == PCRE2_ERROR_NOMEMORY ? PATTERN_NO_MEMORY
+                                            : PATTERN_EXPLODED;
 }
 
 /* Searches the line that begins at `begin` and ends at `behind`. */
@@ -310,6 +312,9 @@ static enum pattern_result find_at_once(struct text_pattern *pattern, struct mat
         if (result == PATTERN_EXPLODED) {
             pattern->is_monotone = false; /* perhaps only because of many lines */
             return find_by_line(pattern, line);
+        }
+        if (result == PATTERN_NO_MEMORY) {
+            return result;
         }
         /* behind the last newline there is no line */
         if (result == PATTERN_ABSENT || (candidate == pattern->end && pattern->end[-1] == '\n')) {

@@ -30,6 +30,7 @@ enum pattern_result {
     PATTERN_FOUND,
     PATTERN_ABSENT,
     PATTERN_EXPLODED, /* it would need too many steps, or too much memory, in the line at `begin` */
+    PATTERN_NO_MEMORY, /* there is none */
 };
 
 /* Begins to search whole lines, [begin, end), which are borrowed until the last of them was found.
