@@ -56,6 +56,8 @@ static const struct variable variables[] = {
     {"SANDBOX_MIN_FREE", MEMBER(min_free), KIND_SIZE, 0, 0, SIZE_MOST},
     {"SANDBOX_MAX_OUTPUT", MEMBER(max_output), KIND_SIZE, 0, 0, SIZE_MOST},
     {"SANDBOX_MAX_FAILED_AUTH", MEMBER(max_failed_auth), KIND_NUMBER, 10, 0, 1000000},
+    {"SANDBOX_MAX_HELD", MEMBER(max_held), KIND_NUMBER, 1000, 0, 65536},
+    {"SANDBOX_PORT_WAIT", MEMBER(port_wait_ms), KIND_TIME, 10 * SECOND, 0, HOUR},
     {"SANDBOX_MAX_TIMEOUT", MEMBER(max_timeout_ms), KIND_TIME, 0, 0, TIME_MOST},
     {"SANDBOX_MAX_LINK_LIFETIME", MEMBER(max_link_lifetime_ms), KIND_TIME, 7 * DAY, 0, 3650 * DAY},
     {"SANDBOX_READER_TIMEOUT", MEMBER(reader_timeout_ms), KIND_TIME, HOUR, SECOND, TIME_MOST},

@@ -43,6 +43,7 @@ struct settings {
     uint64_t max_uploads;     /* SANDBOX_MAX_UPLOADS: unfinished, by /uploads */
     uint64_t min_free;        /* SANDBOX_MIN_FREE: of a disk that files are put on */
     uint64_t max_output;      /* SANDBOX_MAX_OUTPUT: stdout and stderr in an answer of /run */
+    uint64_t max_held;        /* SANDBOX_MAX_HELD: requests that wait for a port */
     uint64_t max_failed_auth; /* SANDBOX_MAX_FAILED_AUTH: wrong tokens a second from one address */
 
     /* How long. 0 is no limit where it may be 0. */
@@ -52,6 +53,7 @@ struct settings {
     uint64_t http_keepalive_ms;    /* SANDBOX_HTTP_KEEPALIVE: an idle connection; 0: none is kept */
     uint64_t stream_keepalive_ms;  /* SANDBOX_STREAM_KEEPALIVE: silence before a comment */
     uint64_t upload_lifetime_ms;   /* SANDBOX_UPLOAD_LIFETIME: an unfinished upload without news */
+    uint64_t port_wait_ms;         /* SANDBOX_PORT_WAIT: a request, until somebody listens */
     uint64_t stop_grace_ms;        /* SANDBOX_STOP_GRACE: between SIGTERM and SIGKILL at a stop of
                                       the server; 0 is SIGKILL at once */
 

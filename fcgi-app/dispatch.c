@@ -15,6 +15,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/workers.h"
+#include "fcgi-app/ports/hold.h"
 
 static const struct endpoint *const *rows;
 
@@ -142,12 +143,24 @@ static void answer_options(struct request *request, const struct endpoint *endpo
     }
 }
 
+/* nginx's own question, about a port that a client has asked for. */
+static void answer_hold(struct request *request, enum place *place)
+{
+    if (places_prolong(place)) {
+        hold_request(request);
+    } else {
+        turn_away_from_full(request);
+    }
+}
+
 static void answer_request(struct request *request, const struct endpoint *endpoint,
                            enum place *place)
 {
     char allow[ALLOW_SIZE];
     const char *method = request_method(request);
-    if (endpoint == NULL) {
+    if (endpoint == NULL && *request_param(request, "HELD_PORT") != '\0') {
+        answer_hold(request, place);
+    } else if (endpoint == NULL) {
         answer_error(request, 404, ERROR_not_found, "Not found: %s", request_path(request));
     } else if ((endpoint->api->methods & method_bits(method)) != 0) {
         if (endpoint->answer_early != NULL && endpoint->answer_early(request)) {

@@ -37,6 +37,7 @@
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/workers.h"
 #include "fcgi-app/identity/identity.h"
+#include "fcgi-app/ports/hold.h"
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
@@ -169,7 +170,8 @@ int main(int count, char **arguments)
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
     }
     struct directories directories;
-    if (open_directories(run, &directories) < 0 || identity_take(&settings, run) < 0) {
+    if (open_directories(run, &directories) < 0 || hold_init(&settings) < 0 ||
+        identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
     }
     sigset_t signals;
@@ -180,8 +182,8 @@ int main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     set_up_parts(&directories, &settings);
-    if (streams_start() < 0 || upload_cleaner_start() < 0 || workers_start() < 0 ||
-        acceptor_start() < 0) {
+    if (streams_start() < 0 || hold_start() < 0 || upload_cleaner_start() < 0 ||
+        workers_start() < 0 || acceptor_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }

@@ -9,6 +9,7 @@
 #include "api/statuses.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/writer.h"
+#include "fcgi-app/ports/hold.h"
 #include "fcgi-app/status/server_state.h"
 
 #define PREFIX "nginx_sandbox_"
@@ -146,6 +147,17 @@ static void write_gaps(struct writer *writer, const struct metrics *metrics)
                  (double)metrics->gap_lines);
 }
 
+static void write_holds(struct writer *writer)
+{
+    struct hold_figures holds;
+    hold_figures(&holds);
+    write_number(writer, "port_waits_total", "counter",
+                 "Requests to ports that had to wait until somebody listened.",
+                 (double)holds.waited);
+    write_number(writer, "port_waits_timed_out_total", "counter",
+                 "Those of them that waited in vain.", (double)holds.timed_out);
+}
+
 /* ---- the state ---- */
 
 static void write_state(struct writer *writer, const struct server_state *state)
@@ -185,6 +197,7 @@ void metrics_write(struct writer *writer, const struct metrics *metrics,
     write_runs(writer, metrics);
     write_transfers(writer, metrics);
     write_gaps(writer, metrics);
+    write_holds(writer);
     write_state(writer, state);
     for (const struct figure *figure = daemon_figures; figure->member != NULL; figure++) {
         if (figure->metric != NULL && state->procd.daemon_count > 0) {

@@ -4,6 +4,7 @@
 #include "common/log_drops.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/places.h"
+#include "fcgi-app/ports/hold.h"
 #include "fcgi-app/uploads/upload_record.h"
 
 #define OF(member)        offsetof(struct server_state, member)
@@ -17,6 +18,8 @@ const struct figure server_figures[] = {
     {OF(runs), "queue", "runs", "running_runs", 1, "gauge",
      "Commands of /run and /run_streaming that run."},
     {OF(streams), "queue", "streams", "open_streams", 1, "gauge", "Logs that are being streamed."},
+    {OF(held), "queue", "held", "held_requests", 1, "gauge",
+     "Requests to ports that wait until somebody listens."},
     {OF(uploads), "queue", "uploads", "open_uploads", 1, "gauge",
      "Uploads of /uploads that are not finished."},
     {OF(procd.running), "queue", "jobs", "running_jobs", 1, "gauge",
@@ -83,9 +86,12 @@ static void count_drops(struct server_state *state)
 
 enum procd_result server_state_take(struct server_state *state, int timeout_ms)
 {
+    struct hold_figures holds;
+    hold_figures(&holds);
     *state = (struct server_state){.requests = places_taken(),
                                    .runs = admission_count(ADMISSION_RUN),
                                    .streams = admission_count(ADMISSION_STREAM),
+                                   .held = holds.held,
                                    .uploads = upload_records_count(),
                                    .log_bytes = -1};
     count_drops(state);

@@ -18,6 +18,7 @@ struct server_state {
     int64_t requests;      /* in progress */
     int64_t runs;          /* foreground commands */
     int64_t streams;       /* of logs */
+    int64_t held;          /* requests that wait for a port */
     int64_t uploads;       /* that are not finished */
     int64_t dropped_lines; /* of the server's own log, since it was started */
     int64_t since_drop_ms; /* how long ago the last of them was; -1: there was none */

@@ -1,0 +1,33 @@
+/*
+ * What nginx learns about a port: where somebody listens, or a JSON error for its client.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "fcgi-app/ports/listening.h"
+
+/* What nginx asks. */
+struct held_question {
+    unsigned port;
+    bool only_own; /* SANDBOX_PORTS=own: sockets of our commands alone */
+};
+
+/* More than the longest answer. */
+#define HELD_ANSWER_SIZE 1024
+
+/* Remembers the ports that no list names, and the user of commands. Call once, before threads. */
+void held_answer_init(unsigned port, unsigned proxy_port, uid_t commands);
+
+/* Whether somebody listens: writes the header line of a good answer. */
+bool held_answer_found(const struct held_question *question, const struct listening_list *list,
+                       char line[HELD_ANSWER_SIZE]);
+
+/* Writes the header line with an error: nobody listened for `waited_ms`. */
+void held_answer_nobody(const struct held_question *question, const struct listening_list *list,
+                        long long waited_ms, char line[HELD_ANSWER_SIZE]);
+
+/* Writes the header line of another error. `error` is one of api/errors.h. */
+void held_answer_error(const char *error, const char *message, char line[HELD_ANSWER_SIZE]);

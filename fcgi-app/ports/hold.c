@@ -1,0 +1,268 @@
+/*
+ * Other threads hand requests over by a socket pair, as for streams: each pointer is a packet. The
+ * thread waits in epoll for new requests and for clients that leave, and while it has requests it
+ * looks every few milliseconds at all sockets that listen.
+ */
+#include "fcgi-app/ports/hold.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "api/errors.h"
+#include "common/clock.h"
+#include "common/detached_thread.h"
+#include "common/io.h"
+#include "common/logger.h"
+#include "common/settings.h"
+#include "common/user.h"
+#include "fcgi-app/http/metrics.h"
+#include "fcgi-app/http/outlet.h"
+#include "fcgi-app/http/request.h"
+#include "fcgi-app/http/stopping.h"
+#include "fcgi-app/ports/held_answer.h"
+#include "fcgi-app/ports/listening.h"
+
+#define LOOK_MS    15  /* between two looks */
+#define RESTART_MS 100 /* a server that closes without an answer may be about to end */
+#define EVENTS     64
+
+struct held {
+    struct outlet outlet;
+    struct held_question question;
+    int64_t since, until; /* ms */
+    int64_t not_before;   /* what listens earlier may be a server on its way out */
+    TAILQ_ENTRY(held) all;
+};
+
+TAILQ_HEAD(held_list, held);
+
+static int inbox[2] = {-1, -1};
+static int64_t wait_most; /* ms */
+static unsigned held_most;
+static atomic_uint held_count;
+static atomic_llong waited_count, timed_out_count;
+
+/* The thread's own. */
+static struct {
+    int epoll;
+    struct held_list held;
+} loop = {.epoll = -1, .held = TAILQ_HEAD_INITIALIZER(loop.held)};
+
+int hold_init(const struct settings *settings)
+{
+    struct user user = {.uid = geteuid()};
+    char error[256];
+    if (user_find(settings->user, &user, error, sizeof(error)) < 0) {
+        log_line("%s", error);
+        return -1;
+    }
+    held_answer_init((unsigned)settings->port, (unsigned)settings->proxy_port, user.uid);
+    user_clear(&user);
+    wait_most = (int64_t)settings->port_wait_ms;
+    held_most = (unsigned)settings->max_held;
+    return 0;
+}
+
+void hold_figures(struct hold_figures *figures)
+{
+    *figures = (struct hold_figures){.held = atomic_load(&held_count),
+                                     .waited = atomic_load(&waited_count),
+                                     .timed_out = atomic_load(&timed_out_count)};
+}
+
+/* ---- the question ---- */
+
+/* What the client asks for; not a number of plain digits: the most. */
+static int64_t wait_asked(const char *text)
+{
+    size_t length = strspn(text, "0123456789");
+    if (length == 0 || text[length] != '\0' || length > 9) {
+        return wait_most;
+    }
+    int64_t asked = (int64_t)strtoll(text, NULL, 10);
+    return asked < wait_most ? asked : wait_most;
+}
+
+static struct held_question read_question(const struct request *request)
+{
+    return (struct held_question){
+        .port = (unsigned)strtoul(request_param(request, "HELD_PORT"), NULL, 10),
+        .only_own = strcmp(request_param(request, "HELD_RULE"), "ask") == 0,
+    };
+}
+
+/* Answers in the request's own thread. */
+static void answer_now(struct request *request, bool good, const char *line)
+{
+    if (request_begin(request, good ? 204 : 403, NULL, line) == 0) {
+        (void)request_flush(request); /* what fails is seen when it ends */
+    }
+}
+
+/* Takes one of the places for requests that wait. */
+static bool take_held_place(void)
+{
+    if (atomic_fetch_add(&held_count, 1) < held_most) {
+        return true;
+    }
+    (void)atomic_fetch_sub(&held_count, 1);
+    return false;
+}
+
+static void hold_back(struct request *request, const struct held_question *question, int64_t wait,
+                      bool again)
+{
+    struct held *held = calloc(1, sizeof(*held));
+    if (held == NULL || request_detach(request, &held->outlet) < 0) {
+        (void)atomic_fetch_sub(&held_count, 1);
+        free(held);
+        request_abort(request);
+        return;
+    }
+    held->outlet.measured.endpoint = METRICS_NONE;
+    held->question = *question;
+    held->since = clock_monotonic_ms();
+    held->until = held->since + wait;
+    held->not_before = held->since + (again ? RESTART_MS : 0);
+    (void)atomic_fetch_add(&waited_count, 1);
+    if (io_write_all(inbox[1], &held, sizeof(held)) < 0) {
+        log_line("no further request can wait for a port: %m");
+        (void)atomic_fetch_sub(&held_count, 1);
+        outlet_close(&held->outlet, false);
+        free(held);
+    }
+}
+
+void hold_request(struct request *request)
+{
+    char line[HELD_ANSWER_SIZE];
+    struct listening_list list;
+    struct held_question question = read_question(request);
+    int64_t wait = wait_asked(request_param(request, "HELD_WAIT_MS"));
+    bool again = strcmp(request_param(request, "HELD_AGAIN"), "closed") == 0;
+    if (listening_read(&list) < 0) {
+        log_request(LOG_ERR, request_id(request), "the ports that listen: %m");
+    }
+    if (!again && held_answer_found(&question, &list, line)) {
+        answer_now(request, true, line);
+    } else if (wait == 0) {
+        held_answer_nobody(&question, &list, 0, line);
+        answer_now(request, false, line);
+    } else if (!take_held_place()) {
+        held_answer_error(api_error_code(ERROR_unavailable),
+                          "Too many requests wait for ports (SANDBOX_MAX_HELD)", line);
+        answer_now(request, false, line);
+    } else {
+        hold_back(request, &question, wait, again);
+    }
+    listening_clear(&list);
+}
+
+/* ---- the thread ---- */
+
+/* Takes it out of the loop. */
+static void held_close(struct held *held, bool whole)
+{
+    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, held->outlet.fd, NULL);
+    TAILQ_REMOVE(&loop.held, held, all);
+    (void)atomic_fetch_sub(&held_count, 1);
+    outlet_close(&held->outlet, whole);
+    free(held);
+}
+
+/* The connection is empty, so it takes all at once; else it is given up. */
+static void held_answer(struct held *held, bool good, const char *line)
+{
+    char head[HELD_ANSWER_SIZE + 64];
+    int length = snprintf(head, sizeof(head), "Status: %s\r\n%s\r\n",
+                          good ? "204 No Content" : "403 Forbidden", line);
+    bool whole = outlet_send(&held->outlet, head, (size_t)length) == length &&
+                 outlet_end(&held->outlet) == 1;
+    held_close(held, whole);
+}
+
+static void look_at_held(struct held *held, const struct listening_list *list, int64_t now)
+{
+    char line[HELD_ANSWER_SIZE];
+    if (now >= held->not_before && held_answer_found(&held->question, list, line)) {
+        held_answer(held, true, line);
+    } else if (is_stopping()) {
+        held_answer_error(api_error_code(ERROR_stopping), "The server is stopping", line);
+        held_answer(held, false, line);
+    } else if (now >= held->until) {
+        (void)atomic_fetch_add(&timed_out_count, 1);
+        held_answer_nobody(&held->question, list, now - held->since, line);
+        held_answer(held, false, line);
+    }
+}
+
+static void look_at_all(void)
+{
+    struct listening_list list;
+    int64_t now = clock_monotonic_ms();
+    if (listening_read(&list) < 0) {
+        log_line("the ports that listen: %m");
+    }
+    struct held *next;
+    for (struct held *held = TAILQ_FIRST(&loop.held); held != NULL; held = next) {
+        next = TAILQ_NEXT(held, all);
+        look_at_held(held, &list, now);
+    }
+    listening_clear(&list);
+}
+
+static void take_new_ones(void)
+{
+    struct held *held;
+    while (io_read_full(inbox[0], &held, sizeof(held)) == sizeof(held)) {
+        struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = held};
+        TAILQ_INSERT_TAIL(&loop.held, held, all);
+        if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, held->outlet.fd, &event) < 0) {
+            log_line("epoll_ctl: %m");
+            held_close(held, false);
+        }
+    }
+}
+
+__attribute__((noreturn)) static void *run_holds(void *unused)
+{
+    (void)unused;
+    struct epoll_event events[EVENTS];
+    for (int64_t last = 0;;) {
+        int64_t wait = last + LOOK_MS - clock_monotonic_ms();
+        bool idle = TAILQ_EMPTY(&loop.held);
+        int count = epoll_wait(loop.epoll, events, EVENTS, idle ? -1 : wait > 0 ? (int)wait : 0);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.ptr == NULL) {
+                take_new_ones();
+            } else {
+                held_close(events[i].data.ptr, false); /* its client has left */
+            }
+        }
+        if (clock_monotonic_ms() - last >= LOOK_MS && !TAILQ_EMPTY(&loop.held)) {
+            look_at_all();
+            last = clock_monotonic_ms();
+        }
+    }
+}
+
+int hold_start(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (loop.epoll < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inbox) < 0 ||
+        io_set_nonblocking(inbox[0], 1) < 0 ||
+        epoll_ctl(loop.epoll, EPOLL_CTL_ADD, inbox[0], &event) < 0) {
+        return -1;
+    }
+    errno = detached_thread_start(run_holds, NULL);
+    return errno == 0 ? 0 : -1;
+}
