@@ -58,7 +58,7 @@ static bool was_at_root; /* where the last command began: the start directory is
 
 /* How long a child may take to execute. After that it counts as hanging. */
 #define EXECUTE_MAX_MS 3000
-#define LOOK_AGAIN_MS  1000
+#define LOOK_AGAIN_S   1
 
 void spawn_init(const char *directory)
 {
@@ -238,34 +238,55 @@ static int make_script(const char *cmd, size_t length)
     return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
 }
 
-/* Waits until the child has executed or ended: true; or until `patience_ms` are over, though not
- * while the child still works for us: false. */
-static bool await_execution(struct launch *launch, int64_t patience_ms)
+/* A time of CLOCK_MONOTONIC as the system call wants it, whatever time_t is. */
+struct kernel_time {
+    long seconds, nanoseconds;
+};
+
+static struct kernel_time deadline_after(int64_t milliseconds)
 {
-    int64_t deadline = clock_monotonic_ms() + patience_ms;
+    int64_t at = clock_monotonic_ms() + milliseconds;
+    return (struct kernel_time){(long)(at / 1000), (long)(at % 1000) * 1000000};
+}
+
+/* Waits until the child has executed or ended: true; or until the deadline, though not while the
+ * child still works for us: false. */
+IN_CHILD static bool await_execution(struct launch *launch, struct kernel_time deadline)
+{
     while (launch->alive != 0) {
-        int64_t left = deadline - clock_monotonic_ms();
-        if (left <= 0 && launch->stage != SPAWN_PREPARE && launch_settle(launch, LAUNCH_LATE)) {
-            return false;
+        long woken = syscall(SYS_futex, &launch->alive, FUTEX_WAIT_BITSET, 1, &deadline, NULL,
+                             FUTEX_BITSET_MATCH_ANY);
+        if (woken < 0 && errno == ETIMEDOUT) {
+            if (launch->stage != SPAWN_PREPARE && launch_settle(launch, LAUNCH_LATE)) {
+                return false;
+            }
+            deadline.seconds += LOOK_AGAIN_S;
         }
-        left = left > 0 ? left : LOOK_AGAIN_MS;
-        const struct { /* as the system call wants it, whatever time_t is */
-            long tv_sec, tv_nsec;
-        } timeout = {(long)(left / 1000), (long)(left % 1000) * 1000000};
-        (void)syscall(SYS_futex, &launch->alive, FUTEX_WAIT, 1, &timeout, NULL, 0);
     }
     return true;
+}
+
+/* Starts the child and waits. Its pid, or -1 with errno; *is_executed as of await_execution(). */
+IN_CHILD static pid_t run_child(struct launch *launch, struct kernel_time deadline,
+                                bool *is_executed)
+{
+    pid_t pid =
+        clone(child_main, child_stack + sizeof(child_stack),
+              CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, launch, NULL, NULL, &launch->alive);
+    if (pid >= 0) {
+        *is_executed = await_execution(launch, deadline);
+    }
+    return pid;
 }
 
 static int spawn_child(struct launch *launch, int64_t patience_ms, pid_t *pid,
                        struct spawn_error *error)
 {
+    bool is_executed = false;
     launch->alive = 1;
     confinement_rank(true);
-    *pid = clone(child_main, child_stack + sizeof(child_stack),
-                 CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, launch, NULL, NULL, &launch->alive);
+    *pid = run_child(launch, deadline_after(patience_ms), &is_executed);
     int clone_error = errno;
-    bool is_executed = *pid >= 0 && await_execution(launch, patience_ms);
     confinement_rank(false);
     if (*pid < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = clone_error};
