@@ -117,10 +117,10 @@ static void print_trusted(const struct rendering *r, FILE *out)
         {"fwd_for", "$http_x_forwarded_for", "$remote_addr",
          "\"$http_x_forwarded_for, $remote_addr\""},
         {"fwd_ssl", "$http_x_forwarded_proto", "$scheme", "$http_x_forwarded_proto"},
-        {"fwd_host", "$http_x_forwarded_host", "$http_host", "$http_x_forwarded_host"},
-        {"fwd_path", "$http_x_forwarded_prefix", "$nginx_sandbox_base",
+        {"asked", "$http_x_forwarded_host", "$http_host", "$http_x_forwarded_host"},
+        {"below", "$http_x_forwarded_prefix", "$nginx_sandbox_base",
          "$http_x_forwarded_prefix$nginx_sandbox_base"},
-        {"forward", "$http_forwarded", "\"\"", "$http_forwarded"},
+        {"forwards", "$http_forwarded", "\"\"", "$http_forwarded"},
     };
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         (void)fprintf(out,
@@ -165,8 +165,7 @@ void ports_add_words(const struct rendering *r, struct words *words)
     bool trusts = has_trusted(r);
     words_add(words, "@FWD_FOR@", "%s", trusts ? "$nginx_sandbox_fwd_for" : "$remote_addr");
     words_add(words, "@FWD_PROTO@", "%s", trusts ? "$nginx_sandbox_fwd_ssl" : "$scheme");
-    words_add(words, "@FWD_HOST@", "%s", trusts ? "$nginx_sandbox_fwd_host" : "$http_host");
-    words_add(words, "@FWD_PREFIX@", "%s",
-              trusts ? "$nginx_sandbox_fwd_path" : "$nginx_sandbox_base");
-    words_add(words, "@FORWARDED@", "%s", trusts ? "$nginx_sandbox_forward" : "\"\"");
+    words_add(words, "@FWD_HOST@", "%s", trusts ? "$nginx_sandbox_asked" : "$http_host");
+    words_add(words, "@FWD_PREFIX@", "%s", trusts ? "$nginx_sandbox_below" : "$nginx_sandbox_base");
+    words_add(words, "@FORWARDED@", "%s", trusts ? "$nginx_sandbox_forwards" : "\"\"");
 }

@@ -23,6 +23,7 @@ void render_secret_words(const struct rendering *r, struct words *words)
     if (!is_unclaimed(r)) {
         words_add(words, "@REFUSE@", "if ($nginx_sandbox_known = \"\") { return 401; }");
         words_add(words, "@CLAIM@", "%s", "");
+        words_add(words, "@PORT_CLAIM@", "%s", "");
         return;
     }
     /* Until it is claimed a request with a token goes to the service of the claim, by a status that
@@ -32,6 +33,9 @@ void render_secret_words(const struct rendering *r, struct words *words)
               "if ($nginx_sandbox_claim != 1) { return 401; }\n"
               "error_page 461 = @nginx_sandbox_unclaimed;");
     words_add(words, "@CLAIM@", "include %s/snippets/claim.conf;", r->path);
+    words_add(words, "@PORT_CLAIM@",
+              "if ($nginx_sandbox_claim = ask) { return 461; }\n"
+              "    error_page 461 = @nginx_sandbox_port_claim;");
 }
 
 /* By njs, with the digest that the service of the claim puts into a file. */

@@ -2,12 +2,14 @@
 
 import http.server
 import json
+import os
+import signal
 import socket
 import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, Server, http_request
+from sandbox import BIG_TIMEOUT, Server, http_request, wait_until
 from test_ports import Target
 
 
@@ -315,3 +317,96 @@ def test_errors_of_ours_say_so(server, application):
         pass
     ours(ask(server, "GET", f"/port/{gone.port}/", [("X-Sandbox-Wait-Ms", "0")]), 504, "not_listening")
     assert "X-Sandbox-Error" not in ask(server, "GET", "/list_processes", token=False)[1]
+
+
+def test_the_access_log_names_the_port(make_server, application):
+    server = make_server()
+    for target, host, token in ((f"/port/{application.port}/secret?secret", None, True), ("/run", f"{application.port}.localhost", True), ("/run", f"{application.port}.localhost", False)):
+        ask(server, "GET", target, token=token, host=host)
+    lines = [json.loads(line) for line in server.whole_access_log().splitlines()]
+    port = str(application.port)
+    assert [(line["endpoint"], line["uri"], line["port"], line["grant"], line["status"]) for line in lines if line["port"]] == [
+        ("/port", f"/port/{port}/...", port, "token", 200), ("/port", f"/port/{port}/...", port, "token", 200), ("/port", f"/port/{port}/...", port, "", 401)]
+    assert b"secret?" not in server.whole_access_log()
+
+
+def test_the_first_token_of_a_pool_reaches_a_port(make_server, application, open_directory):
+    server = make_server({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(open_directory / "claim"), "SANDBOX_SECRET": None})
+    assert error(ask(server, "GET", f"/port/{application.port}/", token=False)) == (401, "unauthorized")
+    for _ in range(2):
+        what = seen(ask(server, "POST", f"/port/{application.port}/x", [("Content-Length", "2")], b"hi"))
+        assert what["body"] == "hi" and "authorization" not in what["headers"] and server.secret not in str(what)
+    assert error(ask(server, "GET", f"/port/{application.port}/", [("Authorization", "Bearer other")], token=False)) == (401, "unauthorized")
+
+
+# ---- streams ----
+
+
+def test_events_pass_at_once(server):
+    """Each comes before the next is sent."""
+    passed = threading.Event()
+
+    def serve(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        assert passed.wait(BIG_TIMEOUT)
+        connection.sendall(b"data: 2\n\n")
+
+    with Target(serve) as target, server.raw(BIG_TIMEOUT) as connection:
+        connection.send(http_request("GET", f"/port/{target.port}/", [("Host", "x"), server.bearer()]))
+        while b"data: 1" not in (line := connection.reader.readline()):
+            assert line
+        passed.set()
+        while b"data: 2" not in (line := connection.reader.readline()):
+            assert line
+
+
+def upgrade(server, port, token=True, headers=()):
+    connection = server.raw(BIG_TIMEOUT)
+    lines = [("Host", "x"), *([server.bearer()] if token else []), ("Connection", "Upgrade"), ("Upgrade", "echo"), *headers]
+    connection.send(http_request("GET", f"/port/{port}/", lines))
+    return connection
+
+
+def echo(connection):
+    """Takes any upgrade, then echoes."""
+    head = connection.recv(65536)
+    assert b"Upgrade: echo\r\n" in head and b"Connection: upgrade\r\n" in head, head
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def head_of(connection):
+    lines = []
+    while (line := connection.reader.readline()) not in (b"\r\n", b""):
+        lines.append(line)
+    return lines
+
+
+def test_an_upgrade_lives_through_a_reload_of_nginx(make_server):
+    server = make_server()
+    with Target(echo) as target, upgrade(server, target.port) as connection:
+        assert head_of(connection)[0].startswith(b"HTTP/1.1 101 ")
+        old = set(server.nginx_pids())
+        connection.send(b"one\n")
+        assert connection.reader.readline() == b"one\n"
+        os.kill(server.daemon("nginx"), signal.SIGHUP)
+        wait_until(lambda: set(server.nginx_pids()) - old, "new workers")
+        connection.send(b"two\n")
+        assert connection.reader.readline() == b"two\n"
+    with Target(echo) as target, upgrade(server, target.port, token=False) as connection:
+        assert head_of(connection)[0].startswith(b"HTTP/1.1 401 ") and target.accepted == 0
+
+
+def test_ports_take_half_of_the_connections(make_server):
+    server = make_server({"SANDBOX_MAX_CONNECTIONS": "16"}, prefix=("prlimit", "--nofile=400:400"))
+    with Target(echo) as target:
+        connections = [upgrade(server, target.port) for _ in range(110)]
+        try:
+            statuses = [head_of(connection)[0].split()[1] for connection in connections]
+            assert statuses.count(b"101") == 100 and statuses.count(b"503") == 10
+            assert server.get("/list_processes").status_code == 200
+        finally:
+            for connection in connections:
+                connection.socket.close()
