@@ -77,6 +77,9 @@ enum effect { READS, CHANGES };
     ENDPOINT(bind_port, "/bind_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(unbind_port, "/unbind_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(port_status, "/port_status", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(list_ports, "/list_ports", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(ports_streaming, "/ports_streaming", ENDPOINT_GET, STREAMS, READS) \
+    ENDPOINT(wait_port, "/wait_port", ENDPOINT_POST, LASTS, READS) \
     ENDPOINT(health, "/health", ENDPOINT_GET, OPEN, READS) \
     ENDPOINT(metrics, "/metrics", ENDPOINT_GET, METRICS, READS)
 /* clang-format on */

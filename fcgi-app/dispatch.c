@@ -11,6 +11,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/lasting.h"
 #include "fcgi-app/http/places.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
@@ -199,6 +200,7 @@ void dispatch(struct request *request, bool refuse)
     enum place place;
     const struct endpoint *endpoint = find_row(request_path(request));
     bool has_place = take_place(request, endpoint, &place);
+    lasting_serve(&place);
     request_set_endpoint(request, endpoint == NULL ? NULL : endpoint->api);
     log_request(LOG_DEBUG, request_id(request), "%s %s", request_method(request),
                 endpoint == NULL ? request_path(request) : endpoint->api->path);

@@ -38,6 +38,8 @@
 #include "fcgi-app/http/workers.h"
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/hold.h"
+#include "fcgi-app/ports/port_table.h"
+#include "fcgi-app/ports/port_watch.h"
 #include "fcgi-app/ports/ports.h"
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
@@ -130,6 +132,10 @@ static void set_up_parts(const struct directories *directories, const struct set
     upload_records_init(directories->uploads, settings->max_uploads, settings->upload_lifetime_ms);
     health_init(directories->state, directories->run);
     port_init(directories->port, (unsigned)settings->proxy_port);
+    const char *reached =
+        getenv("SANDBOX_PORTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
+    port_table_init((const unsigned[]){(unsigned)settings->port, (unsigned)settings->proxy_port},
+                    reached != NULL && strcmp(reached, "own") == 0);
 }
 
 static void wait_for_signal(const sigset_t *signals)
@@ -182,8 +188,8 @@ int main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     set_up_parts(&directories, &settings);
-    if (streams_start() < 0 || hold_start() < 0 || upload_cleaner_start() < 0 ||
-        workers_start() < 0 || acceptor_start() < 0) {
+    if (streams_start() < 0 || port_watch_start() < 0 || hold_start() < 0 ||
+        upload_cleaner_start() < 0 || workers_start() < 0 || acceptor_start() < 0) {
         log_line("cannot start to serve: %m");
         return EXIT_FAILURE;
     }

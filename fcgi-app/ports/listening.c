@@ -206,15 +206,18 @@ static int read_proc(struct listening_list *list)
 
 /* ---- the list ---- */
 
+int listening_compare(const struct listening_socket *a, const struct listening_socket *b)
+{
+    return a->port != b->port       ? (a->port < b->port ? -1 : 1)
+           : a->family != b->family ? (a->family < b->family ? -1 : 1)
+                                    : memcmp(a->address, b->address, sizeof(a->address));
+}
+
 static int compare_sockets(const void *left, const void *right)
 {
     const struct listening_socket *a = left, *b = right;
-    int by_address = memcmp(a->address, b->address, sizeof(a->address));
-    return a->port != b->port       ? (a->port < b->port ? -1 : 1)
-           : a->family != b->family ? (a->family < b->family ? -1 : 1)
-           : by_address != 0        ? by_address
-           : a->inode != b->inode   ? (a->inode < b->inode ? -1 : 1)
-                                    : 0;
+    int by_place = listening_compare(a, b);
+    return by_place != 0 ? by_place : a->inode < b->inode ? -1 : a->inode > b->inode;
 }
 
 int listening_read(struct listening_list *list)

@@ -38,6 +38,9 @@ void listening_clear(struct listening_list *list);
 const struct listening_socket *listening_find(const struct listening_list *list, unsigned port,
                                               const struct listening_socket **end);
 
+/* How the places of two sockets, their ports and addresses, are ordered: < 0, 0 or > 0. */
+int listening_compare(const struct listening_socket *a, const struct listening_socket *b);
+
 /* Whether a connection to 127.0.0.1, or to ::1, reaches this socket. */
 bool listening_at_loopback4(const struct listening_socket *socket);
 bool listening_at_loopback6(const struct listening_socket *socket);

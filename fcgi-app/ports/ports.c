@@ -17,6 +17,7 @@
 #include "common/tree.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/ports.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */
@@ -31,8 +32,7 @@ void port_init(int directory_fd, unsigned proxy_port)
     own_port = proxy_port;
 }
 
-/* 1..65535 in plain digits without leading zeros; 0 when `text` is no port. */
-static unsigned parse_port(const char *text)
+unsigned port_parse(const char *text)
 {
     size_t length = strspn(text, "0123456789");
     if (text[length] != '\0' || length == 0 || length > 5 || text[0] == '0') {
@@ -59,7 +59,7 @@ static int read_target(char port[static PORT_SIZE])
     }
     port[length] = '\0';
     port[strcspn(port, "\n")] = '\0';
-    if (parse_port(port) == 0) {
+    if (port_parse(port) == 0) {
         errno = EBADMSG;
         return -1;
     }
@@ -124,10 +124,23 @@ static const char *own_port_text(char text[static PORT_SIZE])
     return text;
 }
 
+unsigned port_wanted(struct request *request, const struct json_body *body, const char *name)
+{
+    unsigned port = port_parse(json_text(body, name));
+    if (port == 0) {
+        answer_error(request, 400, ERROR_invalid_request,
+                     "Invalid %s: a number from 1 to 65535 is expected", name);
+    } else if (port_is_own(port)) {
+        answer_error(request, 400, ERROR_invalid_request, "Port %u is the server's own", port);
+        return 0;
+    }
+    return port;
+}
+
 static void handle_bind_port(struct request *request, const struct json_body *body)
 {
     const char *text = json_text(body, "port");
-    unsigned port = parse_port(text);
+    unsigned port = port_parse(text);
     if (port == 0) {
         answer_failure(request, 400, ERROR_invalid_request,
                        "Invalid port: a number from 1 to 65535 is expected");
@@ -186,7 +199,7 @@ static void handle_port_status(struct request *request, const struct json_body *
     }
     answer_fields(request, 200,
                   FIELDS(FLAG_FIELD("success", true),
-                         TEXT_FIELD("port", parse_port(port) == 0 ? NULL : port),
+                         TEXT_FIELD("port", port_parse(port) == 0 ? NULL : port),
                          TEXT_FIELD("proxy_port", own_port_text(proxy_port))));
 }
 

@@ -12,6 +12,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/processes/process_id.h"
+#include "fcgi-app/processes/start_wait.h"
 #include "procd/wire/client.h"
 
 /* ---- start ---- */
@@ -21,7 +22,8 @@ static void start_process(struct request *request, const struct json_body *body)
     struct command command;
     struct job job;
     struct spawn_error error;
-    if (!command_read(request, body, &command)) {
+    cleanup_(port_wait_clear) struct port_wait wait = {.port = 0};
+    if (!command_read(request, body, &command) || !start_wait_read(request, body, &wait)) {
         return;
     }
     command.keeps_stdin = json_flag(body, "stdin");
@@ -37,6 +39,10 @@ static void start_process(struct request *request, const struct json_body *body)
         answer_command_failure(request, &command, result, &error, false);
         return;
     }
+    if (wait.port != 0) {
+        start_wait_answer(request, &job, &wait);
+        return;
+    }
     answer_fields(request, 201,
                   FIELDS(TEXT_FIELD("id", job.id), NUMBER_FIELD("pid", job.pid),
                          TEXT_FIELD("status", job_status_name(job.status))));
@@ -46,6 +52,7 @@ static const struct json_member start_members[] = {
     COMMAND_MEMBERS(false),
     {JSON_MEMBER("stdin", FLAG, "Keeps standard input open for /write_stdin.")},
     {JSON_MEMBER("wait_tree", FLAG, "The process ends when all that it has started has ended.")},
+    START_WAIT_MEMBERS,
 };
 const struct endpoint start_process_endpoint = {
     API_ROW(start_process),

@@ -73,8 +73,8 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 STAILQ_HEAD(ready_list, stream);
 
-/* Other threads hand streams over here: each pointer is a packet. It is no pipe, which the
- * commands' user could open by its name in /proc. */
+/* Other threads hand streams over here: each pointer is a packet. NULL: there is news. It is no
+ * pipe, which the commands' user could open by its name in /proc. */
 static int inbox[2] = {-1, -1};
 
 /* The thread's own. */
@@ -91,6 +91,12 @@ static struct {
 } loop = {.epoll = -1,
           .streams = TAILQ_HEAD_INITIALIZER(loop.streams),
           .ready = STAILQ_HEAD_INITIALIZER(loop.ready)};
+
+/* Whether it has a directory that nothing watches. */
+static bool is_polled(const struct stream *stream)
+{
+    return stream->source->directory >= 0 && stream->watcher.descriptor < 0;
+}
 
 static void stream_wake(struct stream *stream, enum stream_wake wake)
 {
@@ -122,7 +128,7 @@ static void stream_free(struct stream *stream, bool whole)
 static void stream_close(struct stream *stream, bool whole)
 {
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->outlet.fd, NULL);
-    loop.unwatched -= stream->watcher.descriptor < 0;
+    loop.unwatched -= is_polled(stream);
     watcher_remove(&loop.watches, &stream->watcher);
     TAILQ_REMOVE(&loop.streams, stream, streams);
     stream_free(stream, whole);
@@ -280,12 +286,22 @@ static void read_changes(void)
     }
 }
 
-/* Wakes the streams that nothing else would wake, or all. */
-static void wake_streams(bool only_unwatched)
+static bool is_any(const struct stream *stream)
+{
+    (void)stream;
+    return true;
+}
+
+static bool is_told(const struct stream *stream)
+{
+    return stream->source->directory < 0;
+}
+
+static void wake_streams(bool (*which)(const struct stream *stream))
 {
     struct stream *stream;
     TAILQ_FOREACH (stream, &loop.streams, streams) {
-        if (!only_unwatched || stream->watcher.descriptor < 0) {
+        if (which(stream)) {
             stream_wake(stream, WAKE_CHANGE);
         }
     }
@@ -313,7 +329,7 @@ static void begin_to_stop(void)
 {
     loop.stopping = true;
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stopping_fd(), NULL);
-    wake_streams(false);
+    wake_streams(is_any);
 }
 
 /* ---- new streams ---- */
@@ -322,8 +338,10 @@ static void add_stream(struct stream *stream)
 {
     stream->last_sent = clock_monotonic_ms();
     TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
+    stream->watcher.descriptor = -1;
     /* Watched before the source looks for the first time, or a change between the two is missed. */
-    if (watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0 &&
+    if (!is_told(stream) &&
+        watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0 &&
         loop.unwatched++ == 0) {
         log_at(LOG_WARNING, "a stream's directory cannot be watched and is polled instead: %m");
     }
@@ -339,7 +357,19 @@ static void empty_inbox(void)
 {
     struct stream *stream;
     while (io_read_full(inbox[0], &stream, sizeof(stream)) == sizeof(stream)) {
-        add_stream(stream);
+        if (stream != NULL) {
+            add_stream(stream);
+        } else {
+            wake_streams(is_told);
+        }
+    }
+}
+
+void streams_tell(void)
+{
+    struct stream *none = NULL;
+    if (io_write_all(inbox[1], &none, sizeof(none)) < 0) {
+        log_line("the streams cannot be told: %m");
     }
 }
 
@@ -418,7 +448,7 @@ __attribute__((noreturn)) static void *run_streams(void *unused)
             read_changes();
         }
         if (loop.unwatched > 0) {
-            wake_streams(true);
+            wake_streams(is_polled);
         }
         keep_streams_alive(now);
         take_turns();

@@ -1,8 +1,8 @@
 /*
- * Streams: answers that follow something on the disk and outlast the handler that began them. One
- * thread sends all of them, woken by inotify and epoll. A stream that has nothing to send costs a
- * few hundred bytes. A client that does not read delays its own stream only, because what was not
- * sent yet stays with the stream's source.
+ * Streams: answers that follow something, mostly on the disk, and outlast the handler that began
+ * them. One thread sends all of them, woken by inotify and epoll. A stream that has nothing to send
+ * costs a few hundred bytes. A client that does not read delays its own stream only, because what
+ * was not sent yet stays with the stream's source.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ enum stream_next {
     STREAM_BYTES,      /* the next bytes of its events */
     STREAM_EVENT,      /* a short event, whole */
     STREAM_LAST_EVENT, /* the same; the answer ends with it */
-    STREAM_NOTHING,    /* look again when the directory has changed */
+    STREAM_NOTHING,    /* look again when the stream is woken */
     STREAM_FAILED,     /* errno says why */
 };
 
@@ -33,7 +33,7 @@ struct stream_output {
 
 /* What a stream sends. All its functions are called by the streams' thread and do not wait. */
 struct stream_source {
-    int directory;       /* its changes wake the stream; the source closes it */
+    int directory;       /* its changes wake the stream; the source closes it. -1: streams_tell() */
     const char *name;    /* in the server's log */
     const char *failure; /* what the client reads after STREAM_FAILED */
 
@@ -53,6 +53,9 @@ struct stream_source {
 
 /* Makes the thread. 0, or -1 with errno. Call once, before the first request. */
 int streams_start(void);
+
+/* Wakes the streams that have no directory: there may be news for them. Thread-safe. */
+void streams_tell(void);
 
 /*
  * Sends what the source has, until it or the server ends. Takes over, in any case: the request,

@@ -20,6 +20,8 @@
 
 #define CLIENT_OF_ORDER(order_)                                                                    \
     ((struct client *)(void *)((char *)(order_)-offsetof(struct client, order)))
+#define CLIENT_OF_LOOKUP(lookup_)                                                                  \
+    ((struct client *)(void *)((char *)(lookup_)-offsetof(struct client, lookup)))
 
 static struct {
     const char *run_directory;
@@ -303,6 +305,31 @@ static bool handle_status(struct client *client, struct incoming *request)
     return client_answer(client, &message);
 }
 
+/* Whether the answer could be sent. */
+static bool answer_sockets(struct client *client)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_SOCKETS);
+    socket_owners_describe(&client->lookup, &message);
+    socket_owners_forget(&client->lookup);
+    return client_answer(client, &message);
+}
+
+static void sockets_known(struct socket_lookup *lookup, bool is_whole)
+{
+    struct client *client = CLIENT_OF_LOOKUP(lookup);
+    if (!is_whole || !answer_sockets(client)) {
+        client_drop(client);
+    }
+}
+
+static bool handle_sockets(struct client *client, struct incoming *request)
+{
+    client->lookup.done = sockets_known;
+    int known = message_open(request) < 0 ? -1 : socket_owners_look(&client->lookup, request);
+    return known == 0 || (known > 0 && answer_sockets(client));
+}
+
 /* Requests of the server as a whole, and those about a job that is there. */
 static const struct {
     bool (*handle)(struct client *client, struct incoming *request);
@@ -313,6 +340,7 @@ static const struct {
     [MESSAGE_START] = {.handle = handle_start},
     [MESSAGE_LIST] = {.handle = handle_list},
     [MESSAGE_STATUS] = {.handle = handle_status},
+    [MESSAGE_SOCKETS] = {.handle = handle_sockets},
     [MESSAGE_GET] = {.handle_job = handle_get},
     [MESSAGE_WAIT] = {.handle_job = handle_wait},
     [MESSAGE_KILL] = {.handle_job = handle_kill},

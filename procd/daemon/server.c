@@ -19,6 +19,7 @@ void client_drop(struct client *client)
 {
     loop_close(&client->watch);
     orders_forget(&client->order);
+    socket_owners_forget(&client->lookup);
     if (client->starting != NULL) {
         client->starting->client = NULL;
     }
@@ -59,7 +60,7 @@ static void hear_client(struct watch *watch)
                "a client speaks another version of procd's protocol: restart fcgi-app");
     }
     /* One request at a time: a client that sends another before the answer is none of ours. */
-    bool waits = client->starting != NULL || client->order.job != NULL;
+    bool waits = client->starting != NULL || client->order.job != NULL || client->lookup.waits;
     if (received != 1 || waits || !handle_request(client, &request)) {
         client_drop(client);
     }

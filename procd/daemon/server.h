@@ -12,6 +12,7 @@
 #include "procd/daemon/loop.h"
 #include "procd/daemon/orders.h"
 #include "procd/daemon/registry.h"
+#include "procd/daemon/socket_owners.h"
 #include "procd/wire/protocol.h"
 
 /* A background job between START and its runner's answer. */
@@ -26,6 +27,7 @@ struct client {
     LIST_ENTRY(client) entry;
     struct starting *starting; /* NULL unless it waits for that */
     struct order order;        /* given if order.job is not NULL */
+    struct socket_lookup lookup;
 };
 
 /* Answers a request, now or later. False when the client is to be dropped. */

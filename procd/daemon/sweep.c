@@ -211,6 +211,19 @@ size_t sweep_runner_count(void)
     return count;
 }
 
+int sweep_list_runners(struct pid_list *list)
+{
+    int result = 0;
+    for (size_t i = 0; i < sweep.runners.count && result == 0; i++) {
+        result = pid_list_add(list, sweep.runners.pids[i]);
+    }
+    const struct elder *elder;
+    LIST_FOREACH (elder, &sweep.elders, entry) {
+        result = result == 0 ? pid_list_add(list, elder->pid) : result;
+    }
+    return result;
+}
+
 unsigned sweep_reap(void)
 {
     int status;

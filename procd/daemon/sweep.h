@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "procd/process/process_table.h"
+
 /*
  * Makes this process the subreaper of its runners and orders a first sweep, for the runners that
  * have died while there was no procd; those that live are watched from then on. The loop must be
@@ -37,6 +39,9 @@ int sweep_add_runner(pid_t runner);
 
 /* How many runners live, those of an earlier procd included. */
 size_t sweep_runner_count(void);
+
+/* Appends the pids of these runners. 0, or -1 with errno. */
+int sweep_list_runners(struct pid_list *list);
 
 /* Reaps the children that have ended, and orders a sweep if one of them calls for it. How many of
  * them were runners that could not start: they ended with an error, or by a fault of their own. */

@@ -92,3 +92,29 @@ enum procd_result procd_status(struct procd_status *status, int timeout_ms)
     }
     return result;
 }
+
+enum procd_result procd_socket_owners(const uint32_t *inodes, size_t count,
+                                      socket_owner_function *each, void *context)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    message_init(&request, MESSAGE_SOCKETS);
+    for (size_t i = 0; i < count; i++) {
+        message_add_number(&request, FIELD_INODE, inodes[i]);
+    }
+    enum procd_result result = client_ask_again(&request, &answer);
+    if (result != PROCD_DONE || answer.message.type != MESSAGE_SOCKETS) {
+        return result == PROCD_DONE ? PROCD_LOST : result;
+    }
+    struct incoming fields = {0};
+    while (message_next_group(&answer.message, FIELD_INODE, &fields)) {
+        const char *name = message_text(&fields, FIELD_LEFT_NAME);
+        each(context, &(const struct socket_owner){
+                          .inode = (uint32_t)message_number(&fields, FIELD_INODE, 0),
+                          .pid = (pid_t)message_number(&fields, FIELD_PID, 0),
+                          .name = name == NULL ? "" : name,
+                          .job_id = message_text(&fields, FIELD_ID),
+                      });
+    }
+    return PROCD_DONE;
+}

@@ -57,6 +57,22 @@ struct procd_status {
 /* Asks procd for all of this, waiting at most `timeout_ms`. */
 enum procd_result procd_status(struct procd_status *status, int timeout_ms);
 
+/* A process of a command that has a socket open. Its texts are borrowed. */
+struct socket_owner {
+    uint32_t inode; /* of the socket */
+    pid_t pid;
+    const char *name;   /* of its program */
+    const char *job_id; /* of the background job that it belongs to; NULL: a foreground command's */
+};
+
+typedef void socket_owner_function(void *context, const struct socket_owner *owner);
+#define SOCKET_OWNERS_MAX ((size_t)4096)
+
+/* Calls `each` for those of `count` sockets, at most SOCKET_OWNERS_MAX and no two the same, that a
+ * process of a command has open, once for each. What belongs to no command is left out. */
+enum procd_result procd_socket_owners(const uint32_t *inodes, size_t count,
+                                      socket_owner_function *each, void *context);
+
 /* ---- foreground ---- */
 
 struct foreground {

@@ -44,6 +44,8 @@
  *   STATUS    STATUS uptime_ms running runners idle runner_failures disk_free disk_total, and of
  *             each daemon id (its name) starts [pid descriptors threads rss_kb]; less what is
  *             unknown
+ *   SOCKETS   (inode..) SOCKETS, and of each that a process of a command has open: inode pid
+ *             left_name (its program) [id] (of its job)
  *
  * Runner to client, over the lease. This is a socket pair; the client ends the tree by closing it,
  * or its sending side, before EXIT: by SIGKILL, or first by SIGTERM where there is hangup_grace_ms.
@@ -132,6 +134,7 @@ enum message_type {
     MESSAGE_POSITION,
     MESSAGE_TOO_MANY,
     MESSAGE_STATUS,
+    MESSAGE_SOCKETS,
 };
 
 /*
@@ -198,6 +201,7 @@ enum field_tag {
     FIELD_RUNNER_STARTED,  /* clock ticks since the boot, which make sure that it is the same */
     FIELD_RUNNER_FAILURES, /* runners that died before they could take a command, in a row */
     FIELD_BENEATH,         /* 1: writes only beneath the cwd, where the kernel enforces that */
+    FIELD_INODE,           /* of a socket */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */

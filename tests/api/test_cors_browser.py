@@ -148,6 +148,13 @@ const calls = {
     "/delete_dir": async () => expect((await post("/delete_dir", {path: config.directory + "/made"})).success, "success"),
     "/bind_port": async () => expect((await post("/bind_port", {port: "8080"})).success, "success"),
     "/port_status": async () => expect((await json(await api("GET", "/port_status"))).port === "8080", "the port"),
+    "/list_ports": async () => expect(Array.isArray((await json(await api("GET", "/list_ports"))).ports), "a list"),
+    "/ports_streaming": async () => {
+        const reader = (await api("GET", "/ports_streaming")).body.getReader();
+        expect(new TextDecoder().decode((await reader.read()).value).includes("event: state"), "the state");
+        await reader.cancel();
+    },
+    "/wait_port": async () => expect((await post("/wait_port", {port: 1, timeout_ms: 0})).listening === false, "nothing listens"),
     "/unbind_port": async () => expect((await post("/unbind_port")).success, "success"),
     "/start_process": async () => { job = await post("/start_process", {cmd: "echo begun; read line; echo $line; exec cat", stdin: true}, 201); },
     "/list_processes": async () => expect((await json(await api("GET", "/list_processes"))).processes.length === 1, "one process"),

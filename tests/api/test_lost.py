@@ -21,7 +21,7 @@ READS = (
     ("POST", "/read_file", {"path": "/etc/passwd"}), ("POST", "/list_dir", {"path": "/"}), ("POST", "/stat_file", {"path": "/"}),
     ("GET", "/list_processes", None), ("GET", "/list_processes?full=1", None), ("GET", f"/get_process?id={UNKNOWN}", None),
     ("POST", "/wait_process", {"id": UNKNOWN}), ("GET", f"/process_logs_streaming?id={UNKNOWN}", None), ("GET", "/port_status", None),
-    ("GET", "/health", None), ("GET", "/health?full=1", None),
+    ("GET", "/list_ports", None), ("GET", "/ports_streaming", None), ("POST", "/wait_port", {"port": 1}), ("GET", "/health", None), ("GET", "/health?full=1", None),
 )
 CHANGES = (
     ("POST", "/run", {"cmd": "true"}), ("POST", "/run_streaming", {"cmd": "true"}), ("POST", "/start_process", {"cmd": "true"}),

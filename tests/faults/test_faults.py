@@ -303,7 +303,7 @@ def test_libfcgi_aborts(faulty):
 INFALLIBLE = set("""
     clock_gettime getenv getpid getppid getsid signal sigaddset sigemptyset sigfillset pthread_sigmask mallopt madvise munmap free
     pthread_attr_destroy pthread_attr_setdetachstate pthread_attr_setstacksize pthread_mutex_clocklock pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
-    pthread_once sem_clockwait pthread_cond_clockwait pthread_cond_signal pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
+    pthread_once sem_clockwait pthread_cond_clockwait pthread_cond_signal pthread_cond_wait pthread_join sem_destroy sem_init sem_post sem_wait unsetenv
     eventfd_read eventfd_write time timegm
     posix_spawn_file_actions_destroy posix_spawnattr_destroy posix_spawnattr_setflags posix_spawnattr_setsigmask dirfd fclose closedir rewinddir
     getopt_long _exit close_range closefrom gmtime_r strftime fwrite posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_adddup2
@@ -312,7 +312,7 @@ INFALLIBLE = set("""
 """.split())
 # They compute, or allocate by malloc(3), or read a stream whose read(2) is the C library's own.
 PURE = ("str", "stp", "mem", "SHA1", "SHA256", "__str", "__mem", "__ctype", "__isoc", "__asprintf", "__vasprintf", "__snprintf", "__vsnprintf", "snprintf", "__getdelim",
-        "__fprintf", "asprintf", "vasprintf", "vsnprintf")
+        "__fprintf", "__sprintf", "inet_ntop", "asprintf", "vasprintf", "vsnprintf")
 STARTUP = ("_ITM_", "__gmon", "__libc", "__cxa", "__errno", "__stack_chk", "__assert", "__progname")
 
 

@@ -134,6 +134,7 @@ def fields_of(rng, world, path):
         "/copy_file": lambda: {"from": world.path(rng), "to": world.path(rng), **maybe(overwrite=True)},
         "/set_mode": lambda: {"path": world.path(rng), "mode": rng.choice(("700", "0777", "8", "")), **maybe(recursive=True)},
         "/bind_port": lambda: {"port": rng.choice((9, "9", 65535))},
+        "/wait_port": lambda: {"port": rng.choice((9, "9", 65535, 0)), "timeout_ms": rng.choice((0, 1, 20))},
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},
         "/write_stdin": lambda: {"id": world.job(rng), **maybe(data=content, eof=True)},
