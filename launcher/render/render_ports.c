@@ -20,9 +20,14 @@ static void print_domains(const struct rendering *r, FILE *out)
     (void)fprintf(out, ")\\z");
 }
 
-/* The names of the sandboxes as alternatives. */
+/* The names of the sandboxes as alternatives. One sandbox alone has any name: a gateway in front
+ * may have another for it. */
 static void print_names(const struct rendering *r, FILE *out)
 {
+    if (r->site->count == 1) {
+        (void)fprintf(out, "[a-z0-9-]+");
+        return;
+    }
     for (size_t i = 0; i < r->site->count; i++) {
         (void)fprintf(out, "%s%s", i == 0 ? "" : "|", r->site->sandboxes[i].name);
     }

@@ -17,6 +17,7 @@ import pytest
 
 from marker import Marker, end
 from sandbox import BIG_TIMEOUT, DEADLINE, REPOSITORY, EventStream, Port, Sandbox, Server, alive, http_request, refused, wait_until
+from test_ports import Target
 
 pytestmark = pytest.mark.host
 
@@ -337,6 +338,41 @@ def test_headers_of_one_hop_are_not_passed_on(make_gateway, make_listener):
     assert request.startswith(b"POST /a%2Fb//c?q=%20&r HTTP/1.1\r\n") and request.endswith(b"\r\n\r\n{}")
     assert b"\r\nAuthorization: Bearer  two  spaces\r\n" in request and b"\r\nLast-Event-ID: x-1-2\r\n" in request
     assert not re.search(rb"(?im)^(upgrade|keep-alive|connection: (?!close))", request)
+
+
+def port_of():
+    """An application that answers a request with its head, or takes an upgrade and echoes."""
+    def serve(connection):
+        head = connection.recv(65536)
+        if b"Upgrade: echo" in head:
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := connection.recv(65536):
+                connection.sendall(data)
+        else:
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /next\r\nContent-Length: %d\r\n\r\n" % len(head) + head)
+
+    return Target(serve)
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_ports(make_gateway, upgrade):
+    """By path and by host, with the path as the client wrote it."""
+    with Server({"SANDBOX_PORT_DOMAIN": "example.org"}) as server, port_of() as target:
+        gateway = make_gateway(f"red 127.0.0.1:{server.port};\n")
+        for host, path, location in (("red.example.org", f"/port/{target.port}", f"/port/{target.port}/next"), (f"{target.port}-red.example.org", "", "/next"),
+                                     ("red.example.org", f"/koyeb-sandbox/port/{target.port}", f"/koyeb-sandbox/port/{target.port}/next")):
+            headers = [("Host", host), server.bearer(), *([("Connection", "Upgrade"), ("Upgrade", "echo")] if upgrade else [])]
+            with gateway.client().raw() as raw:
+                raw.send(http_request("GET", path + "/a%2Fb//c", headers))
+                if not upgrade:
+                    status, headers, body = raw.response()
+                    assert (status, headers["Location"]) == (302, location) and body.startswith(b"GET /a%2Fb//c HTTP/1.1\r\n"), body
+                    continue
+                assert raw.reader.readline().startswith(b"HTTP/1.1 101 ")
+                while raw.reader.readline() != b"\r\n":
+                    pass
+                raw.send(b"hello\n")
+                assert raw.reader.readline() == b"hello\n"
 
 
 # ---- streams ----

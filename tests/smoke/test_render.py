@@ -177,7 +177,7 @@ def test_a_location_for_each_endpoint(platform):
     assert locations.keys() == listed.keys() and len(generated.splitlines()) == len(locations) + 1  # and the one of ports
     assert all(locations[path] in snippets[trait] for path, trait in listed.items())
     http = (platform.etc / "nginx/snippets/http.conf").read_text()
-    logged = re.search(r'map \$nginx_sandbox_path \$nginx_sandbox_log_endpoint \{.*?"~\^/\(\?:(.*?)\)\\z"', http, re.S)[1]
+    logged = re.search(r'map \$nginx_sandbox_at_host\$nginx_sandbox_path \$nginx_sandbox_log_endpoint \{.*?"~\^/\(\?:(.*?)\)\\z"', http, re.S)[1]
     assert {f"/{name}" for name in logged.split("|")} == listed.keys()
 
 
