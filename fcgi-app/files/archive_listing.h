@@ -1,7 +1,12 @@
 /*
- * What tar lists while it extracts (--verbose --block-number --quoting-style=escape): a line for
- * each member, "block 5: name", and one for the end of the archive. The latter tells an archive
- * that ends from one that only stops, which GNU tar does not call an error.
+ * What tar lists while it extracts (--verbose twice, --numeric-owner, --block-number,
+ * --quoting-style=escape): a line for each member, and one for the end of the archive. The latter
+ * tells an archive that ends from one that only stops, which GNU tar does not call an error.
+ *
+ *   block 5: -rwxr-xr-x 0/0    10240 2026-11-30 12:51 ./name
+ *   block 5: drwxr-xr-x            Creating directory: d
+ *   block 26: lrwxrwxrwx 0/0       0 2026-11-30 12:51 ./link -> name
+ *   block 28: ** Block of NULs **
  */
 #pragma once
 
@@ -14,6 +19,7 @@ struct archive_listing {
     uint64_t members;
     char last[512]; /* the name of the last member, perhaps cut */
     bool ends;      /* the archive does */
+    bool sets_id;   /* a file's mode has a set-user-ID or set-group-ID bit */
     char line[512]; /* that comes just now; what does not fit is dropped */
     size_t length;
 };

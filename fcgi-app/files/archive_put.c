@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -51,6 +52,7 @@ struct extraction {
     int input;   /* write end of tar's standard input; -1: tar reads no more, or has had all */
     char *piece; /* 2 * PIECE_SIZE bytes: of the body, and of what tar says */
     uint64_t received;
+    time_t begun;    /* no file of the archive was changed before */
     int64_t look_at; /* on the monotonic clock, ms: at the disk, and at what tar says */
     bool body_ended;
     struct body_digest digest;
@@ -70,8 +72,8 @@ enum feed_result {
 
 /*
  * The modes are those of the archive, the owner is the user of commands. No file may become larger
- * than SANDBOX_MAX_UPLOAD; a signal would end tar without a word. Where commands are root,
- * set-user-ID bits would be root's: they go.
+ * than SANDBOX_MAX_UPLOAD; a signal would end tar without a word. The list has modes and times, and
+ * in UTC these cost nothing.
  */
 static void script_to_extract(const struct archive_kind *kind, char script[ARCHIVE_SCRIPT_SIZE])
 {
@@ -85,15 +87,21 @@ static void script_to_extract(const struct archive_kind *kind, char script[ARCHI
                        most, most);
     }
     archive_append(script,
-                   "extract() { tar --extract --file=- %s --blocking-factor=128 --verbose "
-                   "--block-number --quoting-style=escape --preserve-permissions --no-same-owner "
-                   "--delay-directory-restore --warning=no-timestamp "
-                   "--warning=no-unknown-keyword; }\n"
-                   "[ \"$(id -u)\" = 0 ] || { extract; exit; }\n"
-                   "since=$(($(date +%%s) - 1)); extract; status=$?\n"
-                   "find . -xdev -type f -perm /6000 -newerct \"@$since\" -exec chmod a-s {} +\n"
-                   "exit $status",
+                   "TZ=UTC0 exec tar --extract --file=- %s --blocking-factor=128 "
+                   "--verbose --verbose --numeric-owner --block-number --quoting-style=escape "
+                   "--preserve-permissions --no-same-owner --delay-directory-restore "
+                   "--warning=no-timestamp --warning=no-unknown-keyword",
                    kind->unpacking);
+}
+
+/* Where commands are root, set-user-ID bits would be root's: they go. Nearly no archive has any, so
+ * that only then the tree is looked through. */
+static void script_to_clear_bits(time_t since, char script[ARCHIVE_SCRIPT_SIZE])
+{
+    script[0] = '\0';
+    archive_append(script, ARCHIVE_SCRIPT "[ \"$(id -u)\" = 0 ] || exit 0\n", "find");
+    archive_append(script, "find . -xdev -type f -perm /6000 -newerct @%lld -exec chmod a-s {} +",
+                   (long long)since);
 }
 
 /* ---- answers ---- */
@@ -356,15 +364,49 @@ static enum api_error error_of_tar(const struct extraction *extraction)
     return error;
 }
 
+/* A command that was not to be interrupted. False when that has been answered. */
+static bool check_end(const struct extraction *extraction, enum pump_result result)
+{
+    const char *failure = pump_failure(result, 0);
+    if (result != PUMP_ENDED && failure != NULL) {
+        refuse_lost(extraction, failure);
+    }
+    return result == PUMP_ENDED;
+}
+
+/* Takes the bits away that files of the archive may have. False when it has been answered. */
+static bool clear_bits(struct extraction *extraction)
+{
+    static const struct pump_sink sink = {.data = take_tars_output};
+    static const struct name_list no_variables = {.text = NULL};
+    char script[ARCHIVE_SCRIPT_SIZE];
+    struct ending ending = {.lost = true};
+    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
+    script_to_clear_bits(extraction->begun, script);
+    if (!archive_start(extraction->request, script, extraction->path, &no_variables, -1,
+                       &foreground)) {
+        return false;
+    }
+    enum pump_result result =
+        pump_run(&foreground, extraction->request, &sink, extraction, &ending);
+    if (!check_end(extraction, result)) {
+        return false;
+    }
+    if (ending.lost || ending.reason != END_EXIT || ending.code != 0) {
+        refuse_lost(extraction, "Set-user-ID bits could not be taken away");
+        return false;
+    }
+    return true;
+}
+
 static void conclude(struct extraction *extraction, enum pump_result result,
                      const struct ending *ending)
 {
-    const char *failure = pump_failure(result, 0);
-    if (result != PUMP_ENDED) {
-        if (failure != NULL) {
-            refuse_lost(extraction, failure);
-        }
-    } else if (ending->lost) {
+    if (!check_end(extraction, result) ||
+        (extraction->listing.sets_id && !clear_bits(extraction))) {
+        return;
+    }
+    if (ending->lost) {
         refuse_lost(extraction, COMMAND_LOST);
     } else if (ending->reason != END_EXIT || ending->code > OF_A_SIGNAL) {
         refuse_lost(extraction, ending->reason == END_TIMEOUT
@@ -427,6 +469,7 @@ static bool start_extraction(struct extraction *extraction)
         answer_error(extraction->request, 503, ERROR_unavailable, "%s", error_text(errno));
         return false;
     }
+    extraction->begun = time(NULL) - 1;
     script_to_extract(extraction->kind, script);
     return archive_start(extraction->request, script, extraction->path, &no_variables, output,
                          &extraction->foreground);

@@ -287,6 +287,24 @@ def test_an_archive_that_was_cut(sandbox, target, kind):
             assert "1 members came, the last is a" in answer.json()["error"], answer.text
 
 
+@pytest.mark.parametrize(("name", "what"), [
+    ("d/f", b""), (" d -> e", b""), ("l -> m", b""), ("link", link("a -> b")), ("hard", hard_link("a")), ("old", {"mtime": -10**11}), ("late", {"mtime": 2**55})])
+def test_how_far_an_archive_came(sandbox, target, name, what):
+    """Whatever its last member is: its name, and directories that tar makes beside it do not count."""
+    plain = tar_of(("a", b""), (name, what), ("c", b""))
+    answer = put(sandbox, target, plain[:1024])
+    assert answer.status_code == 400 and f"(2 members came, the last is {name})" in answer.json()["error"], answer.text
+
+
+def test_set_id_bits_of_an_archive_that_was_cut(sandbox, target):
+    """Those of root's files go all the same; others' stay."""
+    is_root = target.stat().st_uid == 0
+    for mode in (0o4755, 0o2755, 0o6711):
+        answer = put(sandbox, target, tar_of(("f", {"mode": mode}), ("c", b"x"))[:1024])
+        assert answer.status_code == 400, answer.text
+        assert stat.S_IMODE((target / "f").stat().st_mode) == (mode & 0o777 if is_root else mode)
+
+
 def test_a_digest(sandbox, target):
     content = tar_of(("a", b"x"))
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
