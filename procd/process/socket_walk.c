@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -33,6 +35,31 @@ void socket_walk_clear(struct socket_walk *walk)
     *walk = (struct socket_walk){.is_over = true};
 }
 
+/* ---- as another user ---- */
+
+/* Reads from now on with the file-system ids of the process, if it is another user's. The calls do
+ * not say whether they fail; then nothing can be read. */
+static void read_as(pid_t pid)
+{
+    char path[64];
+    struct stat owner;
+    (void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+    if (geteuid() == 0 && stat(path, &owner) == 0 && owner.st_uid != 0) {
+        (void)setfsgid(owner.st_gid);
+        (void)setfsuid(owner.st_uid);
+    }
+}
+
+static void read_as_ourselves(void)
+{
+    if (geteuid() == 0) {
+        (void)setfsuid(geteuid());
+        (void)setfsgid(getegid());
+    }
+}
+
+/* ---- descriptors ---- */
+
 /* The number in "socket:[1234]", 0 for a link to anything else. */
 static uint32_t socket_inode(int directory, const char *name)
 {
@@ -49,11 +76,14 @@ bool socket_is_open(uint32_t inode, pid_t pid, int fd)
 {
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
-    return socket_inode(AT_FDCWD, path) == inode;
+    read_as(pid);
+    bool is_open = socket_inode(AT_FDCWD, path) == inode;
+    read_as_ourselves();
+    return is_open;
 }
 
 /* Goes on with the descriptors that are open; closes the list at its end. */
-static int read_descriptors(struct socket_walk *walk, int *cost, socket_function *found)
+static void read_descriptors(struct socket_walk *walk, int *cost, socket_function *found)
 {
     pid_t pid = walk->pids.pids[walk->next_pid - 1];
     pid_t runner = walk->runners.pids[walk->next_runner - 1];
@@ -63,15 +93,16 @@ static int read_descriptors(struct socket_walk *walk, int *cost, socket_function
         uint32_t inode = socket_inode(dirfd(walk->descriptors), name);
         if (inode != 0 && !found(inode, pid, (int)strtol(name, NULL, 10), runner)) {
             walk->is_over = true;
-            return 0;
+            return;
         }
     }
     if (name == NULL && *cost < STEP_COST) {
         close_directory(&walk->descriptors); /* at its end, or that of the process */
         walk->descriptors = NULL;
     }
-    return 0;
 }
+
+/* ---- the walk ---- */
 
 /* Opens the descriptors of the next process below the runner. */
 static int next_process(struct socket_walk *walk)
@@ -79,8 +110,12 @@ static int next_process(struct socket_walk *walk)
     char path[64];
     pid_t pid = walk->pids.pids[walk->next_pid++];
     (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    read_as(pid);
     walk->descriptors = opendir(path);
-    if (walk->descriptors == NULL && (errno == ENOMEM || errno == EMFILE || errno == ENFILE)) {
+    int error = errno;
+    read_as_ourselves();
+    if (walk->descriptors == NULL && (error == ENOMEM || error == EMFILE || error == ENFILE)) {
+        errno = error;
         return -1;
     }
     return process_view_children(&walk->view, pid, &walk->pids);
@@ -97,7 +132,9 @@ int socket_walk_step(struct socket_walk *walk, socket_function *found)
     int result = 0;
     for (int cost = 0; !walk->is_over && result == 0 && cost < STEP_COST;) {
         if (walk->descriptors != NULL) {
-            result = read_descriptors(walk, &cost, found);
+            read_as(walk->pids.pids[walk->next_pid - 1]);
+            read_descriptors(walk, &cost, found);
+            read_as_ourselves();
         } else if (walk->next_pid < walk->pids.count) {
             cost += PROCESS_COST;
             result = next_process(walk);

@@ -33,7 +33,9 @@ int socket_walk_begin(struct socket_walk *walk, struct pid_list *runners);
 
 /* A piece of it, which takes about a millisecond at most. 1 when more is left, 0 at the end, -1
  * with errno. A process that we may not look at has no sockets; one that forks or ends meanwhile
- * may be missed. */
+ * may be missed.
+ * Another user's descriptors are read as that user, if we are root: without CAP_SYS_PTRACE, which
+ * containers do not have, nobody else may. */
 int socket_walk_step(struct socket_walk *walk, socket_function *found);
 
 void socket_walk_clear(struct socket_walk *walk);

@@ -205,8 +205,9 @@ def test_two_sandboxes(make_server):
 
 @pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")
-def test_commands_of_another_user(make_server):
-    server = make_server({"SANDBOX_USER": "games", "PATH": "/usr/local/bin:/usr/bin:/bin"})
+@pytest.mark.parametrize("prefix", [[], ["setpriv", "--bounding-set=-sys_ptrace"]], ids=["", "without CAP_SYS_PTRACE, as in containers"])
+def test_commands_of_another_user(make_server, prefix):
+    server = make_server({"SANDBOX_USER": "games", "PATH": "/usr/local/bin:/usr/bin:/bin"}, prefix=prefix)
     job = Job(server)
     row = entry(server, job.port)
     assert (row["pid"], row["id"]) == (job.pid, job.id)

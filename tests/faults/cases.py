@@ -621,6 +621,56 @@ class StartWithInput(StartProcess):
     fields = {"stdin": True, "timeout_ms": 60_000}
 
 
+class StartAndWait(StartProcess):
+    """Once it has been started the answer is a 201 or says that it may have been."""
+
+    fields = {"wait_port": 1, "wait_timeout_ms": 30}
+
+    def check(self, answer):
+        assert not answer.ok or answer.body["listening"] is False, answer
+        super().check(answer)
+
+
+class OfPorts(Case):
+    """A question about the ports, while a job listens on one."""
+
+    port = None
+
+    def prepare(self):
+        super().prepare()
+        if self.port is None:
+            said = self.work / "port"
+            script = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); open('port.new', 'w').write(str(s.getsockname()[1])); time.sleep(86400)"
+            self.start(f'python3 -c "{script}" & while ! [ -s port.new ]; do sleep 0.01; done; mv port.new port; wait', cwd=str(self.work))
+            wait_until(said.exists, "the port")
+            self.port = int(said.read_text())
+
+    def check(self, answer):
+        assert not answer.ok or self.port in [row["port"] for row in answer.body["ports"]], answer
+
+
+class ListPorts(OfPorts):
+    def request(self):
+        return self.ask("GET", "/list_ports")
+
+
+class FollowPorts(OfPorts):
+    def request(self):
+        with EventStream(self.server, "GET", "/ports_streaming") as stream:
+            if stream.status != 200:
+                return parse(stream.status, stream.read_all().decode())
+            event = next(iter(stream), None)
+            return Answer(200, event and event.data)
+
+
+class WaitPort(OfPorts):
+    def request(self):
+        return self.post("/wait_port", port=self.port, timeout_ms=30)
+
+    def check(self, answer):
+        assert not answer.ok or answer.body["listening"] is True, answer
+
+
 class Life(Case):
     """A whole short job, while one call of its runner fails: it ends, is on record, and its log ends."""
 
@@ -796,10 +846,10 @@ class WriteAtOnce(WriteStdin):
 
 
 OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
-            WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin)
+            WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, FollowPorts, WaitPort, StartAndWait)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),
