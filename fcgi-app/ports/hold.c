@@ -6,7 +6,6 @@
 #include "fcgi-app/ports/hold.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +27,7 @@
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/ports/held_answer.h"
+#include "fcgi-app/ports/held_places.h"
 #include "fcgi-app/ports/listening.h"
 
 #define LOOK_MS    15  /* between two looks */
@@ -46,9 +46,7 @@ TAILQ_HEAD(held_list, held);
 
 static int inbox[2] = {-1, -1};
 static int64_t wait_most; /* ms */
-static unsigned held_most;
-static atomic_uint held_count;
-static atomic_llong waited_count, timed_out_count;
+static uint64_t held_most;
 
 /* The thread's own. */
 static struct {
@@ -67,15 +65,8 @@ int hold_init(const struct settings *settings)
     held_answer_init((unsigned)settings->port, (unsigned)settings->proxy_port, user.uid);
     user_clear(&user);
     wait_most = (int64_t)settings->port_wait_ms;
-    held_most = (unsigned)settings->max_held;
+    held_most = settings->max_held;
     return 0;
-}
-
-void hold_figures(struct hold_figures *figures)
-{
-    *figures = (struct hold_figures){.held = atomic_load(&held_count),
-                                     .waited = atomic_load(&waited_count),
-                                     .timed_out = atomic_load(&timed_out_count)};
 }
 
 /* ---- the question ---- */
@@ -107,22 +98,12 @@ static void answer_now(struct request *request, bool good, const char *line)
     }
 }
 
-/* Takes one of the places for requests that wait. */
-static bool take_held_place(void)
-{
-    if (atomic_fetch_add(&held_count, 1) < held_most) {
-        return true;
-    }
-    (void)atomic_fetch_sub(&held_count, 1);
-    return false;
-}
-
 static void hold_back(struct request *request, const struct held_question *question, int64_t wait,
                       bool again)
 {
     struct held *held = calloc(1, sizeof(*held));
     if (held == NULL || request_detach(request, &held->outlet) < 0) {
-        (void)atomic_fetch_sub(&held_count, 1);
+        held_places_leave();
         free(held);
         request_abort(request);
         return;
@@ -132,10 +113,10 @@ static void hold_back(struct request *request, const struct held_question *quest
     held->since = clock_monotonic_ms();
     held->until = held->since + wait;
     held->not_before = held->since + (again ? RESTART_MS : 0);
-    (void)atomic_fetch_add(&waited_count, 1);
+    held_places_count_wait();
     if (io_write_all(inbox[1], &held, sizeof(held)) < 0) {
         log_line("no further request can wait for a port: %m");
-        (void)atomic_fetch_sub(&held_count, 1);
+        held_places_leave();
         outlet_close(&held->outlet, false);
         free(held);
     }
@@ -156,7 +137,7 @@ void hold_request(struct request *request)
     } else if (wait == 0) {
         held_answer_nobody(&question, &list, 0, line);
         answer_now(request, false, line);
-    } else if (!take_held_place()) {
+    } else if (!held_places_take(held_most)) {
         held_answer_error(api_error_code(ERROR_unavailable),
                           "Too many requests wait for ports (SANDBOX_MAX_HELD)", line);
         answer_now(request, false, line);
@@ -173,7 +154,7 @@ static void held_close(struct held *held, bool whole)
 {
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, held->outlet.fd, NULL);
     TAILQ_REMOVE(&loop.held, held, all);
-    (void)atomic_fetch_sub(&held_count, 1);
+    held_places_leave();
     outlet_close(&held->outlet, whole);
     free(held);
 }
@@ -198,7 +179,7 @@ static void look_at_held(struct held *held, const struct listening_list *list, i
         held_answer_error(api_error_code(ERROR_stopping), "The server is stopping", line);
         held_answer(held, false, line);
     } else if (now >= held->until) {
-        (void)atomic_fetch_add(&timed_out_count, 1);
+        held_places_count_timeout();
         held_answer_nobody(&held->question, list, now - held->since, line);
         held_answer(held, false, line);
     }

@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdint.h>
-
 struct request;
 struct settings;
 
@@ -23,11 +21,3 @@ int hold_start(void);
  * be reached. The request must have a long-running place.
  */
 void hold_request(struct request *request);
-
-/* What has happened since the start. Thread-safe. */
-struct hold_figures {
-    int64_t held;      /* requests that wait now */
-    int64_t waited;    /* that have waited, those too */
-    int64_t timed_out; /* that have waited in vain */
-};
-void hold_figures(struct hold_figures *figures);

@@ -9,7 +9,7 @@
 #include "api/statuses.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/writer.h"
-#include "fcgi-app/ports/hold.h"
+#include "fcgi-app/ports/held_places.h"
 #include "fcgi-app/status/server_state.h"
 
 #define PREFIX "nginx_sandbox_"

@@ -4,7 +4,7 @@
 #include "common/log_drops.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/places.h"
-#include "fcgi-app/ports/hold.h"
+#include "fcgi-app/ports/held_places.h"
 #include "fcgi-app/uploads/upload_record.h"
 
 #define OF(member)        offsetof(struct server_state, member)
