@@ -204,6 +204,21 @@ def test_two_sandboxes(make_server):
 
 
 @pytest.mark.host
+def test_own_ports_alone(make_server):
+    """SANDBOX_PORTS=own: what else the machine listens on is not there, and nobody waits for it."""
+    server = make_server({"SANDBOX_PORTS": "own"})
+    job = Job(server)
+    with socket.create_server(("127.0.0.1", 0)) as listener, EventStream(server, "GET", "/ports_streaming") as stream:
+        assert [(row["port"], row["id"]) for row in ports(server)] == [(job.port, job.id)]
+        assert [row["port"] for row in stream.next().data["ports"]] == [job.port]
+        for port, listens in ((job.port, True), (listener.getsockname()[1], False)):
+            assert server.post("/wait_port", port=port, timeout_ms=30).json() == {"listening": listens}
+        later = Job(server)
+        event = stream.next()
+        assert (event.name, event.data["port"]) == ("opened", later.port)
+
+
+@pytest.mark.host
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")
 @pytest.mark.parametrize("prefix", [[], ["setpriv", "--bounding-set=-sys_ptrace"]], ids=["", "without CAP_SYS_PTRACE, as in containers"])
 def test_commands_of_another_user(make_server, prefix):

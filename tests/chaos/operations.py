@@ -676,6 +676,26 @@ def health(world, _):
     return str(answer)
 
 
+# ---- ports ----
+
+
+def list_ports(world, _):
+    """What the targets listen on is there, and is no command's."""
+    answer = ask(world, "GET", "/list_ports")
+    if answer.certain:
+        owners = {row["port"]: row["id"] for row in answer.body["ports"]} if answer.status == 200 else {}
+        if any(owners.get(port, "missing") is not None for port in world.targets):
+            raise Violation(f"/list_ports: {answer.status} {answer.body}")
+    return str(answer)
+
+
+def wait_port(world, rng):
+    answer = ask(world, "POST", "/wait_port", {"port": rng.choice(world.targets), "timeout_ms": 100})
+    if answer.certain and (answer.status, answer.body) != (200, {"listening": True}):
+        raise Violation(f"/wait_port: {answer.status} {answer.body}")
+    return str(answer)
+
+
 # ---- the binding ----
 
 
@@ -860,6 +880,8 @@ OPERATIONS = (
     Operation("get a file",                6, always,                                         get_file),
     Operation("upload a file",             6, always,                                         upload_file),
     Operation("health",                    3, always,                                         health),
+    Operation("list the ports",            4, always,                                         list_ports),
+    Operation("wait for a port",           4, always,                                         wait_port),
     Operation("bind",                      6, always,                                         bind_race),
     Operation("unbind",                    4, always,                                         unbind),
     Operation("use the port",             10, always,                                         use_port),
