@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/io.h"
 
 #define BUFFER_SIZE SEARCH_LINE_MAX
 #define BINARY_LOOK ((size_t)8 << 10) /* bytes among which there is a NUL in a binary file */
-#define CHECK_EVERY 16                /* buffers */
+#define CHECK_EVERY 50                /* milliseconds */
 #define CONTEXT_MAX (BUFFER_SIZE / 4) /* bytes kept before the lines that are searched */
 
 struct file_search {
@@ -33,6 +34,8 @@ struct file_search {
     uint64_t line;    /* the number of the line at `counted` */
     uint64_t skipped; /* bytes of a line whose next piece is at the beginning of the buffer */
     uint64_t first;
+
+    int64_t check_at; /* when it is to be asked again whether to stop */
 };
 
 struct file_search *file_search_new(struct text_pattern *pattern, size_t context_lines)
@@ -173,11 +176,13 @@ static bool hand_line_out(struct file_search *search, const struct matched_line 
 }
 
 static enum search_result search_lines(struct file_search *search, size_t end,
+                                       const struct stop_check *check,
                                        found_line_function *function, void *context)
 {
     struct matched_line matched;
     enum pattern_result result;
-    text_pattern_begin(search->pattern, search->buffer + search->searched, search->buffer + end);
+    text_pattern_begin(search->pattern, check, search->buffer + search->searched,
+                       search->buffer + end);
     while ((result = text_pattern_next(search->pattern, &matched)) == PATTERN_FOUND) {
         if (!hand_line_out(search, &matched, function, context)) {
             return SEARCH_ENOUGH;
@@ -187,8 +192,8 @@ static enum search_result search_lines(struct file_search *search, size_t end,
         count_up_to(search, (size_t)(matched.begin - search->buffer));
         return SEARCH_EXPLODED;
     }
-    if (result == PATTERN_NO_MEMORY) {
-        errno = ENOMEM;
+    if (result == PATTERN_NO_MEMORY || result == PATTERN_STOPPED) {
+        errno = result == PATTERN_STOPPED ? ECANCELED : ENOMEM;
         return SEARCH_FAILED;
     }
     search->searched = end;
@@ -199,6 +204,18 @@ static bool is_binary(const struct file_search *search)
 {
     size_t looked = search->filled < BINARY_LOOK ? search->filled : BINARY_LOOK;
     return memchr(search->buffer, '\0', looked) != NULL;
+}
+
+/* Whether the check asks to stop (errno): a buffer may take its time. */
+static bool is_to_end(struct file_search *search, const struct stop_check *check)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now < search->check_at) {
+        return false;
+    }
+    search->check_at = now + CHECK_EVERY;
+    errno = ECANCELED;
+    return stop_check_asks(check);
 }
 
 static void begin_file(struct file_search *search, int fd, uint64_t size, uint64_t first)
@@ -216,23 +233,19 @@ enum search_result file_search_run(struct file_search *search, int fd, uint64_t 
                                    found_line_function *function, void *context, uint64_t *line)
 {
     begin_file(search, fd, size, first);
-    for (unsigned turn = 1;; turn++) {
-        if (fill(search) != 0) {
+    for (bool is_first = true;; is_first = false) {
+        if (is_to_end(search, check) || fill(search) != 0) {
             return SEARCH_FAILED;
         }
-        if (turn == 1 && is_binary(search)) {
+        if (is_first && is_binary(search)) {
             return SEARCH_DONE;
         }
         enum search_result result =
-            search_lines(search, find_search_end(search), function, context);
+            search_lines(search, find_search_end(search), check, function, context);
         *line = search->line;
         if (result != SEARCH_DONE || search->is_at_end) {
             return result;
         }
         drop_searched(search);
-        if (turn % CHECK_EVERY == 0 && stop_check_asks(check)) {
-            errno = ECANCELED;
-            return SEARCH_FAILED;
-        }
     }
 }

@@ -11,6 +11,10 @@
  * are searched, as long as they are few. PCRE2 does not tell whether such a byte stands for both
  * cases of a letter, so only a monotone pattern, which cannot have (?i), makes use of it.
  *
+ * PCRE2 cannot be interrupted, and bounds the steps from one place only: many places, each with
+ * many steps, would hold the thread for hours. So few steps are allowed at first. A line that needs
+ * more is searched again in windows of a few places. Between them we look whether to stop.
+ *
  * UTF-8 matters to a pattern only if a part of it may match a part of a character.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -24,12 +28,17 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/utf8.h"
 #include "fcgi-app/search/literal.h"
 
-#define STEPS_MAX   1000000    /* of backtracking, from one place */
+#define STEPS_FEW   500        /* of backtracking, from one place, at first */
+#define STEPS_MAX   1000000    /* the same of a line that needs more */
+#define WINDOW      4          /* places of such a line that are tried at once */
 #define HEAP_MAX    (16 << 10) /* KiB */
 #define PATTERN_MAX (32 << 10) /* bytes */
+
+#define LINE_NS_MAX ((uint64_t)10 * 1000000000) /* of a processor, for such a line */
 
 /* Of fewer bytes for each line with the required byte it is faster to search all lines at once. */
 #define BYTES_PER_CANDIDATE 128
@@ -37,15 +46,20 @@
 struct text_pattern {
     bool is_literal;
     struct literal literal;
+    const char *text; /* borrowed */
+    uint32_t options;
     pcre2_code *code;
+    pcre2_code *windowed; /* made for the first line that takes many steps */
     pcre2_match_data *data;
     pcre2_match_context *context;
-    bool is_monotone; /* several lines may be searched at once */
+    bool is_monotone;
     bool is_utf;
     int required;                 /* a byte of each match; -1: none is known, or none is of use */
     uint64_t candidates, offered; /* lines that were searched for their byte; bytes of all lines */
-    const char *at, *end;         /* what is left of the lines that are searched */
-    bool is_valid;                /* they are UTF-8 to their end */
+    const struct stop_check *check; /* borrowed */
+    const char *at, *end;           /* what is left of the lines that are searched */
+    bool is_valid;                  /* they are UTF-8 to their end */
+    bool at_once;                   /* several of them may be searched at once, see above */
 };
 
 void text_pattern_free(struct text_pattern *pattern)
@@ -54,6 +68,7 @@ void text_pattern_free(struct text_pattern *pattern)
         pcre2_match_context_free(pattern->context);
         pcre2_match_data_free(pattern->data);
         pcre2_code_free(pattern->code);
+        pcre2_code_free(pattern->windowed);
         free(pattern);
     }
 }
@@ -173,7 +188,6 @@ static int prepare_pattern(struct text_pattern *pattern)
     if (pattern->data == NULL || pattern->context == NULL) {
         return -1;
     }
-    (void)pcre2_set_match_limit(pattern->context, STEPS_MAX);
     (void)pcre2_set_heap_limit(pattern->context, HEAP_MAX);
     return 0;
 }
@@ -207,11 +221,11 @@ struct text_pattern *text_pattern_new(const char *text, bool is_fixed, bool igno
     struct pattern_traits traits = look_at_pattern(is_fixed ? "" : text);
     pattern->is_monotone = traits.is_monotone;
     pattern->is_utf = traits.needs_utf || (is_fixed && !is_ascii(text));
-    pattern->code =
-        compile(text,
-                (is_fixed ? PCRE2_LITERAL : PCRE2_MULTILINE) | (ignores_case ? PCRE2_CASELESS : 0) |
-                    (pattern->is_utf ? PCRE2_UTF | PCRE2_MATCH_INVALID_UTF : 0),
-                fault);
+    pattern->text = text;
+    pattern->options = (is_fixed ? PCRE2_LITERAL : PCRE2_MULTILINE) |
+                       (ignores_case ? PCRE2_CASELESS : 0) |
+                       (pattern->is_utf ? PCRE2_UTF | PCRE2_MATCH_INVALID_UTF : 0);
+    pattern->code = compile(text, pattern->options, fault);
     if (pattern->code == NULL || prepare_pattern(pattern) != 0) {
         return NULL;
     }
@@ -260,21 +274,32 @@ static enum pattern_result find_literal(struct text_pattern *pattern, struct mat
     return PATTERN_ABSENT;
 }
 
-static int call_pcre2(const struct text_pattern *pattern, const char *begin, const char *end,
-                      uint32_t options)
+/* What PCRE2 is to do. */
+struct trial {
+    const pcre2_code *code;
+    uint32_t steps; /* at most, from one place */
+    size_t from;    /* the first place */
+    size_t last;    /* PCRE2_UNSET: all */
+};
+
+static int call_pcre2(const struct text_pattern *pattern, const struct trial *trial,
+                      const char *begin, const char *end, uint32_t options)
 {
-    return pcre2_match(pattern->code, (PCRE2_SPTR)begin, (PCRE2_SIZE)(end - begin), 0,
+    (void)pcre2_set_match_limit(pattern->context, trial->steps);
+    (void)pcre2_set_offset_limit(pattern->context, trial->last);
+    return pcre2_match(trial->code, (PCRE2_SPTR)begin, (PCRE2_SIZE)(end - begin), trial->from,
                        options | (pattern->is_valid ? PCRE2_NO_UTF_CHECK : 0), pattern->data,
                        pattern->context);
 }
 
 /* *match becomes the first match in the bytes. */
-static enum pattern_result match_bytes(const struct text_pattern *pattern, const char *begin,
+static enum pattern_result match_bytes(const struct text_pattern *pattern,
+                                       const struct trial *trial, const char *begin,
                                        const char *end, const char **match)
 {
-    int result = call_pcre2(pattern, begin, end, 0);
+    int result = call_pcre2(pattern, trial, begin, end, 0);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
-        result = call_pcre2(pattern, begin, end, PCRE2_NO_JIT);
+        result = call_pcre2(pattern, trial, begin, end, PCRE2_NO_JIT);
     }
     if (result >= 0) {
         *match = begin + pcre2_get_ovector_pointer(pattern->data)[0];
@@ -285,13 +310,63 @@ static enum pattern_result match_bytes(const struct text_pattern *pattern, const
                                             : PATTERN_EXPLODED;
 }
 
+/* The code whose matches can be asked for within some places. NULL: there is none. */
+static const pcre2_code *windowed_code(struct text_pattern *pattern)
+{
+    char fault[PATTERN_FAULT_SIZE];
+    /* \G would be the beginning of each window. */
+    if (pattern->windowed == NULL && strstr(pattern->text, "\\G") == NULL) {
+        pattern->windowed =
+            compile(pattern->text, pattern->options | PCRE2_USE_OFFSET_LIMIT, fault);
+        (void)pcre2_jit_compile(pattern->windowed, PCRE2_JIT_COMPLETE);
+    }
+    return pattern->windowed;
+}
+
+/* Where the window that begins at `offset` ends: not within a character. */
+static size_t window_end(const char *begin, size_t offset, size_t length)
+{
+    offset += WINDOW;
+    while (offset < length && ((unsigned char)begin[offset] & 0xc0) == 0x80) {
+        offset++;
+    }
+    return offset;
+}
+
+/* match_bytes() of a line that takes many steps, a window of places after the other. */
+static enum pattern_result match_slowly(struct text_pattern *pattern, const char *begin,
+                                        const char *end, const char **match)
+{
+    const size_t length = (size_t)(end - begin);
+    const uint64_t started = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    struct trial trial = {windowed_code(pattern), STEPS_MAX, 0, PCRE2_UNSET};
+    if (trial.code == NULL) {
+        trial.code = pattern->code;
+        return match_bytes(pattern, &trial, begin, end, match);
+    }
+    enum pattern_result result = PATTERN_ABSENT;
+    for (; result == PATTERN_ABSENT && trial.from <= length; trial.from = trial.last + 1) {
+        if (stop_check_asks(pattern->check)) {
+            return PATTERN_STOPPED;
+        }
+        trial.last = window_end(begin, trial.from, length) - 1;
+        result = clock_ns(CLOCK_THREAD_CPUTIME_ID) - started > LINE_NS_MAX
+                     ? PATTERN_EXPLODED
+                     : match_bytes(pattern, &trial, begin, end, match);
+    }
+    return result;
+}
+
 /* Searches the line that begins at `begin` and ends at `behind`. */
 static enum pattern_result match_line(struct text_pattern *pattern, const char *begin,
                                       const char *behind, struct matched_line *line)
 {
     *line = bare_line(begin, behind);
     pattern->at = behind;
-    return match_bytes(pattern, line->begin, line->end, &line->match);
+    const struct trial trial = {pattern->code, STEPS_FEW, 0, PCRE2_UNSET};
+    enum pattern_result result = match_bytes(pattern, &trial, line->begin, line->end, &line->match);
+    return result == PATTERN_EXPLODED ? match_slowly(pattern, line->begin, line->end, &line->match)
+                                      : result;
 }
 
 static enum pattern_result find_by_line(struct text_pattern *pattern, struct matched_line *line)
@@ -306,14 +381,15 @@ static enum pattern_result find_by_line(struct text_pattern *pattern, struct mat
 static enum pattern_result find_at_once(struct text_pattern *pattern, struct matched_line *line)
 {
     const char *candidate;
+    const struct trial trial = {pattern->code, STEPS_FEW, 0, PCRE2_UNSET};
     enum pattern_result result = PATTERN_ABSENT;
     while (result == PATTERN_ABSENT && pattern->at < pattern->end) {
-        result = match_bytes(pattern, pattern->at, pattern->end, &candidate);
+        result = match_bytes(pattern, &trial, pattern->at, pattern->end, &candidate);
         if (result == PATTERN_EXPLODED) {
-            pattern->is_monotone = false; /* perhaps only because of many lines */
+            pattern->at_once = false; /* perhaps only because of many lines */
             return find_by_line(pattern, line);
         }
-        if (result == PATTERN_NO_MEMORY) {
+        if (result == PATTERN_NO_MEMORY || result == PATTERN_STOPPED) {
             return result;
         }
         /* behind the last newline there is no line */
@@ -347,13 +423,17 @@ static enum pattern_result find_by_byte(struct text_pattern *pattern, struct mat
     return result;
 }
 
-void text_pattern_begin(struct text_pattern *pattern, const char *begin, const char *end)
+void text_pattern_begin(struct text_pattern *pattern, const struct stop_check *check,
+                        const char *begin, const char *end)
 {
     size_t length = (size_t)(end - begin);
+    pattern->check = check;
     pattern->at = begin;
     pattern->end = end;
     pattern->offered += length;
     pattern->is_valid = pattern->is_utf && utf8_valid_length(begin, length) == length;
+    /* of bytes that are no UTF-8 PCRE2 would check all each time */
+    pattern->at_once = pattern->is_monotone && pattern->is_valid == pattern->is_utf;
 }
 
 enum pattern_result text_pattern_next(struct text_pattern *pattern, struct matched_line *line)
@@ -367,7 +447,5 @@ enum pattern_result text_pattern_next(struct text_pattern *pattern, struct match
             return result;
         }
     }
-    /* of bytes that are no UTF-8 PCRE2 would check all each time */
-    bool at_once = pattern->is_monotone && pattern->is_valid == pattern->is_utf;
-    return at_once ? find_at_once(pattern, line) : find_by_line(pattern, line);
+    return pattern->at_once ? find_at_once(pattern, line) : find_by_line(pattern, line);
 }

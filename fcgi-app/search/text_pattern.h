@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "fcgi-app/files/stop_check.h"
+
 struct text_pattern;
 
 #define PATTERN_FAULT_SIZE 256
@@ -30,12 +32,14 @@ enum pattern_result {
     PATTERN_FOUND,
     PATTERN_ABSENT,
     PATTERN_EXPLODED, /* it would need too many steps, or too much memory, in the line at `begin` */
+    PATTERN_STOPPED,  /* the check asked to stop */
     PATTERN_NO_MEMORY, /* there is none */
 };
 
-/* Begins to search whole lines, [begin, end), which are borrowed until the last of them was found.
- * Only the last line may lack its end. */
-void text_pattern_begin(struct text_pattern *pattern, const char *begin, const char *end);
+/* Begins to search whole lines, [begin, end), which are borrowed until the last of them was found,
+ * as the check is. Only the last line may lack its end. */
+void text_pattern_begin(struct text_pattern *pattern, const struct stop_check *check,
+                        const char *begin, const char *end);
 
 /* The next of these lines that has a match. */
 enum pattern_result text_pattern_next(struct text_pattern *pattern, struct matched_line *line);

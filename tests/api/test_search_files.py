@@ -13,10 +13,16 @@ import urllib.parse
 
 import pytest
 
-from sandbox import RawConnection, http_request, in_threads, proc_file, wait_until
+from sandbox import DEADLINE, RawConnection, http_request, in_threads, proc_file, wait_until
 from test_files_raw import error_of, give
 
 pytestmark = pytest.mark.host
+
+
+# prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which children inherit, as MemoryDenyWriteExecute=yes does it by a filter.
+DENY = """import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit("no PR_SET_MDWE")
+os.execvp(sys.argv[1], sys.argv[1:])"""
 
 
 @pytest.fixture
@@ -348,6 +354,32 @@ def test_a_tree_that_changes(sandbox, tree):
     in_threads(3, lambda number: look() if number == 2 else change(number))
 
 
+def begin_search(server, root, pattern):
+    """A search on a connection of its own, which has the server's only place among the transfers."""
+    body = json.dumps({"path": str(root), "pattern": pattern}).encode()
+    raw = RawConnection(server.host, server.port)
+    raw.send(http_request("POST", "/search_files", [("Host", "x"), server.bearer(), ("Content-Length", str(len(body)))], body))
+    wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 503, "the search has the only place")
+    return raw
+
+
+def test_a_slow_pattern_whose_client_leaves(make_server, tree):
+    """From each place of each line PCRE2 takes many steps, but not too many: it is not to be waited for."""
+    (tree / "a.c").write_text(("x" * 900 + "\n") * 1000)
+    server = make_server({"SANDBOX_MAX_TRANSFERS": "1"})
+    with begin_search(server, tree, "(*NO_JIT)x*x*x*[yz]"):
+        pass
+    wait_until(lambda: server.post("/find_files", path=str(tree)).status_code == 200, "the search has ended", 4 * DEADLINE)
+
+
+def test_a_line_of_many_slow_places(sandbox, tree):
+    """It is searched in parts, and what matches is found in each."""
+    (tree / "a.c").write_text("é" * 330 + "x" * 270 + "é" * 330 + "x" * 270 + "w" + "é" * 330 + "x" * 260 + "z\n")
+    for pattern in ("(*NO_JIT)x*x*x*w", "(*NO_JIT)x*x*x*[yz]"):
+        answer = search(sandbox, tree / "a.c", pattern)
+        assert [(match["line"], match["column"]) for match in answer["matches"]] == [(1, 1 + 660 + 270 + 660 if "z]" not in pattern else 1 + 660 + 270 + 660 + 270 + 1 + 660)], pattern
+
+
 def test_a_search_whose_client_leaves(make_server, workdir):
     """It ends, and gives its place among the transfers back."""
     server = make_server({"SANDBOX_MAX_TRANSFERS": "1"})
@@ -356,11 +388,7 @@ def test_a_search_whose_client_leaves(make_server, workdir):
         large.write(b"x\n" * 5000)
         large.truncate(1 << 40)  # zeros behind the first bytes: it takes for ever
     subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
-    body = json.dumps({"path": str(root), "pattern": "needle"}).encode()
-    request = http_request("POST", "/search_files", [("Host", "x"), server.bearer(), ("Content-Length", str(len(body)))], body)
-    with RawConnection(server.host, server.port) as raw:
-        raw.send(request)
-        wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 503, "the search has the only place")
+    with begin_search(server, root, "needle"):
         assert server.post("/stat_file", path=str(root)).status_code == 200
         answer = server.post("/search_files", path=str(root), pattern="needle")
         assert error_of(answer, 503) == "unavailable" and answer.headers["Retry-After"]
@@ -373,12 +401,6 @@ def test_many_matches_are_sent_as_they_come(sandbox, tree):
     assert len(answer["matches"]) == 200_000 and answer["truncated"]
     assert answer["matches"][-1] == {"path": f"{tree}/a.c", "line": 200_000, "column": 1, "text": "needle \x01\"\\"}
     assert search(sandbox, tree / "a.c", "needle", cursor=answer["next_cursor"])["matches"] == []
-
-
-# prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), which children inherit, as MemoryDenyWriteExecute=yes does it by a filter.
-DENY = """import ctypes, os, sys
-if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit("no PR_SET_MDWE")
-os.execvp(sys.argv[1], sys.argv[1:])"""
 
 
 @pytest.mark.skipif(subprocess.run([sys.executable, "-c", DENY, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0, reason="a kernel before 6.3")
