@@ -171,12 +171,21 @@ def test_how_soon_after_listen(server, port):
 
 
 def test_fcgi_app_is_killed_while_a_request_waits(server, port):
+    """nginx asks the next fcgi-app where its connection was a kept one; else it says that nothing was done."""
+    applications = []
+
     def kill():
         wait_until(lambda: figure("held_requests") == 1, "it waits")
         server.kill_daemon("fcgi-app")
+        applications.append(Application("127.0.0.1", port))
 
     thread = threading.Thread(target=kill)
     thread.start()
-    ours(ask(server, "GET", f"/port/{port}/"), 503, "unavailable")
+    answer = ask(server, "GET", f"/port/{port}/")
     thread.join()
+    applications[0].__exit__()
+    if answer[0] == 200:
+        assert seen(answer)["line"] == "GET / HTTP/1.1"
+    else:
+        ours(answer, 503, "unavailable")
     server.healthy()
