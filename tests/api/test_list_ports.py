@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import threading
 
@@ -21,8 +22,11 @@ if family == socket.AF_INET6 and address == "::":
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 listener.bind((address, 0))
 listener.listen()
+parent = os.getpid()
 if child and os.fork() != 0:
     os._exit(0)
+while child and os.getppid() == parent:  # until it is alone
+    time.sleep(0.01)
 print(listener.getsockname()[1], os.getpid(), flush=True)
 time.sleep(86400)
 """
@@ -117,7 +121,7 @@ def test_a_command_that_listens(sandbox):
 
 def test_two_processes_with_one_socket(sandbox):
     """The one above the other is named, and when it ends the other."""
-    script = LISTEN.replace("os._exit(0)", "time.sleep(86400)")
+    script = LISTEN.replace("os._exit(0)", "time.sleep(86400)").replace("while child", "while False")
     process = sandbox.start(shlex.join(["exec", "python3", "-c", script, "127.0.0.1", "child"]), wait_tree=True)
     port, child = said(sandbox, process["id"])
     row = entry(sandbox, port)
@@ -316,7 +320,7 @@ def test_a_stream_lives_without_procd(server):
         events = iter(stream)
         assert next(events).name == "state"
         old = server.kill_daemon("procd")
-        job.end()
+        os.kill(job.pid, signal.SIGKILL)
         server.back("procd", old)
         assert of_port(events, job.port).name == "closed"
         later = Job(server)
