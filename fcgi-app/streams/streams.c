@@ -2,32 +2,26 @@
  * Theory of operation: each stream is in one state, and the thread goes round: it takes what epoll
  * and inotify report, which changes states by the table below, and then gives each ready stream a
  * turn. In its turn a stream sends what its source has, through one buffer of the thread, until
- * the source has no more or the connection is full. Short events are rendered into the stream,
- * because a source could not hand them out twice.
+ * the source has no more or the connection is full.
  */
 #include "fcgi-app/streams/streams.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "api/errors.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
 #include "common/io.h"
 #include "common/logger.h"
-#include "fcgi-app/http/admission.h"
-#include "fcgi-app/http/outlet.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
+#include "fcgi-app/streams/delivery.h"
 #include "fcgi-app/streams/watch.h"
 
 #define CHUNK    ((size_t)131072)
@@ -35,6 +29,9 @@
 #define EVENTS   64
 #define BATCH_MS 5  /* what grows quickly is sent in larger pieces: at most this often */
 #define POLL_MS  25 /* for streams that cannot be watched: the kernel's limits are reached */
+
+/* The end of a log's directory is told, too. */
+#define LOG_CHANGES (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF)
 
 enum stream_state {
     STREAM_IDLE, /* the source has nothing */
@@ -55,19 +52,14 @@ static const enum stream_state state_after[][WAKES] = {
 };
 
 struct stream {
-    struct outlet outlet;
-    struct stream_source *source; /* owned */
+    struct delivery delivery;
     struct watcher watcher;
-    struct admission admission;
-    char *request_id;
-    char event[SSE_SHORT_SIZE]; /* a short event */
-    size_t event_length, event_sent;
-    bool ending;         /* that event is the last */
     bool waits_for_room; /* epoll reports it */
     enum stream_state state;
-    int64_t last_sent;           /* ms */
-    TAILQ_ENTRY(stream) streams; /* by last_sent */
+    int64_t due;                 /* ms: in the list of the delayed; 0: it is not there */
+    TAILQ_ENTRY(stream) streams; /* by when they sent last */
     STAILQ_ENTRY(stream) ready;
+    TAILQ_ENTRY(stream) delayed;
 };
 
 TAILQ_HEAD(stream_list, stream);
@@ -83,6 +75,7 @@ static struct {
     struct watch_table watches;
     struct stream_list streams; /* all, the longest silent first */
     struct ready_list ready;    /* STREAM_READY and STREAM_LEFT */
+    struct stream_list delayed; /* by due */
     size_t unwatched;           /* streams that must be polled */
     bool changed;               /* inotify has something to read */
     int64_t last_batch;         /* ms */
@@ -90,12 +83,13 @@ static struct {
     char *buffer; /* CHUNK bytes */
 } loop = {.epoll = -1,
           .streams = TAILQ_HEAD_INITIALIZER(loop.streams),
-          .ready = STAILQ_HEAD_INITIALIZER(loop.ready)};
+          .ready = STAILQ_HEAD_INITIALIZER(loop.ready),
+          .delayed = TAILQ_HEAD_INITIALIZER(loop.delayed)};
 
 /* Whether it has a directory that nothing watches. */
 static bool is_polled(const struct stream *stream)
 {
-    return stream->source->directory >= 0 && stream->watcher.descriptor < 0;
+    return stream->delivery.source->directory >= 0 && stream->watcher.descriptor < 0;
 }
 
 static void stream_wake(struct stream *stream, enum stream_wake wake)
@@ -114,131 +108,57 @@ static int epoll_set(int operation, int fd, uint32_t events, void *mark)
     return epoll_ctl(loop.epoll, operation, fd, &event);
 }
 
-/* `whole`: the answer has its end, and the connection can serve on. */
-static void stream_free(struct stream *stream, bool whole)
+static void set_due(struct stream *stream, int64_t due)
 {
-    outlet_close(&stream->outlet, whole);
-    stream->source->free(stream->source);
-    admission_leave(&stream->admission);
-    free(stream->request_id);
-    free(stream);
+    struct stream *before;
+    if (stream->due != 0) {
+        TAILQ_REMOVE(&loop.delayed, stream, delayed);
+    }
+    stream->due = due;
+    if (due == 0) {
+        return;
+    }
+    TAILQ_FOREACH_REVERSE(before, &loop.delayed, stream_list, delayed)
+    {
+        if (before->due <= due) {
+            TAILQ_INSERT_AFTER(&loop.delayed, before, stream, delayed);
+            return;
+        }
+    }
+    TAILQ_INSERT_HEAD(&loop.delayed, stream, delayed);
 }
 
 /* Takes it out of the loop. */
 static void stream_close(struct stream *stream, bool whole)
 {
-    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->outlet.fd, NULL);
+    (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, stream->delivery.outlet.fd, NULL);
     loop.unwatched -= is_polled(stream);
+    watch_table_lock(&loop.watches);
     watcher_remove(&loop.watches, &stream->watcher);
+    watch_table_unlock(&loop.watches);
+    set_due(stream, 0);
     TAILQ_REMOVE(&loop.streams, stream, streams);
-    stream_free(stream, whole);
+    delivery_end(&stream->delivery, whole);
+    free(stream);
 }
 
 /* ---- a stream's turn ---- */
 
-enum progress { PROGRESS_MORE, PROGRESS_NOTHING, PROGRESS_FULL, PROGRESS_WHOLE, PROGRESS_CUT };
-
-/* The event in the stream's buffer comes next. */
-static enum progress set_event(struct stream *stream, size_t length, bool is_last)
-{
-    stream->event_sent = 0;
-    stream->event_length = length;
-    stream->ending = is_last;
-    return PROGRESS_MORE;
-}
-
-/* What is no event of its own comes next. */
-static void set_text(struct stream *stream, const char *text)
-{
-    (void)set_event(stream, (size_t)snprintf(stream->event, SSE_SHORT_SIZE, "%s", text), false);
-}
-
-static enum progress set_last_error(struct stream *stream, enum api_error error,
-                                    const char *message)
-{
-    size_t length =
-        sse_short(stream->event, NULL, "error", "{\"error\":\"%s\",\"error_code\":\"%s\"}", message,
-                  api_error_code(error));
-    return set_event(stream, length, true);
-}
-
-/* Half an event cannot be followed by another: then the answer is cut. */
-static enum progress stream_fail(struct stream *stream)
-{
-    const struct stream_source *source = stream->source;
-    log_request(LOG_ERR, stream->request_id, "%s: %m", source->name);
-    return source->is_between_events(source)
-               ? set_last_error(stream, ERROR_internal, source->failure)
-               : PROGRESS_CUT;
-}
-
-/* *sent is less than `length` when the connection is full. */
-static enum progress send_bytes(struct stream *stream, const char *data, size_t length,
-                                size_t *sent)
-{
-    ssize_t count = outlet_send(&stream->outlet, data, length);
-    *sent = count < 0 ? 0 : (size_t)count;
-    if (count < 0) {
-        return PROGRESS_CUT;
-    }
-    stream->last_sent = clock_monotonic_ms();
-    return *sent < length ? PROGRESS_FULL : PROGRESS_MORE;
-}
-
-static enum progress send_end(struct stream *stream)
-{
-    admission_leave(&stream->admission); /* a client that sees the end may open the next stream */
-    int ended = outlet_end(&stream->outlet);
-    return ended < 0 ? PROGRESS_CUT : ended == 0 ? PROGRESS_FULL : PROGRESS_WHOLE;
-}
-
-static enum progress send_next(struct stream *stream)
-{
-    struct stream_source *source = stream->source;
-    struct stream_output output = {.bytes = loop.buffer, .size = CHUNK, .event = stream->event};
-    if (loop.stopping && source->is_between_events(source) && !source->is_complete(source)) {
-        return set_last_error(stream, ERROR_stopping, "The server is stopping");
-    }
-    enum stream_next next = source->next(source, &output);
-    if (next == STREAM_BYTES) {
-        size_t sent;
-        enum progress progress = send_bytes(stream, output.bytes, output.length, &sent);
-        source->unread(source, output.length - sent);
-        return progress;
-    }
-    if (next == STREAM_EVENT || next == STREAM_LAST_EVENT) {
-        return set_event(stream, output.length, next == STREAM_LAST_EVENT);
-    }
-    return next == STREAM_NOTHING ? PROGRESS_NOTHING : stream_fail(stream);
-}
-
-static enum progress stream_step(struct stream *stream)
-{
-    if (stream->event_sent == stream->event_length) {
-        return stream->ending ? send_end(stream) : send_next(stream);
-    }
-    size_t sent;
-    enum progress progress = send_bytes(stream, stream->event + stream->event_sent,
-                                        stream->event_length - stream->event_sent, &sent);
-    stream->event_sent += sent;
-    return progress;
-}
-
 /* Epoll reports that the client has left and, if the stream waits for it, room. */
 static int set_interest(struct stream *stream, int operation)
 {
-    return epoll_set(operation, stream->outlet.fd,
+    return epoll_set(operation, stream->delivery.outlet.fd,
                      EPOLLRDHUP | (stream->waits_for_room ? EPOLLOUT : 0U), stream);
 }
 
 /* The stream was taken out of the list. */
 static void take_turn(struct stream *stream)
 {
-    int64_t was_sent = stream->last_sent;
+    int64_t was_sent = stream->delivery.last_sent;
     bool has_waited = stream->waits_for_room;
     enum progress progress = stream->state == STREAM_LEFT ? PROGRESS_CUT : PROGRESS_MORE;
     for (int step = 0; step < CHUNKS && progress == PROGRESS_MORE; step++) {
-        progress = stream_step(stream);
+        progress = delivery_step(&stream->delivery, loop.buffer, CHUNK, loop.stopping);
     }
     stream->waits_for_room = progress == PROGRESS_FULL;
     if (progress == PROGRESS_WHOLE || progress == PROGRESS_CUT ||
@@ -247,10 +167,13 @@ static void take_turn(struct stream *stream)
         return;
     }
     stream->state = stream->waits_for_room ? STREAM_FULL : STREAM_IDLE;
+    if (progress == PROGRESS_LATER) {
+        set_due(stream, stream->delivery.due);
+    }
     if (progress == PROGRESS_MORE) {
         stream_wake(stream, WAKE_CHANGE); /* after the others */
     }
-    if (stream->last_sent != was_sent) {
+    if (stream->delivery.last_sent != was_sent) {
         TAILQ_REMOVE(&loop.streams, stream, streams);
         TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
     }
@@ -270,19 +193,43 @@ static void take_turns(void)
 
 /* ---- what wakes streams ---- */
 
-static void wake_watcher(struct watcher *watcher)
+/* Any thread may read what inotify reports. */
+static void wake_watcher(struct watcher *watcher, const struct inotify_event *event)
 {
-    stream_wake((struct stream *)(void *)((char *)watcher - offsetof(struct stream, watcher)),
-                WAKE_CHANGE);
+    (void)event;
+    const struct stream *stream =
+        (struct stream *)(void *)((char *)watcher - offsetof(struct stream, watcher));
+    waker_wake(&stream->delivery.source->waker);
+}
+
+/* A source may be woken before its stream is here. */
+static void wake_woken(struct waker *waker)
+{
+    const struct stream_source *source =
+        (struct stream_source *)(void *)((char *)waker - offsetof(struct stream_source, waker));
+    if (source->stream != NULL) {
+        stream_wake(source->stream, WAKE_CHANGE);
+    }
 }
 
 static void read_changes(void)
 {
     loop.changed = false;
     loop.last_batch = clock_monotonic_ms();
-    if (watch_table_read(&loop.watches, wake_watcher) < 0) {
+    watch_table_lock(&loop.watches);
+    if (watch_table_read(&loop.watches) < 0) {
         log_line("inotify: %m");
         loop.changed = true; /* with the next batch: epoll reports what is there only once */
+    }
+    watch_table_unlock(&loop.watches);
+}
+
+static void wake_delayed(int64_t now)
+{
+    struct stream *stream;
+    while ((stream = TAILQ_FIRST(&loop.delayed)) != NULL && stream->due <= now) {
+        set_due(stream, 0);
+        stream_wake(stream, WAKE_CHANGE);
     }
 }
 
@@ -294,7 +241,7 @@ static bool is_any(const struct stream *stream)
 
 static bool is_told(const struct stream *stream)
 {
-    return stream->source->directory < 0;
+    return stream->delivery.source->directory < 0;
 }
 
 static void wake_streams(bool (*which)(const struct stream *stream))
@@ -312,14 +259,12 @@ static void keep_streams_alive(int64_t now)
 {
     struct stream *stream;
     while ((stream = TAILQ_FIRST(&loop.streams)) != NULL &&
-           now - stream->last_sent >= sse_keepalive_ms()) {
-        stream->last_sent = now;
+           now - stream->delivery.last_sent >= sse_keepalive_ms()) {
+        stream->delivery.last_sent = now;
         TAILQ_REMOVE(&loop.streams, stream, streams);
         TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
         /* Nothing may come between the halves of an event; a full connection is not silent. */
-        if (stream->state != STREAM_FULL && stream->source->is_between_events(stream->source) &&
-            stream->event_sent == stream->event_length && !stream->ending) {
-            set_text(stream, SSE_KEEPALIVE);
+        if (stream->state != STREAM_FULL && delivery_interject(&stream->delivery, SSE_KEEPALIVE)) {
             stream_wake(stream, WAKE_CHANGE);
         }
     }
@@ -334,19 +279,28 @@ static void begin_to_stop(void)
 
 /* ---- new streams ---- */
 
-static void add_stream(struct stream *stream)
+/* Before the source looks for the first time, or a change between the two is missed. */
+static void watch_source(struct stream *stream)
 {
-    stream->last_sent = clock_monotonic_ms();
-    TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
-    stream->watcher.descriptor = -1;
-    /* Watched before the source looks for the first time, or a change between the two is missed. */
-    if (!is_told(stream) &&
-        watcher_add(&loop.watches, &stream->watcher, stream->source->directory) < 0 &&
-        loop.unwatched++ == 0) {
+    watch_table_lock(&loop.watches);
+    int added = watcher_add(&loop.watches, &stream->watcher, stream->delivery.source->directory,
+                            LOG_CHANGES);
+    watch_table_unlock(&loop.watches);
+    if (added < 0 && loop.unwatched++ == 0) {
         log_at(LOG_WARNING, "a stream's directory cannot be watched and is polled instead: %m");
     }
+}
+
+static void add_stream(struct stream *stream)
+{
+    stream->delivery.last_sent = clock_monotonic_ms();
+    stream->delivery.source->stream = stream;
+    TAILQ_INSERT_TAIL(&loop.streams, stream, streams);
+    if (!is_told(stream)) {
+        watch_source(stream);
+    }
     if (set_interest(stream, EPOLL_CTL_ADD) < 0) {
-        log_request(LOG_ERR, stream->request_id, "epoll_ctl: %m");
+        log_request(LOG_ERR, stream->delivery.request_id, "epoll_ctl: %m");
         stream_close(stream, false);
         return;
     }
@@ -376,22 +330,18 @@ void streams_tell(void)
 void stream_open(struct request *request, struct stream_source *source, struct admission *admission)
 {
     struct stream *stream = calloc(1, sizeof(*stream));
-    char *id = strdup(request_id(request));
-    if (stream == NULL || id == NULL || request_detach(request, &stream->outlet) < 0) {
-        free(id);
+    if (stream == NULL || delivery_begin(&stream->delivery, request, source, admission) < 0) {
         free(stream);
+        waker_forget(&source->waker);
         source->free(source);
         request_abort(request);
         return;
     }
-    stream->source = source;
-    stream->request_id = id;
-    set_text(stream, SSE_RETRY);
-    stream->admission = *admission;
-    admission->held = false;
+    stream->watcher = (struct watcher){.descriptor = -1, .changed = wake_watcher};
     if (io_write_all(inbox[1], &stream, sizeof(stream)) < 0) {
-        log_request(LOG_ERR, id, "the streams cannot take another: %m");
-        stream_free(stream, false);
+        log_request(LOG_ERR, stream->delivery.request_id, "the streams cannot take another: %m");
+        delivery_end(&stream->delivery, false);
+        free(stream);
     }
 }
 
@@ -406,7 +356,7 @@ static int wait_time(int64_t now)
         return 0;
     }
     if (stream != NULL) {
-        wait = stream->last_sent + sse_keepalive_ms() - now;
+        wait = stream->delivery.last_sent + sse_keepalive_ms() - now;
     }
     if (loop.changed && loop.last_batch + BATCH_MS - now < wait) {
         wait = loop.last_batch + BATCH_MS - now;
@@ -414,11 +364,15 @@ static int wait_time(int64_t now)
     if (loop.unwatched > 0 && wait > POLL_MS) {
         wait = POLL_MS;
     }
+    stream = TAILQ_FIRST(&loop.delayed);
+    if (stream != NULL && stream->due - now < wait) {
+        wait = stream->due - now;
+    }
     return wait == INT64_MAX ? -1 : wait < 0 ? 0 : (int)wait;
 }
 
 /* Their addresses stand for the descriptors that belong to no stream. */
-static char inbox_mark, changes_mark, stop_mark;
+static char inbox_mark, changes_mark, stop_mark, wakes_mark;
 
 static void take_event(const struct epoll_event *event)
 {
@@ -428,7 +382,7 @@ static void take_event(const struct epoll_event *event)
         loop.changed = true;
     } else if (event->data.ptr == &stop_mark) {
         begin_to_stop();
-    } else {
+    } else if (event->data.ptr != &wakes_mark) {
         bool has_left = (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
         stream_wake(event->data.ptr, has_left ? WAKE_LEFT : WAKE_ROOM);
     }
@@ -450,6 +404,8 @@ __attribute__((noreturn)) static void *run_streams(void *unused)
         if (loop.unwatched > 0) {
             wake_streams(is_polled);
         }
+        wakes_take(wake_woken);
+        wake_delayed(now);
         keep_streams_alive(now);
         take_turns();
     }
@@ -463,7 +419,8 @@ int streams_start(void)
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inbox) < 0 ||
         io_set_nonblocking(inbox[0], 1) < 0 ||
         epoll_set(EPOLL_CTL_ADD, inbox[0], EPOLLIN, &inbox_mark) < 0 ||
-        epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0) {
+        epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0 ||
+        epoll_set(EPOLL_CTL_ADD, wakes_open(), EPOLLIN | EPOLLET, &wakes_mark) < 0) {
         return -1;
     }
     /* Edge-triggered: it is read when a batch is due, not when epoll_wait(2) finds it. */
@@ -474,4 +431,9 @@ int streams_start(void)
     }
     errno = detached_thread_start(run_streams, NULL);
     return errno == 0 ? 0 : -1;
+}
+
+struct watch_table *streams_watches(void)
+{
+    return &loop.watches;
 }

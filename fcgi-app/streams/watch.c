@@ -1,24 +1,33 @@
 /*
  * From inotify events to watchers. A directory is known by its watch descriptor, which is the same
- * for every descriptor and path of one directory. So all watchers of one are in the same bucket.
+ * for every descriptor and path of one directory. So all watchers of one are in the same bucket,
+ * and the kernel's mask is the union of theirs. It may stay larger than that when one has left.
  */
 #include "fcgi-app/streams/watch.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stddef.h>
-#include <sys/inotify.h>
 
 #include "common/descriptor.h"
 #include "common/io.h"
 
 #define EVENTS_SIZE 16384
-#define CHANGES     (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR)
 
 int watch_table_init(struct watch_table *table)
 {
-    *table = (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+    *table = (struct watch_table){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK),
+                                  .lock = PTHREAD_MUTEX_INITIALIZER};
     return table->fd < 0 ? -1 : 0;
+}
+
+void watch_table_lock(struct watch_table *table)
+{
+    (void)pthread_mutex_lock(&table->lock);
+}
+
+void watch_table_unlock(struct watch_table *table)
+{
+    (void)pthread_mutex_unlock(&table->lock);
 }
 
 static struct watcher_list *watch_bucket(struct watch_table *table, int descriptor)
@@ -38,15 +47,22 @@ static struct watcher *find_watcher(struct watch_table *table, int descriptor)
     return watcher;
 }
 
-int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd)
+int watcher_add(struct watch_table *table, struct watcher *watcher, int directory_fd, uint32_t mask)
 {
     char path[DESCRIPTOR_PATH_SIZE];
-    watcher->descriptor =
-        inotify_add_watch(table->fd, descriptor_path(directory_fd, path), CHANGES);
-    if (watcher->descriptor < 0) {
+    int descriptor = inotify_add_watch(table->fd, descriptor_path(directory_fd, path),
+                                       mask | IN_ONLYDIR | IN_MASK_ADD);
+    if (descriptor >= 0 && descriptor == watcher->descriptor) {
+        return 0;
+    }
+    int number = errno;
+    watcher_remove(table, watcher);
+    watcher->descriptor = descriptor;
+    errno = number;
+    if (descriptor < 0) {
         return -1;
     }
-    LIST_INSERT_HEAD(watch_bucket(table, watcher->descriptor), watcher, siblings);
+    LIST_INSERT_HEAD(watch_bucket(table, descriptor), watcher, siblings);
     return 0;
 }
 
@@ -63,37 +79,31 @@ void watcher_remove(struct watch_table *table, struct watcher *watcher)
 }
 
 /* Of one directory; of all for -1, which the kernel reports when its queue has overflown. */
-static void notify(const struct watch_table *table, int descriptor,
-                   void (*changed)(struct watcher *watcher))
+static void notify(const struct watch_table *table, const struct inotify_event *event)
 {
-    size_t first = descriptor < 0 ? 0 : (size_t)descriptor % WATCH_BUCKETS;
-    size_t end = descriptor < 0 ? WATCH_BUCKETS : first + 1;
+    size_t first = event->wd < 0 ? 0 : (size_t)event->wd % WATCH_BUCKETS;
+    size_t end = event->wd < 0 ? WATCH_BUCKETS : first + 1;
     for (size_t i = first; i < end; i++) {
         struct watcher *watcher;
         LIST_FOREACH (watcher, &table->buckets[i], siblings) {
-            if (descriptor < 0 || watcher->descriptor == descriptor) {
-                changed(watcher);
+            if (event->wd < 0 || watcher->descriptor == event->wd) {
+                watcher->changed(watcher, event);
             }
         }
     }
 }
 
-/* A buffer full of events, of which a busy log fills many in a row. */
-static void notify_of_events(struct watch_table *table, const char *events, size_t length,
-                             void (*changed)(struct watcher *watcher))
+/* A buffer full of events. Some may be older than the removal of their watch. */
+static void notify_of_events(const struct watch_table *table, const char *events, size_t length)
 {
-    int last = INT_MIN;
     const struct inotify_event *event;
     for (size_t at = 0; at < length; at += sizeof(*event) + event->len) {
         event = (const struct inotify_event *)(const void *)(events + at);
-        if (event->wd != last) {
-            last = event->wd;
-            notify(table, last, changed); /* it may be older than the removal of its watch */
-        }
+        notify(table, event);
     }
 }
 
-int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *watcher))
+int watch_table_read(struct watch_table *table)
 {
     _Alignas(struct inotify_event) char events[EVENTS_SIZE];
     for (;;) {
@@ -101,6 +111,6 @@ int watch_table_read(struct watch_table *table, void (*changed)(struct watcher *
         if (length <= 0) {
             return length < 0 && errno == EAGAIN ? 0 : -1;
         }
-        notify_of_events(table, events, (size_t)length, changed);
+        notify_of_events(table, events, (size_t)length);
     }
 }

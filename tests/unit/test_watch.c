@@ -30,8 +30,11 @@ struct directory {
 
 static struct watch_table table;
 
-static void count_change(struct watcher *watcher)
+#define MASK (IN_MODIFY | IN_CREATE | IN_DELETE_SELF)
+
+static void count_change(struct watcher *watcher, const struct inotify_event *event)
 {
+    assert_true(event->mask != 0);
     struct directory *directory =
         (struct directory *)(void *)((char *)watcher - offsetof(struct directory, watcher));
     directory->changes++;
@@ -39,12 +42,17 @@ static void count_change(struct watcher *watcher)
 
 static void read_table(void)
 {
-    assert_int_equal(watch_table_read(&table, count_change), 0);
+    watch_table_lock(&table);
+    assert_int_equal(watch_table_read(&table), 0);
+    watch_table_unlock(&table);
 }
 
 static void make_directory(struct directory *directory)
 {
-    *directory = (struct directory){.path = "/tmp/test_watch.XXXXXX"};
+    *directory = (struct directory){
+        .path = "/tmp/test_watch.XXXXXX",
+        .watcher = {.descriptor = -1, .changed = count_change},
+    };
     assert_non_null(mkdtemp(directory->path));
     directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(directory->fd >= 0);
@@ -73,7 +81,8 @@ static void test_all_watchers_are_told(void **state)
     for (int i = 0; i < 3; i++) { /* the second and third watch the first's directory */
         directories[i].fd = i == 0 ? directories[0].fd : dup(directories[0].fd);
         directories[i].changes = 0;
-        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd), 0);
+        directories[i].watcher = (struct watcher){.descriptor = -1, .changed = count_change};
+        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd, MASK), 0);
     }
     for (int round = 1; round <= 100; round++) {
         append(&directories[0]);
@@ -103,7 +112,7 @@ static void test_one_directory_does_not_wake_another(void **state)
     static struct directory directories[DIRECTORIES];
     for (int i = 0; i < DIRECTORIES; i++) {
         make_directory(&directories[i]);
-        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd), 0);
+        assert_int_equal(watcher_add(&table, &directories[i].watcher, directories[i].fd, MASK), 0);
     }
     for (int i = 0; i < DIRECTORIES; i += 7) {
         append(&directories[i]);
@@ -117,12 +126,58 @@ static void test_one_directory_does_not_wake_another(void **state)
     read_table(); /* what is left is about watches that are gone */
 }
 
+/* Two watchers of a directory want different things: neither hides the other's. */
+static void test_masks_are_united(void **state)
+{
+    (void)state;
+    struct directory one, other;
+    make_directory(&one);
+    other = one;
+    assert_int_equal(watcher_add(&table, &one.watcher, one.fd, IN_CREATE), 0);
+    assert_int_equal(watcher_add(&table, &other.watcher, one.fd, IN_DELETE), 0);
+    assert_int_equal(one.watcher.descriptor, other.watcher.descriptor);
+    append(&one);
+    read_table();
+    assert_true(one.changes > 0);
+    int before = other.changes;
+    assert_int_equal(unlinkat(one.fd, "log", 0), 0);
+    read_table();
+    assert_true(other.changes > before);
+    watcher_remove(&table, &other.watcher);
+    before = one.changes;
+    append(&one);
+    read_table();
+    assert_true(one.changes > before);
+    watcher_remove(&table, &one.watcher);
+    remove_directory(&one);
+}
+
+static void test_a_watcher_changes_its_directory(void **state)
+{
+    (void)state;
+    struct directory one, other;
+    make_directory(&one);
+    make_directory(&other);
+    assert_int_equal(watcher_add(&table, &one.watcher, one.fd, MASK), 0);
+    assert_int_equal(watcher_add(&table, &one.watcher, one.fd, MASK), 0); /* the same again */
+    assert_int_equal(watcher_add(&table, &one.watcher, other.fd, MASK), 0);
+    append(&one);
+    read_table();
+    assert_int_equal(one.changes, 0);
+    append(&other);
+    read_table();
+    assert_true(one.changes > 1);
+    watcher_remove(&table, &one.watcher);
+    remove_directory(&one);
+    remove_directory(&other);
+}
+
 static void test_removal_is_told(void **state)
 {
     (void)state;
     struct directory directory;
     make_directory(&directory);
-    assert_int_equal(watcher_add(&table, &directory.watcher, directory.fd), 0);
+    assert_int_equal(watcher_add(&table, &directory.watcher, directory.fd, MASK), 0);
     assert_int_equal(rmdir(directory.path), 0);
     assert_int_equal(close(directory.fd), 0); /* the kernel tells when nobody holds it any more */
     read_table();
@@ -142,8 +197,8 @@ static void test_lost_changes_wake_all(void **state)
     struct directory busy, quiet;
     make_directory(&busy);
     make_directory(&quiet);
-    assert_int_equal(watcher_add(&table, &busy.watcher, busy.fd), 0);
-    assert_int_equal(watcher_add(&table, &quiet.watcher, quiet.fd), 0);
+    assert_int_equal(watcher_add(&table, &busy.watcher, busy.fd, MASK), 0);
+    assert_int_equal(watcher_add(&table, &quiet.watcher, quiet.fd, MASK), 0);
     for (unsigned long i = 0; i <= most; i++) {
         assert_int_equal(mknodat(busy.fd, "log", S_IFREG | 0600, 0), 0);
         assert_int_equal(unlinkat(busy.fd, "log", 0), 0);
@@ -162,10 +217,10 @@ static void test_lost_changes_wake_all(void **state)
 static void test_what_cannot_be_watched(void **state)
 {
     (void)state;
-    struct watcher watcher;
-    struct watch_table none;
+    struct watcher watcher = {.descriptor = -1, .changed = count_change};
+    static struct watch_table none;
     struct rlimit limit;
-    assert_int_equal(watcher_add(&table, &watcher, -1), -1);
+    assert_int_equal(watcher_add(&table, &watcher, -1, MASK), -1);
     watcher_remove(&table, &watcher);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     const struct rlimit no_more = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
@@ -173,7 +228,7 @@ static void test_what_cannot_be_watched(void **state)
     int made = watch_table_init(&none);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(made, -1);
-    assert_int_equal(watcher_add(&none, &watcher, STDIN_FILENO), -1);
+    assert_int_equal(watcher_add(&none, &watcher, STDIN_FILENO, MASK), -1);
     watcher_remove(&none, &watcher);
 }
 
@@ -195,6 +250,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_watchers_are_told),
         cmocka_unit_test(test_one_directory_does_not_wake_another),
+        cmocka_unit_test(test_masks_are_united),
+        cmocka_unit_test(test_a_watcher_changes_its_directory),
         cmocka_unit_test(test_removal_is_told),
         cmocka_unit_test(test_lost_changes_wake_all),
         cmocka_unit_test(test_what_cannot_be_watched),
