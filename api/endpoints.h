@@ -59,6 +59,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(stat_file, "/stat_file", ENDPOINT_POST, SHORT, READS) \
     ENDPOINT(find_files, "/find_files", ENDPOINT_POST, WALKS, READS) \
     ENDPOINT(search_files, "/search_files", ENDPOINT_POST, WALKS, READS) \
+    ENDPOINT(file_changes_streaming, "/file_changes_streaming", ENDPOINT_GET, STREAMS, READS) \
     ENDPOINT(make_dir, "/make_dir", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(read_files, "/read_files", ENDPOINT_POST, LARGE, READS) \
     ENDPOINT(write_files, "/write_files", ENDPOINT_POST, SHORT, CHANGES) \

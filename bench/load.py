@@ -122,10 +122,19 @@ class Streams:
 
 def open_stream(server, body):
     """POST /run_streaming on a raw HTTP/1.0 connection; the file of its answer, head read."""
+    text = json.dumps(body)
+    return open_raw(server, f"POST /run_streaming HTTP/1.0\r\nAuthorization: Bearer {server.secret}\r\nContent-Length: {len(text)}\r\n\r\n{text}")
+
+
+def open_changes(server, directory):
+    """The same of GET /file_changes_streaming, for all below a directory."""
+    return open_raw(server, f"GET /file_changes_streaming?recursive=1&path={directory} HTTP/1.0\r\nAuthorization: Bearer {server.secret}\r\n\r\n")
+
+
+def open_raw(server, request):
     connection = socket.create_connection((server.host, server.port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    text = json.dumps(body)
-    connection.sendall(f"POST /run_streaming HTTP/1.0\r\nAuthorization: Bearer {server.secret}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+    connection.sendall(request.encode())
     lines = connection.makefile("rb")
     while lines.readline().strip():
         pass

@@ -90,6 +90,27 @@ def output_latency(bench):
     bench.line("from output written to bytes at the client", bench.each(delays), MS)
 
 
+def change_latency(bench):
+    """From a change of a file to its event, with 1,000 directories watched."""
+    def delays(server):
+        tree = server.directory / "watched"
+        for number in range(1000):
+            (tree / str(number)).mkdir(parents=True, exist_ok=True)
+        connection, lines = load.open_changes(server, tree)
+        samples = []
+        for number in range(30):
+            time.sleep(0.06)  # so that it is not told with the one before
+            began = time.monotonic()
+            (tree / f"{number}/{began}").mkdir()
+            while not lines.readline().startswith(b"event: created"):
+                pass
+            samples.append((time.monotonic() - began) * 1e3)
+        connection.close()
+        return samples
+
+    bench.line("from a change of a file to its event at the client", bench.each(delays), MEDIAN_MS, target="≤ 60 ms")
+
+
 def hangup_latency(bench):
     def once(server):
         connection, lines = load.open_stream(server, {"cmd": "sleep 1000 & echo $! $$; wait"})
@@ -462,7 +483,7 @@ def two_secrets(bench):
 
 
 # In the order of the table: what a user feels, memory, starts, and what options cost.
-ROWS = [list_latency, run_latency, output_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
+ROWS = [list_latency, run_latency, output_latency, change_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
         run_streaming, write_file, get_file, put_file, small_files, archives, edit_file, find_files,
         search_files, watchers, proxy, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
         start_latency, recovery, floors, access_log, another_user, two_secrets]

@@ -13,7 +13,7 @@ static struct {
 } kinds[ADMISSION_KINDS] = {
     [ADMISSION_RUN] = {.what = "commands run", .variable = "SANDBOX_MAX_RUNS"},
     [ADMISSION_TRANSFER] = {.what = "files are transferred", .variable = "SANDBOX_MAX_TRANSFERS"},
-    [ADMISSION_STREAM] = {.what = "logs and ports are streamed", .variable = "SANDBOX_MAX_STREAMS"},
+    [ADMISSION_STREAM] = {.what = "streams are open", .variable = "SANDBOX_MAX_STREAMS"},
 };
 
 static unsigned limit(uint64_t most)

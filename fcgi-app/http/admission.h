@@ -1,8 +1,8 @@
 /*
  * Caps on kinds of requests: commands that run for clients that wait for them (SANDBOX_MAX_RUNS),
- * and logs and ports that are followed (SANDBOX_MAX_STREAMS); one more gets 429. Transfers of files
- * (SANDBOX_MAX_TRANSFERS): one more gets 503, because some clients of uploads give up at 429. procd
- * counts background processes, places.h all requests.
+ * and logs, ports and files that are followed (SANDBOX_MAX_STREAMS); one more gets 429. Transfers
+ * of files (SANDBOX_MAX_TRANSFERS): one more gets 503, because some clients of uploads give up at
+ * 429. procd counts background processes, places.h all requests.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ struct request;
 
 enum admission_kind {
     ADMISSION_RUN,      /* a command of /run or /run_streaming */
-    ADMISSION_STREAM,   /* of logs, and of ports */
+    ADMISSION_STREAM,   /* of logs, ports and changes of files */
     ADMISSION_TRANSFER, /* a request of the trait RAW or WALKS */
     ADMISSION_KINDS,
 };

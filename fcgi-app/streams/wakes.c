@@ -28,7 +28,12 @@ void waker_wake(struct waker *waker)
 
 void wakes_signal(void)
 {
-    (void)eventfd_write(wakes.signal, 1); /* fails only if it is readable for long already */
+    (void)pthread_mutex_lock(&wakes.lock);
+    bool is_needed = !STAILQ_EMPTY(&wakes.list);
+    (void)pthread_mutex_unlock(&wakes.lock);
+    if (is_needed) {
+        (void)eventfd_write(wakes.signal, 1); /* fails only after 2^64 times */
+    }
 }
 
 void waker_forget(struct waker *waker)

@@ -17,8 +17,8 @@ struct waker {
  * it. It stays open. -1 with errno. Call once, before threads. */
 int wakes_open(void);
 
-/* Puts it into the list. Any thread but the streams' own calls wakes_signal() afterwards. Both are
- * thread-safe and do not wait. */
+/* Puts it into the list. Any thread but the streams' own calls wakes_signal() afterwards, also after
+ * watch_table_read(). Both are thread-safe and do not wait. */
 void waker_wake(struct waker *waker);
 void wakes_signal(void);
 

@@ -130,6 +130,16 @@ const calls = {
         const found = (await post("/search_files", {path: config.directory, pattern: "page (.)"})).matches;
         expect(found.length === 1 && found[0].column === 8 && found[0].text === "from a page ✓", JSON.stringify(found));
     },
+    "/file_changes_streaming": async () => {
+        const watched = config.directory + "/watched";
+        await post("/make_dir", {path: watched});
+        const answer = await api("GET", "/file_changes_streaming?recursive=1&path=" + encodeURIComponent(watched));
+        await post("/delete_dir", {path: watched});
+        const found = await events(answer);
+        expect(found.map((event) => event.event).join() === "removed,complete", JSON.stringify(found));
+        const again = await api("GET", "/file_changes_streaming?path=x", undefined, {"Last-Event-ID": found[1].id});
+        expect(again.status === 204, "no more");
+    },
     "/stat_file": async () => expect((await post("/stat_file", {path: file})).entry.name === "päge", "the name"),
     "/list_dir": async () => expect((await post("/list_dir", {path: config.directory})).entries.join() === "made,päge", "both entries"),
     "/copy_file": async () => expect((await post("/copy_file", {from: file, to: file + "2"})).success, "a copy"),

@@ -160,7 +160,7 @@ def test_an_endpoint_that_is_asked_wrongly(sandbox, endpoint):
         assert code_of(answer, 415) == "unsupported"
         if endpoint.path != "/unbind_port":
             assert code_of(sandbox.post(endpoint.path), 400) == "invalid_request"
-    elif endpoint.path in ("/get_process", "/process_logs_streaming"):
+    elif endpoint.path in ("/get_process", "/process_logs_streaming", "/file_changes_streaming"):
         assert code_of(sandbox.get(endpoint.path), 400) == "invalid_request"
     elif endpoint.path == "/list_processes":
         assert code_of(sandbox.get(endpoint.path + "?full=2"), 400) == "invalid_request"

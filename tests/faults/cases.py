@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import struct
 import time
 import uuid
@@ -88,10 +89,11 @@ class Case:
     def post(self, endpoint, /, **fields):
         return self.ask("POST", endpoint, fields)
 
-    def stream(self, method, path, body=None):
-        """The events of a stream; a JSON answer instead is one `error` event."""
+    def stream(self, method, path, body=None, meanwhile=lambda: None):
+        """The events of a stream; a JSON answer instead is one `error` event. `meanwhile` is done when it has begun."""
         end = time.monotonic() + TIMEOUT
         with EventStream(self.server, method, path, body) as stream:
+            meanwhile()
             while stream.read_some():
                 assert time.monotonic() < end, f"the stream does not end: {bytes(stream.raw)!r}"
             raw = stream.raw.decode()
@@ -419,6 +421,33 @@ class FindTree(SearchTree):
     def check(self, answer):
         if answer.ok and not answer.body["unreadable"]:
             assert [entry["name"] for entry in answer.body["entries"]] == ["a", "b", "one", "two", "three"], answer
+
+
+class FileChanges(Case):
+    """Whatever fails, a client knows of each change, or that it may not."""
+
+    def prepare(self):
+        super().prepare()
+        self.path = self.work / f"watched-{self.count}"
+        (self.path / "old/deep").mkdir(parents=True)
+        if (user := self.server.settings.get("SANDBOX_USER")) is not None:
+            os.chown(self.path, *user_ids(user))
+
+    def change(self):
+        (self.path / "old/deep/one").mkdir()
+        (self.path / "new/deep").mkdir(parents=True)
+        (self.path / "new/deep/two").mkdir()
+        shutil.rmtree(self.path)
+
+    def request(self):
+        return self.stream("GET", f"/file_changes_streaming?recursive=1&path={self.path}", meanwhile=self.change)
+
+    def check(self, answer):
+        kinds = [kind for kind, _ in answer]
+        if kinds[-1:] == ["complete"] and "gap" not in kinds:
+            assert ("removed", {"path": str(self.path / "old"), "is_dir": True}) in answer, answer
+            assert ("removed", {"path": str(self.path), "is_dir": True}) in answer, answer
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 class ReadFiles(ReadFile):
@@ -849,7 +878,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, FollowPorts, WaitPort, StartAndWait)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, FollowPorts, WaitPort, StartAndWait)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

@@ -162,6 +162,10 @@ def query_of(rng, world, path):
         more = rng.choice(("", "&follow=0", "&follow=false", "&follow=0&tail=1", "&tail=0", "&cursor=0", "&cursor=550e8400-1-2", "&follow=2",
                            "&tail=-1"))
         return f"?id={world.job(rng)}{more}"
+    if path == "/file_changes_streaming":
+        watched = urllib.parse.quote(rng.choice((world.directory, world.directory + "/none", "/etc/passwd", "/proc/self", "x\0")))
+        more = rng.choice(("", "&recursive=1", "&recursive=2", "&glob=*.c", "&glob=%5Ba", "&glob=%FF", "&x"))
+        return rng.choice((f"?path={watched}{more}", f"?path={watched}{more}", "", "?path="))
     return rng.choice(("", "", "", "?", "?x=%zz&y"))
 
 
