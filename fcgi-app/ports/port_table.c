@@ -10,6 +10,8 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 
+#define LOOK_SHARE 10 /* who looks again and again takes one part in so many of a processor */
+
 static struct {
     unsigned own[2];
     bool only_own;
@@ -18,6 +20,7 @@ static struct {
     struct port_list list;
     uint64_t version;
     int64_t looked_at; /* clock_monotonic_ms(), 0: never */
+    int64_t took_ms;   /* the last look: long where tens of thousands of sockets listen */
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void port_list_clear(struct port_list *list)
@@ -90,6 +93,7 @@ static int look_now(void)
     cleanup_(listening_clear) struct listening_list sockets;
     cleanup_(port_list_clear) struct port_list entries = {0};
     bool changed;
+    int64_t began = clock_monotonic_ms();
     if (listening_read(&sockets) < 0 || merge(&sockets, &entries, &changed) < 0) {
         return -1;
     }
@@ -100,13 +104,16 @@ static int look_now(void)
         table.version++;
     }
     table.looked_at = clock_monotonic_ms();
+    table.took_ms = table.looked_at - began;
     return 0;
 }
 
 int port_table_look(int max_age_ms)
 {
     pthread_mutex_lock(&table.lock);
-    bool is_fresh = table.looked_at != 0 && clock_monotonic_ms() - table.looked_at < max_age_ms;
+    int64_t least = max_age_ms > 0 ? LOOK_SHARE * table.took_ms : 0;
+    int64_t age = clock_monotonic_ms() - table.looked_at;
+    bool is_fresh = table.looked_at != 0 && (age < max_age_ms || age < least);
     int result = is_fresh ? 0 : look_now();
     pthread_mutex_unlock(&table.lock);
     return result;

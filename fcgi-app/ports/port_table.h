@@ -43,7 +43,8 @@ void port_table_init(const unsigned own_ports[2], bool only_own);
 /* So many entries at most; what listens beside them is not seen. */
 #define PORT_ENTRIES_MAX SOCKET_OWNERS_MAX
 
-/* Looks what listens, unless somebody has within the last `max_age_ms`. 0, or -1 with errno. */
+/* Looks what listens, unless somebody has within the last `max_age_ms`; where a look takes long it
+ * may be older, unless that is 0. 0, or -1 with errno. */
 int port_table_look(int max_age_ms);
 
 /* Asks procd who listens: on all ports, or on those of which that is not known yet. PROCD_DONE also
