@@ -30,18 +30,20 @@
 #include "fcgi-app/files/raw_limits.h"
 #include "fcgi-app/files/served_file.h"
 #include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/body_parts.h"
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/writer.h"
 
-#define PIECE_SIZE  ((size_t)65536) /* of the body, and of what tar says */
-#define LOOK_MS     100             /* how often we look at the disk, and at what tar says */
-#define LIST_SIZE   1048576         /* of the pipe of the list, which then holds tar up less */
-#define OF_A_SIGNAL 128             /* a shell's status for a program that a signal ended is more */
-#define INPUT_SIZE  262144          /* of the pipe of the archive */
-#define FILE_UNIT   512             /* bytes that ulimit(1) counts in */
+#define BUFFER_SIZE ((size_t)262144) /* of the body: as much as nginx sends at once */
+#define PIECE_SIZE  ((size_t)65536)  /* of what tar says */
+#define LOOK_MS     100              /* how often we look at the disk, and at what tar says */
+#define LIST_SIZE   1048576          /* of the pipe of the list, which then holds tar up less */
+#define OF_A_SIGNAL 128    /* a shell's status for a program that a signal ended is more */
+#define INPUT_SIZE  262144 /* of the pipe of the archive */
+#define FILE_UNIT   512    /* bytes that ulimit(1) counts in */
 
 /* An archive on its way into tar. */
 struct extraction {
@@ -49,8 +51,8 @@ struct extraction {
     const char *path;
     const struct archive_kind *kind;
     struct foreground foreground;
-    int input;   /* write end of tar's standard input; -1: tar reads no more, or has had all */
-    char *piece; /* 2 * PIECE_SIZE bytes: of the body, and of what tar says */
+    int input;    /* write end of tar's standard input; -1: tar reads no more, or has had all */
+    char *buffer; /* BUFFER_SIZE bytes for the body, and PIECE_SIZE for what tar says; owned */
     uint64_t received;
     time_t begun;    /* no file of the archive was changed before */
     int64_t look_at; /* on the monotonic clock, ms: at the disk, and at what tar says */
@@ -224,7 +226,7 @@ static int take_tars_output(void *context, enum pump_stream stream, const char *
 static void hear_tar(struct extraction *extraction)
 {
     const int pipes[] = {extraction->foreground.out, extraction->foreground.err};
-    char *text = extraction->piece + PIECE_SIZE;
+    char *text = extraction->buffer + BUFFER_SIZE;
     for (int stream = 0; stream < 2; stream++) {
         ssize_t got;
         while ((got = io_read_some(pipes[stream], text, PIECE_SIZE)) > 0) {
@@ -290,31 +292,40 @@ static enum feed_result feed_tar(struct extraction *extraction, const char *data
     return result;
 }
 
-/* The next piece of the body, which may be too much. */
-static enum feed_result take_archive_piece(struct extraction *extraction, size_t length)
+/* A piece of the body, which may be too much. */
+static enum feed_result take_archive_piece(struct extraction *extraction,
+                                           const struct body_part *piece)
 {
-    extraction->received += length;
-    metrics_transferred(TRANSFER_IN, length);
-    body_digest_add(&extraction->digest, extraction->piece, length);
+    extraction->received += piece->length;
+    metrics_transferred(TRANSFER_IN, piece->length);
+    body_digest_add(&extraction->digest, piece->data, piece->length);
     return raw_limits_check_size(extraction->request, extraction->received) != 0
                ? FEED_ANSWERED
-               : feed_tar(extraction, extraction->piece, length);
+               : feed_tar(extraction, piece->data, piece->length);
+}
+
+/* Reads on, or to the end of the body. */
+static enum feed_result read_archive(struct extraction *extraction)
+{
+    struct body_parts parts;
+    enum feed_result result = FEED_DONE;
+    ssize_t got = request_read_parts(extraction->request, extraction->buffer, BUFFER_SIZE, &parts);
+    if (got < 0) {
+        return FEED_ANSWERED; /* it was cut: no one waits for an answer */
+    }
+    extraction->body_ended = got == 0;
+    for (size_t i = 0; got > 0 && i < parts.count && result == FEED_DONE; i++) {
+        result = take_archive_piece(extraction, &parts.part[i]);
+    }
+    return result;
 }
 
 /* From the first byte of the body to the last, or until tar takes no more. */
 static enum feed_result feed_body(struct extraction *extraction)
 {
     enum feed_result result = FEED_DONE;
-    while (result == FEED_DONE && extraction->input >= 0) {
-        ssize_t got = request_read(extraction->request, extraction->piece, PIECE_SIZE);
-        if (got < 0) {
-            return FEED_ANSWERED; /* it was cut: no one waits for an answer */
-        }
-        if (got == 0) {
-            extraction->body_ended = true;
-            break;
-        }
-        result = take_archive_piece(extraction, (size_t)got);
+    while (result == FEED_DONE && extraction->input >= 0 && !extraction->body_ended) {
+        result = read_archive(extraction);
     }
     return result;
 }
@@ -325,11 +336,9 @@ static enum feed_result feed_body(struct extraction *extraction)
 static bool read_rest(struct extraction *extraction)
 {
     while (!extraction->body_ended) {
-        ssize_t got = request_read(extraction->request, extraction->piece, PIECE_SIZE);
-        if (got < 0 || (got > 0 && take_archive_piece(extraction, (size_t)got) != FEED_DONE)) {
+        if (read_archive(extraction) != FEED_DONE) {
             return false;
         }
-        extraction->body_ended = got == 0;
     }
     return true;
 }
@@ -449,7 +458,7 @@ static void extraction_clear(struct extraction *extraction)
 {
     close_fd(&extraction->input);
     foreground_end(&extraction->foreground);
-    free(extraction->piece);
+    free(extraction->buffer);
 }
 
 /* False when the request has been answered. */
@@ -458,8 +467,8 @@ static bool start_extraction(struct extraction *extraction)
     int ends[2];
     char script[ARCHIVE_SCRIPT_SIZE];
     static const struct name_list no_variables = {.text = NULL};
-    extraction->piece = malloc(2 * PIECE_SIZE);
-    if (extraction->piece == NULL || pipe2(ends, O_CLOEXEC) < 0) {
+    extraction->buffer = malloc(BUFFER_SIZE + PIECE_SIZE);
+    if (extraction->buffer == NULL || pipe2(ends, O_CLOEXEC) < 0) {
         answer_error(extraction->request, 503, ERROR_unavailable, "%s", error_text(errno));
         return false;
     }

@@ -22,11 +22,13 @@
 #include "fcgi-app/files/raw_wish.h"
 #include "fcgi-app/files/served_file.h"
 #include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/body_parts.h"
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 
-#define PIECE_SIZE ((size_t)65536) /* of a body */
+#define BUFFER_SIZE ((size_t)262144) /* of a body: as much as nginx sends at once */
+#define SMALL_SIZE  ((size_t)65536)  /* a body with less comes before its file is opened */
 
 /* A body on its way into a file. */
 struct upload {
@@ -38,13 +40,13 @@ struct upload {
     struct fs_wish wish;
     struct body_digest digest;
     struct fs_writer *writer;
-    char *piece; /* PIECE_SIZE bytes of the body, owned */
+    char *buffer; /* owned */
 };
 
 static void upload_clear(struct upload *upload)
 {
     fs_write_cancel(upload->writer);
-    free(upload->piece);
+    free(upload->buffer);
 }
 
 /* ---- what the client wants ---- */
@@ -154,37 +156,42 @@ static int take_piece(struct upload *upload, const char *piece, size_t length)
 static int receive_pieces(struct upload *upload)
 {
     ssize_t got;
-    while ((got = request_read(upload->request, upload->piece, PIECE_SIZE)) > 0) {
-        if (take_piece(upload, upload->piece, (size_t)got) != 0) {
-            return -1;
+    struct body_parts parts;
+    while ((got = request_read_parts(upload->request, upload->buffer, BUFFER_SIZE, &parts)) > 0) {
+        for (size_t i = 0; i < parts.count; i++) {
+            if (take_piece(upload, parts.part[i].data, parts.part[i].length) != 0) {
+                return -1;
+            }
         }
     }
     return got < 0 ? -1 : 0; /* cut: no one waits for an answer */
 }
 
-/* Takes a body that is less than a piece, before its file is opened. */
+/* Takes a small body, before its file is opened. */
 static int receive_small(struct upload *upload, const struct json_body *query)
 {
     ssize_t got;
     size_t length = 0;
-    while ((got = request_read(upload->request, upload->piece + length, PIECE_SIZE - length)) > 0) {
+    while ((got = request_read(upload->request, upload->buffer + length, SMALL_SIZE - length)) >
+           0) {
         length += (size_t)got;
     }
     if (got < 0 || open_upload(upload, query, length, true) != 0) {
         return -1;
     }
-    return length == 0 ? 0 : take_piece(upload, upload->piece, length);
+    return length == 0 ? 0 : take_piece(upload, upload->buffer, length);
 }
 
 static int receive(struct upload *upload, const struct json_body *query)
 {
     uint64_t length = request_body_length(upload->request);
-    upload->piece = malloc(PIECE_SIZE);
-    if (upload->piece == NULL) {
+    bool is_small = length < SMALL_SIZE;
+    upload->buffer = malloc(is_small ? SMALL_SIZE : BUFFER_SIZE);
+    if (upload->buffer == NULL) {
         answer_error(upload->request, 503, ERROR_unavailable, "Out of memory");
         return -1;
     }
-    if (length < PIECE_SIZE) {
+    if (is_small) {
         return receive_small(upload, query);
     }
     length = length == UINT64_MAX ? 0 : length;

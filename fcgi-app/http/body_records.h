@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "fcgi-app/http/body_parts.h"
 #include "fcgi-app/http/record_filter.h"
 
 /*
@@ -15,3 +16,11 @@
  * seen what was read of the connection before, and its body must have been taken.
  */
 ssize_t body_records_read(int connection, struct record_filter *filter, void *data, size_t length);
+
+/*
+ * The same in one read(2) of as much as has come, records and all: *parts says where the body lies
+ * in `buffer`. The sum of the parts, 0 at the end, or -1. For a large body this takes much fewer
+ * calls, and wakes the web server less often.
+ */
+ssize_t body_records_read_parts(int connection, struct record_filter *filter, char *buffer,
+                                size_t size, struct body_parts *parts);

@@ -123,21 +123,23 @@ const char *request_id(const struct request *request)
     return *id == '\0' ? "-" : id;
 }
 
-/* What libfcgi has read of the body with the parameters, and then from the connection itself. */
-static ssize_t next_of_body(struct request *request, void *data, size_t length)
+/* What libfcgi has read of the body with the parameters. The bytes, or -1; 0: the rest comes from
+ * the connection itself. */
+static ssize_t take_held(struct request *request, void *data, size_t length)
 {
     uint64_t held = filter.body_size - request->body_read;
     if (held == 0) {
-        return body_records_read(request->fcgi.ipcFd, &filter, data, length);
+        return 0;
     }
-    return FCGX_GetStr(data, (int)(held < length ? held : length), request->fcgi.in);
+    int count = FCGX_GetStr(data, (int)(held < length ? held : length), request->fcgi.in);
+    return count > 0 ? count : -1;
 }
 
-ssize_t request_read(struct request *request, void *data, size_t length)
+/* Counts the result of a read of the body, and whether it is the end. */
+static ssize_t count_body(struct request *request, ssize_t count)
 {
-    ssize_t count = length == 0 ? 0 : next_of_body(request, data, length);
-    request->body_read += count > 0 ? (uint64_t)count : 0;
-    if (count > 0 || length == 0) {
+    if (count > 0) {
+        request->body_read += (uint64_t)count;
         return count;
     }
     bool whole =
@@ -148,6 +150,30 @@ ssize_t request_read(struct request *request, void *data, size_t length)
     }
     request->body = BODY_ENDED;
     return 0;
+}
+
+ssize_t request_read(struct request *request, void *data, size_t length)
+{
+    if (length == 0) {
+        return 0;
+    }
+    ssize_t count = take_held(request, data, length);
+    if (count == 0) {
+        count = body_records_read(request->fcgi.ipcFd, &filter, data, length);
+    }
+    return count_body(request, count);
+}
+
+ssize_t request_read_parts(struct request *request, char *buffer, size_t size,
+                           struct body_parts *parts)
+{
+    ssize_t count = take_held(request, buffer, size);
+    if (count > 0) {
+        *parts = (struct body_parts){.count = 1, .part = {{buffer, (size_t)count}}};
+    } else if (count == 0) {
+        count = body_records_read_parts(request->fcgi.ipcFd, &filter, buffer, size, parts);
+    }
+    return count_body(request, count);
 }
 
 int request_fd(const struct request *request)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct body_parts; /* body_parts.h */
 struct outlet;
 struct request;
 
@@ -39,6 +40,11 @@ const char *request_id(const struct request *request);
  * no one waits for an answer).
  */
 ssize_t request_read(struct request *request, void *data, size_t length);
+
+/* The same in fewer calls, for a large body: *parts says where it lies in `buffer`. The sum of the
+ * parts, or as above. */
+ssize_t request_read_parts(struct request *request, char *buffer, size_t size,
+                           struct body_parts *parts);
 
 /* How many bytes the body has; UINT64_MAX where that is not announced. */
 uint64_t request_body_length(const struct request *request);
