@@ -332,7 +332,7 @@ int render_snippets(const struct rendering *r)
         return render_fail(r->path);
     }
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
-        copy(r, &words, "grant.js") < 0 ||
+        copy(r, &words, "grant.js") < 0 || copy(r, &words, "ports.js") < 0 ||
         (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
         copy_snippets(r, &words) < 0) {
         return -1;

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, Server, http_request, wait_until
+from sandbox import BIG_TIMEOUT, Port, Server, http_request, wait_until
 from test_ports import Target
 
 
@@ -410,3 +410,21 @@ def test_ports_take_half_of_the_connections(make_server):
         finally:
             for connection in connections:
                 connection.socket.close()
+
+
+@pytest.mark.parametrize("data", [b"what is this\r\n\r\n", b"HTTP/9\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100, b"\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2],
+                         ids=["words", "version", "status", "zeros", "a line before"])
+def test_an_answer_without_a_head_ends_its_connection(server, application, data):
+    """nginx takes it for HTTP/0.9. Nothing of it passes, and no further request is answered there, so nobody takes its bytes for another's answer."""
+    request = http_request("GET", "/port/{}/", [("Host", "x"), server.bearer()])
+    with answers_with(data) as target, server.raw() as connection:
+        connection.send(request.replace(b"{}", b"%d" % target.port) + request.replace(b"{}", b"%d" % application.port))
+        assert connection.reader.read() == b""
+    assert ask(server, "GET", f"/port/{application.port}/")[0] == 200
+
+
+def test_the_listener_for_metrics_is_no_port(make_server):
+    port = Port()
+    server = make_server({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{port.number}"})
+    assert error(ask(server, "GET", f"/port/{port.number}/metrics")) == (400, "invalid_request")
+    port.free()
