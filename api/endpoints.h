@@ -81,6 +81,8 @@ enum effect { READS, CHANGES };
     ENDPOINT(list_ports, "/list_ports", ENDPOINT_GET, SHORT, READS) \
     ENDPOINT(ports_streaming, "/ports_streaming", ENDPOINT_GET, STREAMS, READS) \
     ENDPOINT(wait_port, "/wait_port", ENDPOINT_POST, LASTS, READS) \
+    ENDPOINT(share_port, "/share_port", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(unshare_port, "/unshare_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(health, "/health", ENDPOINT_GET, OPEN, READS) \
     ENDPOINT(metrics, "/metrics", ENDPOINT_GET, METRICS, READS)
 /* clang-format on */

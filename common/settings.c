@@ -176,6 +176,16 @@ static int read_log_level(const struct variables *from, int *level)
                               from, "LOG_LEVEL must be error, warn, notice, info, debug or trace");
 }
 
+/* on or off, which is the default. */
+static int read_public_ports(const struct variables *from, bool *on)
+{
+    const char *text = variables_get(from, "SANDBOX_PUBLIC_PORTS");
+    *on = text != NULL && strcmp(text, "on") == 0;
+    return text == NULL || *on || strcmp(text, "off") == 0
+               ? 0
+               : variables_fail(from, "SANDBOX_PUBLIC_PORTS must be on or off");
+}
+
 /* What no row of the table says. A cgroup is tried later, by cgroup_open(); a home may be made
  * later. */
 static int check_settings(const struct settings *settings, const struct variables *from)
@@ -210,7 +220,10 @@ int settings_read(struct settings *settings, const struct variables *from)
     settings->cgroup = cgroup == NULL ? "auto" : cgroup;
     settings->home = variables_get(from, HOME_VARIABLE);
     settings->user = variables_get(from, "SANDBOX_USER"); /* user_find() looks for it */
-    return read_log_level(from, &settings->log_level) < 0 ? -1 : check_settings(settings, from);
+    return read_log_level(from, &settings->log_level) < 0 ||
+                   read_public_ports(from, &settings->public_ports) < 0
+               ? -1
+               : check_settings(settings, from);
 }
 
 int settings_take(struct settings *settings)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The ranges of a command's cgroup limits, also for requests; 0 is no limit. Less memory leaves no
@@ -26,6 +27,9 @@ struct settings {
 
     /* LOG_LEVEL: the least severe level (logger.h) that is logged. */
     int log_level;
+
+    /* SANDBOX_PUBLIC_PORTS: whether /share_port may let everybody in. */
+    bool public_ports;
 
     /* What is kept. */
     uint64_t log_max;          /* SANDBOX_LOG_MAX: on disk for each job's log */

@@ -30,6 +30,7 @@
 #include "fcgi-app/http/acceptor.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/fcgi.h"
+#include "fcgi-app/http/grant.h"
 #include "fcgi-app/http/json.h"
 #include "fcgi-app/http/places.h"
 #include "fcgi-app/http/spools.h"
@@ -41,6 +42,8 @@
 #include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/port_watch.h"
 #include "fcgi-app/ports/ports.h"
+#include "fcgi-app/ports/share_port.h"
+#include "fcgi-app/ports/shares.h"
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
 #include "fcgi-app/uploads/upload_cleaner.h"
@@ -121,7 +124,8 @@ static void set_up_parts(const struct directories *directories, const struct set
     places_init((unsigned)settings->max_connections);
     spools_init(directories->spool);
     requested_path_init(directories->start);
-    share_file_init(settings->max_link_lifetime_ms, directories->start);
+    grant_init(settings->max_link_lifetime_ms);
+    share_file_init(directories->start);
     json_init(settings->max_body, JSON_IN_MEMORY);
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
@@ -136,6 +140,8 @@ static void set_up_parts(const struct directories *directories, const struct set
         getenv("SANDBOX_PORTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
     port_table_init((const unsigned[]){(unsigned)settings->port, (unsigned)settings->proxy_port},
                     reached != NULL && strcmp(reached, "own") == 0);
+    shares_init(directories->port);
+    share_port_init(settings->public_ports);
 }
 
 static void wait_for_signal(const sigset_t *signals)

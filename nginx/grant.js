@@ -76,4 +76,4 @@ function sign(r) {
     return read !== null && read.kind === grant.kind ? link : '';
 }
 
-export default { check, sign, parse, judge, signature };
+export default { check, sign, parse, judge, signature, same, keysOf };

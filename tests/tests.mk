@@ -20,7 +20,7 @@ PYTEST  = SANDBOX_BIN=$(abspath $(BIN)) SANDBOX_BUILD=$(abspath $(BUILD)) $(PYTH
 # A unit test links a library of everything but the mains. Tests of endpoints link a fake of fcgi.c, which
 # takes the place of the real one.
 UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
-$(addprefix $(BUILD)/tests/unit/test_,faults json json_early files metrics port pump query sse): $(BUILD)/tests/unit/fake_request.o
+$(addprefix $(BUILD)/tests/unit/test_,faults json json_early files metrics port pump query shares sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
 $(BUILD)/tests/unit/test_listening: LDFLAGS += -Wl,--wrap=socket

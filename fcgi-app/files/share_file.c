@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
 #include "fcgi-app/files/archive.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/raw_wish.h"
@@ -22,14 +21,10 @@
 #include "fcgi-app/http/query.h"
 #include "fcgi-app/http/request.h"
 
-#define DEFAULT_LIFETIME_MS UINT64_C(3600000)
-
-static uint64_t lifetime_most;
 static const char *start; /* of relative paths */
 
-void share_file_init(uint64_t lifetime_most_ms, const char *start_directory)
+void share_file_init(const char *start_directory)
 {
-    lifetime_most = lifetime_most_ms;
     start = start_directory;
 }
 
@@ -195,39 +190,18 @@ static bool check_parameters(struct request *request, const struct json_body *bo
     return json_text(body, "archive") == NULL || archive_kind_of(request, body) != NULL;
 }
 
-/* How long the link is to live; 0: the request has been answered. */
-static uint64_t choose_lifetime(struct request *request, const struct json_body *body)
-{
-    uint64_t usual = lifetime_most < DEFAULT_LIFETIME_MS ? lifetime_most : DEFAULT_LIFETIME_MS;
-    uint64_t lifetime = json_count(body, "expires_in_ms", usual);
-    if (lifetime_most == 0) {
-        answer_error(request, 403, ERROR_unsupported,
-                     "This server makes no links (SANDBOX_MAX_LINK_LIFETIME is 0)");
-        return 0;
-    }
-    if (lifetime == 0 || lifetime > lifetime_most) {
-        answer_error(request, 400, ERROR_invalid_request,
-                     "expires_in_ms must be from 1 to %llu (SANDBOX_MAX_LINK_LIFETIME)",
-                     (unsigned long long)lifetime_most);
-        return 0;
-    }
-    return lifetime;
-}
-
 static void handle_share_file(struct request *request, const struct json_body *body)
 {
     const char *given = json_text(body, "method");
     const char *method = given == NULL ? "GET" : given;
     struct target target = {.length = 0};
-    uint64_t lifetime = choose_lifetime(request, body);
-    if (lifetime == 0) {
+    uint64_t expires_ms = grant_expiry(request, body);
+    if (expires_ms == 0) {
         return;
     }
     if (check_parameters(request, body, method) && make_target(request, body, &target)) {
-        const struct grant grant = {.kind = "file",
-                                    .method = method,
-                                    .target = target.text,
-                                    .expires_ms = clock_date_ns() / 1000000 + lifetime};
+        const struct grant grant = {
+            .kind = "file", .method = method, .target = target.text, .expires_ms = expires_ms};
         grant_answer(request, &grant);
     }
 }

@@ -3,8 +3,38 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "common/clock.h"
 #include "common/rfc3339.h"
+#include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/request.h"
+
+#define DEFAULT_LIFETIME_MS UINT64_C(3600000)
+
+static uint64_t lifetime_most;
+
+void grant_init(uint64_t lifetime_most_ms)
+{
+    lifetime_most = lifetime_most_ms;
+}
+
+uint64_t grant_expiry(struct request *request, const struct json_body *body)
+{
+    uint64_t usual = lifetime_most < DEFAULT_LIFETIME_MS ? lifetime_most : DEFAULT_LIFETIME_MS;
+    uint64_t lifetime = json_count(body, "expires_in_ms", usual);
+    if (lifetime_most == 0) {
+        answer_error(request, 403, ERROR_unsupported,
+                     "This server makes no links (SANDBOX_MAX_LINK_LIFETIME is 0)");
+        return 0;
+    }
+    if (lifetime == 0 || lifetime > lifetime_most) {
+        answer_error(request, 400, ERROR_invalid_request,
+                     "expires_in_ms must be from 1 to %llu (SANDBOX_MAX_LINK_LIFETIME)",
+                     (unsigned long long)lifetime_most);
+        return 0;
+    }
+    return clock_date_ns() / 1000000 + lifetime;
+}
 
 void grant_answer(struct request *request, const struct grant *grant)
 {

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+struct json_body;
 struct request;
 
 struct grant {
@@ -16,6 +17,15 @@ struct grant {
                             printable ASCII that JSON needs not escape, with ? or & at its end */
     uint64_t expires_ms; /* since 1970 */
 };
+
+/* Remembers how long a grant may live (0: none is made). Call once, before threads. */
+void grant_init(uint64_t lifetime_most_ms);
+
+/*
+ * When a grant expires that the request asks for, in milliseconds since 1970: by the member
+ * "expires_in_ms", or in an hour. 0: the request has been answered.
+ */
+uint64_t grant_expiry(struct request *request, const struct json_body *body);
 
 /* Longer targets do not fit the first line of a request that nginx takes, with a prefix, a host's
  * gateway and the grant itself. */

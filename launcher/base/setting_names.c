@@ -38,6 +38,7 @@ static const struct setting_name names[] = {
     {"SANDBOX_PORT_DOMAIN", "none", "its names N.DOMAIN are the ports N"},
     {"SANDBOX_PORT_HOST", "localhost", "the Host that applications read, or client"},
     {"SANDBOX_TRUSTED_PROXIES", "none", "whose X-Forwarded headers applications get"},
+    {"SANDBOX_PUBLIC_PORTS", "off", "on lets clients share ports with everybody"},
     {"SANDBOX_METRICS_LISTEN", "off", "address:port for Prometheus"},
     {"SANDBOX_ROUTE_BY", "host", "for render: what a sandbox is chosen by"},
 

@@ -224,6 +224,7 @@ static const struct generated {
     {"generated/secrets.conf", 0600, secrets_print},
     {"generated/token.conf", 0600, token_print},
     {"generated/grants.conf", 0600, grants_print},
+    {"generated/shares.js", 0644, shares_print},
 };
 
 /* Puts a file together in memory and writes it. */
@@ -333,6 +334,7 @@ int render_snippets(const struct rendering *r)
     }
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
         copy(r, &words, "grant.js") < 0 || copy(r, &words, "ports.js") < 0 ||
+        copy(r, &words, "share.js") < 0 ||
         (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
         copy_snippets(r, &words) < 0) {
         return -1;

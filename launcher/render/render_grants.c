@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#include "common/run_files.h"
+
 static bool makes_links(const struct sandbox *sandbox)
 {
     return sandbox->settings.max_link_lifetime_ms > 0;
@@ -30,19 +32,30 @@ static void print_keys(const struct sandbox *sandbox, FILE *out)
     (void)fprintf(out, "\";\n");
 }
 
+/* Without links no request comes in by one. */
+static void print_none(FILE *out)
+{
+    static const char *const variables[] = {"grant", "link", "visitor", "share"};
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        (void)fprintf(out, "map \"\" $nginx_sandbox_%s {\ndefault \"\";\n}\n", variables[i]);
+    }
+}
+
 int grants_print(const struct rendering *r, FILE *out)
 {
     if (!render_has_grants(r)) {
-        (void)fprintf(out, "map \"\" $nginx_sandbox_grant {\ndefault \"\";\n}\n"
-                           "map \"\" $nginx_sandbox_link {\ndefault \"\";\n}\n");
+        print_none(out);
         return 0;
     }
     (void)fprintf(out,
                   "js_import nginx_sandbox_grants from %s/grant.js;\n"
                   "js_set $nginx_sandbox_grant nginx_sandbox_grants.check;\n"
                   "js_set $nginx_sandbox_link nginx_sandbox_grants.sign;\n"
+                  "js_import nginx_sandbox_shares from %s/share.js;\n"
+                  "js_set $nginx_sandbox_visitor nginx_sandbox_shares.visit;\n"
+                  "js_set $nginx_sandbox_share nginx_sandbox_shares.sign;\n"
                   "map _$nginx_sandbox $nginx_sandbox_keys {\n",
-                  r->path);
+                  r->path, r->path);
     for (size_t i = 0; i < r->site->count; i++) {
         if (makes_links(&r->site->sandboxes[i])) {
             print_keys(&r->site->sandboxes[i], out);
@@ -55,5 +68,18 @@ int grants_print(const struct rendering *r, FILE *out)
                       prefix);
     }
     (void)fprintf(out, "}\n");
+    return 0;
+}
+
+int shares_print(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "export default {\n");
+    for (size_t i = 0; i < r->site->count; i++) {
+        const struct sandbox *sandbox = &r->site->sandboxes[i];
+        (void)fprintf(out, "    \"%s\": { directory: \"%s/" RUN_PORT "\", isPublic: %s },\n",
+                      sandbox->name, sandbox->run,
+                      sandbox->settings.public_ports ? "true" : "false");
+    }
+    (void)fprintf(out, "};\n");
     return 0;
 }

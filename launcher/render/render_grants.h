@@ -11,3 +11,7 @@ bool render_has_grants(const struct rendering *rendering);
 /* Prints generated/grants.conf: the keys of grants, and the variables of nginx/grant.js. 0, or -1
  * after one line. */
 int grants_print(const struct rendering *rendering, FILE *out);
+
+/* Prints generated/shares.js: where nginx/share.js finds the shares of each sandbox, and whether
+ * some may be everybody's. Returns 0. */
+int shares_print(const struct rendering *rendering, FILE *out);

@@ -143,8 +143,29 @@ static void print_trusted(const struct rendering *r, FILE *out)
     }
 }
 
+/* What follows the number of a port in the host that stands for it, where a client of /share_port
+ * may call it that calls this host: it has the same port, unless it is of another domain. */
+static void print_suffixes(const struct rendering *r, FILE *out)
+{
+    const char *domain = r->site->ports.domain;
+    const char *name = r->site->count > 1 ? "-$nginx_sandbox" : "";
+    (void)fprintf(out,
+                  "map \"$nginx_sandbox_path $http_host\" $nginx_sandbox_suffix {\ndefault \"\";\n"
+                  "\"~*^/share_port (?:(?:[^ ]+\\.)?localhost\\.?|127\\.[0-9.]+|\\[::1\\])"
+                  "(:[0-9]{1,5})?\\z\" %s.localhost$1;\n",
+                  name);
+    if (domain[0] != '\0') {
+        (void)fprintf(out,
+                      "\"~*^/share_port (?:[^ ]+\\.)?\\Q%s\\E\\.?(:[0-9]{1,5})?\\z\" %s.%s$1;\n",
+                      domain, name, domain);
+        (void)fprintf(out, "\"~^/share_port \" %s.%s;\n", name, domain);
+    }
+    (void)fprintf(out, "}\n");
+}
+
 int ports_print(const struct rendering *r, FILE *out)
 {
+    print_suffixes(r, out);
     print_hosts(r, out);
     print_map(r, out, "nginx_sandbox_port", "\"~^(" PORT_PATTERN ") \" $1;\n", "~^ ",
               "(" PORT_PATTERN ")(?:[/?]|");

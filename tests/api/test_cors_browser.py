@@ -165,6 +165,15 @@ const calls = {
         await reader.cancel();
     },
     "/wait_port": async () => expect((await post("/wait_port", {port: 1, timeout_ms: 0})).listening === false, "nothing listens"),
+    "/share_port": async () => {
+        const link = await post("/share_port", {port: 8080});
+        expect(/^8080\.localhost:\d+$/.test(link.host) && link.path.startsWith("/?sandbox-grant="), "a link");
+        expect((await post("/share_port", {port: 8080, public: true}, 403)).error_code === "unsupported", "a readable 403");
+    },
+    "/unshare_port": async () => {
+        expect((await post("/unshare_port", {port: 8080})).ended === 1, "the end");
+        expect((await post("/unshare_port", {id: "x"}, 404)).error_code === "not_found", "a readable 404");
+    },
     "/unbind_port": async () => expect((await post("/unbind_port")).success, "success"),
     "/start_process": async () => { job = await post("/start_process", {cmd: "echo begun; read line; echo $line; exec cat", stdin: true}, 201); },
     "/list_processes": async () => expect((await json(await api("GET", "/list_processes"))).processes.length === 1, "one process"),

@@ -75,9 +75,9 @@ class Case:
         self.server, self.work = server, pathlib.Path(work)
         self.count = 0
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, **options):
         try:
-            response = self.server.call(method, path, body)
+            response = self.server.call(method, path, body, **options)
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
             assert "timed out" not in str(error), f"hangs: {error}"
             return Answer(200, None)
@@ -609,6 +609,32 @@ class UnbindPort(Case):
         self.server.post("/unbind_port")
 
 
+class SharePort(Case):
+    """It is shared or not, and never more than the answer says."""
+
+    def request(self):
+        return self.ask("POST", "/share_port", {"port": 8080}, headers={"Host": "localhost:3000"})
+
+    def check(self, answer):
+        ended = self.server.post("/unshare_port", port=8080)
+        assert ended.status_code == 200 and not list((self.server.run_dir / "port").glob("*share-*"))
+        assert ended.json()["ended"] == (1 if answer.outcome == DONE else 0) or answer.outcome == UNKNOWN, answer
+
+
+class UnsharePort(Case):
+    def prepare(self):
+        super().prepare()
+        shared = self.server.call("POST", "/share_port", {"port": 8080}, headers={"Host": "localhost:3000"})
+        assert shared.status_code == 200, shared.text
+
+    def request(self):
+        return self.post("/unshare_port", port=8080)
+
+    def check(self, answer):
+        ended = self.server.post("/unshare_port", port=8080).json()["ended"]
+        assert ended == (0 if answer.outcome == DONE else 1) or answer.outcome == UNKNOWN, answer
+
+
 class StartProcess(Case):
     """Listed and running, or neither; what was not started has not run."""
 
@@ -878,7 +904,7 @@ OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, Start
             WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
-OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, FollowPorts, WaitPort, StartAndWait)
+OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)
 # Where something was wrong once: all calls of this name, also in `make test`.
 KNOWN = (
     ("runner", StartProcess, "malloc"), ("runner", StartProcess, "sendmsg"),

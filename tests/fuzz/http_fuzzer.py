@@ -240,6 +240,8 @@ def calm(server):
         server.kill(process["id"])
         server.post("/delete_process", id=process["id"])
     server.post("/unbind_port")
+    for port in (9, 65535):
+        server.post("/unshare_port", port=port)
     master = server.daemon("nginx")
     old = set(server.nginx_pids()) - {master}
     os.kill(master, signal.SIGHUP)

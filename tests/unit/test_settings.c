@@ -40,6 +40,7 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_MAX_HELD",
                                     "SANDBOX_PORT_WAIT",
                                     "SANDBOX_MAX_FAILED_AUTH",
+                                    "SANDBOX_PUBLIC_PORTS",
                                     "SANDBOX_USER",
                                     "SANDBOX_ALLOW_SETUID",
                                     "SANDBOX_LIMIT_NOFILE",
@@ -117,6 +118,7 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.upload_lifetime_ms, 24 * 3600 * 1000);
     assert_int_equal(settings.min_free, 0);
     assert_int_equal(settings.max_failed_auth, 10);
+    assert_false(settings.public_ports);
     assert_int_equal(settings.keep_finished, 1000);
     assert_int_equal(settings.keep_finished_ms, 24 * 3600 * 1000);
     assert_int_equal(settings.max_timeout_ms, 0);
