@@ -135,6 +135,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     raw_limits_init(settings->max_upload, settings->min_free);
     upload_records_init(directories->uploads, settings->max_uploads, settings->upload_lifetime_ms);
     health_init(directories->state, directories->run);
+    hold_init(settings);
     port_init(directories->port, (unsigned)settings->proxy_port);
     const char *reached =
         getenv("SANDBOX_PORTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
@@ -182,8 +183,7 @@ int main(int count, char **arguments)
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
     }
     struct directories directories;
-    if (open_directories(run, &directories) < 0 || hold_init(&settings) < 0 ||
-        identity_take(&settings, run) < 0) {
+    if (open_directories(run, &directories) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
     }
     sigset_t signals;

@@ -9,19 +9,11 @@
 #define LISTED_MOST 64 /* ports that an error names */
 
 static unsigned own_ports[2];
-static uid_t commands_user;
 
-void held_answer_init(unsigned port, unsigned proxy_port, uid_t commands)
+void held_answer_init(unsigned port, unsigned proxy_port)
 {
     own_ports[0] = port;
     own_ports[1] = proxy_port;
-    commands_user = commands;
-}
-
-/* Whether the question is about sockets such as this one. */
-static bool may_reach(const struct held_question *question, const struct listening_socket *socket)
-{
-    return !question->only_own || socket->uid == commands_user;
 }
 
 bool held_answer_found(const struct held_question *question, const struct listening_list *list,
@@ -31,9 +23,6 @@ bool held_answer_found(const struct held_question *question, const struct listen
     const struct listening_socket *at = listening_find(list, question->port, &end);
     const char *address = NULL;
     for (; at != NULL && at < end; at++) {
-        if (!may_reach(question, at)) {
-            continue;
-        }
         if (listening_at_loopback4(at)) {
             address = "127.0.0.1";
             break;
@@ -49,15 +38,13 @@ bool held_answer_found(const struct held_question *question, const struct listen
 }
 
 /* Appends the ports that a client could reach. */
-static char *list_ports(const struct held_question *question, const struct listening_list *list,
-                        char *out)
+static char *list_ports(const struct listening_list *list, char *out)
 {
     unsigned last = 0;
     size_t count = 0;
     for (size_t i = 0; i < list->count && count < LISTED_MOST; i++) {
         const struct listening_socket *one = &list->sockets[i];
         if (one->port == last || one->port == own_ports[0] || one->port == own_ports[1] ||
-            !may_reach(question, one) ||
             !(listening_at_loopback4(one) || listening_at_loopback6(one))) {
             continue;
         }
@@ -75,7 +62,7 @@ void held_answer_nobody(const struct held_question *question, const struct liste
                    HEADER "{\"error\":\"Nothing listens on port %u, after %lld ms\","
                           "\"error_code\":\"%s\",\"port\":%u,\"listening\":[",
                    question->port, waited_ms, api_error_code(ERROR_not_listening), question->port);
-    out = list_ports(question, list, out);
+    out = list_ports(list, out);
     (void)strcpy(out, "]}\r\n");
 }
 

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "fcgi-app/ports/listening.h"
 
@@ -18,8 +17,8 @@ struct held_question {
 /* More than the longest answer. */
 #define HELD_ANSWER_SIZE 1024
 
-/* Remembers the ports that no list names, and the user of commands. Call once, before threads. */
-void held_answer_init(unsigned port, unsigned proxy_port, uid_t commands);
+/* Remembers the ports that no list names. Call once, before threads. */
+void held_answer_init(unsigned port, unsigned proxy_port);
 
 /* Whether somebody listens: writes the header line of a good answer. */
 bool held_answer_found(const struct held_question *question, const struct listening_list *list,

@@ -21,7 +21,6 @@
 #include "common/io.h"
 #include "common/logger.h"
 #include "common/settings.h"
-#include "common/user.h"
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/outlet.h"
 #include "fcgi-app/http/request.h"
@@ -29,8 +28,10 @@
 #include "fcgi-app/ports/held_answer.h"
 #include "fcgi-app/ports/held_places.h"
 #include "fcgi-app/ports/listening.h"
+#include "fcgi-app/ports/own_sockets.h"
 
 #define LOOK_MS    15  /* between two looks */
+#define ASK_MS     200 /* between two questions to procd, whose sockets they are */
 #define RESTART_MS 100 /* a server that closes without an answer may be about to end */
 #define EVENTS     64
 
@@ -52,21 +53,14 @@ static uint64_t held_most;
 static struct {
     int epoll;
     struct held_list held;
+    int64_t asked; /* when procd was asked last: ms */
 } loop = {.epoll = -1, .held = TAILQ_HEAD_INITIALIZER(loop.held)};
 
-int hold_init(const struct settings *settings)
+void hold_init(const struct settings *settings)
 {
-    struct user user = {.uid = geteuid()};
-    char error[256];
-    if (user_find(settings->user, &user, error, sizeof(error)) < 0) {
-        log_line("%s", error);
-        return -1;
-    }
-    held_answer_init((unsigned)settings->port, (unsigned)settings->proxy_port, user.uid);
-    user_clear(&user);
+    held_answer_init((unsigned)settings->port, (unsigned)settings->proxy_port);
     wait_most = (int64_t)settings->port_wait_ms;
     held_most = settings->max_held;
-    return 0;
 }
 
 /* ---- the question ---- */
@@ -132,6 +126,9 @@ void hold_request(struct request *request)
     if (listening_read(&list) < 0) {
         log_request(LOG_ERR, request_id(request), "the ports that listen: %m");
     }
+    if (question.only_own) {
+        (void)own_sockets_keep(&list); /* of an empty list nothing is passed on */
+    }
     if (!again && held_answer_found(&question, &list, line)) {
         answer_now(request, true, line);
     } else if (wait == 0) {
@@ -185,19 +182,44 @@ static void look_at_held(struct held *held, const struct listening_list *list, i
     }
 }
 
+/* Whether one that waits for a port of a command's has somebody there, whoever it is. */
+static bool must_ask_who(const struct listening_list *list)
+{
+    const struct held *held;
+    const struct listening_socket *end;
+    TAILQ_FOREACH (held, &loop.held, all) {
+        if (held->question.only_own && listening_find(list, held->question.port, &end) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Reads which sockets of commands listen, if that must be known now; an empty list otherwise. */
+static void read_own(const struct listening_list *list, int64_t now, struct listening_list *own)
+{
+    *own = (struct listening_list){0};
+    if (now - loop.asked >= ASK_MS && must_ask_who(list) && listening_read(own) == 0) {
+        loop.asked = now;
+        (void)own_sockets_keep(own);
+    }
+}
+
 static void look_at_all(void)
 {
-    struct listening_list list;
+    struct listening_list list, own;
     int64_t now = clock_monotonic_ms();
     if (listening_read(&list) < 0) {
         log_line("the ports that listen: %m");
     }
+    read_own(&list, now, &own);
     struct held *next;
     for (struct held *held = TAILQ_FIRST(&loop.held); held != NULL; held = next) {
         next = TAILQ_NEXT(held, all);
-        look_at_held(held, &list, now);
+        look_at_held(held, held->question.only_own ? &own : &list, now);
     }
     listening_clear(&list);
+    listening_clear(&own);
 }
 
 static void take_new_ones(void)

@@ -8,9 +8,8 @@
 struct request;
 struct settings;
 
-/* Remembers SANDBOX_PORT_WAIT, SANDBOX_MAX_HELD and our own ports. 0, or -1 when that was logged.
- * Call once, before threads. */
-int hold_init(const struct settings *settings);
+/* Remembers SANDBOX_PORT_WAIT, SANDBOX_MAX_HELD and our own ports. Call once, before threads. */
+void hold_init(const struct settings *settings);
 
 /* Makes the thread. 0, or -1 with errno. Call once, before the first request. */
 int hold_start(void);

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from platform_nginx import Platform, Site
+from sandbox import Port
 from test_port_http import Application
 
 
@@ -61,14 +62,19 @@ def test_ports_of_two_sandboxes(platform, prefix):
 
 
 def test_ports_of_ones_own(platform):
-    """What listens as another user does not count."""
+    """What no command of the sandbox listens on does not count."""
     platform.settings(SANDBOX_PORTS="own")
     platform.add("default", "secret")
     platform.rendered()
     platform.include_all()
     platform.start_nginx()
     site = Site(platform, "secret")
-    with Application() as application:  # of the user whom the commands have, here
-        assert get(site, f"/port/{application.port}/")[0].status_code == 200
-        answer = site.call("POST", f"/port/{application.port}/", b"hello")
-        assert answer.json()["body"] == "hello"
+    port = Port()
+    with Application() as application:  # of nobody's command
+        for method in ("GET", "POST"):
+            answer = site.call(method, f"/port/{application.port}/", headers={"X-Sandbox-Wait-Ms": "300"})
+            assert answer.status_code == 504 and application.port not in answer.json()["listening"]
+    started = site.start(f"sleep 0.3; exec /usr/bin/python3 -m http.server --bind 127.0.0.1 {port.number}")
+    assert site.get(f"/port/{port.number}/").status_code == 200
+    site.post("/kill_process", id=started["id"])
+    port.free()
