@@ -17,6 +17,7 @@
 #include "fcgi-app/files/file_turn.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/files/raw_answer.h"
+#include "fcgi-app/files/raw_state.h"
 #include "fcgi-app/files/requested_path.h"
 #include "fcgi-app/files/served_file.h"
 #include "fcgi-app/http/answer.h"
@@ -35,7 +36,8 @@ struct editing {
     const struct edit_list *list;
     struct edited_text text;
     struct edit_found *found; /* of each edit; owned */
-    char etag[RAW_ETAG_SIZE]; /* of the file when it was opened */
+    struct stat status;       /* of the file when it was opened */
+    char etag[RAW_ETAG_SIZE]; /* the same */
     bool holds_large;         /* has the lock of the large files */
 };
 
@@ -151,6 +153,7 @@ static int check_file(struct editing *editing, const struct served_file *file, c
         (void)fs_fail(&error, EISDIR, "edit", editing->path);
         return refuse_file(editing, &error);
     }
+    editing->status = file->status;
     (void)raw_etag(&file->status, editing->etag);
     if (if_match != NULL && strcmp(if_match, editing->etag) != 0) {
         return refuse_state(editing, "It is not in the state that if_match names");
@@ -252,6 +255,17 @@ static void answer_edited(const struct editing *editing, const struct fs_written
     (void)writer_finish(&writer);
 }
 
+/* What was only copied when it was opened for writing is the state that was read. */
+static void follow_copying(struct editing *editing)
+{
+    struct stat status;
+    char etag[RAW_ETAG_SIZE];
+    if (stat(editing->path, &status) == 0 && strcmp(raw_etag(&status, etag), editing->etag) != 0 &&
+        raw_state_is_copied_up(editing->path, &editing->status, &status)) {
+        memcpy(editing->etag, etag, sizeof(etag));
+    }
+}
+
 /* Whether the file is still the one that was read. 0, or -1 when it has been answered. */
 static int check_unchanged(const struct editing *editing)
 {
@@ -277,6 +291,7 @@ static int write_text(struct editing *editing)
     if (writer == NULL) {
         return refuse_file(editing, &error);
     }
+    follow_copying(editing);
     if (fs_write_data(writer, editing->text.data, editing->text.length, &error) != 0) {
         fs_write_cancel(writer);
         return refuse_file(editing, &error);

@@ -40,7 +40,9 @@ struct upload {
     struct fs_wish wish;
     struct body_digest digest;
     struct fs_writer *writer;
-    char *buffer; /* owned */
+    bool was_copied;          /* the file, when it was opened: see raw_state_is_copied_up() */
+    char etag[RAW_ETAG_SIZE]; /* what it had then */
+    char *buffer;             /* owned */
 };
 
 static void upload_clear(struct upload *upload)
@@ -119,17 +121,34 @@ static int begin_writer(struct upload *upload, const struct json_body *query)
     return upload->writer != NULL ? 0 : refuse_upload(upload, &error);
 }
 
+/* Opens the file of a request with conditions, which hold. 0, or -1 when it has been answered. */
+static int begin_conditional_writer(struct upload *upload, const struct json_body *query)
+{
+    struct stat before, after;
+    bool is_there = stat(upload->path, &before) == 0;
+    if (!raw_state_holds(upload->request, upload->path) || begin_writer(upload, query) != 0) {
+        return -1;
+    }
+    upload->was_copied = is_there && stat(upload->path, &after) == 0 &&
+                         raw_state_is_copied_up(upload->path, &before, &after);
+    if (upload->was_copied) {
+        (void)raw_etag(&after, upload->etag);
+    }
+    return 0;
+}
+
 /* `length` is that of the body, as far as it is known. */
 static int open_upload(struct upload *upload, const struct json_body *query, uint64_t length,
                        bool direct)
 {
     struct fs_error error;
-    upload->writer = direct ? fs_write_begin_direct(upload->path) : NULL;
+    const bool is_conditional = raw_state_is_asked(upload->request);
+    upload->writer = direct && !is_conditional ? fs_write_begin_direct(upload->path) : NULL;
     if (upload->writer == NULL && served_file_check(upload->path, 0, "write", &error) != 0) {
         return refuse_upload(upload, &error);
     }
-    if (!raw_state_holds(upload->request, upload->path) ||
-        (upload->writer == NULL && begin_writer(upload, query) != 0)) {
+    if (upload->writer == NULL &&
+        (is_conditional ? begin_conditional_writer : begin_writer)(upload, query) != 0) {
         return -1;
     }
     return check_room(upload, length);
@@ -221,12 +240,22 @@ static void answer_upload(const struct upload *upload, const struct fs_written *
     (void)request_begin(upload->request, written->created ? 201 : 204, NULL, headers);
 }
 
+/* Whether the conditions still hold. If not the request has been answered. */
+static bool still_holds(const struct upload *upload)
+{
+    struct stat status;
+    char etag[RAW_ETAG_SIZE];
+    return (upload->was_copied && stat(upload->path, &status) == 0 &&
+            strcmp(raw_etag(&status, etag), upload->etag) == 0) ||
+           raw_state_holds(upload->request, upload->path);
+}
+
 static void publish(struct upload *upload)
 {
     struct fs_error error;
     struct fs_written written;
     upload->wish.exclusive = strcmp(request_param(upload->request, "HTTP_IF_NONE_MATCH"), "*") == 0;
-    if (!raw_state_holds(upload->request, upload->path)) {
+    if (!still_holds(upload)) {
         return;
     }
     if (fs_write_publish(steal_pointer(upload->writer), &upload->wish, &written, &error) == 0) {

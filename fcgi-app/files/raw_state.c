@@ -1,7 +1,9 @@
 #include "fcgi-app/files/raw_state.h"
 
+#include <linux/magic.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "fcgi-app/files/raw_answer.h"
 #include "fcgi-app/http/answer.h"
@@ -38,6 +40,14 @@ bool raw_state_holds(struct request *request, const char *path)
     }
     raw_refuse_state(request, path);
     return false;
+}
+
+bool raw_state_is_copied_up(const char *path, const struct stat *before, const struct stat *after)
+{
+    struct statfs system;
+    return before->st_size == after->st_size && before->st_mtim.tv_sec == after->st_mtim.tv_sec &&
+           before->st_mtim.tv_nsec == after->st_mtim.tv_nsec && statfs(path, &system) == 0 &&
+           system.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 void raw_refuse_state(struct request *request, const char *path)

@@ -21,5 +21,12 @@ bool raw_state_is_asked(const struct request *request);
 /* Whether they hold. If not the request has been answered. */
 bool raw_state_holds(struct request *request, const char *path);
 
+/*
+ * A file of an image's layer (overlayfs) is copied when it is opened for writing for the first
+ * time: it has the same content then, and another ETag. Whether that is all that has happened to
+ * `path` between these two states.
+ */
+bool raw_state_is_copied_up(const char *path, const struct stat *before, const struct stat *after);
+
 /* Answers that they do not hold. */
 void raw_refuse_state(struct request *request, const char *path);

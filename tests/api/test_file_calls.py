@@ -2,13 +2,14 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import urllib.parse
 
 import pytest
 
-from sandbox import DEADLINE, TIMEOUT, Server, mounting_is_allowed, wait_until, with_a_small_disk
+from sandbox import DEADLINE, TIMEOUT, Server, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
 
 
 def call(sandbox, endpoint, status=200, **body):
@@ -217,7 +218,7 @@ def test_a_full_disk(tmp_path, workdir, least):
 @pytest.mark.skipif(not mounting_is_allowed(), reason="no mount is allowed here")
 def test_a_directory_of_an_image(tmp_path):
     """On overlayfs a directory of the lower layer cannot be renamed, in place neither."""
-    script = 'mount -t tmpfs none "$1" && cd "$1" && mkdir -p lower/dir/sub lower/old/x upper work all && echo deep >lower/dir/sub/file && echo x >lower/old/x/y \
+    script = 'mount -t tmpfs none "$1" && cd "$1" && mkdir -p lower/dir/sub lower/old/x upper work all && echo deep >lower/dir/sub/file && echo x >lower/old/x/y && touch lower/10 lower/100000 \
         && chmod -R 777 . && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none all && shift && exec "$@"'
     prefix = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount", "sh", "-c", script, "sh", str(tmp_path)]
     if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
@@ -226,6 +227,19 @@ def test_a_directory_of_an_image(tmp_path):
         place = f"{tmp_path}/all"
         if "EXDEV" not in server.shell(f"cd {place} && /usr/bin/python3 -c 'import os; os.rename(\"dir\", \"new\")' 2>&1 | sed s/.*cross-device.*/EXDEV/; ls"):
             pytest.skip("this overlayfs renames directories of the lower layer")
+        found = call(server, "/search_files", path=place, pattern="^de+p$")["matches"]
+        assert [match["path"] for match in found] == [f"{place}/dir/sub/file"]
+        assert [entry["path"] for entry in call(server, "/find_files", path=place, type="file")["entries"]] == [f"{place}/10", f"{place}/100000", f"{place}/dir/sub/file", f"{place}/old/x/y"]
+        assert call(server, "/edit_file", path=f"{place}/old/x/y", edits=[{"old_str": "x", "new_str": "edited"}])["size_bytes"] == 7
+        assert call(server, "/set_mode", path=f"{place}/old", mode="0711", recursive=True) == OK
+        assert server.shell(f"cd {tmp_path} && cat lower/old/x/y 2>/dev/null; cat {place}/old/x/y; stat -c %a {place}/old/x {place}/old/x/y") == "x\nedited\n711\n711\n"
+        for size in (10, 100_000):  # the first write of a file of the image copies it, which changes its ETag
+            path = f"{place}/{size}"
+            tag = server.call("HEAD", f"/files{path}").headers["ETag"]
+            assert server.call("PUT", f"/files{path}", b"n" * size, headers={"If-Match": '"other"'}).status_code == 412
+            assert server.call("PUT", f"/files{path}", b"n" * size, headers={"If-Match": tag}).status_code == 204, size
+            assert server.call("PUT", f"/files{path}", b"m" * size, headers={"If-Match": tag}).status_code == 412
+        server.shell(f"rm {place}/10 {place}/100000")
         assert call(server, "/move_file", **{"from": f"{place}/dir", "to": f"{place}/new"}) == OK
         assert server.shell(f"cd {place} && ls && cat new/sub/file") == "new\nold\ndeep\n"
         assert call(server, "/copy_file", **{"from": f"{place}/new", "to": f"{place}/old", "overwrite": True}) == OK
@@ -259,6 +273,36 @@ def test_a_copy_ends_with_its_client(server, tmp_path):
     wait_until(lambda: any(name.startswith(".sandbox-") for name in os.listdir(tmp_path)), "the copy to begin")
     connection.close()
     wait_until(lambda: sorted(os.listdir(tmp_path)) == ["d", "large"], "the copy to end", DEADLINE)
+
+
+@pytest.mark.own_user
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_as_the_commands_user(make_server, workdir):
+    """What it may not read, write or change is refused; what it makes is its own."""
+    server = make_server({"SANDBOX_USER": "nobody"})
+    root, uid = pathlib.Path(workdir), user_ids("nobody")[0]
+    root.chmod(0o777)
+    for name, mode in (("readable", 0o4755), ("secret", 0o600)):
+        (root / name).write_text("content")
+        (root / name).chmod(mode)
+    (root / "closed").mkdir(0o755)
+    (root / "closed/file").touch()
+    for endpoint, source, target in (("/copy_file", "secret", "new"), ("/copy_file", "readable", "closed/new"), ("/move_file", "closed/file", "new"), ("/move_file", "readable", "closed/new")):
+        assert call(server, endpoint, 403, **{"from": f"{root}/{source}", "to": f"{root}/{target}"})["error_code"] == "permission_denied"
+    for path in ("readable", "closed"):
+        answer = call(server, "/set_mode", 403, path=f"{root}/{path}", mode="0777", recursive=True)
+        assert answer["error_code"] == "permission_denied"
+    assert [result.get("error_code") for result in call(server, "/read_files", paths=[f"{root}/{name}" for name in ("readable", "secret")])["results"]] == [None, "permission_denied"]
+    files = [{"path": f"{root}/{name}", "content": "x"} for name in ("own", "secret", "closed/new")]
+    assert [result.get("error_code") for result in call(server, "/write_files", files=files)["results"]] == [None, "permission_denied", "permission_denied"]
+    assert call(server, "/copy_file", **{"from": f"{root}/readable", "to": f"{root}/copy"}) == OK
+    status = (root / "copy").stat()
+    assert (status.st_uid, status.st_mode & 0o7777) == (uid, 0o755) and (root / "own").stat().st_uid == uid  # not set-user-ID for another
+    assert call(server, "/set_mode", path=f"{root}/copy", mode="0600") == OK and entry_of(server, f"{root}/copy")["user"] == "nobody"
+    (root / "closed").chmod(0o700)
+    assert call(server, "/list_dir", path=f"{root}/closed", details=True)["error_code"] == "permission_denied"
+    assert call(server, "/stat_file", path=f"{root}/closed/file")["error_code"] == "permission_denied"
+    assert sorted(os.listdir(root)) == ["closed", "copy", "own", "readable", "secret"] and (root / "secret").read_text() == "content"
 
 
 # ---- modes ----

@@ -13,7 +13,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import DEADLINE, RawConnection, http_request, in_threads, proc_file, wait_until
+from sandbox import DEADLINE, SANITIZED, RawConnection, http_request, in_threads, proc_file, wait_until
 from test_files_raw import error_of, give
 
 pytestmark = pytest.mark.host
@@ -354,12 +354,22 @@ def test_a_tree_that_changes(sandbox, tree):
     in_threads(3, lambda number: look() if number == 2 else change(number))
 
 
-def begin_search(server, root, pattern):
-    """A search on a connection of its own, which has the server's only place among the transfers."""
-    body = json.dumps({"path": str(root), "pattern": pattern}).encode()
+def begin(server, endpoint, **fields):
+    """A request on a connection of its own, whose client does not read."""
+    body = json.dumps(fields).encode()
     raw = RawConnection(server.host, server.port)
-    raw.send(http_request("POST", "/search_files", [("Host", "x"), server.bearer(), ("Content-Length", str(len(body)))], body))
-    wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 503, "the search has the only place")
+    raw.send(http_request("POST", endpoint, [("Host", "x"), server.bearer(), ("Content-Length", str(len(body)))], body))
+    return raw
+
+
+def find_status(server, path):
+    return server.post("/find_files", path=str(path), limit=1).status_code
+
+
+def begin_search(server, root, pattern):
+    """It has the server's only place among the transfers."""
+    raw = begin(server, "/search_files", path=str(root), pattern=pattern)
+    wait_until(lambda: find_status(server, root) == 503, "the search has the only place")
     return raw
 
 
@@ -393,6 +403,41 @@ def test_a_search_whose_client_leaves(make_server, workdir):
         answer = server.post("/search_files", path=str(root), pattern="needle")
         assert error_of(answer, 503) == "unavailable" and answer.headers["Retry-After"]
     wait_until(lambda: server.post("/find_files", path=str(root)).status_code == 200, "the search has ended")
+
+
+def test_a_walk_whose_client_leaves(make_server, workdir):
+    """It waits for the client to read, and ends without it."""
+    server = make_server({"SANDBOX_MAX_TRANSFERS": "1"})
+    root = pathlib.Path(workdir, *["n" * 250] * 10)  # which is in each entry of the answer
+    root.mkdir(parents=True)
+    (root / "0").touch()
+    for number in range(1, 20000):
+        os.link(root / "0", root / str(number))
+    subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
+    with begin(server, "/find_files", path=str(root), limit=1_000_000):
+        wait_until(lambda: find_status(server, "/etc") == 503, "the walk has the only place")
+        assert server.post("/copy_file", **{"from": f"{root}/0", "to": f"{root}/copy"}).json()["error_code"] == "unavailable"
+        assert server.post("/set_mode", path=f"{root}/0", mode="600").status_code == 503
+    wait_until(lambda: find_status(server, "/etc") == 200, "the walk has ended")
+
+
+def test_searches_of_everything(make_server, workdir):
+    """They leave the API responsive, and take little memory."""
+    server = make_server({"SANDBOX_MAX_TRANSFERS": "4"})
+    with open(f"{workdir}/endless", "wb") as file:
+        file.write(b"x\n" * 5000)
+        file.truncate(1 << 40)
+    subprocess.run(["chmod", "-R", "a+rX", workdir], check=True)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(begin(server, "/search_files", path="/", pattern="no such [t]ext, [0-9]{30}"))
+        wait_until(lambda: find_status(server, "/etc") == 503, "all have a place")
+        for _ in range(20):
+            assert server.shell("echo fine") == "fine\n" and server.get("/health", token=False).json() == {"status": "ok"}
+            assert server.post("/stat_file", path="/").json()["entry"]["is_dir"] and server.post("/read_file", path="/etc/passwd").json()["content"]
+        peak = int(proc_file(server.daemon("fcgi-app"), "status").split(b"VmHWM:")[1].split()[0])
+        assert peak < 64 << 10 or SANITIZED
+    wait_until(lambda: find_status(server, "/etc") == 200, "they have ended", 4 * DEADLINE)
 
 
 def test_many_matches_are_sent_as_they_come(sandbox, tree):
