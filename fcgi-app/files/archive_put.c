@@ -41,9 +41,9 @@
 #define PIECE_SIZE  ((size_t)65536)  /* of what tar says */
 #define LOOK_MS     100              /* how often we look at the disk, and at what tar says */
 #define LIST_SIZE   1048576          /* of the pipe of the list, which then holds tar up less */
-#define OF_A_SIGNAL 128    /* a shell's status for a program that a signal ended is more */
-#define INPUT_SIZE  262144 /* of the pipe of the archive */
-#define FILE_UNIT   512    /* bytes that ulimit(1) counts in */
+#define OF_A_SIGNAL 128     /* a shell's status for a program that a signal ended is more */
+#define INPUT_SIZE  1048576 /* of the pipe of the archive */
+#define FILE_UNIT   512     /* bytes that ulimit(1) counts in */
 
 /* An archive on its way into tar. */
 struct extraction {
