@@ -181,7 +181,7 @@ def test_new_directories(sandbox, root):
             assert [event for event in told if event[0] != "changed"] == expected
             shell(f"echo 1 >{number}/b/c/f; mkdir {number}/b/d; touch {number}/b/d/g", root)
             watch.until(("changed", f"{number}/b/c/f"), ("created", f"{number}/b/d/g"))
-        assert watch.news() == []
+        assert {event[0] for event in watch.news()} <= {"changed"}  # the last file may be closed a moment later
 
 
 def test_nothing_is_told_twice(sandbox, root):
@@ -414,7 +414,7 @@ def test_fcgi_app_dies(server, work):
 
 def test_the_kernels_queue_is_full(server, work):
     """What is lost is told, once; and directories that were made meanwhile, and moved, are watched."""
-    work = pathlib.Path(make_directory())
+    work = pathlib.Path(tempfile.mkdtemp(prefix="nxs-", dir="/dev/shm"))  # a disk may be slow, and guard ends what does not answer
     most = int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if most > 100000:
         pytest.skip("the queue is too long")
@@ -427,7 +427,8 @@ def test_the_kernels_queue_is_full(server, work):
             freeze(pid)
             try:
                 for number in range(most // 2 + 10):
-                    (work / f"{number}").touch()
+                    os.rename(work / "a/b", work / "a/c")
+                    os.rename(work / "a/c", work / "a/b")
                 shell("mkdir -p late/er; mv a z; rm -r gone; mkdir gone", work)
             finally:
                 os.kill(pid, signal.SIGCONT)
@@ -527,12 +528,13 @@ def test_the_limit_of_streams(make_server, work):
     with Watch(server, work), Watch(server, work):
         answer = server.get(f"/file_changes_streaming?path={work}")
         assert error_of(answer, 429) == "too_many" and "SANDBOX_MAX_STREAMS" in answer.json()["error"]
+        assert server.get("/health?full=1").json()["queue"]["streams"] == 2
     wait_until(lambda: server.get(f"/file_changes_streaming?path={work}", stream=True).status_code == 200, "a place")
 
 
 def test_a_large_tree(server):
     """20,000 directories; other streams and requests go on meanwhile."""
-    work = pathlib.Path(tempfile.mkdtemp(prefix="nxs-", dir="/dev/shm"))
+    work = pathlib.Path(give(tempfile.mkdtemp(prefix="nxs-", dir="/dev/shm")))
     try:
         for outer in range(20):
             for inner in range(1000):
