@@ -63,7 +63,7 @@ void held_answer_nobody(const struct held_question *question, const struct liste
                           "\"error_code\":\"%s\",\"port\":%u,\"listening\":[",
                    question->port, waited_ms, api_error_code(ERROR_not_listening), question->port);
     out = list_ports(list, out);
-    (void)strcpy(out, "]}\r\n");
+    (void)sprintf(out, "]}\r\n");
 }
 
 void held_answer_error(const char *error, const char *message, char line[HELD_ANSWER_SIZE])

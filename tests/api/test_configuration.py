@@ -109,6 +109,13 @@ def test_origins_that_are_none(ports, value):
     refuses({"SANDBOX_CORS_ORIGINS": value}, ports, "SANDBOX_CORS_ORIGINS", "origins")
 
 
+@pytest.mark.parametrize("name, value", [("SANDBOX_PORTS", "some"), ("SANDBOX_PORTS", "0"), ("SANDBOX_PORTS", "3000;8080"), ("SANDBOX_PORTS", ","), ("SANDBOX_PORT_DOMAIN", ".a"),
+                                         ("SANDBOX_PORT_DOMAIN", 'a"b'), ("SANDBOX_PORT_DOMAIN", "a..b"), ("SANDBOX_PORT_HOST", "yes"), ("SANDBOX_TRUSTED_PROXIES", "a"),
+                                         ("SANDBOX_TRUSTED_PROXIES", "10.0.0.0/33"), ("SANDBOX_TRUSTED_PROXIES", "::1/x"), ("SANDBOX_PORT_WAIT", "2h"), ("SANDBOX_MAX_HELD", "-1")])
+def test_settings_of_ports(ports, name, value):
+    refuses({name: value}, ports, name)
+
+
 def test_the_metrics_port_is_its_own(ports):
     for port in ports:
         refuses({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{port.number}"}, ports, "SANDBOX_METRICS_LISTEN", str(port.number))

