@@ -11,6 +11,7 @@
 #include "fcgi-app/http/writer.h"
 #include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/port_text.h"
+#include "fcgi-app/ports/shared_ports.h"
 
 static void write_ports(struct request *request, const struct port_list *list)
 {
@@ -46,7 +47,7 @@ static void handle_list_ports(struct request *request, const struct json_body *q
     enum procd_result result = port_table_ask(true);
     if (result != PROCD_DONE) {
         answer_procd_failure(request, result);
-    } else if (port_table_copy(&list, &version) < 0) {
+    } else if (port_table_copy(&list, &version) < 0 || port_list_mark_shared(&list) < 0) {
         answer_unlisted(request);
     } else {
         write_ports(request, &list);

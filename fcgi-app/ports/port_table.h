@@ -25,6 +25,7 @@ struct port_entry {
     pid_t pid;                      /* 0: no process of a command */
     char program[PROGRAM_NAME_SIZE];
     char job_id[JOB_ID_SIZE]; /* "": no background job */
+    bool is_shared;           /* as port_list_mark_shared() has found */
 };
 
 /* Ordered by port, then by family and address. */

@@ -40,6 +40,6 @@ size_t port_text(const struct port_entry *entry, char text[PORT_TEXT_SIZE])
     out = text_member(
         out, "since_at",
         rfc3339_format((int64_t)(entry->since / second), (uint32_t)(entry->since % second), since));
-    out = stpcpy(out, ",\"shared\":false}");
+    out = stpcpy(out, entry->is_shared ? ",\"shared\":true}" : ",\"shared\":false}");
     return (size_t)(out - text);
 }

@@ -21,6 +21,7 @@
 #include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/port_text.h"
 #include "fcgi-app/ports/port_watch.h"
+#include "fcgi-app/ports/shared_ports.h"
 #include "fcgi-app/streams/streams.h"
 
 #define EVENT_SIZE (PORT_TEXT_SIZE + 32) /* of a port's event, or its part of the first one */
@@ -122,7 +123,7 @@ static int take_news(struct port_stream *stream)
     if (port_table_version() == stream->version) {
         return 0;
     }
-    if (port_table_copy(&now, &stream->version) < 0) {
+    if (port_table_copy(&now, &stream->version) < 0 || port_list_mark_shared(&now) < 0) {
         return -1;
     }
     if (make_text_room(stream, stream->told.count + now.count) < 0) {

@@ -506,6 +506,17 @@ def test_a_pool(make_server, open_directory, application):
         assert seen(ask(server, "GET", shared["host"], "/", [("Cookie", cookie_of(server, shared))]))
 
 
+def test_a_list_of_ports_names_it(server, application):
+    def listed():
+        return [entry["shared"] for entry in server.get("/list_ports").json()["ports"] if entry["port"] == application.port]
+
+    assert listed() == [False]
+    shared = share(server, application.port)
+    assert listed() == [True]
+    server.call("POST", "/unshare_port", {"id": shared["id"]})
+    assert listed() == [False]
+
+
 def test_many_at_once(server, application):
     shares = in_threads(8, lambda _: [share(server, application.port) for _ in range(10)])
     assert len({one["id"] for some in shares for one in some}) == 80
