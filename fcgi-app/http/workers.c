@@ -56,6 +56,12 @@ static struct {
 
 static _Thread_local struct worker *self;
 
+/* nginx gave up: what it has asked is not begun. */
+static void drop_connection(int connection)
+{
+    (void)close(connection);
+}
+
 static void *serve_connections(void *unused);
 
 /* ---- turns ---- */
@@ -249,7 +255,7 @@ static void *serve_connections(void *unused)
             continue;
         }
         if ((event.events & (EPOLLRDHUP | EPOLLHUP)) != 0) {
-            (void)close(event.data.fd); /* nginx gave up: what it has asked is not begun */
+            drop_connection(event.data.fd);
         } else {
             serve(&worker, event.data.fd);
         }
