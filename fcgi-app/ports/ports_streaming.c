@@ -193,8 +193,8 @@ static struct port_stream *new_stream(void)
                                             .is_complete = port_stream_is_complete,
                                             .free = port_stream_free};
     port_watch_begin();
-    int result = port_table_copy(&stream->told, &stream->version);
-    if (result < 0 || add_state(stream) < 0) {
+    if (port_table_copy(&stream->told, &stream->version) < 0 ||
+        port_list_mark_shared(&stream->told) < 0 || add_state(stream) < 0) {
         int error = errno;
         port_stream_free(&stream->source);
         errno = error;

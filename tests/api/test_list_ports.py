@@ -208,6 +208,17 @@ def test_two_sandboxes(make_server):
 
 
 @pytest.mark.host
+def test_a_port_that_is_shared(server):
+    job = Job(server)
+    assert server.call("POST", "/share_port", {"port": job.port}, headers={"Host": f"localhost:{server.port}"}).status_code == 200
+    assert entry(server, job.port)["shared"] is True
+    with EventStream(server, "GET", "/ports_streaming") as stream:
+        assert entry(server, job.port) in stream.next().data["ports"]
+    assert server.call("POST", "/unshare_port", {"port": job.port}).status_code == 200
+    assert entry(server, job.port)["shared"] is False
+
+
+@pytest.mark.host
 def test_own_ports_alone(make_server):
     """SANDBOX_PORTS=own: what else the machine listens on is not there, and nobody waits for it."""
     server = make_server({"SANDBOX_PORTS": "own"})
