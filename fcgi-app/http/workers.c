@@ -57,7 +57,7 @@ static struct {
 static _Thread_local struct worker *self;
 
 /* nginx gave up: what it has asked is not begun. */
-static void drop_connection(int connection)
+static void close_given_up(int connection)
 {
     (void)close(connection);
 }
@@ -255,7 +255,7 @@ static void *serve_connections(void *unused)
             continue;
         }
         if ((event.events & (EPOLLRDHUP | EPOLLHUP)) != 0) {
-            drop_connection(event.data.fd);
+            close_given_up(event.data.fd);
         } else {
             serve(&worker, event.data.fd);
         }

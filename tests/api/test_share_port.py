@@ -12,7 +12,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, REPOSITORY, RawConnection, Server, http_request, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, REPOSITORY, EventStream, RawConnection, Server, http_request, in_threads, wait_until
 from test_port_http import Application, seen
 
 HOUR = 3600_000
@@ -508,6 +508,9 @@ def test_a_pool(make_server, open_directory, application):
 
 def test_a_list_of_ports_names_it(server, application):
     def listed():
+        with EventStream(server, "GET", "/ports_streaming") as stream:
+            state = stream.next().data["ports"]
+        assert state == server.get("/list_ports").json()["ports"]
         return [entry["shared"] for entry in server.get("/list_ports").json()["ports"] if entry["port"] == application.port]
 
     assert listed() == [False]
