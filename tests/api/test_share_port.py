@@ -510,8 +510,9 @@ def test_a_list_of_ports_names_it(server, application):
     def listed():
         with EventStream(server, "GET", "/ports_streaming") as stream:
             state = stream.next().data["ports"]
-        assert state == server.get("/list_ports").json()["ports"]
-        return [entry["shared"] for entry in server.get("/list_ports").json()["ports"] if entry["port"] == application.port]
+        lists = [[entry["shared"] for entry in ports if entry["port"] == application.port] for ports in (state, server.get("/list_ports").json()["ports"])]
+        assert lists[0] == lists[1]
+        return lists[0]
 
     assert listed() == [False]
     shared = share(server, application.port)
