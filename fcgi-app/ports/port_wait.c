@@ -113,7 +113,7 @@ static void wait_port(struct request *request, const struct json_body *body)
 
 static const struct json_member wait_members[] = {
     {JSON_MEMBER("port", TEXT_OR_INT, "The port."), .required = true,
-     .missing = "Port is required"},
+     .missing = "port is required"},
     {JSON_MEMBER("timeout_ms", COUNT, "The longest time to wait: 10000.")},
 };
 const struct endpoint wait_port_endpoint = {

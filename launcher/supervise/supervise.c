@@ -450,7 +450,7 @@ int supervise_main(int count, char **arguments)
     }
     if (!server.with_nginx) {
         (void)printf("nginx-sandbox: ready for nginx: include "
-                     "%s/nginx/snippets/{http,server,stream}.conf\n",
+                     "%s/nginx/snippets/{http,server,ports,stream}.conf\n",
                      server.run_directory);
         (void)fflush(stdout);
         start_command();
