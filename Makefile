@@ -94,7 +94,7 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/guard $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
-	install -m 644 nginx/nginx.conf nginx/proxy.js nginx/token.js nginx/grant.js nginx/ports.js nginx/metrics.txt nginx/logrotate $(SHARE)/
+	install -m 644 nginx/nginx.conf nginx/*.js nginx/metrics.txt nginx/logrotate $(SHARE)/
 	rm -rf $(SHARE)/snippets $(SHARE)/templates $(SHARE)/service
 	cp -R nginx/snippets nginx/templates nginx/service $(SHARE)/
 	chmod -R u=rwX,go=rX $(SHARE)

@@ -235,7 +235,7 @@ def copy_installation(target):
     return [str(target / "bin/nginx-sandbox")]
 
 
-@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/grant.js", "nginx/ports.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/grant.js", "nginx/ports.js", "nginx/share.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
 def test_a_missing_file_is_named(home, missing):
     """And nothing of the start stays in /tmp, which is the test's own where it may have one."""
     copy = pathlib.Path(home, "copy")
