@@ -38,10 +38,10 @@
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/workers.h"
 #include "fcgi-app/identity/identity.h"
+#include "fcgi-app/ports/bound_port.h"
 #include "fcgi-app/ports/hold.h"
 #include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/port_watch.h"
-#include "fcgi-app/ports/ports.h"
 #include "fcgi-app/ports/share_port.h"
 #include "fcgi-app/ports/shares.h"
 #include "fcgi-app/status/health.h"
@@ -136,7 +136,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     upload_records_init(directories->uploads, settings->max_uploads, settings->upload_lifetime_ms);
     health_init(directories->state, directories->run);
     hold_init(settings);
-    port_init(directories->port, (unsigned)settings->proxy_port);
+    bound_port_init(directories->port, (unsigned)settings->proxy_port);
     const char *reached =
         getenv("SANDBOX_PORTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
     port_table_init((const unsigned[]){(unsigned)settings->port, (unsigned)settings->proxy_port},

@@ -9,7 +9,7 @@ const IPV6_LOCAL = ['00000000000000000000000001000000', '00000000000000000000000
 const READ_SIZE = 1024;   // a few lines: the kernel makes no more than asked for
 const MOST_READS = 256;
 
-// The file holds decimal digits and a newline (fcgi-app/ports/ports.h). It belongs to the commands' user, who may write anything there: no
+// The file holds decimal digits and a newline (fcgi-app/ports/bound_port.h). It belongs to the commands' user, who may write anything there: no
 // more than the length of a port is read.
 function boundPort(path) {
     let file;

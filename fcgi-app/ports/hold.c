@@ -1,5 +1,5 @@
 /*
- * Other threads hand requests over by a socket pair, as for streams: each pointer is a packet. The
+ * Other threads hand requests over by a socket pair, as for streams, a pointer at a time. The
  * thread waits in epoll for new requests and for clients that leave, and while it has requests it
  * looks every few milliseconds at all sockets that listen.
  */

@@ -18,8 +18,8 @@
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
+#include "fcgi-app/ports/port_number.h"
 #include "fcgi-app/ports/port_table.h"
-#include "fcgi-app/ports/ports.h"
 #include "procd/log/job_files.h"
 
 #define LOOK_MS      20

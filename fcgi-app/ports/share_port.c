@@ -15,7 +15,7 @@
 #include "fcgi-app/http/grant.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/ports/embed_origins.h"
-#include "fcgi-app/ports/ports.h"
+#include "fcgi-app/ports/port_number.h"
 #include "fcgi-app/ports/shares.h"
 
 #define HOST_SIZE 320 /* a name has at most 253 bytes */

@@ -11,7 +11,7 @@
 #include "common/signal_name.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/lasting.h"
-#include "fcgi-app/ports/ports.h"
+#include "fcgi-app/ports/port_number.h"
 #include "procd/log/job_files.h"
 #include "procd/wire/protocol.h"
 

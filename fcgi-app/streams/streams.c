@@ -65,7 +65,7 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 STAILQ_HEAD(ready_list, stream);
 
-/* Other threads hand streams over here: each pointer is a packet. NULL: there is news. It is no
+/* Other threads hand streams over here, a pointer at a time. NULL: there is news. It is no
  * pipe, which the commands' user could open by its name in /proc. */
 static int inbox[2] = {-1, -1};
 

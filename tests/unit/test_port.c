@@ -21,7 +21,7 @@
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/fs.h"
 #include "fcgi-app/http/json.h"
-#include "fcgi-app/ports/ports.h"
+#include "fcgi-app/ports/bound_port.h"
 #include "tests/unit/fake_request.h"
 
 #define PROXY_PORT 3031
@@ -38,7 +38,7 @@ static int init(void **state)
     }
     directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     json_init(0, JSON_IN_MEMORY);
-    port_init(directory_fd, PROXY_PORT);
+    bound_port_init(directory_fd, PROXY_PORT);
     return directory_fd < 0;
 }
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,8 +16,8 @@
 #include "common/tree.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
-#include "fcgi-app/ports/port_table.h"
-#include "fcgi-app/ports/ports.h"
+#include "fcgi-app/ports/bound_port.h"
+#include "fcgi-app/ports/port_number.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */
 #define CLAIM_TRIES 100 /* against a client that binds and unbinds all the time */
@@ -26,20 +25,10 @@
 static int port_directory = -1;
 static unsigned own_port;
 
-void port_init(int directory_fd, unsigned proxy_port)
+void bound_port_init(int directory_fd, unsigned proxy_port)
 {
     port_directory = directory_fd;
     own_port = proxy_port;
-}
-
-unsigned port_parse(const char *text)
-{
-    size_t length = strspn(text, "0123456789");
-    if (text[length] != '\0' || length == 0 || length > 5 || text[0] == '0') {
-        return 0;
-    }
-    unsigned long port = strtoul(text, NULL, 10);
-    return port <= 65535 ? (unsigned)port : 0;
 }
 
 /* ---- the target file ---- */
@@ -122,19 +111,6 @@ static const char *own_port_text(char text[static PORT_SIZE])
 {
     (void)snprintf(text, PORT_SIZE, "%u", own_port);
     return text;
-}
-
-unsigned port_wanted(struct request *request, const struct json_body *body, const char *name)
-{
-    unsigned port = port_parse(json_text(body, name));
-    if (port == 0) {
-        answer_error(request, 400, ERROR_invalid_request,
-                     "Invalid %s: a number from 1 to 65535 is expected", name);
-    } else if (port_is_own(port)) {
-        answer_error(request, 400, ERROR_invalid_request, "Port %u is the server's own", port);
-        return 0;
-    }
-    return port;
 }
 
 static void handle_bind_port(struct request *request, const struct json_body *body)
