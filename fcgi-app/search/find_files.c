@@ -40,7 +40,9 @@ static int check_type(struct request *request, const char *type)
     if (type == NULL) {
         return 0;
     }
-    answer_error(request, 400, ERROR_invalid_request, "type must be one that stat_file answers");
+    answer_error(request, 400, ERROR_invalid_request,
+                 "type must be file, directory, symlink, fifo, socket, character_device or "
+                 "block_device");
     return -1;
 }
 

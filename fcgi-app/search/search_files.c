@@ -200,7 +200,8 @@ static int open_root(const char *path, struct served_file *file, struct fs_error
     }
     if (is_in_kernels_files(fd)) {
         close_fd(&fd);
-        return fs_refuse(error, ERROR_unsupported, "search", path, "It is one of the kernel's");
+        return fs_refuse(error, ERROR_unsupported, "search", path,
+                         "Files of the kernel are not searched");
     }
     return fd;
 }

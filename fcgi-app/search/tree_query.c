@@ -29,9 +29,9 @@ void tree_query_clear(struct tree_query *query)
 
 /* ---- the members ---- */
 
-static int refuse_query(const struct tree_query *query, const char *member, const char *fault)
+static int refuse_query(const struct tree_query *query, const char *fault)
 {
-    answer_error(query->request, 400, ERROR_invalid_request, "%s: %s", member, fault);
+    answer_error(query->request, 400, ERROR_invalid_request, "%s", fault);
     return -1;
 }
 
@@ -51,7 +51,7 @@ static int read_query_cursor(struct tree_query *query, const char *cursor)
     query->from_line = strtoull(cursor, &end, 10);
     size_t digits = strspn(cursor, "0123456789");
     if (digits == 0 || digits > 19 || *end != ':') {
-        return refuse_query(query, "cursor", "It is none of this call");
+        return refuse_query(query, "cursor: It is no next_cursor of this call");
     }
     char *out = query->from = malloc(strlen(end));
     if (out == NULL) {
@@ -60,7 +60,7 @@ static int read_query_cursor(struct tree_query *query, const char *cursor)
     for (const char *at = end + 1; *at != '\0'; out++) {
         *out = percent_decode(&at);
         if (*out == '\0') {
-            return refuse_query(query, "cursor", "It is none of this call");
+            return refuse_query(query, "cursor: It is no next_cursor of this call");
         }
     }
     *out = '\0';
@@ -75,7 +75,11 @@ static int read_query_glob(struct tree_query *query, const char *text)
     if (text == NULL || query->glob != NULL) {
         return 0;
     }
-    return *fault == '\0' ? refuse_no_memory(query) : refuse_query(query, "glob", fault);
+    if (*fault == '\0') {
+        return refuse_no_memory(query);
+    }
+    answer_error(query->request, 400, ERROR_invalid_request, "glob: %s", fault);
+    return -1;
 }
 
 int tree_query_begin(struct tree_query *query, struct request *request,
@@ -87,7 +91,7 @@ int tree_query_begin(struct tree_query *query, struct request *request,
     query->root_length = strlen(query->root);
     query->plan.check = stop_check_of(request);
     if (query->limit == 0) {
-        return refuse_query(query, "limit", "It must be at least 1");
+        return refuse_query(query, "limit must be at least 1");
     }
     if (read_query_cursor(query, json_text(body, "cursor")) != 0 ||
         read_query_glob(query, json_text(body, "glob")) != 0) {
