@@ -1,9 +1,6 @@
 #include "fcgi-app/ports/held_answer.h"
 
 #include <stdio.h>
-#include <string.h>
-
-#include "api/errors.h"
 
 #define HEADER      "X-Sandbox-Held: "
 #define LISTED_MOST 64 /* ports that an error names */
@@ -66,8 +63,8 @@ void held_answer_nobody(const struct held_question *question, const struct liste
     (void)sprintf(out, "]}\r\n");
 }
 
-void held_answer_error(const char *error, const char *message, char line[HELD_ANSWER_SIZE])
+void held_answer_error(enum api_error error, const char *message, char line[HELD_ANSWER_SIZE])
 {
     (void)snprintf(line, HELD_ANSWER_SIZE, HEADER "{\"error\":\"%s\",\"error_code\":\"%s\"}\r\n",
-                   message, error);
+                   message, api_error_code(error));
 }

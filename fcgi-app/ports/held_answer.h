@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/errors.h"
 #include "fcgi-app/ports/listening.h"
 
 /* What nginx asks. */
@@ -28,5 +29,5 @@ bool held_answer_found(const struct held_question *question, const struct listen
 void held_answer_nobody(const struct held_question *question, const struct listening_list *list,
                         long long waited_ms, char line[HELD_ANSWER_SIZE]);
 
-/* Writes the header line of another error. `error` is one of api/errors.h. */
-void held_answer_error(const char *error, const char *message, char line[HELD_ANSWER_SIZE]);
+/* Writes the header line of another error. The message needs no escapes in JSON. */
+void held_answer_error(enum api_error error, const char *message, char line[HELD_ANSWER_SIZE]);

@@ -135,8 +135,8 @@ void hold_request(struct request *request)
         held_answer_nobody(&question, &list, 0, line);
         answer_now(request, false, line);
     } else if (!held_places_take(held_most)) {
-        held_answer_error(api_error_code(ERROR_unavailable),
-                          "Too many requests wait for ports (SANDBOX_MAX_HELD)", line);
+        held_answer_error(ERROR_unavailable, "Too many requests wait for ports (SANDBOX_MAX_HELD)",
+                          line);
         answer_now(request, false, line);
     } else {
         hold_back(request, &question, wait, again);
@@ -173,7 +173,7 @@ static void look_at_held(struct held *held, const struct listening_list *list, i
     if (now >= held->not_before && held_answer_found(&held->question, list, line)) {
         held_answer(held, true, line);
     } else if (is_stopping()) {
-        held_answer_error(api_error_code(ERROR_stopping), "The server is stopping", line);
+        held_answer_error(ERROR_stopping, "The server is stopping", line);
         held_answer(held, false, line);
     } else if (now >= held->until) {
         held_places_count_timeout();

@@ -2,7 +2,7 @@
  * The TCP sockets that listen, as the kernel lists them: of all users and processes of this network
  * namespace.
  *
- * The kernel tells nobody of a listen(2): who waits for one looks again. A look by
+ * The kernel reports no listen(2), so a caller that waits for one looks again. A look by
  * NETLINK_SOCK_DIAG takes some microseconds, and only the sockets that listen are visited for it.
  * Where that is not there (gVisor, a kernel without it) /proc/net/tcp and tcp6 are read.
  */

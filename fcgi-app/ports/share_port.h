@@ -1,3 +1,6 @@
+/*
+ * POST /share_port and /unshare_port.
+ */
 #pragma once
 
 #include <stdbool.h>

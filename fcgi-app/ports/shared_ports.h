@@ -1,3 +1,6 @@
+/*
+ * Which of the ports that listen are shared.
+ */
 #pragma once
 
 #include "fcgi-app/ports/port_table.h"
