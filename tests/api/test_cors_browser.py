@@ -167,7 +167,7 @@ const calls = {
     "/wait_port": async () => expect((await post("/wait_port", {port: 1, timeout_ms: 0})).listening === false, "nothing listens"),
     "/share_port": async () => {
         const link = await post("/share_port", {port: 8080});
-        expect(/^8080\.localhost:\d+$/.test(link.host) && link.path.startsWith("/?sandbox-grant="), "a link");
+        expect(/^8080\\.localhost:\\d+$/.test(link.host) && link.path.startsWith("/?sandbox-grant="), "a link");
         expect((await post("/share_port", {port: 8080, public: true}, 403)).error_code === "unsupported", "a readable 403");
     },
     "/unshare_port": async () => {
@@ -248,16 +248,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def visit(page_server):
-    """Opens the page in a browser of its own; what it has found."""
+@contextlib.contextmanager
+def browser(address):
+    """A browser of its own, headless, in which that page is open."""
     with tempfile.TemporaryDirectory(prefix="nxs-browser-", ignore_cleanup_errors=True) as home:
-        browser = Launch({"HOME": home}, prefix=(CHROMIUM, *OPTIONS, f"--user-data-dir={home}/profile"), launcher=page_server.origin + "/")
+        launch = Launch({"HOME": home}, prefix=(CHROMIUM, *OPTIONS, f"--user-data-dir={home}/profile"), launcher=address)
+        try:
+            yield launch
+        finally:
+            launch.destroy()
+
+
+def visit(page_server):
+    """Opens the page in a browser; what it has found."""
+    with browser(page_server.origin + "/") as launch:
         try:
             return page_server.findings.get(timeout=BIG_TIMEOUT)
         except queue.Empty:
-            raise AssertionError(f"the page has said nothing\n{browser.output()}") from None
-        finally:
-            browser.destroy()
+            raise AssertionError(f"the page has said nothing\n{launch.output()}") from None
 
 
 @contextlib.contextmanager

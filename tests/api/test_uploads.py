@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+from node_programs import npm_packages
 from sandbox import BIG_TIMEOUT, RawConnection, Server, descriptors, http_request, in_threads, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
 from test_files_raw import error_of, give
 
@@ -587,13 +588,8 @@ def test_a_full_disk(tmp_path):
 @pytest.fixture(scope="module")
 def modules():
     """Where node finds tus-js-client."""
-    if shutil.which("npm") is None:
-        pytest.skip("needs npm")
-    with tempfile.TemporaryDirectory(prefix="nxs-npm-") as directory:
-        done = subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", directory, TUS_CLIENT], capture_output=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"npm installs no {TUS_CLIENT}")
-        yield os.path.join(directory, "node_modules")
+    with npm_packages(TUS_CLIENT) as directory:
+        yield directory
 
 
 class TusClient:
