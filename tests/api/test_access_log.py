@@ -262,7 +262,8 @@ def test_the_endpoint(make_server):
     server = make_server()
     for method, path in (*API, ("PUT", "/health")):
         identifier = "of" + path.replace("/", "-")
-        server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier})
+        # /ports_streaming has no end
+        server.call(method, path, b"" if method == "POST" else None, headers={"X-Request-ID": identifier}, stream=True).close()
         assert line_of(server, identifier)["endpoint"] == path
     for number, (target, endpoint) in enumerate([("//%72un", "/run"), ("/run/", ""), ("/health/../run?x=1", "/run"), ("/runs", ""), ("/a/run", ""),
                                                   ("/run%0a", "")]):

@@ -1,13 +1,14 @@
 """Requests to a port on which nobody listens yet: they wait, are passed on whole, or end with a 504 that says what listens."""
 
 import json
+import select
 import socket
 import threading
 import time
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, Port, has_ipv6, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, Port, has_ipv6, http_request, in_threads, wait_until
 from test_port_http import Application, ask, ours, seen
 from test_ports import Target
 
@@ -99,6 +100,25 @@ def test_settings(make_server, port):
     ours(ask(server, "GET", f"/port/{port}/", [("X-Sandbox-Wait-Ms", "99999")]), 504, "not_listening")
     server = make_server({"SANDBOX_MAX_HELD": "0"})
     assert "SANDBOX_MAX_HELD" in ours(ask(server, "GET", f"/port/{port}/"), 503, "unavailable")
+
+
+def test_requests_that_wait_leave_half_of_the_places(make_server, port):
+    server = make_server({"SANDBOX_MAX_CONNECTIONS": "16", "SANDBOX_PORT_WAIT": "1h"})
+    request = http_request("GET", f"/port/{port}/", [("Host", "x"), server.bearer()])
+    connections = [server.raw(BIG_TIMEOUT) for _ in range(20)]
+    try:
+        for connection in connections:
+            connection.send(request)
+        refused = []
+        while len(refused) < 12:
+            ready, _, _ = select.select([connection.socket for connection in connections if connection.socket not in refused], [], [], BIG_TIMEOUT)
+            assert ready
+            refused += ready
+        assert all(connection.response()[0] == 503 for connection in connections if connection.socket in refused)
+        assert server.run("echo hi")["stdout"] == "hi\n"
+    finally:
+        for connection in connections:
+            connection.socket.close()
 
 
 def test_many_wait_and_the_api_answers(server, port):

@@ -332,6 +332,17 @@ def test_the_access_log_names_the_port(make_server, application):
     assert b"secret?" not in server.whole_access_log()
 
 
+def test_an_application_writes_nothing_into_the_access_log(make_server):
+    server = make_server()
+    said = b"".join(b"X-Sandbox-%s: %s\r\n" % pair for pair in ((b"Exit-Code", b"7"), (b"Signal", b"KILL"), (b"Reason", b'"' * 20000), (b"Max-Rss-Kb", b"7")))
+    with answers_with(b"HTTP/1.1 200 OK\r\n" + said + b"Content-Length: 0\r\n\r\n") as target:
+        assert ask(server, "GET", f"/port/{target.port}/")[0] == 200
+    server.run("exit 3")
+    ours, runs = [json.loads(line) for line in server.whole_access_log().splitlines() if b"/port" in line or b"/run" in line]
+    assert (ours["exit_code"], ours["signal"], ours["reason"], ours["max_rss_kb"]) == (None, "", "", None)
+    assert (runs["exit_code"], runs["signal"], runs["reason"]) == (3, "", "exit") and runs["max_rss_kb"] > 0
+
+
 def test_the_first_token_of_a_pool_reaches_a_port(make_server, application, open_directory):
     server = make_server({"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET_PATH": str(open_directory / "claim"), "SANDBOX_SECRET": None})
     assert error(ask(server, "GET", f"/port/{application.port}/", token=False)) == (401, "unauthorized")
@@ -423,6 +434,25 @@ def test_an_answer_without_a_head_ends_its_connection(server, application, data)
         connection.send(request.replace(b"{}", b"%d" % target.port) + request.replace(b"{}", b"%d" % application.port))
         assert connection.reader.read() == b""
     assert ask(server, "GET", f"/port/{application.port}/")[0] == 200
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "101 Switching Protocols", "103 Early Hints", "050 Odd", "000 None"])
+@pytest.mark.parametrize("head", ["", "Connection: upgrade\r\nUpgrade: echo\r\n", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"], ids=["bare", "upgrade", "length", "chunked"])
+def test_an_answer_of_1xx_ends_its_connection(server, application, status, head):
+    """What follows it has no length: it could be another answer, for whoever shares the connection."""
+    data = f"HTTP/1.1 {status}\r\n{head}\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil".encode()
+    request = http_request("GET", "/port/{}/", [("Host", "x"), server.bearer()])
+    with answers_with(data) as target, server.raw() as connection:
+        connection.send(request.replace(b"{}", b"%d" % target.port) + request.replace(b"{}", b"%d" % application.port))
+        assert connection.reader.read() == b""
+    assert ask(server, "GET", f"/port/{application.port}/")[0] == 200
+
+
+@pytest.mark.parametrize("headers", [b"Connection: upgrade\r\nUpgrade: echo\r\n", b""], ids=["whole", "bare"])
+def test_a_connection_ends_with_its_upgrade(server, headers):
+    with answers_with(b"HTTP/1.1 101 Switching Protocols\r\n" + headers + b"\r\nHTTP/1.1 200 OK\r\n\r\n") as target, upgrade(server, target.port) as connection:
+        assert head_of(connection)[0].startswith(b"HTTP/1.1 101 ")
+        assert connection.reader.read() == b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def test_the_listener_for_metrics_is_no_port(make_server):

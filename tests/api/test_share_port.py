@@ -12,7 +12,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, REPOSITORY, EventStream, RawConnection, Server, http_request, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, REPOSITORY, EventStream, Port, RawConnection, Server, http_request, in_threads, wait_until
 from test_port_http import Application, seen
 
 HOUR = 3600_000
@@ -107,6 +107,22 @@ def test_a_link(server, application):
     what = seen(ask(server, "GET", host, "/a%2Fb//c?x=1&y", [("Cookie", f"theme=dark; {cookie.split(';')[0]}; b=\xe9")]))
     assert what["line"] == "GET /a%2Fb//c?x=1&y HTTP/1.1"
     assert what["headers"]["cookie"] == "theme=dark; b=\xc3\xa9" and "sandbox-grant" not in str(what)
+
+
+def test_visitors_learn_of_no_other_port(server, application):
+    free = Port()
+    closed = share(server, free.number)
+    cookie = ("Cookie", cookie_of(server, closed))
+    for public in (False, True):
+        if public:
+            share(server, free.number, public=True)
+        status, headers, body = ask(server, "GET", closed["host"], "/", [*([] if public else [cookie]), ("X-Sandbox-Wait-Ms", "0")])
+        assert (status, headers["X-Sandbox-Error"]) == (504, "not_listening")
+        assert json.loads(body) == {"error": f"Nothing listens on port {free.number}", "error_code": "not_listening", "port": free.number}
+    status, _, body = ask(server, "GET", closed["host"], "/", [server.bearer(), ("X-Sandbox-Wait-Ms", "0")])
+    assert status == 504 and application.port in json.loads(body)["listening"]
+    server.call("POST", "/unshare_port", {"port": free.number})
+    free.free()
 
 
 def test_every_method_and_body_by_the_cookie(server, application):
