@@ -185,7 +185,7 @@ def test_each_error_has_a_code_of_the_list(platform):
     codes = set(re.findall(r"ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text()))
     for text in ((REPOSITORY / "nginx/snippets/named.conf").read_text(), (REPOSITORY / "nginx/snippets/port-named.conf").read_text(), (REPOSITORY / "deploy/gateway/nginx.conf").read_text()):
         answers = re.findall(r"""'(\{"error":.*\})'""", text)
-        said = [json.loads(answer.replace("\\'", "'"))["error_code"] for answer in answers]
+        said = [json.loads(re.sub(r":\$\w+", ":0", answer.replace("\\'", "'")))["error_code"] for answer in answers]
         assert len(said) >= 5 and {code for code in said if code[0] != "$"} <= codes
     platform.rendered()
     http = (platform.etc / "nginx/snippets/http.conf").read_text()
