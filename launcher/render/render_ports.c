@@ -143,14 +143,30 @@ static void print_trusted(const struct rendering *r, FILE *out)
     }
 }
 
+/* The suffix of a sandbox that is alone: the label in front of the domain stays, since it is the
+ * sandbox's key if there is a gateway. */
+static void print_label_suffix(const char *domain, FILE *out)
+{
+    (void)fprintf(out,
+                  "\"~*^/share_port ([a-z0-9-]+)\\.\\Q%s\\E\\.?(:[0-9]{1,5})?\\z\" -$1.%s$2;\n",
+                  domain, domain);
+}
+
 /* What follows the number of a port in the host that stands for it, where a client of /share_port
  * may call it that calls this host: it has the same port, unless it is of another domain. */
 static void print_suffixes(const struct rendering *r, FILE *out)
 {
     const char *domain = r->site->ports.domain;
     const char *name = r->site->count > 1 ? "-$nginx_sandbox" : "";
+    (void)fprintf(
+        out, "map \"$nginx_sandbox_path $http_host\" $nginx_sandbox_suffix {\ndefault \"\";\n");
+    if (r->site->count == 1) {
+        print_label_suffix("localhost", out);
+        if (domain[0] != '\0') {
+            print_label_suffix(domain, out);
+        }
+    }
     (void)fprintf(out,
-                  "map \"$nginx_sandbox_path $http_host\" $nginx_sandbox_suffix {\ndefault \"\";\n"
                   "\"~*^/share_port (?:(?:[^ ]+\\.)?localhost\\.?|127\\.[0-9.]+|\\[::1\\])"
                   "(:[0-9]{1,5})?\\z\" %s.localhost$1;\n",
                   name);

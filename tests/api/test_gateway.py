@@ -375,6 +375,24 @@ def test_ports(make_gateway, upgrade):
                 assert raw.reader.readline() == b"hello\n"
 
 
+@pytest.mark.parametrize("host, key, expected", [("red.example.org:8080", None, "-red.example.org:8080"), ("any.example.org", "red", "-red.example.org"),
+                                                 ("localhost:8080", "red", "-red.localhost:8080"), ("red.example.net", None, ".example.org")])
+def test_a_shared_port(make_gateway, host, key, expected):
+    """The link of a sandbox leads through the gateway, by the sandbox's key."""
+    with Server({"SANDBOX_PORT_DOMAIN": "example.org"}) as server, port_of() as target:
+        gateway = make_gateway(f"red 127.0.0.1:{server.port};\n")
+        for prefix in ("", "/koyeb-sandbox"):
+            headers = {"Host": host, **({"X-Routing-Key": key} if key else {})}
+            shared = gateway.client(server.secret).call("POST", prefix + "/share_port", {"port": target.port}, headers=headers).json()
+            assert shared["host"] == f"{target.port}{expected}"
+        if "-red" in expected:
+            opened = gateway.client().call("GET", shared["path"], headers={"Host": shared["host"]}, token=False, allow_redirects=False)
+            assert (opened.status_code, opened.headers["Location"]) == (303, f"//{shared['host']}/")
+            cookie = opened.headers["Set-Cookie"].split(";")[0]
+            seen = gateway.client().call("GET", "/", headers={"Host": shared["host"], "Cookie": cookie}, token=False, allow_redirects=False)
+            assert (seen.status_code, seen.headers["Location"]) == (302, "/next")
+
+
 # ---- streams ----
 
 

@@ -148,7 +148,8 @@ def test_below_the_domain(make_server, application):
     server = make_server({"SANDBOX_PORT_DOMAIN": "Sandbox.Example.org", "SANDBOX_MAX_FAILED_AUTH": "0"})
     port = application.port
     for called, expected in (("sandbox.example.org", f"{port}.sandbox.example.org"), ("SANDBOX.example.org:8443", f"{port}.sandbox.example.org:8443"),
-                             ("sandbox.example.org.", f"{port}.sandbox.example.org"), ("x.sandbox.example.org:1", f"{port}.sandbox.example.org:1"),
+                             ("sandbox.example.org.", f"{port}.sandbox.example.org"), ("x.sandbox.example.org:1", f"{port}-x.sandbox.example.org:1"),
+                             ("a.b.sandbox.example.org", f"{port}.sandbox.example.org"), ("x.localhost:3000", f"{port}-x.localhost:3000"),
                              ("10.1.2.3:3000", f"{port}.sandbox.example.org"), ("127.0.0.1:3000", f"{port}.localhost:3000"), ("xsandbox.example.org:3000", f"{port}.sandbox.example.org"),
                              ("localhost:3000", f"{port}.localhost:3000"), ("x\"y", f"{port}.sandbox.example.org")):
         answer = ask_to_share(server, port, called)
