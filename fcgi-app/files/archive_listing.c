@@ -37,7 +37,8 @@ static void list_member(struct archive_listing *listing, const char *mode)
     (void)snprintf(listing->last, sizeof(listing->last), "%.*s", (int)name_length(name, mode[0]),
                    name);
     bool has_bits = strlen(mode) > 6 && (strchr("sS", mode[3]) != NULL || strchr("sS", mode[6]));
-    listing->sets_id = listing->sets_id || (has_bits && mode[0] != 'd');
+    /* Whatever it is: tar lists a sparse file whose name ends with / as a directory. */
+    listing->sets_id = listing->sets_id || has_bits;
 }
 
 static void take_listed(struct archive_listing *listing)

@@ -19,7 +19,7 @@ struct archive_listing {
     uint64_t members;
     char last[512]; /* the name of the last member, perhaps cut */
     bool ends;      /* the archive does */
-    bool sets_id;   /* a file's mode has a set-user-ID or set-group-ID bit */
+    bool sets_id;   /* a mode has a set-user-ID or set-group-ID bit */
     char line[512]; /* that comes just now; what does not fit is dropped */
     size_t length;
 };

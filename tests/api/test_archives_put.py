@@ -305,6 +305,20 @@ def test_set_id_bits_of_an_archive_that_was_cut(sandbox, target):
         assert stat.S_IMODE((target / "f").stat().st_mode) == (mode & 0o777 if is_root else mode)
 
 
+def test_set_id_bits_of_a_file_that_tar_lists_as_a_directory(sandbox, target):
+    """A sparse member whose name ends with a slash."""
+    member = tarfile.TarInfo("f")
+    member.mode, member.size = 0o6755, 5
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[:2], head[156:157] = b"f/", tarfile.GNUTYPE_SPARSE
+    head[386:410], head[483:495] = b"%011o\0%011o\0" % (0, 5), b"%011o\0" % 5
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    extracted(put(sandbox, target, bytes(head) + b"hello".ljust(512, b"\0") + b"\0" * 1024))
+    assert (target / "f").read_bytes() == b"hello"
+    assert stat.S_IMODE((target / "f").stat().st_mode) == (0o755 if target.stat().st_uid == 0 else 0o6755)
+
+
 def test_a_digest(sandbox, target):
     content = tar_of(("a", b"x"))
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
