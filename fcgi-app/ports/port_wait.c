@@ -27,7 +27,7 @@
 #define LATE_MS      5000 /* so long after its beginning a wait looks less often */
 #define SHARED_MS    10   /* a look of another one that is no older will do */
 
-int port_wait_begin(struct port_wait *wait)
+int port_wait_ignore_present(struct port_wait *wait)
 {
     cleanup_(listening_clear) struct listening_list list;
     const struct listening_socket *end;

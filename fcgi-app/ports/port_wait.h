@@ -14,7 +14,7 @@ struct port_wait {
     int job; /* the directory of a job (borrowed) whose end ends the wait; -1: none */
 
     /* Sockets that do not count, because they listened there before. */
-    uint32_t *before; /* allocated by port_wait_begin() */
+    uint32_t *before; /* allocated by port_wait_ignore_present() */
     size_t before_count;
 };
 
@@ -30,8 +30,8 @@ enum port_wait_end {
     PORT_UNKNOWN,  /* what listens cannot be seen: errno says why */
 };
 
-/* What listens there now does not count. 0, or -1 with errno. */
-int port_wait_begin(struct port_wait *wait);
+/* Notes what listens on the port now: that does not count. 0, or -1 with errno. */
+int port_wait_ignore_present(struct port_wait *wait);
 void port_wait_clear(struct port_wait *wait);
 
 /* Waits for the request (whose body has been read). Thread-safe. */

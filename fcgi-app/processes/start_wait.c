@@ -31,7 +31,7 @@ bool start_wait_read(struct request *request, const struct json_body *body, stru
     if (wait->port == 0 || !lasting_begin(request)) {
         return false;
     }
-    if (port_wait_begin(wait) < 0) {
+    if (port_wait_ignore_present(wait) < 0) {
         answer_error(request, 500, api_error_of_errno(errno), "The ports cannot be listed: %s",
                      error_text(errno));
         return false;
