@@ -1,24 +1,24 @@
 /*
- * Other threads hand requests over by a socket pair, as for streams, a pointer at a time. The
- * thread waits in epoll for new requests and for clients that leave, and while it has requests it
- * looks every few milliseconds at all sockets that listen.
+ * Other threads hand requests over in a list. The thread waits in epoll for new requests and for
+ * clients that leave, and while it has requests it looks every few milliseconds at all sockets that
+ * listen.
  */
 #include "fcgi-app/ports/hold.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/errors.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
-#include "common/io.h"
 #include "common/logger.h"
 #include "common/settings.h"
 #include "fcgi-app/http/metrics.h"
@@ -45,7 +45,14 @@ struct held {
 
 TAILQ_HEAD(held_list, held);
 
-static int inbox[2] = {-1, -1};
+/* What other threads hand over. */
+static struct {
+    pthread_mutex_t lock;
+    struct held_list held;
+    int signal; /* an eventfd(2) that epoll reports, as EPOLLET: nobody reads it */
+} arrived = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .held = TAILQ_HEAD_INITIALIZER(arrived.held), .signal = -1};
+
 static int64_t wait_most; /* ms */
 static uint64_t held_most;
 
@@ -110,12 +117,10 @@ static void hold_back(struct request *request, const struct held_question *quest
     held->until = held->since + wait;
     held->not_before = held->since + (again ? RESTART_MS : 0);
     held_places_count_wait();
-    if (io_write_all(inbox[1], &held, sizeof(held)) < 0) {
-        log_line("no further request can wait for a port: %m");
-        held_places_leave();
-        outlet_close(&held->outlet, false);
-        free(held);
-    }
+    (void)pthread_mutex_lock(&arrived.lock);
+    TAILQ_INSERT_TAIL(&arrived.held, held, all);
+    (void)pthread_mutex_unlock(&arrived.lock);
+    (void)eventfd_write(arrived.signal, 1); /* fails only after 2^64 times */
 }
 
 void hold_request(struct request *request)
@@ -226,8 +231,13 @@ static void look_at_all(void)
 
 static void take_new_ones(void)
 {
+    struct held_list new_ones = TAILQ_HEAD_INITIALIZER(new_ones);
     struct held *held;
-    while (io_read_full(inbox[0], &held, sizeof(held)) == sizeof(held)) {
+    (void)pthread_mutex_lock(&arrived.lock);
+    TAILQ_CONCAT(&new_ones, &arrived.held, all);
+    (void)pthread_mutex_unlock(&arrived.lock);
+    while ((held = TAILQ_FIRST(&new_ones)) != NULL) {
+        TAILQ_REMOVE(&new_ones, held, all);
         struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = held};
         TAILQ_INSERT_TAIL(&loop.held, held, all);
         if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, held->outlet.fd, &event) < 0) {
@@ -261,11 +271,11 @@ __attribute__((noreturn)) static void *run_holds(void *unused)
 
 int hold_start(void)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (loop.epoll < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inbox) < 0 ||
-        io_set_nonblocking(inbox[0], 1) < 0 ||
-        epoll_ctl(loop.epoll, EPOLL_CTL_ADD, inbox[0], &event) < 0) {
+    arrived.signal = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop.epoll < 0 || arrived.signal < 0 ||
+        epoll_ctl(loop.epoll, EPOLL_CTL_ADD, arrived.signal, &event) < 0) {
         return -1;
     }
     errno = detached_thread_start(run_holds, NULL);

@@ -7,17 +7,16 @@
 #include "fcgi-app/streams/streams.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
-#include "common/io.h"
 #include "common/logger.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/stopping.h"
@@ -65,9 +64,13 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 STAILQ_HEAD(ready_list, stream);
 
-/* Other threads hand streams over here, a pointer at a time. NULL: there is news. It is no
- * pipe, which the commands' user could open by its name in /proc. */
-static int inbox[2] = {-1, -1};
+/* What other threads hand over. */
+static struct {
+    pthread_mutex_t lock;
+    struct ready_list streams; /* new ones */
+    bool has_news;             /* for the streams without a directory */
+} arrived = {.lock = PTHREAD_MUTEX_INITIALIZER,
+             .streams = STAILQ_HEAD_INITIALIZER(arrived.streams)};
 
 /* The thread's own. */
 static struct {
@@ -307,24 +310,30 @@ static void add_stream(struct stream *stream)
     stream_wake(stream, WAKE_CHANGE);
 }
 
-static void empty_inbox(void)
+static void take_arrived(void)
 {
+    struct ready_list streams = STAILQ_HEAD_INITIALIZER(streams);
+    (void)pthread_mutex_lock(&arrived.lock);
+    STAILQ_CONCAT(&streams, &arrived.streams);
+    bool has_news = arrived.has_news;
+    arrived.has_news = false;
+    (void)pthread_mutex_unlock(&arrived.lock);
     struct stream *stream;
-    while (io_read_full(inbox[0], &stream, sizeof(stream)) == sizeof(stream)) {
-        if (stream != NULL) {
-            add_stream(stream);
-        } else {
-            wake_streams(is_told);
-        }
+    while ((stream = STAILQ_FIRST(&streams)) != NULL) {
+        STAILQ_REMOVE_HEAD(&streams, ready);
+        add_stream(stream);
+    }
+    if (has_news) {
+        wake_streams(is_told);
     }
 }
 
 void streams_tell(void)
 {
-    struct stream *none = NULL;
-    if (io_write_all(inbox[1], &none, sizeof(none)) < 0) {
-        log_line("the streams cannot be told: %m");
-    }
+    (void)pthread_mutex_lock(&arrived.lock);
+    arrived.has_news = true;
+    (void)pthread_mutex_unlock(&arrived.lock);
+    wakes_ring();
 }
 
 void stream_open(struct request *request, struct stream_source *source, struct admission *admission)
@@ -338,11 +347,10 @@ void stream_open(struct request *request, struct stream_source *source, struct a
         return;
     }
     stream->watcher = (struct watcher){.descriptor = -1, .changed = wake_watcher};
-    if (io_write_all(inbox[1], &stream, sizeof(stream)) < 0) {
-        log_request(LOG_ERR, stream->delivery.request_id, "the streams cannot take another: %m");
-        delivery_end(&stream->delivery, false);
-        free(stream);
-    }
+    (void)pthread_mutex_lock(&arrived.lock);
+    STAILQ_INSERT_TAIL(&arrived.streams, stream, ready);
+    (void)pthread_mutex_unlock(&arrived.lock);
+    wakes_ring();
 }
 
 /* ---- the thread ---- */
@@ -372,13 +380,11 @@ static int wait_time(int64_t now)
 }
 
 /* Their addresses stand for the descriptors that belong to no stream. */
-static char inbox_mark, changes_mark, stop_mark, wakes_mark;
+static char changes_mark, stop_mark, wakes_mark;
 
 static void take_event(const struct epoll_event *event)
 {
-    if (event->data.ptr == &inbox_mark) {
-        empty_inbox();
-    } else if (event->data.ptr == &changes_mark) {
+    if (event->data.ptr == &changes_mark) {
         loop.changed = true;
     } else if (event->data.ptr == &stop_mark) {
         begin_to_stop();
@@ -404,6 +410,7 @@ __attribute__((noreturn)) static void *run_streams(void *unused)
         if (loop.unwatched > 0) {
             wake_streams(is_polled);
         }
+        take_arrived();
         wakes_take(wake_woken);
         wake_delayed(now);
         keep_streams_alive(now);
@@ -416,9 +423,6 @@ int streams_start(void)
     loop.buffer = malloc(CHUNK);
     loop.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop.buffer == NULL || loop.epoll < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inbox) < 0 ||
-        io_set_nonblocking(inbox[0], 1) < 0 ||
-        epoll_set(EPOLL_CTL_ADD, inbox[0], EPOLLIN, &inbox_mark) < 0 ||
         epoll_set(EPOLL_CTL_ADD, stopping_fd(), EPOLLIN, &stop_mark) < 0 ||
         epoll_set(EPOLL_CTL_ADD, wakes_open(), EPOLLIN | EPOLLET, &wakes_mark) < 0) {
         return -1;

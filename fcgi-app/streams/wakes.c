@@ -26,13 +26,18 @@ void waker_wake(struct waker *waker)
     (void)pthread_mutex_unlock(&wakes.lock);
 }
 
+void wakes_ring(void)
+{
+    (void)eventfd_write(wakes.signal, 1); /* fails only after 2^64 times */
+}
+
 void wakes_signal(void)
 {
     (void)pthread_mutex_lock(&wakes.lock);
     bool is_needed = !STAILQ_EMPTY(&wakes.list);
     (void)pthread_mutex_unlock(&wakes.lock);
     if (is_needed) {
-        (void)eventfd_write(wakes.signal, 1); /* fails only after 2^64 times */
+        wakes_ring();
     }
 }
 

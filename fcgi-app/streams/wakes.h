@@ -13,14 +13,17 @@ struct waker {
     STAILQ_ENTRY(waker) woken;
 };
 
-/* Makes the descriptor that epoll(7) reports after each wakes_signal(), as EPOLLET: nobody reads
+/* Makes the descriptor that epoll(7) reports after each wakes_ring(), as EPOLLET: nobody reads
  * it. It stays open. -1 with errno. Call once, before threads. */
 int wakes_open(void);
 
-/* Puts it into the list. Any thread but the streams' own calls wakes_signal() afterwards, also after
- * watch_table_read(). Both are thread-safe and do not wait. */
+/* Puts it into the list. Any thread but the streams' own calls wakes_signal() afterwards, also
+ * after watch_table_read(). Both are thread-safe and do not wait. */
 void waker_wake(struct waker *waker);
 void wakes_signal(void);
+
+/* Has the streams' thread go round, for what it finds elsewhere than in the list. Thread-safe. */
+void wakes_ring(void);
 
 /* Takes it out of the list, if it is there: nobody wakes it any more. Thread-safe. */
 void waker_forget(struct waker *waker);
