@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/http/answer.h"
+#include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/json_body.h"
 #include "fcgi-app/http/query.h"
 #include "fcgi-app/http/request.h"
@@ -106,7 +107,7 @@ bool archive_start(struct request *request, const char *script, const char *path
     command.input = input;
     command.beneath = true;
     enum procd_result result = procd_run(&command, foreground, &error);
-    if (result != PROCD_DONE) {
+    if (result != PROCD_DONE && !request_is_answered(request)) {
         answer_command_failure(request, &command, result, &error, false);
     }
     return result == PROCD_DONE;

@@ -50,8 +50,8 @@ int archive_read_globs(struct request *request, const char *parameter,
 __attribute__((format(printf, 2, 3))) void archive_append(char script[ARCHIVE_SCRIPT_SIZE],
                                                           const char *format, ...);
 
-/* Starts a script in the directory `path`, with these variables. False when it has been answered
- * that it cannot be started. `input`: its standard input, or -1. */
+/* Starts a script in the directory `path`, with these variables. False when it cannot be started,
+ * which has been answered, unless the request was before. `input`: its standard input, or -1. */
 bool archive_start(struct request *request, const char *script, const char *path,
                    const struct name_list *environment, int input, struct foreground *foreground);
 

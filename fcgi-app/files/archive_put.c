@@ -25,6 +25,7 @@
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/files/archive.h"
 #include "fcgi-app/files/archive_listing.h"
+#include "fcgi-app/files/archive_scripts.h"
 #include "fcgi-app/files/body_digest.h"
 #include "fcgi-app/files/raw_answer.h"
 #include "fcgi-app/files/raw_limits.h"
@@ -43,7 +44,7 @@
 #define LIST_SIZE   1048576          /* of the pipe of the list, which then holds tar up less */
 #define OF_A_SIGNAL 128     /* a shell's status for a program that a signal ended is more */
 #define INPUT_SIZE  1048576 /* of the pipe of the archive */
-#define FILE_UNIT   512     /* bytes that ulimit(1) counts in */
+#define CLEAR_MS    60000   /* for the bits of an archive that was given up */
 
 /* An archive on its way into tar. */
 struct extraction {
@@ -69,42 +70,6 @@ enum feed_result {
     FEED_STOPPING, /* the server is */
     FEED_FAILED,   /* errno says why */
 };
-
-/* ---- the script ---- */
-
-/*
- * The modes are those of the archive, the owner is the user of commands. No file may become larger
- * than SANDBOX_MAX_UPLOAD; a signal would end tar without a word. The list has modes and times, and
- * in UTC these cost nothing.
- */
-static void script_to_extract(const struct archive_kind *kind, char script[ARCHIVE_SCRIPT_SIZE])
-{
-    script[0] = '\0';
-    archive_append(script, ARCHIVE_SCRIPT, kind->programs);
-    if (raw_limits_upload_max() != UINT64_MAX) {
-        unsigned long long most = raw_limits_upload_max() / FILE_UNIT;
-        archive_append(script,
-                       "trap '' XFSZ; was=$(ulimit -f)\n"
-                       "[ \"$was\" != unlimited ] && [ \"$was\" -le %llu ] || ulimit -f %llu\n",
-                       most, most);
-    }
-    archive_append(script,
-                   "TZ=UTC0 exec tar --extract --file=- %s --blocking-factor=128 "
-                   "--verbose --verbose --numeric-owner --block-number --quoting-style=escape "
-                   "--preserve-permissions --no-same-owner --delay-directory-restore "
-                   "--warning=no-timestamp --warning=no-unknown-keyword",
-                   kind->unpacking);
-}
-
-/* Where commands are root, set-user-ID bits would be root's: they go. Nearly no archive has any, so
- * that only then the tree is looked through. */
-static void script_to_clear_bits(time_t since, char script[ARCHIVE_SCRIPT_SIZE])
-{
-    script[0] = '\0';
-    archive_append(script, ARCHIVE_SCRIPT "[ \"$(id -u)\" = 0 ] || exit 0\n", "find");
-    archive_append(script, "find . -xdev -type f -perm /6000 -newerct @%lld -exec chmod a-s {} +",
-                   (long long)since);
-}
 
 /* ---- answers ---- */
 
@@ -391,7 +356,7 @@ static bool clear_bits(struct extraction *extraction)
     char script[ARCHIVE_SCRIPT_SIZE];
     struct ending ending = {.lost = true};
     cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
-    script_to_clear_bits(extraction->begun, script);
+    archive_script_to_clear_bits(extraction->begun, script);
     if (!archive_start(extraction->request, script, extraction->path, &no_variables, -1,
                        &foreground)) {
         return false;
@@ -408,11 +373,29 @@ static bool clear_bits(struct extraction *extraction)
     return true;
 }
 
+/* Takes the bits away of what there is of an archive that was given up. Nobody waits for an answer,
+ * and who left does not end this. (Nearly no archive has bits, but who knows what tar has not said
+ * yet.) */
+static void clear_bits_of_rest(struct extraction *extraction)
+{
+    static const struct name_list no_variables = {.text = NULL};
+    char script[ARCHIVE_SCRIPT_SIZE];
+    cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;
+    foreground_end(&extraction->foreground); /* with all that tar has begun */
+    archive_script_to_clear_bits(extraction->begun, script);
+    if (archive_start(extraction->request, script, extraction->path, &no_variables, -1,
+                      &foreground)) {
+        struct pollfd end = {.fd = foreground.lease, .events = POLLIN};
+        (void)io_poll(&end, 1, CLEAR_MS);
+    }
+}
+
 static void conclude(struct extraction *extraction, enum pump_result result,
                      const struct ending *ending)
 {
     if (!check_end(extraction, result) ||
         (extraction->listing.sets_id && !clear_bits(extraction))) {
+        clear_bits_of_rest(extraction);
         return;
     }
     if (ending->lost) {
@@ -442,8 +425,11 @@ static void extract_body(struct extraction *extraction)
     (void)fcntl(extraction->input, F_SETPIPE_SZ, INPUT_SIZE);
     switch (feed_body(extraction)) {
     case FEED_STOPPING: refuse_lost(extraction, "The server is stopping"); return;
-    case FEED_FAILED: refuse_lost(extraction, error_text(errno)); return;
-    case FEED_ANSWERED: return;
+    case FEED_FAILED:
+        refuse_lost(extraction, error_text(errno));
+        clear_bits_of_rest(extraction);
+        return;
+    case FEED_ANSWERED: clear_bits_of_rest(extraction); return;
     case FEED_DONE: break;
     }
     close_fd(&extraction->input);
@@ -479,7 +465,7 @@ static bool start_extraction(struct extraction *extraction)
         return false;
     }
     extraction->begun = time(NULL) - 1;
-    script_to_extract(extraction->kind, script);
+    archive_script_to_extract(extraction->kind, script);
     return archive_start(extraction->request, script, extraction->path, &no_variables, output,
                          &extraction->foreground);
 }

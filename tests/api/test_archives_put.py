@@ -16,7 +16,7 @@ import urllib.parse
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, RawConnection, Server, http_request, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
+from sandbox import BIG_TIMEOUT, RawConnection, Server, http_request, make_directory, mounting_is_allowed, user_ids, wait_until, with_a_small_disk
 from test_archives import BSDTAR, KINDS, ZSTD, archive, tars_in, tree, tree_of  # noqa: F401 (a fixture)
 from test_files_raw import error_of, give, quoted
 
@@ -303,6 +303,23 @@ def test_set_id_bits_of_an_archive_that_was_cut(sandbox, target):
         answer = put(sandbox, target, tar_of(("f", {"mode": mode}), ("c", b"x"))[:1024])
         assert answer.status_code == 400, answer.text
         assert stat.S_IMODE((target / "f").stat().st_mode) == (mode & 0o777 if is_root else mode)
+
+
+@pytest.mark.parametrize("end", ["the client leaves", "the body is too large"])
+def test_set_id_bits_of_an_archive_that_was_given_up(make_server, end):
+    server = make_server({"SANDBOX_MAX_UPLOAD": "1M"})
+    target = pathlib.Path(make_directory())
+    member, others = tar_of(("f", {"mode": 0o6755}))[:512], tar_of(("g", b""))[:512] * 511
+    expected = 0o755 if target.stat().st_uid == 0 else 0o6755
+    with server.raw() as connection:
+        connection.send(http_request("PUT", f"/files{target}?archive=tar", [("Host", "x"), server.bearer(), ("Transfer-Encoding", "chunked")]))
+        connection.send(b"40000\r\n" + member + others + b"\r\n")
+        wait_until(lambda: (target / "f").exists() and stat.S_IMODE((target / "f").stat().st_mode) == 0o6755, "a file with bits")
+        if end == "the body is too large":
+            connection.send((b"3fe00\r\n" + others + b"\r\n") * 5)
+            assert connection.response()[0] == 413
+    wait_until(lambda: stat.S_IMODE((target / "f").stat().st_mode) == expected, "no bits")
+    shutil.rmtree(target)
 
 
 def test_set_id_bits_of_a_file_that_tar_lists_as_a_directory(sandbox, target):
