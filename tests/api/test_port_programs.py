@@ -16,7 +16,6 @@ import pytest
 from node_programs import NodeProgram, npm_packages
 from sandbox import BIG_TIMEOUT, TEST_USER, Port, make_directory, wait_until
 from test_port_http import Application, ask
-from test_port_vite import reload_nginx
 from test_share_port import cookie_of, share
 
 pytestmark = pytest.mark.host
@@ -33,8 +32,14 @@ def port():
 def start(server, command, port, **fields):
     """A program that listens when this is over; the id of its process."""
     started = server.start(shlex.join(command), wait_port=port, wait_timeout_ms=30000, **fields)
-    assert started["listening"], server.lines(started["id"])
+    assert started["listening"], server.get(f"/process_logs_streaming?follow=0&id={started['id']}").text
     return started["id"]
+
+
+def reload_nginx(server):
+    old = set(server.nginx_pids())
+    os.kill(server.daemon("nginx"), signal.SIGHUP)
+    wait_until(lambda: set(server.nginx_pids()) - old, "new workers")
 
 
 # ---- WebSockets ----
