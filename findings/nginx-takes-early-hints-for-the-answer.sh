@@ -25,7 +25,10 @@ def serve(peer):
         return
     path = request[1]
     hints = b"" if path == b"/plain" else b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
-    peer.sendall(hints + FINAL + b"good" + (FINAL + b"evil" if path == b"/two" else b""))
+    try:
+        peer.sendall(hints + FINAL + b"good" + (FINAL + b"evil" if path == b"/two" else b""))
+    except BrokenPipeError:   # nginx has ended
+        pass
     peer.close()
 
 while True:
