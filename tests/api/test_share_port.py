@@ -294,6 +294,14 @@ def test_a_grant_reaches_no_application(server, application):
     assert by_path["line"].endswith("/?sandbox-grant=theirs HTTP/1.1")  # there it means nothing
 
 
+def test_a_token_beside_a_wrong_one_reaches_no_application(server, application):
+    """X-Sandbox-Authorization is what counts where it stands: the cookie lets the request in, and Authorization may hold the token."""
+    shared = share(server, application.port)
+    headers = [("Cookie", cookie_of(server, shared)), ("X-Sandbox-Authorization", "Bearer wrong"), server.bearer()]
+    heard = seen(ask(server, "GET", shared["host"], "/", headers))
+    assert not [name for name in heard["headers"] if "authorization" in name], heard
+
+
 # ---- other pages ----
 
 
