@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -17,6 +16,7 @@
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/ports/bound_port.h"
+#include "fcgi-app/ports/port_file.h"
 #include "fcgi-app/ports/port_number.h"
 
 #define PORT_SIZE   8   /* five digits, a newline and a NUL */
@@ -60,15 +60,7 @@ static int write_claim(const char *name, unsigned port)
 {
     char text[PORT_SIZE];
     int length = snprintf(text, sizeof(text), "%u\n", port);
-    cleanup_fd int fd =
-        openat(port_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return -1;
-    }
-    /* nginx's workers, which may be another user, must be able to read it whatever our umask is */
-    return fchmod(fd, 0644) != 0 || io_write_all(fd, text, (size_t)length) != 0
-               ? -1
-               : close(steal_fd(&fd));
+    return port_file_write(port_directory, name, text, (size_t)length);
 }
 
 /* Makes a claim the target. As claim(). */

@@ -10,13 +10,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/directory.h"
 #include "common/io.h"
+#include "fcgi-app/ports/port_file.h"
 
 #define NAME_SIZE 32 /* a prefix, and an id or a port */
 #define LINE_SIZE (SHARE_ORIGINS_MOST + 64)
@@ -105,15 +105,7 @@ static int write_share(const char *name, const struct share *share, const char *
     int length =
         snprintf(line, sizeof(line), "%s %u %llu%s%s\n", share->id, share->port,
                  (unsigned long long)share->expires_ms, *origins == '\0' ? "" : " ", origins);
-    cleanup_fd int fd =
-        openat(share_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return -1;
-    }
-    /* nginx's workers, which may be another user, must be able to read it whatever our umask is */
-    return fchmod(fd, 0644) != 0 || io_write_all(fd, line, (size_t)length) != 0
-               ? -1
-               : close(steal_fd(&fd));
+    return port_file_write(share_directory, name, line, (size_t)length);
 }
 
 /* ---- all of them ---- */
