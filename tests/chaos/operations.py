@@ -8,10 +8,13 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 from typing import Callable, NamedTuple
 
@@ -669,6 +672,38 @@ def upload_file(world, rng):
     return "done at once" if asked == 1 else "done after cuts"
 
 
+def next_change(world, stream, path):
+    """None: the stream was cut."""
+    return next((event for event in events_of(world, stream, path) if event.name != "error"), None)
+
+
+def follow_changes(world, rng):
+    """What appears while a stream is open is reported, and a client that comes back is told that it may have missed something."""
+    directory = pathlib.Path(tempfile.mkdtemp(dir=world.model.directory, prefix="changes-"))
+    path = f"/file_changes_streaming?path={directory}"
+    try:
+        stream, answer = open_stream(world, "GET", path)
+        if stream is None:
+            return str(answer)
+        with stream:
+            (directory / "file").write_text("x" * rng.randrange(100))
+            event = next_change(world, stream, path)
+        if event is None:
+            return "cut"
+        if (event.name, event.data["path"]) != ("created", f"{directory}/file"):
+            raise Violation(f"{path}: {event.name} {event.data}")
+        stream, answer = open_stream(world, "GET", path, headers={"Last-Event-ID": event.id})
+        if stream is None:
+            return str(answer)
+        with stream:
+            event = next_change(world, stream, path)
+        if event is not None and event.name != "gap":
+            raise Violation(f"{path}: comes back to {event.name} {event.data}")
+        return "told"
+    finally:
+        shutil.rmtree(directory)
+
+
 def health(world, _):
     answer = ask(world, "GET", "/health", token=False)
     if answer.certain and answer.body != {"status": "ok"}:
@@ -879,6 +914,7 @@ OPERATIONS = (
     Operation("put a file",                6, always,                                         put_file),
     Operation("get a file",                6, always,                                         get_file),
     Operation("upload a file",             6, always,                                         upload_file),
+    Operation("follow changes",            4, always,                                         follow_changes),
     Operation("health",                    3, always,                                         health),
     Operation("list the ports",            4, always,                                         list_ports),
     Operation("wait for a port",           4, always,                                         wait_port),
