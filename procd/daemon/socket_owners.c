@@ -76,6 +76,9 @@ static int make_owner_room(size_t more)
     if (owners.count + more > OWNERS_MAX && TAILQ_EMPTY(&owners.lookups)) {
         owners.count = 0;
     }
+    if (owners.count + more == 0) {
+        return 0; /* reallocarray(3) would free what there is */
+    }
     struct owner *larger = reallocarray(owners.all, owners.count + more, sizeof(*larger));
     if (larger == NULL) {
         return -1;

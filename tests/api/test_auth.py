@@ -26,7 +26,8 @@ def exists(sandbox, path):
 @pytest.mark.parametrize("method, path", API)
 def test_every_endpoint_asks_for_the_token(sandbox, method, path):
     assert_unauthorized(sandbox.call(method, path, {}, token=False))
-    assert sandbox.call(method, path, {}).status_code not in (401, 403)
+    with sandbox.call(method, path, {}, stream=True) as answer:  # which may have no end
+        assert answer.status_code not in (401, 403)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "PROPFIND", "HEAD", "OPTIONS", "FOO"])

@@ -232,7 +232,7 @@ class Database:
 def database(make_server, port):
     if not POSTGRESQL.is_dir():
         pytest.skip("needs postgresql")
-    user = TEST_USER or ("postgres" if os.geteuid() == 0 else None)  # it does not run as root
+    user = TEST_USER or ("nobody" if os.geteuid() == 0 else None)  # it does not run as root
     server = make_server({"SANDBOX_USER": user, "PATH": "/usr/bin:/bin"} if user else {})
     directory = make_directory(user)
     try:

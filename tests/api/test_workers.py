@@ -5,8 +5,9 @@ import re
 
 from sandbox import BIG_TIMEOUT, REPOSITORY, in_threads, wait_until
 
-# Threads of a fcgi-app without requests: main, streams, the acceptor, the watch on workers, and the workers with a turn.
-AT_REST = 4 + int(re.search(r"#define TURNS_MOST (\d+)", (REPOSITORY / "fcgi-app/http/workers.c").read_text()).group(1))
+# Threads of a fcgi-app without requests: main, streams, the acceptor, the watch on workers, what removes old uploads, what holds
+# requests to ports, the watch on ports, and the workers with a turn.
+AT_REST = 7 + int(re.search(r"#define TURNS_MOST (\d+)", (REPOSITORY / "fcgi-app/http/workers.c").read_text()).group(1))
 
 
 def threads(server):
