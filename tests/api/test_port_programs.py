@@ -198,8 +198,8 @@ def test_another_nginx(server, open_directory, port):
 
 
 def newest_postgresql():
-    """The directory of its programs, of which Debian has one for each version."""
-    return max(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[4]), default=pathlib.Path("none")).parent
+    """The directory of its programs, of which Debian has one for each version; None without any."""
+    return max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parts[4]), default=None)
 
 
 POSTGRESQL = newest_postgresql()
@@ -230,7 +230,7 @@ class Database:
 
 @pytest.fixture
 def database(make_server, port):
-    if not POSTGRESQL.is_dir():
+    if POSTGRESQL is None or not (POSTGRESQL / "initdb").exists():
         pytest.skip("needs postgresql")
     user = TEST_USER or ("nobody" if os.geteuid() == 0 else None)  # it does not run as root
     server = make_server({"SANDBOX_USER": user, "PATH": "/usr/bin:/bin"} if user else {})
