@@ -2,16 +2,10 @@
 
 #include <stdio.h>
 
+#include "fcgi-app/ports/port_table.h"
+
 #define HEADER      "X-Sandbox-Held: "
 #define LISTED_MOST 64 /* ports that an error names */
-
-static unsigned own_ports[2];
-
-void held_answer_init(unsigned port, unsigned proxy_port)
-{
-    own_ports[0] = port;
-    own_ports[1] = proxy_port;
-}
 
 bool held_answer_found(const struct held_question *question, const struct listening_list *list,
                        char line[HELD_ANSWER_SIZE])
@@ -41,7 +35,7 @@ static char *list_ports(const struct listening_list *list, char *out)
     size_t count = 0;
     for (size_t i = 0; i < list->count && count < LISTED_MOST; i++) {
         const struct listening_socket *one = &list->sockets[i];
-        if (one->port == last || one->port == own_ports[0] || one->port == own_ports[1] ||
+        if (one->port == last || port_is_own(one->port) ||
             !(listening_at_loopback4(one) || listening_at_loopback6(one))) {
             continue;
         }

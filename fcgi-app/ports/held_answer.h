@@ -18,9 +18,6 @@ struct held_question {
 /* More than the longest answer. */
 #define HELD_ANSWER_SIZE 1024
 
-/* Remembers the ports that no list names. Call once, before threads. */
-void held_answer_init(unsigned port, unsigned proxy_port);
-
 /* Whether somebody listens: writes the header line of a good answer. */
 bool held_answer_found(const struct held_question *question, const struct listening_list *list,
                        char line[HELD_ANSWER_SIZE]);

@@ -65,7 +65,6 @@ static struct {
 
 void hold_init(const struct settings *settings)
 {
-    held_answer_init((unsigned)settings->port, (unsigned)settings->proxy_port);
     wait_most = (int64_t)settings->port_wait_ms;
     /* Each has a place that a command could have: half are left. */
     held_most = settings->max_held < settings->max_connections / 2 ? settings->max_held

@@ -8,7 +8,7 @@
 struct request;
 struct settings;
 
-/* Remembers SANDBOX_PORT_WAIT, SANDBOX_MAX_HELD and our own ports. Call once, before threads. */
+/* Remembers SANDBOX_PORT_WAIT and SANDBOX_MAX_HELD. Call once, before threads. */
 void hold_init(const struct settings *settings);
 
 /* Makes the thread. 0, or -1 with errno. Call once, before the first request. */
