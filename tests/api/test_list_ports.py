@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, TIMEOUT, EventStream, check_framing, has_ipv6, in_threads, wait_until
+from sandbox import BIG_TIMEOUT, TIMEOUT, EventStream, Port, check_framing, has_ipv6, in_threads, wait_until
 
 LISTEN = """
 import os, socket, sys, time
@@ -76,6 +76,14 @@ def entry(sandbox, port):
 def listen(sandbox):
     """Starts a job that listens."""
     return lambda *arguments, **members: Job(sandbox, *arguments, **members)
+
+
+@pytest.fixture
+def port():
+    """One on which nobody listens. The kernel could give that of a job which has ended to another test."""
+    port = Port()
+    yield port.number
+    port.free()
 
 
 # ---- the list ----
@@ -351,9 +359,7 @@ def test_waiting(sandbox, listen):
         assert (answer.status_code, answer.json()) == (200, {"listening": False})
 
 
-def test_waiting_for_what_comes(sandbox, listen):
-    port = listen().port
-    sandbox.cleanup()
+def test_waiting_for_what_comes(sandbox, port):
     waits = []
     threads = [threading.Thread(target=lambda: waits.append(sandbox.post("/wait_port", port=port, timeout_ms=LONG).json()))
                for _ in range(10)]
@@ -411,17 +417,13 @@ def started(sandbox, cmd, **members):
     return answer.json()
 
 
-def test_starting_a_server(sandbox, listen):
-    port = listen().port
-    sandbox.cleanup()
+def test_starting_a_server(sandbox, port):
     answer = started(sandbox, command().replace("(address, 0)", f"(address, {port})"), wait_port=port, wait_timeout_ms=LONG)
     assert list(answer) == ["id", "pid", "status", "listening"] and (answer["status"], answer["listening"]) == ("running", True)
     assert entry(sandbox, port)["id"] == answer["id"]
 
 
-def test_starting_what_does_not_listen_in_time(sandbox, listen):
-    port = listen().port
-    sandbox.cleanup()
+def test_starting_what_does_not_listen_in_time(sandbox, port):
     answer = started(sandbox, "exec sleep 86400", wait_port=port, wait_timeout_ms=50)
     assert (answer["status"], answer["listening"]) == ("running", False)
     assert sandbox.status(answer["id"]) == "running"
@@ -430,9 +432,7 @@ def test_starting_what_does_not_listen_in_time(sandbox, listen):
 @pytest.mark.parametrize("cmd, end", [("exit 7", {"status": "failed", "exit_code": 7, "reason": "exit"}),
                                       ("true", {"status": "completed", "exit_code": 0, "reason": "exit"}),
                                       ("kill -9 $$", {"status": "failed", "exit_code": -1, "signal": "SIGKILL", "reason": "signal"})])
-def test_starting_what_ends(sandbox, listen, cmd, end):
-    port = listen().port
-    sandbox.cleanup()
+def test_starting_what_ends(sandbox, port, cmd, end):
     answer = started(sandbox, cmd, wait_port=port, wait_timeout_ms=LONG)
     assert TIME.fullmatch(answer.pop("ended_at")) and isinstance(answer.pop("pid"), int)
     assert answer == {"id": answer["id"], "listening": False, **end}
