@@ -340,6 +340,10 @@ class Sandbox:
             self._local.session.trust_env = False
         return self._local.session
 
+    def leave_connections(self):
+        """To call after nginx was reloaded or ended: it closes idle kept connections, perhaps just as a request is sent on one."""
+        self._local = threading.local()
+
     def call(self, method, path, body=None, *, token=True, headers=None, timeout=TIMEOUT, **options):
         """One request. `body` is bytes or an iterator of bytes as they are, or anything else as JSON."""
         headers = {**self.headers, **(headers or {})}
@@ -769,6 +773,8 @@ class Server(Sandbox):
         pid = wait_until(lambda: self.daemon(name), f"{name} to run")
         os.kill(pid, number)
         wait_until(lambda: not alive(pid), f"{name} to die")
+        if name == "nginx":
+            self.leave_connections()
         return pid
 
     def back(self, name, old):
@@ -794,6 +800,14 @@ class Server(Sandbox):
             wait_until(lambda: self.daemon(name) is None and not (old and alive(old)), f"{name} to go down")
         else:
             wait_until(lambda: self.daemon(name), f"{name} to come up")
+
+    def reload_nginx(self):
+        """Over when only new workers take connections. Returns the old ones."""
+        old = set(self.nginx_pids()) - {self.daemon("nginx")}
+        self.supervise("nginx", "h")
+        wait_until(lambda: all(b"shutting down" in proc_file(pid, "cmdline") for pid in old if alive(pid)), "the old workers to take no more")
+        self.leave_connections()
+        return old
 
     def settle(self, count=100):
         """Requests, one after the other, whatever comes of them: what is still to happen by itself happens meanwhile."""

@@ -134,8 +134,7 @@ def hasten(server, *directives):
         done = subprocess.run(["sed", "-i", "-E", f"s/^( *{directive}) [0-9]+s;/\\1 1s;/w /dev/stdout", *files],
                               check=True, capture_output=True, text=True)
         assert done.stdout, directive
-    old = set(server.nginx_pids()) - {server.daemon("nginx")}
-    server.supervise("nginx", "h")
+    old = server.reload_nginx()
     wait_until(lambda: not old & set(server.nginx_pids()), "the old workers to go")
 
 

@@ -664,14 +664,8 @@ def test_a_reload_with_200_streams_and_a_stop(make_server, tmp_path):
         assert [stream.next().data["data"] for stream in streams] == ["first"] * count
         return streams
 
-    def reload():
-        old = set(server.nginx_pids()) - {server.daemon("nginx")}
-        server.supervise("nginx", "h")
-        wait_until(lambda: all(b"shutting down" in proc_file(pid, "cmdline") for pid in old if alive(pid)), "the old workers to take no more")
-        return old
-
     streams = follow(200, gate(tmp_path / "go", "echo last").replace("while", "echo first; while", 1))
-    old = reload()
+    old = server.reload_nginx()
     assert server.shell("echo new") == "new\n"
     (tmp_path / "go").touch()
     for stream in streams:
@@ -680,7 +674,7 @@ def test_a_reload_with_200_streams_and_a_stop(make_server, tmp_path):
     wait_until(lambda: not any(map(alive, old)), "the old workers to end")
 
     streams = follow(200, "echo first; sleep 86400")
-    reload()
+    server.reload_nginx()
     server.stop()
     for stream in streams:
         assert [event.name for event in stream.events() if event.name != "log"] == ["complete"]  # SIGTERM ended it

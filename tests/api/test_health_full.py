@@ -76,7 +76,7 @@ def test_restarts(server):
     os.kill(guard, 9)
     wait_until(lambda: full(server)["daemons"]["guard"]["restarts"] == 1, "guard to be started again")
     wait_until(lambda: full(server)["daemons"]["guard"]["pid"] not in (None, guard), "its pid")
-    server.supervise("nginx", "h")  # a reload is no restart
+    server.reload_nginx()  # which is no restart
     server.settle(20)
     assert full(server)["daemons"]["nginx"]["restarts"] == 1
     assert server.status(job["id"]) == "running"

@@ -180,8 +180,7 @@ def test_a_reload_refuses_nobody(measured):
     sockets = inodes(measured)
     try:
         for _ in range(5):
-            old = set(measured.nginx_pids()) - {measured.daemon("nginx")}
-            measured.supervise("nginx", "h")
+            old = measured.reload_nginx()
             wait_until(lambda: not old & set(measured.nginx_pids()), "the old workers to go")
     finally:
         over.set()

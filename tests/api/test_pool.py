@@ -113,7 +113,7 @@ def test_nginx_starts_again_after_a_claim(start, end):
     if end == "kill":
         server.back("nginx", server.kill_daemon("nginx"))
     else:
-        os.kill(server.daemon("nginx"), signal.SIGHUP)
+        server.reload_nginx()
     wait_until(lambda: (new := nginx_workers(server)) and not set(new) & set(old), "new workers")
     server.healthy()
     assert ask(server, "Bearer other").status_code == 401 and ask(server, "Bearer mine").status_code == 200

@@ -2,14 +2,12 @@
 
 import http.server
 import json
-import os
-import signal
 import socket
 import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, Port, Server, http_request, wait_until
+from sandbox import BIG_TIMEOUT, Port, Server, http_request
 from test_ports import Target
 
 
@@ -404,11 +402,9 @@ def test_an_upgrade_lives_through_a_reload_of_nginx(make_server):
     server = make_server()
     with Target(echo) as target, upgrade(server, target.port) as connection:
         assert head_of(connection)[0].startswith(b"HTTP/1.1 101 ")
-        old = set(server.nginx_pids())
         connection.send(b"one\n")
         assert connection.reader.readline() == b"one\n"
-        os.kill(server.daemon("nginx"), signal.SIGHUP)
-        wait_until(lambda: set(server.nginx_pids()) - old, "new workers")
+        server.reload_nginx()
         connection.send(b"two\n")
         assert connection.reader.readline() == b"two\n"
     with Target(echo) as target, upgrade(server, target.port, token=False) as connection:

@@ -36,12 +36,6 @@ def start(server, command, port, **fields):
     return started["id"]
 
 
-def reload_nginx(server):
-    old = set(server.nginx_pids())
-    os.kill(server.daemon("nginx"), signal.SIGHUP)
-    wait_until(lambda: set(server.nginx_pids()) - old, "new workers")
-
-
 # ---- WebSockets ----
 
 
@@ -81,7 +75,7 @@ def test_web_sockets(server, modules, port, way):
                 assert client.hear() == (message if "text" in message else {**message, "whole": True})
             client.say({"ping": "one"})
             assert client.hear() == {"pong": "one"}
-            reload_nginx(server)
+            server.reload_nginx()
         client.say({"close": [4000, "enough"]})
         assert client.hear() == {"close": [4000, "enough"]} and next(ended) == "closed 4000 enough"
     with NodeProgram(modules, "web_socket_client.js", url, json.dumps(headers)) as client:

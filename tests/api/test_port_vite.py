@@ -7,7 +7,7 @@ import pytest
 from node_programs import npm_packages
 from sandbox import TIMEOUT
 from test_cors_browser import CHROMIUM, browser
-from test_port_programs import port, reload_nginx, start  # noqa: F401
+from test_port_programs import port, start  # noqa: F401
 from test_share_port import share
 
 VITE = "vite@8.4.0"
@@ -102,7 +102,7 @@ def test_hot_reload(make_server, modules, tmp_path, port):
             assert preview.found("text")[:2] == (step, page)
             preview.write("style.css", f"body {{ color: rgb({len(step)}, 2, 3); }}")
             assert preview.found("color")[:2] == (f"rgb({len(step)}, 2, 3)", page)
-            reload_nginx(server)
+            server.reload_nginx()
 
         # What is no hot change loads the page anew, by the cookie; and so does a vite that comes back.
         preview.write("main.js", FILES["main.js"] + "\n// changed")

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, BIN, REPOSITORY, Server, proc_file, proc_stat, wait_until
+from sandbox import BIG_TIMEOUT, BIN, REPOSITORY, Server, proc_file, proc_stat
 
 pytestmark = pytest.mark.host
 
@@ -95,9 +95,7 @@ def test_an_upgrade_under_way(prefix, marker, tmp_path):
         watching.close()
         assert watched.pop().name == "error"
 
-        workers = set(server.nginx_pids())
-        server.supervise("nginx", "h")
-        wait_until(lambda: set(server.nginx_pids()) - workers, "new workers of nginx")
+        server.reload_nginx()
 
         listed = {process["id"]: process for process in server.processes()}
         assert list(listed) == [job["id"] for job in (printing, silent, ended)]

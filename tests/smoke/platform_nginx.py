@@ -84,6 +84,7 @@ class Site(Sandbox):
         self.certificate = platform.home / "cert.pem"
         self.tls = tls
         self.headers = headers or {}
+        platform.sites.append(self)
 
     def _session(self):
         session = super()._session()
@@ -111,6 +112,7 @@ class Platform:
         self.ports = [Port() for _ in range(3)]
         self.tls, self.plain, self.tcp = (port.number for port in self.ports)
         self.daemons = {}
+        self.sites = []
         self.nginx = None
         self.certify("cert", "127.0.0.1")
 
@@ -215,6 +217,8 @@ class Platform:
             return all(b"shutting down" in line for line in lines if line) and set(self.workers()) - set(old)
 
         wait_until(taken_over, "new workers instead of the old ones")
+        for site in self.sites:
+            site.leave_connections()
         return old
 
     def stop_nginx(self, number, deadline=DEADLINE):
