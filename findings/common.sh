@@ -86,10 +86,11 @@ wait_for() {
 	done
 }
 
-# start_nginx CONF: nginx with these lines in its http block. They listen on sockets in $work.
+# start_nginx CONF [MAIN]: nginx with these lines in its http block, and those in front. They listen on sockets in $work.
 start_nginx() {
 	mkdir "$work/temp"
 	cat >"$work/nginx.conf" <<-END
+		${2-}
 		pid $work/nginx.pid;
 		error_log $work/error.log;
 		events {}
