@@ -71,10 +71,32 @@ static bool is_repeated(struct request *request)
     return true;
 }
 
+/* What is to be executed: one of the two. False when the request has been answered. */
+static bool read_words(struct request *request, const struct json_body *body,
+                       struct command *command)
+{
+    *command = (struct command){
+        .cmd = json_text(body, "cmd"), .request_id = request_id(request), .input = -1};
+    command->argv = json_texts(body, "argv", &command->argc);
+    const char *fault = NULL;
+    if (json_is_given(body, "argv")) {
+        fault = command->cmd != NULL          ? "cmd and argv exclude each other"
+                : command->argc == 0          ? "argv is empty: its first element is the program"
+                : command->argv[0][0] == '\0' ? "argv has no program: its first element is empty"
+                                              : NULL;
+    } else if (command->cmd == NULL) {
+        fault = "Command is required";
+    }
+    if (fault != NULL) {
+        answer_error(request, 400, ERROR_invalid_request, "%s", fault);
+    }
+    return fault == NULL;
+}
+
 bool command_read(struct request *request, const struct json_body *body, struct command *command)
 {
     uint64_t grace_ms = json_count(body, "kill_grace_ms", GRACE_DEFAULT_MS);
-    if (is_repeated(request)) {
+    if (!read_words(request, body, command) || is_repeated(request)) {
         return false;
     }
     if (grace_ms > GRACE_MAX_MS) {
@@ -82,13 +104,10 @@ bool command_read(struct request *request, const struct json_body *body, struct 
                      GRACE_MAX_MS);
         return false;
     }
-    *command = (struct command){.cmd = json_text(body, "cmd"),
-                                .request_id = request_id(request),
-                                .cwd = json_text(body, "cwd"),
-                                .timeout_ms = allowed_timeout(json_count(body, "timeout_ms", 0)),
-                                .grace_ms = grace_ms,
-                                .merges_stderr = json_flag(body, "merge_stderr"),
-                                .input = -1};
+    command->cwd = json_text(body, "cwd");
+    command->timeout_ms = allowed_timeout(json_count(body, "timeout_ms", 0));
+    command->grace_ms = grace_ms;
+    command->merges_stderr = json_flag(body, "merge_stderr");
     command->env = json_environment(body, "env", &command->env_count);
     read_limits(body, command);
     if (command->limits[CGROUP_MEMORY] != 0 && command->limits[CGROUP_MEMORY] < MEMORY_MAX_LEAST) {
@@ -97,6 +116,18 @@ bool command_read(struct request *request, const struct json_body *body, struct 
         return false;
     }
     return true;
+}
+
+/* Whether a command was not started because of the program that its argv names. */
+static bool is_about_program(const struct command *command, const struct spawn_error *error)
+{
+    static const int errors[] = {ENOENT, ENOTDIR, EACCES,       EPERM,   ENOEXEC, EISDIR,
+                                 ELOOP,  EINVAL,  ENAMETOOLONG, ETXTBSY, ELIBBAD};
+    bool is_about = false;
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        is_about = is_about || error->error == errors[i];
+    }
+    return is_about && command->argc > 0 && error->stage == SPAWN_EXEC;
 }
 
 /*
@@ -127,6 +158,12 @@ static void explain(const struct command *command, const struct spawn_error *err
     } else if (error->stage == SPAWN_CHDIR && command->cwd != NULL) {
         before = "Invalid working directory: ";
         reason = command->cwd;
+    } else if (is_about_program(command, error)) {
+        *code = api_error_of_errno(error->error);
+        *code = *code == ERROR_io_error ? ERROR_invalid_request : *code;
+        (void)snprintf(message, ERROR_MESSAGE_SIZE, "Cannot execute %s: %s", command->argv[0],
+                       reason);
+        return;
     } else if (error->error == E2BIG) {
         *code = ERROR_too_large;
         before = "The command or its environment is too large for the kernel: ";

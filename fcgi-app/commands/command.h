@@ -19,8 +19,9 @@ void command_init(const struct settings *settings);
 
 /* The members that all commands have. */
 #define COMMAND_MEMBERS(cmd_may_be_empty)                                                          \
-    {JSON_MEMBER("cmd", TEXT, "The command, for sh -c."), .required = true,                        \
-     .may_be_empty = (cmd_may_be_empty), .missing = "Command is required"},                        \
+    {JSON_MEMBER("cmd", TEXT, "The command, for sh -c."), .may_be_empty = (cmd_may_be_empty)},     \
+        {JSON_MEMBER("argv", TEXTS,                                                                \
+                     "Instead of cmd: a program and its arguments, without a shell.")},            \
         {JSON_MEMBER("cwd", TEXT, "The directory that it begins in.")},                            \
         {JSON_MEMBER("env", ENVIRONMENT, "Variables on top of the server's.")},                    \
         {JSON_MEMBER("timeout_ms", COUNT, "When it is ended at the latest.")},                     \

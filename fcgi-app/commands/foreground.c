@@ -1,44 +1,15 @@
 #include "fcgi-app/commands/foreground.h"
 
-#include <errno.h>
-
 #include "common/cleanup.h"
-#include "common/error_text.h"
 #include "common/logger.h"
 #include "common/signal_name.h"
-#include "common/spool.h"
 #include "fcgi-app/commands/command.h"
+#include "fcgi-app/commands/input_file.h"
 #include "fcgi-app/http/admission.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/request.h"
-#include "fcgi-app/http/spools.h"
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/http/stopping.h"
-
-static int keep_piece(void *context, const char *data, size_t length)
-{
-    return spool_write(context, data, length);
-}
-
-/*
- * The text of the command's standard input as a file, which the command reads by itself. A
- * descriptor, or -1 with errno.
- */
-static int open_input(const struct json_body *body)
-{
-    cleanup_(spool_freep) struct spool *spool = spool_new(spools_directory(), 0);
-    if (spool == NULL || json_content(body, "stdin", keep_piece, spool) != 0) {
-        return -1;
-    }
-    return spool_open_reader(spool);
-}
-
-static void answer_input_failure(struct request *request, int error)
-{
-    bool is_shortage = command_is_shortage(error);
-    answer_error(request, is_shortage ? 503 : 500, is_shortage ? ERROR_unavailable : ERROR_internal,
-                 "The standard input could not be kept: %s", error_text(error));
-}
 
 /* Reads the command with its standard input, which the caller closes. False when the request has
  * been answered. */
@@ -50,14 +21,7 @@ static bool read_foreground(struct request *request, const struct json_body *bod
     }
     /* A client that hangs up waits for nothing: only one that asked for a grace has one then. */
     command->hangup_grace_ms = json_count(body, "kill_grace_ms", 0);
-    if (json_is_given(body, "stdin")) {
-        command->input = open_input(body);
-        if (command->input < 0) {
-            answer_input_failure(request, errno);
-            return false;
-        }
-    }
-    return true;
+    return input_file_open(request, body, &command->input);
 }
 
 /* Why a command did not come to its own end. A full disk, which is "failed" as well, is logged

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "fcgi-app/commands/input_file.h"
 #include "fcgi-app/commands/pump.h"
 
 struct ending;
@@ -12,11 +13,7 @@ struct json_body;
 struct request;
 
 /* The members of both. */
-#define FOREGROUND_MEMBERS                                                                         \
-    COMMAND_MEMBERS(true),                                                                         \
-    {                                                                                              \
-        JSON_MEMBER("stdin", CONTENT, "The text of its standard input.")                           \
-    }
+#define FOREGROUND_MEMBERS COMMAND_MEMBERS(true), INPUT_FILE_MEMBERS
 
 /* How an endpoint answers. All functions get the context. */
 struct foreground_answer {

@@ -10,6 +10,7 @@
 #include "common/error_text.h"
 #include "common/signal_name.h"
 #include "common/spool.h"
+#include "fcgi-app/commands/base64_output.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/commands/foreground.h"
 #include "fcgi-app/commands/run.h"
@@ -36,7 +37,9 @@ struct run {
     struct request *request;
     struct writer writer;
     struct spool *errors;
-    bool merged;       /* there is no standard error of its own */
+    bool merged;    /* there is no standard error of its own */
+    bool is_base64; /* the output is written so */
+    struct base64_output base64;
     uint64_t out_size; /* bytes of standard output in the answer */
     bool cut[2];       /* by enum pump_stream: there was more */
     int error;         /* errno of what failed here; 0 when it was the client that left */
@@ -71,7 +74,8 @@ static int run_take_output(void *context, enum pump_stream stream, const char *d
     }
     if (stream == PUMP_STDOUT) {
         run->out_size += length;
-        return writer_piece(&run->writer, data, length);
+        return run->is_base64 ? base64_output_piece(&run->base64, &run->writer, data, length)
+                              : writer_piece(&run->writer, data, length);
     }
     if (spool_write(run->errors, data, length) < 0) {
         run->error = errno;
@@ -92,6 +96,9 @@ static void run_fail(void *context, const char *message)
 
 static int end_text(struct run *run, enum pump_stream stream)
 {
+    if (run->is_base64) {
+        return base64_output_end(&run->base64, &run->writer);
+    }
     if (run->cut[stream]) {
         (void)writer_piece_cut(&run->writer);
         return 0;
@@ -106,13 +113,17 @@ static int write_errors(struct run *run)
         size = output_max - run->out_size;
         run->cut[PUMP_STDERR] = true;
     }
-    int written = writer_spool(&run->writer, run->errors, size);
+    int written = run->is_base64
+                      ? base64_output_spool(&run->base64, &run->writer, run->errors, size)
+                      : writer_spool(&run->writer, run->errors, size);
     run->error = written == -2 ? errno : run->error;
     return written < 0 ? -1 : end_text(run, PUMP_STDERR);
 }
 
-static void write_ending(struct writer *writer, const struct ending *ending, bool truncated)
+static void write_ending(struct run *run, const struct ending *ending)
 {
+    struct writer *writer = &run->writer;
+    bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
     char name[SIGNAL_NAME_SIZE];
     (void)writer_format(writer, "\",\"code\":%d", ending->code);
     (void)writer_string(writer, ending->code == 0 ? "" : ",\"error\":\"Non-zero exit code\"");
@@ -120,6 +131,7 @@ static void write_ending(struct writer *writer, const struct ending *ending, boo
         (void)writer_format(writer, ",\"signal\":\"%s\"", signal_name(ending->signal, name));
     }
     (void)writer_string(writer, truncated ? ",\"truncated\":true" : "");
+    (void)writer_string(writer, run->is_base64 ? ",\"is_base64\":true" : "");
     (void)writer_format(writer, ",\"reason\":\"%s\",\"duration_ms\":%llu,\"max_rss_kb\":%llu}",
                         end_reason_name(ending->reason), (unsigned long long)ending->duration_ms,
                         (unsigned long long)ending->max_rss_kb);
@@ -149,9 +161,8 @@ static const char *run_finish(void *context, const struct ending *ending)
         write_errors(run) < 0) {
         return run->error == 0 ? NULL : error_text(run->error);
     }
-    bool truncated = run->cut[PUMP_STDOUT] || run->cut[PUMP_STDERR];
     tell_ending(&run->writer, ending);
-    write_ending(&run->writer, ending, truncated);
+    write_ending(run, ending);
     (void)writer_finish(&run->writer);
     return NULL;
 }
@@ -163,6 +174,9 @@ static void run_command(struct request *request, const struct json_body *body)
     cleanup_run struct run run = {.request = request,
                                   .merged = json_flag(body, "merge_stderr"),
                                   .errors = spool_new(spools_directory(), STDERR_MEMORY)};
+    if (!encoding_member_read(request, body, "output_encoding", &run.is_base64)) {
+        return;
+    }
     if (run.errors == NULL || writer_init(&run.writer, request, ANSWER_BUFFER, false) < 0) {
         answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
@@ -171,7 +185,10 @@ static void run_command(struct request *request, const struct json_body *body)
     foreground_run(request, body, &answer, &run, &run.error);
 }
 
-static const struct json_member run_members[] = {FOREGROUND_MEMBERS};
+static const struct json_member run_members[] = {
+    FOREGROUND_MEMBERS,
+    {JSON_MEMBER("output_encoding", TEXT, "How the output is written: utf-8 or base64.")},
+};
 const struct endpoint run_endpoint = {
     API_ROW(run),
     .about = "Runs a command and answers with its output and how it ended.",

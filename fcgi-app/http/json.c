@@ -23,7 +23,8 @@
 /* Of a text member as it stands in the body: it is decoded in memory. */
 #define TEXT_MAX (32 << 20)
 
-/* Of the environment; the kernel takes 2 MiB by default, 6 MiB at most. */
+/* Of the environment, and of the arguments; the kernel takes 2 MiB of both together by default,
+ * 6 MiB at most. */
 #define ENV_MAX (4 << 20)
 
 static uint64_t body_max;
@@ -106,6 +107,7 @@ static const struct {
     [JSON_CONTENT] = {"a string", TYPE(STRING), 0},
     [JSON_ENVIRONMENT] = {"an object", TYPE(OBJECT), ENV_MAX},
     [JSON_LIST] = {"an array", TYPE(ARRAY), TEXT_MAX},
+    [JSON_TEXTS] = {"an array of strings", TYPE(ARRAY), ENV_MAX},
 };
 
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)
@@ -224,6 +226,16 @@ static int take_environment(struct json_body *body, struct json_value *value)
     return taken == 0 ? 0 : json_refuse_invalid(body, "%s: %s", value->member->name, fault);
 }
 
+static int take_texts(struct json_body *body, struct json_value *value)
+{
+    const char *fault;
+    int taken = json_texts_take(&value->texts, value->span, &fault);
+    if (taken < 0) {
+        return json_refuse(body, 500, ERROR_internal, "Out of memory");
+    }
+    return taken == 0 ? 0 : json_refuse_invalid(body, "%s: %s", value->member->name, fault);
+}
+
 /* Whether a member counts as given. */
 static bool is_given(const struct json_value *value)
 {
@@ -246,6 +258,9 @@ static int take_value(struct json_body *body, struct json_value *value)
     }
     if (member->kind == JSON_ENVIRONMENT) {
         return take_environment(body, value);
+    }
+    if (member->kind == JSON_TEXTS) {
+        return take_texts(body, value);
     }
     bool is_text = member->kind == JSON_TEXT || member->kind == JSON_TEXT_OR_INT;
     return is_text ? take_text_member(body, value) : 0;

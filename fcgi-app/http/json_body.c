@@ -80,6 +80,7 @@ void json_forget(struct json_body *body)
     for (size_t i = 0; i < body->count && body->spool != NULL; i++) {
         struct json_value *value = &body->values[i];
         json_environment_clear(&value->environment);
+        json_texts_clear(&value->texts);
         free(value->text);
         *value = (struct json_value){.member = value->member};
     }
@@ -140,6 +141,13 @@ const char *const *json_environment(const struct json_body *body, const char *na
     const struct json_value *value = find_value(body, name);
     *count = value->environment.count;
     return (const char *const *)value->environment.entries;
+}
+
+const char *const *json_texts(const struct json_body *body, const char *name, size_t *count)
+{
+    const struct json_value *value = find_value(body, name);
+    *count = value->texts.count;
+    return value->texts.all;
 }
 
 struct json_span json_list(const struct json_body *body, const char *name)

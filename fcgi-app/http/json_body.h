@@ -12,6 +12,7 @@
 #include "fcgi-app/http/json_early.h"
 #include "fcgi-app/json/json_environment.h"
 #include "fcgi-app/json/json_scan.h"
+#include "fcgi-app/json/json_texts.h"
 
 struct json_body;
 struct request;
@@ -26,7 +27,8 @@ enum json_kind {
     JSON_CONTENT,
     /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
     JSON_ENVIRONMENT,
-    JSON_LIST, /* an array, perhaps empty: look at its elements with json_scan_array() */
+    JSON_LIST,  /* an array, perhaps empty: look at its elements with json_scan_array() */
+    JSON_TEXTS, /* an array of strings without NUL, perhaps empty; of these "" is a text, too */
 };
 
 #define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
@@ -74,6 +76,9 @@ bool json_is_given(const struct json_body *body, const char *name);
 /* The environment member as "NAME=value" strings, owned by the body; *count 0 when it is absent. */
 const char *const *json_environment(const struct json_body *body, const char *name, size_t *count);
 
+/* The texts of a JSON_TEXTS member, owned by the body; *count 0 when it is absent. */
+const char *const *json_texts(const struct json_body *body, const char *name, size_t *count);
+
 /* The text of a JSON_LIST member, from bracket to bracket, borrowed; of length 0 when it is
  * absent. */
 struct json_span json_list(const struct json_body *body, const char *name);
@@ -106,6 +111,7 @@ struct json_value {
     struct json_span span; /* in the view of the spool, or of the query in plain text */
     char *text;            /* JSON_TEXT*: decoded, or NULL */
     struct json_environment environment;
+    struct json_texts texts;
 };
 
 /* Why a request is refused. */

@@ -32,6 +32,7 @@
 #include "procd/runner/job_input.h"
 #include "procd/runner/job_output.h"
 #include "procd/runner/job_peers.h"
+#include "procd/runner/program.h"
 #include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
 
@@ -86,7 +87,7 @@ static int draft_record(const struct background *job, const struct incoming *com
     struct job_record record = {
         .started_at = job->started_at,
         .age_key = job->age_key,
-        .command = command_shown(message_text(command, FIELD_CMD)),
+        .command = program_shown(command),
         .cwd = working_directory(message_text(command, FIELD_CWD), spawn_start_directory()),
     };
     const char *request_id = message_text(command, FIELD_REQUEST_ID);

@@ -29,6 +29,7 @@
 #include "procd/runner/environment.h"
 #include "procd/runner/foreground.h"
 #include "procd/runner/linger.h"
+#include "procd/runner/program.h"
 #include "procd/runner/runner_cgroup.h"
 #include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
@@ -152,7 +153,7 @@ static bool run_background(struct incoming *order, int *control, int signals, st
         return false;
     }
     if (message_open(order) < 0 || message_open(&command) < 0 || command.type != MESSAGE_START ||
-        message_text(&command, FIELD_CMD) == NULL) {
+        !program_is_given(&command)) {
         incoming_clear(order); /* without a directory the answer is a failure */
         order->fields_length = 0;
     } else {

@@ -13,7 +13,8 @@
  * The child has no errno of its own, because it has no thread-local storage of its own: it reads
  * errno right after the call that failed. While we wait nobody else writes it: futex(2) does so
  * when the child has gone or the time is over, and no signal interrupts it. After that time we go
- * on, and the child writes errno once at most, when the call in which it hung fails. One side could
+ * on, and the child writes errno when the call in which it hung fails, and where it looks for a
+ * program. One side could
  * read the other's value only if two calls fail within a few instructions of each other; the child
  * would then give a wrong reason on the command's standard error.
  */
@@ -35,23 +36,12 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/in_child.h"
-#include "common/io.h"
-#include "common/memory_file.h"
 #include "common/pipe_order.h"
 #include "common/start_directory.h"
 #include "procd/runner/beneath.h"
 #include "procd/runner/confinement.h"
 #include "procd/runner/environment.h"
-
-/*
- * The kernel takes no argument longer than 32 pages with its NUL (MAX_ARG_STRLEN, execve(2)). A
- * longer command goes into a memory file, from which the shell reads it; descriptor 3 is closed
- * before any part of the command runs, and $0 stays the same.
- */
-#define ARGUMENT_MAX      ((size_t)131072 - 1)
-#define SCRIPT_DESCRIPTOR 3
-/* The space in front, because eval may have options. */
-#define SCRIPT_COMMAND "eval \" $(/bin/cat <&3)\" 3<&-"
+#include "procd/runner/program.h"
 
 static const char *start_directory = "/";
 static bool was_at_root; /* where the last command began: the start directory is gone */
@@ -124,8 +114,7 @@ struct launch {
     bool is_at_root; /* out: there is no start directory */
     int in;          /* or -1 */
     int out, err;
-    int script; /* or -1 */
-    const char *arguments[5];
+    struct program program;
     char **environment;
     sigset_t mask;
     spawn_begin_function *begin; /* or NULL */
@@ -163,14 +152,15 @@ IN_CHILD static int enter_start_directory(struct launch *launch)
 
 IN_CHILD static int execute(struct launch *launch)
 {
-    unsigned first_to_close = launch->script >= 0 ? SCRIPT_DESCRIPTOR + 1 : SCRIPT_DESCRIPTOR;
+    int script = launch->program.script;
+    unsigned first_to_close = PROGRAM_SCRIPT_DESCRIPTOR + (script >= 0 ? 1 : 0);
     launch->stage = SPAWN_PREPARE;
     if (launch->begin != NULL && launch->begin(launch->context) < 0) {
         return -1;
     }
     if (setsid() < 0 || (launch->in >= 0 && dup2(launch->in, STDIN_FILENO) < 0) ||
         dup2(launch->out, STDOUT_FILENO) < 0 || dup2(launch->err, STDERR_FILENO) < 0 ||
-        (launch->script >= 0 && dup2(launch->script, SCRIPT_DESCRIPTOR) < 0)) {
+        (script >= 0 && dup2(script, PROGRAM_SCRIPT_DESCRIPTOR) < 0)) {
         return -1;
     }
     /* All our descriptors are close-on-exec; this is a second lock, so a kernel without it does no
@@ -195,8 +185,7 @@ IN_CHILD static int execute(struct launch *launch)
     }
     launch->stage = SPAWN_EXEC;
     (void)sigprocmask(SIG_SETMASK, &launch->mask, NULL); /* cannot fail with these arguments */
-    /* It writes to none of them. */
-    return execve("/bin/sh", (char *const *)launch->arguments, launch->environment);
+    return program_execute(&launch->program, launch->environment);
 }
 
 IN_CHILD static void say(const char *text)
@@ -226,16 +215,6 @@ IN_CHILD static int child_main(void *argument)
         say_error(launch);
     }
     _exit(127);
-}
-
-/* Returns the memory file with the command, above the descriptor that it will have in the shell. */
-static int make_script(const char *cmd, size_t length)
-{
-    cleanup_fd int fd = memory_file_create("command");
-    if (fd < 0 || io_write_all(fd, cmd, length) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
-        return -1;
-    }
-    return fcntl(fd, F_DUPFD_CLOEXEC, SCRIPT_DESCRIPTOR + 1);
 }
 
 /* A time of CLOCK_MONOTONIC as the system call wants it, whatever time_t is. */
@@ -303,24 +282,27 @@ static int spawn_child(struct launch *launch, int64_t patience_ms, pid_t *pid,
     return 0;
 }
 
+/* Of a child that hangs, which still uses it. Its runner takes the next command when it does not
+ * any more. */
+static struct {
+    char **environment;
+    struct program program;
+} lent = {.program = PROGRAM_NONE};
+
+static void lent_clear(void)
+{
+    free(steal_pointer(lent.environment));
+    program_clear(&lent.program);
+}
+
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,
                 struct spawn_error *error)
 {
-    /* Of a child that hangs, which still uses it. Its runner takes the next command when it does
-     * not any more. */
-    static char **lent;
-    free(steal_pointer(lent));
-    const char *cmd = message_text(command, FIELD_CMD);
-    if (cmd == NULL) {
-        *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = EINVAL};
-        return -1;
-    }
-    size_t length = strlen(cmd);
-    bool is_long = length > ARGUMENT_MAX;
     cleanup_free char **environment = environment_merge(command);
-    cleanup_fd int script = is_long ? make_script(cmd, length) : -1;
-    if (environment == NULL || (is_long && script < 0)) {
+    cleanup_(program_clear) struct program program = PROGRAM_NONE;
+    lent_clear();
+    if (environment == NULL || program_prepare(command, environment, &program) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return -1;
     }
@@ -330,8 +312,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
         .in = input,
         .out = pipes->out_write,
         .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,
-        .script = script,
-        .arguments = {"sh", "-c", "--", is_long ? SCRIPT_COMMAND : cmd, NULL},
+        .program = program,
         .environment = environment,
         .begin = begin,
         .context = context,
@@ -341,7 +322,9 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     int result = spawn_child(&launched, is_bounded ? patience_ms : EXECUTE_MAX_MS, pid, error);
     was_at_root = launched.is_at_root;
     if (result > 0) {
-        lent = steal_pointer(environment);
+        lent.environment = steal_pointer(environment);
+        lent.program = program;
+        program = (struct program)PROGRAM_NONE;
     }
     return result;
 }

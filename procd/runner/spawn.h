@@ -1,5 +1,5 @@
 /*
- * Starts a command's shell.
+ * Starts a command's shell, or the program that it has instead.
  */
 #pragma once
 
@@ -50,15 +50,15 @@ const char *spawn_start_directory(void);
 typedef int spawn_begin_function(const void *context);
 
 /*
- * Starts `sh -c -- cmd` with the fields cmd, cwd and env of an opened message: in a session of its
- * own, with `input` as standard input (-1: ours, which is /dev/null), the pipes' write ends, no
- * other descriptor, default signals and our own environment overridden by env, where the last of a
- * name wins. The child calls `begin` first, unless it is NULL. 0 with *pid when the shell is
- * executing, or -1 with *error. 1 with *pid when it does not execute within `patience_ms` (-1: some
- * seconds), because its working directory hangs or another process has stopped it. To the caller it
- * is a shell like any other: it may execute later, or report on its standard error why it cannot
- * and end with 127; `command` must stay until it has ended. Single-threaded callers only, with all
- * signals blocked.
+ * Starts what the fields cmd or argument, cwd and env of an opened message say (program.h): in a
+ * session of its own, with `input` as standard input (-1: ours, which is /dev/null), the pipes'
+ * write ends, no other descriptor, default signals and our own environment overridden by env, where
+ * the last of a name wins. The child calls `begin` first, unless it is NULL. 0 with *pid when the
+ * shell is executing, or -1 with *error. 1 with *pid when it does not execute within `patience_ms`
+ * (-1: some seconds), because its working directory hangs or another process has stopped it. To the
+ * caller it is a shell like any other: it may execute later, or report on its standard error why it
+ * cannot and end with 127; `command` must stay until it has ended. Single-threaded callers only,
+ * with all signals blocked.
  */
 int spawn_shell(const struct incoming *command, int input, const struct command_pipes *pipes,
                 spawn_begin_function *begin, const void *context, int64_t patience_ms, pid_t *pid,

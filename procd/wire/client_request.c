@@ -187,7 +187,10 @@ static void add_number_if_any(struct message *message, enum field_tag tag, uint6
 
 void client_add_command(struct message *message, const struct command *command)
 {
-    message_add_text(message, FIELD_CMD, command->cmd);
+    add_text_if_any(message, FIELD_CMD, command->cmd);
+    for (size_t i = 0; i < command->argc; i++) {
+        message_add_text(message, FIELD_ARGUMENT, command->argv[i]);
+    }
     add_text_if_any(message, FIELD_REQUEST_ID, command->request_id);
     add_text_if_any(message, FIELD_CWD, command->cwd);
     for (size_t i = 0; i < command->env_count; i++) {

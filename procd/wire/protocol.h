@@ -21,8 +21,8 @@
  * accepted a connection; until then no procd may be there. In brackets: what may be missing.
  *
  *   PING      DONE [runner_failures]
- *   RUN       (cmd [request_id] [cwd] env.. [timeout_ms grace_ms] [memory_max] [pids_max] [cpu_max]
- *             [merge_stderr] [ordered] [hangup_grace_ms] [beneath])
+ *   RUN       (cmd, or argument.. and no cmd; [request_id] [cwd] env.. [timeout_ms grace_ms]
+ *             [memory_max] [pids_max] [cpu_max] [merge_stderr] [ordered] [hangup_grace_ms] [beneath])
  *             The answer comes over the lease, the message's first descriptor. A second one is the
  *             command's standard input.
  *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree])
@@ -147,7 +147,7 @@ enum field_tag {
     FIELD_CWD,
     FIELD_ENV,     /* "NAME=value", once for each */
     FIELD_ID,      /* a UUID */
-    FIELD_COMMAND, /* cmd as it is shown in lists */
+    FIELD_COMMAND, /* cmd, or the arguments, as shown in lists */
 
     /* numbers: 6 to 63 */
     FIELD_PID,
@@ -207,6 +207,7 @@ enum field_tag {
     /* more texts: 64 to 95 */
     FIELD_REQUEST_ID = 64, /* for logs: of the request that a command came with */
     FIELD_LEFT_NAME,       /* of a process, as in /proc/<pid>/comm */
+    FIELD_ARGUMENT,        /* a program or its argument, once for each: there is no cmd then */
     FIELD_TEXT_END,
 
     /* bytes: 96 to 127 */

@@ -17,10 +17,13 @@ struct message;
 
 #define JOB_ID_SIZE 37 /* a UUID in text, with its NUL */
 
-/* What to run. Borrowed strings without NUL inside. `sh -c cmd`; env entries are "NAME=value" and
- * are added to procd's own environment (the last of a name wins); cwd NULL is procd's own. */
+/* What to run. Borrowed strings without NUL inside. `sh -c cmd`, or the program argv[0] with these
+ * arguments, looked for in its PATH; env entries are "NAME=value" and are added to procd's own
+ * environment (the last of a name wins); cwd NULL is procd's own. */
 struct command {
-    const char *cmd;
+    const char *cmd;         /* NULL if there is an argv */
+    const char *const *argv; /* `argc` of them */
+    size_t argc;
     const char *request_id; /* for logs; NULL: none */
     const char *cwd;
     const char *const *env;
@@ -54,7 +57,8 @@ enum procd_result {
 enum spawn_stage {
     SPAWN_PREPARE, /* the server lacks pipes, memory or processes */
     SPAWN_CHDIR,   /* cwd is not a directory that the command may enter */
-    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long */
+    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long;
+                      ENOENT, EACCES and others are about the program of an argv */
     SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
     SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
                          EOPNOTSUPP where the kernel offers none */

@@ -34,6 +34,7 @@ static const struct json_member members[] = {
     {.name = "timeout_ms", .kind = JSON_COUNT},
     {.name = "stdin", .kind = JSON_FLAG},
     {.name = "list", .kind = JSON_LIST},
+    {.name = "texts", .kind = JSON_TEXTS},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -267,6 +268,17 @@ static void check_array(const struct json_body *body, json_t *object)
     }
 }
 
+static void check_texts(const struct json_body *body, json_t *object)
+{
+    size_t count;
+    json_t *strict = json_object_get(object, "texts");
+    const char *const *texts = json_texts(body, "texts", &count);
+    assert(count == json_array_size(strict));
+    for (size_t i = 0; i < count; i++) {
+        assert(strcmp(texts[i], json_string_value(json_array_get(strict, i))) == 0);
+    }
+}
+
 static void check_accepted(const struct json_body *body, json_t *object)
 {
     check_text(body, object, "cmd");
@@ -274,6 +286,7 @@ static void check_accepted(const struct json_body *body, json_t *object)
     check_environment(body, object);
     check_content(body, object);
     check_array(body, object);
+    check_texts(body, object);
     json_t *count = json_object_get(object, "timeout_ms");
     assert(json_count(body, "timeout_ms", 7) ==
            (json_is_integer(count) ? (uint64_t)json_integer_value(count) : 7));

@@ -25,6 +25,8 @@ COMMANDS = (
     "(sleep 0.1 &)", "no-such-command", "'", "echo $FUZZ_A",
 )
 
+ARGVS = (["true"], ["echo", "a b", "'", ""], ["cat"], ["no-such-program"], ["/etc/passwd"], ["/"], [""], [], ["true", "x" * 140_000], ["./true"])
+
 # JSON texts of what is no usual value.
 VALUES = (
     "null", "true", "false", "0", "-0", "-1", "1", "1.5", "1e999", "01", "+1", ".5", "8080", "65536", "0x0f", "NaN", "1" * 500,
@@ -35,7 +37,7 @@ VALUES = (
     "[" * 900 + "]" * 900, "[" * 1500 + "]" * 1500, '{"a":' * 1200 + "1" + "}" * 1200, "undefined", "[1,]", '{"a":1,}', "/* */ 1",
 )
 
-NAMES = ("cmd", "cwd", "env", "stdin", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
+NAMES = ("cmd", "argv", "cwd", "env", "stdin", "stdin_encoding", "output_encoding", "timeout_ms", "kill_grace_ms", "memory_max", "pids_max", "cpu_max", "path", "content", "encoding", "is_base64", "port", "id",
          "signal", "grace_ms", "data", "method", "expires_in_ms", "download", "mode", "eof", "offset", "max_bytes", "line", "max_lines",
          "edits", "if_match", "from", "to", "overwrite", "recursive", "details", "no_follow", "limit", "cursor", "glob", "type", "pattern", "fixed", "ignore_case", "context_lines", "paths", "files", "x", "", "\\u0063md")
 
@@ -85,7 +87,8 @@ class World:
             return True  # not JSON; the server is stricter
         except (ValueError, RecursionError):
             return False
-        return all(self._allows(name, value) for name, value in pairs if isinstance(value, str))
+        return all(self._allows(name, value) for name, value in pairs if isinstance(value, str)) and all(
+            value in ARGVS or not all(isinstance(word, str) for word in value) for name, value in pairs if name == "argv" and isinstance(value, list))
 
     def _allows(self, name, value):
         if name == "cmd":
@@ -111,11 +114,15 @@ def fields_of(rng, world, path):
     command = {"cmd": rng.choice(COMMANDS), **maybe(cwd="/tmp", env={"FUZZ_A": rng.choice(("b", None)), "FUZZ_C": "é"},
                                                     timeout_ms=rng.choice((0, 1, 50, 1000)), kill_grace_ms=10)}
     if rng.random() < 0.2:
+        command["argv"] = rng.choice(ARGVS)
+        if rng.random() < 0.9:
+            del command["cmd"]
+    if rng.random() < 0.2:
         command |= maybe(memory_max=rng.choice((4 << 20, 64 << 20)), pids_max=rng.choice((1, 10)), cpu_max=rng.choice((1, 100)))
     content = "".join(rng.choice(("text ", "\n", "\0", "é", "😀", '"', "\\", "\r", "\ud83d", "x" * 1000)) for _ in range(rng.randrange(20)))
     members = {
-        "/run": lambda: {**command, **maybe(stdin=content)},
-        "/run_streaming": lambda: {**command, **maybe(stdin=content)},
+        "/run": lambda: {**command, **maybe(stdin=content, stdin_encoding=rng.choice(("utf-8", "base64", "x")), output_encoding=rng.choice(("utf8", "base64", "x")))},
+        "/run_streaming": lambda: {**command, **maybe(stdin=rng.choice((content, "AAA=", "AA")), stdin_encoding=rng.choice(("utf-8", "base64", "x")))},
         "/start_process": lambda: {**command, **maybe(stdin=True)},
         "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
         "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False, offset=rng.choice((0, 1, 5, 70_000, (1 << 53) - 1)),

@@ -32,6 +32,7 @@ static const struct json_member members[] = {
     {.name = "count", .kind = JSON_COUNT},
     {.name = "flag", .kind = JSON_FLAG},
     {.name = "list", .kind = JSON_LIST},
+    {.name = "texts", .kind = JSON_TEXTS},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -709,6 +710,36 @@ static void takes_arrays(void **state)
     assert_string_equal(error.reason, "something follows the array");
 }
 
+static void takes_texts(void **state)
+{
+    (void)state;
+    size_t count;
+    struct json_body *json = accept_text(
+        "{\"cmd\":\"x\",\"texts\": [ \"ls\",\"\" , \"a\\u00e4\\n\",\"\\ud83d\\ude00\"]}");
+    const char *const *texts = json_texts(json, "texts", &count);
+    assert_int_equal(count, 4);
+    assert_string_equal(texts[0], "ls");
+    assert_string_equal(texts[1], "");
+    assert_string_equal(texts[2], "a\xc3\xa4\n");
+    assert_string_equal(texts[3], "\xf0\x9f\x98\x80");
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"texts\":[]}");
+    (void)json_texts(json, "texts", &count);
+    assert_true(count == 0 && json_is_given(json, "texts"));
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"texts\":null}");
+    (void)json_texts(json, "texts", &count);
+    assert_true(count == 0 && !json_is_given(json, "texts"));
+    json_free(json);
+    assert_refused("{\"cmd\":\"x\",\"texts\":{}}", "texts must be an array of strings");
+    assert_refused("{\"cmd\":\"x\",\"texts\":[\"a\",1]}", "texts: every element must be a string");
+    assert_refused("{\"cmd\":\"x\",\"texts\":[null]}", "texts: every element must be a string");
+    assert_refused("{\"cmd\":\"x\",\"texts\":[\"\\udc00\"]}",
+                   "texts: an element contains a lone surrogate");
+    assert_refused("{\"cmd\":\"x\",\"texts\":[\"a\\u0000\"]}",
+                   "texts: an element contains a NUL character");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -727,6 +758,7 @@ int main(void)
         cmocka_unit_test(limits_the_size),
         cmocka_unit_test(decodes_content),
         cmocka_unit_test(decodes_large_content),
+        cmocka_unit_test(takes_texts),
         cmocka_unit_test(stops_decoding_when_told),
         cmocka_unit_test(answers_nobody_when_the_client_left),
         cmocka_unit_test(heeds_its_flags),
