@@ -52,8 +52,8 @@ def service(server):
 
 
 def answers(address):
-    """Whether a listener of the API has an answer within a second."""
-    with contextlib.suppress(OSError), socket.create_connection(address, timeout=1) as connection:
+    """Whether a listener of the API has an answer for a request that waits."""
+    with contextlib.suppress(OSError), socket.create_connection(address, timeout=TIMEOUT) as connection:
         connection.sendall(HEALTH)
         return connection.recv(12) == b"HTTP/1.1 200"
     return False
@@ -133,6 +133,7 @@ def test_requests_wait_while_there_is_no_nginx(server):
     """Nothing of the second that they may wait is an error."""
     for _ in range(3):  # the first that dies young is started a second later
         server.kill_daemon("nginx")
+        # A worker that its master has left may have taken the first.
         assert answers((server.host, server.port)) or answers((server.host, server.port))
 
 
