@@ -42,7 +42,7 @@ $(BUILD)/libunit.a: $(UNIT_OBJECTS)
 
 # A fuzz target links the code that it feeds, and nothing that starts processes. Without libFuzzer replay.c is its main.
 FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) fcgi-app/processes/log_cursor.c \
-    $(patsubst %,fcgi-app/http/%.c,answer body_records json json_body json_early query record_filter spools sse writer) \
+    $(patsubst %,fcgi-app/http/%.c,answer body_records json json_body json_early prefer query record_filter spools sse writer) \
     $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c procd/wire/words.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
 $(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \

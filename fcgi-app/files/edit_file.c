@@ -335,7 +335,7 @@ static void edit_file(struct request *request, const struct json_body *body,
 static void handle_edit_file(struct request *request, const struct json_body *body)
 {
     char fault[EDITS_FAULT_SIZE];
-    cleanup_(edit_list_clear) struct edit_list list = {.edits = NULL};
+    cleanup_(edit_list_clear) struct edit_list list = {.is_strict = json_is_strict(body)};
     int taken = edit_list_take(&list, json_list(body, "edits"), fault);
     if (taken < 0) {
         answer_error(request, 503, ERROR_unavailable, "Out of memory");

@@ -49,7 +49,9 @@ static bool take_member(void *context, struct json_span name, enum json_type typ
         member++;
     }
     if (member == MEMBER_COUNT) {
-        return true;
+        char shown[JSON_NAME_SHOWN];
+        return !taking->list->is_strict ||
+               refuse_edit(taking, " has an unknown member: %s", json_name_shown(name, shown));
     }
     if (taking->seen[member]) {
         return refuse_edit(taking, ".%s is given twice", member_names[member]);

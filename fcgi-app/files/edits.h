@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct edit {
 struct edit_list {
     struct edit *edits; /* owned */
     size_t count, capacity;
+    bool is_strict; /* members of an edit that are not known are refused */
 };
 
 #define EDITS_MAX        1000
@@ -26,8 +28,9 @@ struct edit_list {
 
 /*
  * Takes the edits out of a scanned array of objects with old_str, new_str and expected_count into
- * the zeroed *list. Half a surrogate pair becomes U+FFFD. 0; -1 when memory is out; 1 when one is
- * refused, and `fault` (EDITS_FAULT_SIZE bytes) says why. Clear the list in any case.
+ * the *list, which is zeroed but for is_strict. Half a surrogate pair becomes U+FFFD. 0; -1 when
+ * memory is out; 1 when one is refused, and `fault` (EDITS_FAULT_SIZE bytes) says why. Clear the
+ * list in any case.
  */
 int edit_list_take(struct edit_list *list, struct json_span array, char *fault);
 void edit_list_clear(struct edit_list *list);

@@ -67,7 +67,8 @@ struct request {
         ANSWER_CUT,      /* by request_abort() */
         ANSWER_DETACHED, /* an outlet has it */
     } answer;
-    bool gone; /* the client left, or the connection was dropped */
+    bool gone;        /* the client left, or the connection was dropped */
+    const char *note; /* a header line of the answer, or NULL */
     struct measured measured;
 };
 
@@ -214,6 +215,11 @@ static int drop_connection(struct request *request)
 
 static int write_bytes(struct request *request, const void *data, size_t length);
 
+void request_note(struct request *request, const char *header)
+{
+    request->note = header;
+}
+
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
@@ -230,7 +236,9 @@ int request_begin(struct request *request, int status, const char *content_type,
     }
     request->answer = ANSWER_BEGUN;
     request->measured.status = status;
+    size_t noted = request->note == NULL ? 0 : strlen(request->note);
     if (write_bytes(request, begin, (size_t)length) < 0 ||
+        (noted > 0 && write_bytes(request, request->note, noted) < 0) ||
         (rest > 0 && write_bytes(request, headers, rest) < 0)) {
         return -1;
     }

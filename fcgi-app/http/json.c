@@ -7,6 +7,7 @@
 #include "fcgi-app/http/json.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -14,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/error_text.h"
 #include "common/spool.h"
+#include "fcgi-app/http/prefer.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/spools.h"
 
@@ -120,6 +122,34 @@ static bool fits(enum json_kind kind, enum json_type type, struct json_span span
            (kind != JSON_COUNT || json_digits_value(span) <= JSON_COUNT_MAX);
 }
 
+/* Notes the name of a member that is not known. The scan goes on, so that all are named. */
+static void note_unknown(struct json_body *body, struct json_span name)
+{
+    char shown[JSON_NAME_SHOWN];
+    char *message = body->refusal.message;
+    size_t size = sizeof(body->refusal.message);
+    size_t used = body->unknown == 0 ? 0 : strlen(message);
+    (void)json_name_shown(name, shown);
+    if (used + strlen(shown) + sizeof("Unknown members: , and others") < size) {
+        (void)snprintf(message + used, size - used, "%s%s",
+                       body->unknown == 0 ? "Unknown members: " : ", ", shown);
+    } else if (!body->names_end) {
+        (void)snprintf(message + used, size - used, " and others");
+        body->names_end = true;
+    }
+    body->unknown++;
+}
+
+static int refuse_unknown(struct json_body *body)
+{
+    if (body->unknown == 0) {
+        return 0;
+    }
+    body->refusal.status = 400;
+    body->refusal.error = ERROR_invalid_request;
+    return -1;
+}
+
 /* Notes where a wanted member is. */
 static bool note_member(void *context, struct json_span name, enum json_type type,
                         struct json_span span)
@@ -141,7 +171,10 @@ static bool note_member(void *context, struct json_span name, enum json_type typ
         value->seen = true;
         value->type = type;
         value->span = span;
-        break;
+        return true;
+    }
+    if (body->is_strict) {
+        note_unknown(body, name);
     }
     return true;
 }
@@ -192,7 +225,7 @@ static int scan_body(struct json_body *body, unsigned flags)
                            (unsigned long long)offset_in_body(body, mark + error.offset),
                            error.reason);
     }
-    return scanned == 0 ? 0 : -1;
+    return scanned == 0 ? refuse_unknown(body) : -1;
 }
 
 /* ---- taking the members out ---- */
@@ -284,8 +317,10 @@ struct json_body *json_item(const struct json_body *body, struct json_span objec
         struct json_scan_error error;
         item->spool = body->spool;
         item->is_item = true;
+        item->is_strict = body->is_strict;
         /* It is valid, so a refusal alone stops the scan. */
-        if (json_scan_object(object.data, object.length, note_member, item, &error) == 0) {
+        if (json_scan_object(object.data, object.length, note_member, item, &error) == 0 &&
+            refuse_unknown(item) == 0) {
             (void)take_values(item);
         }
     }
@@ -410,6 +445,10 @@ struct json_body *json_read(struct request *request, const struct json_member *m
                             size_t count, unsigned flags)
 {
     cleanup_(json_freep) struct json_body *body = new_body(members, count);
+    if (body != NULL && prefers_strict_handling(request_param(request, "HTTP_PREFER"))) {
+        body->is_strict = true;
+        request_note(request, PREFERENCE_APPLIED_STRICT);
+    }
     if (body == NULL) {
         (void)drain_body(request, body);
     } else if (check_coding(request, body) == 0 && read_body(request, body) == 0 &&

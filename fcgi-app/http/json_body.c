@@ -84,6 +84,8 @@ void json_forget(struct json_body *body)
         free(value->text);
         *value = (struct json_value){.member = value->member};
     }
+    body->unknown = 0;
+    body->names_end = false;
     body->refusal = (struct json_refusal){.status = 0};
 }
 
@@ -154,6 +156,24 @@ struct json_span json_list(const struct json_body *body, const char *name)
 {
     const struct json_value *value = find_value(body, name);
     return value->seen ? value->span : (struct json_span){.length = 0};
+}
+
+bool json_is_strict(const struct json_body *body)
+{
+    return body->is_strict;
+}
+
+const char *json_name_shown(struct json_span name, char shown[JSON_NAME_SHOWN])
+{
+    static const char more[] = "...";
+    size_t length = json_decode(&name, shown, JSON_NAME_SHOWN - sizeof(more));
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)shown[i] < ' ') {
+            shown[i] = '?';
+        }
+    }
+    memcpy(shown + length, name.length > 0 ? more : "", name.length > 0 ? sizeof(more) : 1);
+    return shown;
 }
 
 int json_content(const struct json_body *body, const char *name,

@@ -83,6 +83,13 @@ const char *const *json_texts(const struct json_body *body, const char *name, si
  * absent. */
 struct json_span json_list(const struct json_body *body, const char *name);
 
+/* Whether members of the body that are not known are refused. */
+bool json_is_strict(const struct json_body *body);
+
+/* `name` of a member, as a message shows it: perhaps cut, without control characters. */
+#define JSON_NAME_SHOWN 64
+const char *json_name_shown(struct json_span name, char shown[JSON_NAME_SHOWN]);
+
 /*
  * Reads an element of an array of `body`, an object, as a body of its own with these members. Free
  * it before `body`. If its refusal.status is not 0 it was refused, and has nothing but that. NULL
@@ -126,6 +133,9 @@ struct json_body {
     struct json_refusal refusal;
     struct spool *spool; /* NULL: it is a query, and the texts lie behind the values */
     bool is_item;        /* the spool is another body's */
+    bool is_strict;      /* the client wants members that are not known to be refused */
+    size_t unknown;      /* how many of these there are; the refusal's message names them */
+    bool names_end;      /* it names no more of them */
     struct json_early early;
     size_t count;
     struct json_value values[];

@@ -67,6 +67,9 @@ bool request_gone(struct request *request);
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers);
 
+/* Has the answer say so, when it begins: a header line with its \r\n, static. One at most. */
+void request_note(struct request *request, const char *header);
+
 /* Appends to the body, buffered up to 8 KiB; large pieces go out without a copy. 0 or -1. */
 int request_write(struct request *request, const void *data, size_t length);
 

@@ -11,6 +11,7 @@
 #include "fcgi-app/http/byte_range.h"
 #include "fcgi-app/http/conditions.h"
 #include "fcgi-app/http/http_date.h"
+#include "fcgi-app/http/prefer.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fake_request.h"
 
@@ -73,5 +74,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_date(text);
     check_conditions(text, etags[data[0] % (sizeof(etags) / sizeof(etags[0]))]);
     check_digest(text);
+    (void)prefers_strict_handling(text);
     return 0;
 }

@@ -307,6 +307,7 @@ static char *check_front(const char *text, size_t length, size_t in_memory, size
     json_init(0, in_memory);
     struct request request = fake_request(text, length);
     request.piece_max = piece_max;
+    request.param = length % 8 > 3 ? "handling=strict" : NULL;
     struct json_body *body = json_read(&request, members, MEMBERS, length % 4);
     if (body == NULL) {
         check_refusal(&request);

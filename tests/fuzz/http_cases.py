@@ -276,7 +276,7 @@ HEADERS = (
     [("Connection", "keep-alive")], [("Connection", "x, close")], [("Keep-Alive", "9")], [("Last-Event-ID", "550e8400-1-1")],
     [("Last-Event-ID", "x" * 500)], [("Last-Event-ID", "\0")], [("Proxy", "x")], [("HTTP_PROXY", "x")], [("Content-Length_", "1")],
     [("Transfer_Encoding", "chunked")], [("X-Accel-Redirect", "/run")], [("X-Forwarded-For", "::1")],
-    [("Content-Encoding", "gzip")], [("Content-Encoding", "identity")], [("Origin", "https://a.example")], [("Origin", "null")],
+    [("Prefer", "handling=strict")], [("Prefer", "x; handling=\"")], [("Content-Encoding", "gzip")], [("Content-Encoding", "identity")], [("Origin", "https://a.example")], [("Origin", "null")],
     [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")],
 )
 

@@ -37,8 +37,8 @@ bool request_only_reads(const struct request *request)
 
 const char *request_param(const struct request *request, const char *name)
 {
-    if (strcmp(name, "HTTP_CONTENT_ENCODING") == 0 && request->content_encoding != NULL) {
-        return request->content_encoding;
+    if (strcmp(name, "HTTP_CONTENT_ENCODING") == 0) {
+        return request->content_encoding == NULL ? "" : request->content_encoding;
     }
     return request->param == NULL ? "" : request->param;
 }
@@ -92,6 +92,11 @@ int request_fd(const struct request *request)
 bool request_gone(struct request *request)
 {
     return request->cut;
+}
+
+void request_note(struct request *request, const char *header)
+{
+    request->note = header;
 }
 
 int request_begin(struct request *request, int status, const char *content_type,

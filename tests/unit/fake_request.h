@@ -22,6 +22,7 @@ struct request {
     bool discard;        /* only count the answer's bytes */
     bool only_reads;     /* its endpoint changes nothing */
     int status;          /* 0: no answer yet */
+    const char *note;    /* of request_note(), or NULL */
     bool aborted;
     char *answer; /* NUL-terminated; NULL while empty */
     size_t answer_length, answer_capacity;
