@@ -29,3 +29,14 @@ size_t utf8_valid_length(const char *data, size_t length)
     }
     return at;
 }
+
+size_t utf8_unfinished_length(const char *data, size_t length)
+{
+    for (size_t back = 1; back <= 3 && back <= length; back++) {
+        const unsigned char *begin = (const unsigned char *)data + length - back;
+        if (*begin >= 0xc0) {
+            return utf8_sequence(begin, back) == UTF8_UNFINISHED ? back : 0;
+        }
+    }
+    return 0;
+}

@@ -48,3 +48,6 @@ static inline int utf8_sequence(const unsigned char *data, size_t available)
 
 /* How many bytes of data[0..length) are whole valid sequences, from the first on. Thread-safe. */
 size_t utf8_valid_length(const char *data, size_t length);
+
+/* How many bytes at the end of data[0..length) are the beginning of a sequence. Thread-safe. */
+size_t utf8_unfinished_length(const char *data, size_t length);

@@ -57,6 +57,7 @@ $(BUILD)/tests/fuzz/fuzz_uploads: $(call objects,$(patsubst %,fcgi-app/uploads/%
 $(BUILD)/tests/fuzz/fuzz_uploads: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(BUILD)/tests/fuzz/fuzz_file_part: $(call objects,fcgi-app/files/file_part.c)
+$(BUILD)/tests/fuzz/fuzz_output: $(call objects,$(patsubst %,fcgi-app/output/%.c,line_place text_finder))
 $(BUILD)/tests/fuzz/fuzz_search: $(call objects,$(patsubst %,fcgi-app/search/%.c,file_search glob literal text_pattern) fcgi-app/files/stop_check.c fcgi-app/http/stopping.c)
 $(BUILD)/tests/fuzz/fuzz_search: FUZZ_LIBS += $(shell $(PKG_CONFIG) --libs libpcre2-8)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)

@@ -245,29 +245,6 @@ int log_cursor_seek_newest(struct log_cursor *cursor, uint64_t lines)
     return 0;
 }
 
-/* Behind the event at the cursor, if it is there and has this id. */
-static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct event_id *id)
-{
-    char block[TAIL_BLOCK];
-    uint64_t end = segment_end(cursor);
-    if (end == NONE) {
-        return LOG_SEEK_FAILED;
-    }
-    struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
-    if (scan_back(&scan, &end) < 0) { /* of what is not whole */
-        return LOG_SEEK_FAILED;
-    }
-    if (id->offset >= end) {
-        return LOG_SEEK_AHEAD;
-    }
-    struct event found = event_at(cursor, id->offset, &end);
-    if (found.kind != EVENT_LINE || strcmp(found.id.text, id->text) != 0) {
-        return found.kind == EVENT_UNKNOWN && errno != 0 ? LOG_SEEK_FAILED : LOG_SEEK_UNKNOWN;
-    }
-    move_to(cursor, end);
-    return LOG_SEEK_DONE;
-}
-
 /* The first line from the cursor on; *reported is how many lines the gap events before it count. */
 static struct event first_line(const struct log_cursor *cursor, uint64_t *reported)
 {
@@ -282,11 +259,58 @@ static struct event first_line(const struct log_cursor *cursor, uint64_t *report
     }
 }
 
+/* The place behind an event, or the one where it begins or will begin. */
+struct log_target {
+    uint64_t offset, line; /* of that event */
+    const char *seen;      /* its id; NULL: where it begins */
+};
+
+/* Whether the target's event begins at the cursor, where the log may end. */
+static enum log_seek check_begin(struct log_cursor *cursor, const struct log_target *target)
+{
+    char before[2];
+    uint64_t reported;
+    if (cursor->offset != cursor->start && (read_at(cursor, before, 2, cursor->offset - 2) != 2 ||
+                                            memcmp(before, EVENT_END, 2) != 0)) {
+        return LOG_SEEK_UNKNOWN;
+    }
+    struct event next = first_line(cursor, &reported);
+    return next.kind == EVENT_LINE && next.id.line - reported != target->line ? LOG_SEEK_UNKNOWN
+           : next.kind == EVENT_UNKNOWN && errno != 0                         ? LOG_SEEK_FAILED
+                                                                              : LOG_SEEK_DONE;
+}
+
+/* To the target, whose event is at the cursor if it is there. */
+static enum log_seek seek_in_segment(struct log_cursor *cursor, const struct log_target *target)
+{
+    char block[TAIL_BLOCK];
+    uint64_t end = segment_end(cursor);
+    if (end == NONE) {
+        return LOG_SEEK_FAILED;
+    }
+    struct scan scan = scan_begin(cursor, cursor->start, end, block, sizeof(block));
+    if (scan_back(&scan, &end) < 0) { /* of what is not whole */
+        return LOG_SEEK_FAILED;
+    }
+    if (target->offset > end || (target->offset == end && target->seen != NULL)) {
+        return LOG_SEEK_AHEAD;
+    }
+    if (target->seen == NULL) {
+        return check_begin(cursor, target);
+    }
+    struct event found = event_at(cursor, target->offset, &end);
+    if (found.kind != EVENT_LINE || strcmp(found.id.text, target->seen) != 0) {
+        return found.kind == EVENT_UNKNOWN && errno != 0 ? LOG_SEEK_FAILED : LOG_SEEK_UNKNOWN;
+    }
+    move_to(cursor, end);
+    return LOG_SEEK_DONE;
+}
+
 /*
  * The event was in a segment that is not there any more; the one at `after` is the oldest now. An
  * id that does not come before the ids in there has never been.
  */
-static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_id *id,
+static enum log_seek seek_removed(struct log_cursor *cursor, const struct log_target *target,
                                   uint64_t after)
 {
     uint64_t reported;
@@ -296,19 +320,19 @@ static enum log_seek seek_removed(struct log_cursor *cursor, const struct event_
     }
     enter_segment(cursor, segment, after, after);
     struct event oldest = first_line(cursor, &reported);
-    if (oldest.kind == EVENT_LINE && id->line >= oldest.id.line - reported) {
+    if (oldest.kind == EVENT_LINE && target->line >= oldest.id.line - reported) {
         return LOG_SEEK_UNKNOWN;
     }
-    enter_segment(cursor, -1, id->offset, id->offset); /* the next read jumps to what there is */
-    cursor->expected = id->line + 1;
+    enter_segment(cursor, -1, target->offset, target->offset); /* the next read jumps */
+    cursor->expected = target->line + (target->seen != NULL);
     return LOG_SEEK_DONE;
 }
 
-enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id)
+static enum log_seek seek_target(struct log_cursor *cursor, const struct log_target *target)
 {
     for (int attempt = 0; attempt < JUMP_ATTEMPTS; attempt++) {
         uint64_t before, after;
-        if (job_segment_find(cursor->directory, id->offset, &before, &after) < 0) {
+        if (job_segment_find(cursor->directory, target->offset, &before, &after) < 0) {
             return LOG_SEEK_FAILED;
         }
         if (before == NONE && after == NONE) {
@@ -317,16 +341,26 @@ enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct even
         enum log_seek found = LOG_SEEK_FAILED;
         int segment = -1;
         if (before == NONE) {
-            found = seek_removed(cursor, id, after);
+            found = seek_removed(cursor, target, after);
         } else if ((segment = job_segment_open(cursor->directory, before, O_RDONLY)) >= 0) {
-            enter_segment(cursor, segment, before, id->offset);
-            found = seek_in_segment(cursor, id);
+            enter_segment(cursor, segment, before, target->offset);
+            found = seek_in_segment(cursor, target);
         }
         if (found != LOG_SEEK_FAILED || errno != ENOENT) {
             return found;
         }
     }
     return LOG_SEEK_FAILED;
+}
+
+enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id)
+{
+    return seek_target(cursor, &(struct log_target){id->offset, id->line, id->text});
+}
+
+enum log_seek log_cursor_seek(struct log_cursor *cursor, uint64_t offset, uint64_t line)
+{
+    return seek_target(cursor, &(struct log_target){offset, line, NULL});
 }
 
 /* ---- reading ---- */
@@ -462,9 +496,4 @@ ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, stru
         measure_gap(cursor, gap);
     }
     return moved <= 0 ? moved : hand_out(cursor, data, size);
-}
-
-void log_cursor_unread(struct log_cursor *cursor, size_t length)
-{
-    cursor->offset -= length;
 }

@@ -42,6 +42,9 @@ enum log_seek {
  */
 enum log_seek log_cursor_seek_after(struct log_cursor *cursor, const struct event_id *id);
 
+/* To where the event of this number begins or will begin, as log_cursor_seek_after(). */
+enum log_seek log_cursor_seek(struct log_cursor *cursor, uint64_t offset, uint64_t line);
+
 /* What was removed before a cursor could read it. */
 struct log_gap {
     uint64_t bytes;   /* from the cursor to what it reads next; 0: there is no gap */
@@ -59,4 +62,7 @@ ssize_t log_cursor_read(struct log_cursor *cursor, void *data, size_t size, stru
 
 /* Takes back the last bytes of what log_cursor_read() returned just now: the next call returns them
  * again. */
-void log_cursor_unread(struct log_cursor *cursor, size_t length);
+static inline void log_cursor_unread(struct log_cursor *cursor, size_t length)
+{
+    cursor->offset -= length;
+}

@@ -15,6 +15,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/request.h"
 #include "fcgi-app/http/sse.h"
+#include "fcgi-app/processes/job_end.h"
 #include "fcgi-app/processes/known_list.h"
 #include "fcgi-app/processes/log_cursor.h"
 #include "fcgi-app/streams/streams.h"
@@ -59,21 +60,10 @@ static int has_file(const struct log_stream *stream, const char *name)
     return errno == ENOENT ? 0 : -1;
 }
 
-/* 1 when the job has ended with its log whole, or has been forgotten; 0 or -1, as has_file. */
-static int has_ended(const struct log_stream *stream)
-{
-    struct stat status;
-    int ended = has_file(stream, JOB_EXIT_FILE);
-    if (ended != 0) {
-        return ended;
-    }
-    return fstat(stream->source.directory, &status) < 0 ? -1 : status.st_nlink == 0;
-}
-
 static bool log_stream_is_complete(const struct stream_source *source)
 {
     const struct log_stream *stream = (const struct log_stream *)source;
-    return stream->job_ended || has_ended(stream) == 1;
+    return stream->job_ended || job_end_is_there(source->directory) == 1;
 }
 
 /* The server counts it, and the client reads what is missing, as far as it is known. */
@@ -137,7 +127,7 @@ static enum stream_next log_stream_next(struct stream_source *source, struct str
                                        "{\"message\":\"stream ended\"}");
             return STREAM_LAST_EVENT;
         }
-        int ended = has_ended(stream);
+        int ended = job_end_is_there(source->directory);
         if (ended <= 0) {
             return ended < 0   ? STREAM_FAILED
                    : is_enough ? end_early(stream, output)

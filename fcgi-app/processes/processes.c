@@ -3,7 +3,6 @@
  * out; here a request becomes an order, and its result an answer.
  */
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -11,6 +10,7 @@
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
+#include "fcgi-app/processes/input.h"
 #include "fcgi-app/processes/process_id.h"
 #include "fcgi-app/processes/start_wait.h"
 #include "procd/wire/client.h"
@@ -66,25 +66,6 @@ static void answer_done(struct request *request, const char *message)
 {
     answer_fields(request, 200,
                   FIELDS(FLAG_FIELD("success", true), TEXT_FIELD("message", message)));
-}
-
-/* Reports a result other than PROCD_DONE. `not_found` is the status for an unknown id. */
-static void answer_refusal(struct request *request, enum procd_result result, const char *id,
-                           enum job_status status, int not_found)
-{
-    switch (result) {
-    case PROCD_NOT_FOUND:
-        answer_failure(request, not_found, ERROR_not_found, "process not found: %s", id);
-        break;
-    case PROCD_NOT_RUNNING:
-        answer_failure(request, 400, ERROR_not_running, "process is not running (status: %s)",
-                       job_status_name(status));
-        break;
-    case PROCD_NO_STDIN:
-        answer_failure(request, 400, ERROR_no_stdin, "process has no open stdin: %s", id);
-        break;
-    default: answer_procd_failure(request, result); break;
-    }
 }
 
 /* ---- kill ---- */
@@ -176,48 +157,23 @@ const struct endpoint delete_process_endpoint = {
 
 /* ---- standard input ---- */
 
-struct input {
-    char *data; /* PROCD_WRITE_MAX bytes */
-    size_t length;
-    bool is_cut; /* there was more */
-};
-
-static int take_input(void *context, const char *data, size_t length)
-{
-    struct input *input = context;
-    size_t room = PROCD_WRITE_MAX - input->length;
-    size_t taken = length < room ? length : room;
-    memcpy(input->data + input->length, data, taken);
-    input->length += taken;
-    input->is_cut = taken < length;
-    return input->is_cut;
-}
-
 static void write_stdin(struct request *request, const struct json_body *body)
 {
-    cleanup_free char *data = malloc(PROCD_WRITE_MAX);
-    struct input input = {.data = data};
+    enum procd_result result;
+    struct input_written written;
     if (!json_is_given(body, "data") && !json_flag(body, "eof")) {
         answer_failure(request, 400, ERROR_invalid_request, "data or eof is required");
         return;
     }
-    if (data == NULL) {
-        answer_failure(request, 500, ERROR_internal, "Out of memory");
+    if (!input_write(request, body, json_flag(body, "eof"), &result, &written)) {
         return;
     }
-    (void)json_content(body, "data", take_input, &input);
-    const char *id = json_text(body, "id");
-    enum job_status status = JOB_FAILED;
-    size_t written;
-    bool eof = json_flag(body, "eof") && !input.is_cut;
-    enum procd_result result = procd_write(id, data, input.length, eof, &written, &status);
     if (result == PROCD_DONE) {
-        bool all = written == input.length && !input.is_cut;
         answer_fields(request, 200,
-                      FIELDS(FLAG_FIELD("success", true), NUMBER_FIELD("written", written),
-                             FLAG_FIELD("full", !all)));
+                      FIELDS(FLAG_FIELD("success", true), NUMBER_FIELD("written", written.count),
+                             FLAG_FIELD("full", !written.is_all)));
     } else {
-        answer_refusal(request, result, id, status, 404);
+        answer_refusal(request, result, json_text(body, "id"), written.status, 404);
     }
 }
 

@@ -1,19 +1,16 @@
 #include "fcgi-app/processes/start_wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 
 #include "common/cleanup.h"
 #include "common/error_text.h"
-#include "common/io.h"
 #include "common/rfc3339.h"
 #include "common/signal_name.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/lasting.h"
 #include "fcgi-app/ports/port_number.h"
-#include "procd/log/job_files.h"
-#include "procd/wire/protocol.h"
+#include "fcgi-app/processes/job_end.h"
 
 bool start_wait_read(struct request *request, const struct json_body *body, struct port_wait *wait)
 {
@@ -36,23 +33,6 @@ bool start_wait_read(struct request *request, const struct json_body *body, stru
                      error_text(errno));
         return false;
     }
-    return true;
-}
-
-/* How the job has ended, by its record: a stop of the server that has ended it may have ended
- * procd, too. False when that cannot be read. */
-static bool read_end(int directory, struct job *job)
-{
-    char record[MESSAGE_PACKET_SMALL];
-    cleanup_incoming struct incoming message = {0};
-    cleanup_fd int fd = io_open_regular(directory, JOB_EXIT_FILE, O_RDONLY);
-    ssize_t length = fd < 0 ? -1 : io_read_full(fd, record, sizeof(record));
-    if (length < 0 || message_parse(record, (size_t)length, &message) < 0) {
-        return false;
-    }
-    job->status = job_status_of(message_number(&message, FIELD_STATUS, JOB_FAILED));
-    job->ended_at = (uint64_t)message_number(&message, FIELD_ENDED_AT, 0);
-    job->ending = ending_of(&message);
     return true;
 }
 
@@ -79,7 +59,7 @@ void start_wait_answer(struct request *request, struct job *job, struct port_wai
         wait->job = directory;
     }
     enum port_wait_end end = port_wait(request, wait);
-    if (end == PORT_JOB_ENDED && read_end(directory, job)) {
+    if (end == PORT_JOB_ENDED && job_end_read(directory, job)) {
         answer_ended(request, job);
     } else if (end != PORT_CLIENT_LEFT) {
         answer_fields(request, 201,

@@ -40,7 +40,7 @@ static enum progress delivery_fail(struct delivery *delivery)
 {
     const struct stream_source *source = delivery->source;
     log_request(LOG_ERR, delivery->request_id, "%s: %m", source->name);
-    return source->is_between_events(source)
+    return !source->is_answer && source->is_between_events(source)
                ? set_last_error(delivery, ERROR_internal, source->failure)
                : PROGRESS_CUT;
 }
@@ -70,12 +70,16 @@ static enum progress send_next(struct delivery *delivery, char *buffer, size_t s
 {
     struct stream_source *source = delivery->source;
     struct stream_output output = {.bytes = buffer, .size = size, .event = delivery->event};
-    if (is_stopping && source->is_between_events(source) && !source->is_complete(source)) {
+    if (is_stopping && !source->is_answer && source->is_between_events(source) &&
+        !source->is_complete(source)) {
         return set_last_error(delivery, ERROR_stopping, "The server is stopping");
     }
     enum stream_next next = source->next(source, &output);
     if (next == STREAM_BYTES) {
         size_t sent;
+        if (source->is_answer) {
+            delivery->outlet.measured.status = source->status;
+        }
         enum progress progress = send_bytes(delivery, output.bytes, output.length, &sent);
         source->unread(source, output.length - sent);
         return progress;
@@ -105,7 +109,7 @@ enum progress delivery_step(struct delivery *delivery, char *buffer, size_t size
 bool delivery_interject(struct delivery *delivery, const char *text)
 {
     /* Nothing may come between the halves of an event. */
-    if (!delivery->source->is_between_events(delivery->source) ||
+    if (delivery->source->is_answer || !delivery->source->is_between_events(delivery->source) ||
         delivery->event_sent < delivery->event_length || delivery->ending) {
         return false;
     }
@@ -121,7 +125,9 @@ int delivery_begin(struct delivery *delivery, struct request *request, struct st
         free(delivery->request_id);
         return -1;
     }
-    set_text(delivery, SSE_RETRY);
+    if (!source->is_answer) {
+        set_text(delivery, SSE_RETRY);
+    }
     delivery->admission = *admission;
     admission->held = false;
     return 0;

@@ -39,6 +39,11 @@ struct stream_source {
     const char *name;      /* in the server's log */
     const char *failure;   /* what the client reads after STREAM_FAILED */
 
+    /* The HTTP status of an answer that is no stream of events: the source sends its head, too, and
+     * hears itself of a stop of the server. 0 for a stream, and until the head is sent. */
+    int status;
+    bool is_answer;
+
     enum stream_next (*next)(struct stream_source *source, struct stream_output *output);
 
     /* Takes back the last bytes of the STREAM_BYTES that it returned just now. */

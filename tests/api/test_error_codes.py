@@ -92,6 +92,7 @@ def test_processes(sandbox, proxy):
     shows("not_found", sandbox.kill("none"), 400)
     shows("not_found", sandbox.post("/delete_process", id="none"), 404)
     shows("not_found", sandbox.post("/wait_process", id="none"), 404)
+    shows("not_found", sandbox.post("/read_output", id="none"), 404)
     event, = sandbox.logs("none")
     assert (event.name, event.data["error_code"]) == ("error", "not_found")
     event, = sandbox.stream("true", cwd="/none").events()
@@ -113,6 +114,7 @@ def test_limits(make_server):
         shows("too_many", server.post("/start_process", cmd="true"), 429)
         wait_until(lambda: server.get("/health?full=1").json()["queue"]["streams"] == 1, "the stream")
         shows("too_many", server.get(f"/process_logs_streaming?id={job}"), 429)
+        shows("too_many", server.post("/read_output", id=job), 429)
     server.kill(job)
 
 
@@ -122,7 +124,7 @@ def test_while_a_daemon_is_away_and_at_the_stop(server):
     wait_until(lambda: server.get("/health").status_code == 503, "the health without procd")
     shows("unavailable", server.get("/health"), 503)
     requests = [("POST", path, {"cmd": "true"}) for path in ("/run", "/run_streaming", "/start_process")]
-    requests += [("POST", path, {"id": "x", "eof": True}) for path in ("/kill_process", "/delete_process", "/wait_process", "/write_stdin")]
+    requests += [("POST", path, {"id": "x", "eof": True}) for path in ("/kill_process", "/delete_process", "/wait_process", "/write_stdin", "/read_output")]
     requests += [("GET", path, None) for path in ("/list_processes", "/get_process?id=x", "/process_logs_streaming?id=x")]
 
     def ask(number):

@@ -787,6 +787,34 @@ class GetProcess(OfFinished):
         assert not answer.ok or (answer.body["id"], answer.body["status"]) == (self.id, "completed")
 
 
+class ReadOutput(OfFinished):
+    """Of a job that has ended: all of it, in two parts."""
+
+    def request(self):
+        first = self.post("/read_output", id=self.id, max_bytes=4, timeout_ms=5000)
+        if not first.ok:
+            return first
+        rest = self.post("/read_output", id=self.id, offset=first.body["next_offset"], timeout_ms=5000)
+        return rest if not rest.ok else Answer(200, {**rest.body, "output": first.body["output"] + rest.body["output"]})
+
+    def check(self, answer):
+        assert not answer.ok or (answer.body["output"], answer.body["why"]) == ("one\ntwo\n", "ended"), answer
+
+
+class TypeAndRead(Case):
+    """What is typed is read once, or the answer does not say that it was."""
+
+    def prepare(self):
+        super().prepare()
+        self.id = self.start("exec cat", stdin=True)
+
+    def request(self):
+        return self.post("/read_output", id=self.id, data="typed\n", until="typed\n", timeout_ms=5000)
+
+    def check(self, answer):
+        assert not answer.ok or (answer.body["output"], answer.body["written"]) == ("typed\n", 6), answer
+
+
 class WaitProcess(OfFinished):
     def prepare(self):
         super().prepare()
@@ -901,7 +929,7 @@ class WriteAtOnce(WriteStdin):
 
 
 OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
-            WaitProcess, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
+            WaitProcess, ReadOutput, TypeAndRead, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
 OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)

@@ -147,6 +147,9 @@ def fields_of(rng, world, path):
         "/unshare_port": lambda: maybe(port=rng.choice((9, "9", 0)), id=rng.choice(("0123456789abcdef", "../target", "x"))),
         "/kill_process": lambda: {"id": world.job(rng), **maybe(signal=rng.choice(("TERM", "SIGUSR1", 9)), grace_ms=10)},
         "/wait_process": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20))},
+        "/read_output": lambda: {"id": world.job(rng), "timeout_ms": rng.choice((0, 1, 20)),
+                                 **maybe(offset=rng.choice(("end", "x", "01234567-0-0+1", 0)), settle_ms=rng.randrange(30), until=rng.choice(("1", "\n", content)),
+                                         max_bytes=rng.choice((0, 4, 1048576, 1048577)), encoding=rng.choice(("base64", "x")), data=content)},
         "/write_stdin": lambda: {"id": world.job(rng), **maybe(data=content, eof=True)},
         "/delete_process": lambda: {"id": world.job(rng)},
     }.get(path)
