@@ -44,6 +44,7 @@
 #include "fcgi-app/ports/port_watch.h"
 #include "fcgi-app/ports/share_port.h"
 #include "fcgi-app/ports/shares.h"
+#include "fcgi-app/processes/start_terminal.h"
 #include "fcgi-app/status/health.h"
 #include "fcgi-app/streams/streams.h"
 #include "fcgi-app/uploads/upload_cleaner.h"
@@ -130,6 +131,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     sse_init(settings->stream_keepalive_ms);
     run_init(settings->max_output);
     command_init(settings);
+    start_terminal_init(settings);
     pump_init(settings->stop_grace_ms);
     admission_init(settings->max_runs, settings->max_streams, settings->max_transfers);
     raw_limits_init(settings->max_upload, settings->min_free);

@@ -191,7 +191,7 @@ static int open_parts(const struct settings *settings, const struct pool_options
         log_at(LOG_WARNING, "/proc is read-only: when memory is out the kernel may end a daemon "
                             "before a command");
     }
-    requests_init(run_directory, settings->max_jobs);
+    requests_init(run_directory, settings->max_jobs, settings->max_terminals);
     if (pool_open(commands) < 0) {
         log_line("cannot start a runner: %m");
         return 1;

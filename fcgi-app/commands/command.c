@@ -84,7 +84,7 @@ static bool read_words(struct request *request, const struct json_body *body,
                 : command->argc == 0          ? "argv is empty: its first element is the program"
                 : command->argv[0][0] == '\0' ? "argv has no program: its first element is empty"
                                               : NULL;
-    } else if (command->cmd == NULL) {
+    } else if (command->cmd == NULL && !json_is_given(body, "pty")) {
         fault = "Command is required";
     }
     if (fault != NULL) {
@@ -164,13 +164,19 @@ static void explain(const struct command *command, const struct spawn_error *err
         (void)snprintf(message, ERROR_MESSAGE_SIZE, "Cannot execute %s: %s", command->argv[0],
                        reason);
         return;
+    } else if (error->stage == SPAWN_TERMINAL && error->error == ENOSPC) {
+        *status = 503;
+        *code = ERROR_unavailable;
+        reason = "there are too many terminals (kernel.pty.max)";
     } else if (error->error == E2BIG) {
         *code = ERROR_too_large;
         before = "The command or its environment is too large for the kernel: ";
     } else {
         *status = 500;
         *code = ERROR_cannot_start;
-        before = error->stage == SPAWN_CONFINE ? "Cannot limit the command: " : before;
+        before = error->stage == SPAWN_CONFINE    ? "Cannot limit the command: "
+                 : error->stage == SPAWN_TERMINAL ? "Cannot open a terminal (/dev/ptmx): "
+                                                  : before;
     }
     (void)snprintf(message, ERROR_MESSAGE_SIZE, "%s%s%s", before, reason, after);
 }

@@ -176,6 +176,11 @@ const char *json_name_shown(struct json_span name, char shown[JSON_NAME_SHOWN])
     return shown;
 }
 
+struct json_span json_object(const struct json_body *body, const char *name)
+{
+    return json_list(body, name);
+}
+
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context)
 {

@@ -27,8 +27,9 @@ enum json_kind {
     JSON_CONTENT,
     /* an object of strings, null for ""; names without = and NUL, not empty; values without NUL */
     JSON_ENVIRONMENT,
-    JSON_LIST,  /* an array, perhaps empty: look at its elements with json_scan_array() */
-    JSON_TEXTS, /* an array of strings without NUL, perhaps empty; of these "" is a text, too */
+    JSON_LIST,   /* an array, perhaps empty: look at its elements with json_scan_array() */
+    JSON_TEXTS,  /* an array of strings without NUL, perhaps empty; of these "" is a text, too */
+    JSON_OBJECT, /* an object, perhaps empty: read its members with json_item() */
 };
 
 #define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
@@ -82,6 +83,9 @@ const char *const *json_texts(const struct json_body *body, const char *name, si
 /* The text of a JSON_LIST member, from bracket to bracket, borrowed; of length 0 when it is
  * absent. */
 struct json_span json_list(const struct json_body *body, const char *name);
+
+/* The same of a JSON_OBJECT member, from brace to brace. */
+struct json_span json_object(const struct json_body *body, const char *name);
 
 /* Whether members of the body that are not known are refused. */
 bool json_is_strict(const struct json_body *body);

@@ -53,6 +53,11 @@ void answer_refusal(struct request *request, enum procd_result result, const cha
         answer_failure(request, 400, ERROR_not_running, "process is not running (status: %s)",
                        job_status_name(status));
         break;
+    case PROCD_LINE_TOO_LONG:
+        answer_failure(request, 400, ERROR_too_large,
+                       "the terminal is in canonical mode, which keeps 4095 bytes of a line: "
+                       "nothing was written");
+        break;
     case PROCD_NO_STDIN:
         answer_failure(request, 400, ERROR_no_stdin, "process has no open stdin: %s", id);
         break;

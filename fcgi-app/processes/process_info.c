@@ -91,7 +91,7 @@ static void write_end(struct writer *writer, const struct job *job)
 static void write_log(struct writer *writer, const struct job *job)
 {
     const struct job_position *position = &job->position;
-    if (!job->has_position) {
+    if (!job->has_position || job->cols != 0) {
         (void)writer_string(writer,
                             ",\"log_first_id\":null,\"log_next_id\":null,\"lines_dropped\":null");
         return;
@@ -102,6 +102,20 @@ static void write_log(struct writer *writer, const struct job *job)
     (void)writer_format(
         writer, ",\"log_first_id\":\"%s\",\"log_next_id\":\"%s\",\"lines_dropped\":%" PRIu64, first,
         next, position->lines_dropped);
+}
+
+/* The terminal of a job, and where its output begins and ends, in bytes. */
+static void write_terminal(struct writer *writer, const struct job *job)
+{
+    if (job->cols == 0) {
+        return;
+    }
+    (void)writer_format(writer, ",\"pty\":{\"cols\":%d,\"rows\":%d", job->cols, job->rows);
+    if (job->has_position) {
+        (void)writer_format(writer, ",\"first_offset\":%" PRIu64 ",\"next_offset\":%" PRIu64,
+                            job->position.first_offset, job->position.next_offset);
+    }
+    (void)writer_string(writer, "}");
 }
 
 /* What a job that has ended has left running. */
@@ -129,6 +143,7 @@ static void list_job(void *context, const struct job *job)
         write_start(writer, job, job->cwd);
         write_end(writer, job);
         write_log(writer, job);
+        write_terminal(writer, job);
         write_left(writer, job);
     }
     (void)writer_string(writer, "}");

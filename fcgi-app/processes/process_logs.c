@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/directory.h"
 #include "common/logger.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/http/admission.h"
@@ -119,6 +120,17 @@ static void send_not_found(struct request *request, const char *id)
     }
 }
 
+/* A terminal puts out bytes, not lines. */
+static void send_not_lines(struct request *request, const char *id)
+{
+    char end_id[EVENT_ID_SIZE];
+    event_id_render_end(id, end_id);
+    if (sse_begin(request) == 0) {
+        (void)sse_error(request, end_id, ERROR_unsupported,
+                        "process has a terminal, whose output is no row of lines: see /attach");
+    }
+}
+
 /* A client comes back from the end of a stream: an EventSource asks again until it gets a 204,
  * whatever has become of the process, and however busy the server is. */
 static void answer_end(struct request *request)
@@ -154,7 +166,10 @@ static void process_logs_streaming(struct request *request, const struct json_bo
     }
     int directory = -1;
     enum procd_result result = procd_open_job(id, &directory);
-    if (result == PROCD_DONE) {
+    if (result == PROCD_DONE && directory_has(directory, JOB_SIZE_FILE)) {
+        close_fd(&directory);
+        send_not_lines(request, id);
+    } else if (result == PROCD_DONE) {
         stream_log(request, id, &query, directory, &admission);
     } else if (result == PROCD_NOT_FOUND) {
         send_not_found(request, id);

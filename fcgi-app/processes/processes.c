@@ -12,6 +12,7 @@
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/processes/input.h"
 #include "fcgi-app/processes/process_id.h"
+#include "fcgi-app/processes/start_terminal.h"
 #include "fcgi-app/processes/start_wait.h"
 #include "procd/wire/client.h"
 
@@ -22,17 +23,22 @@ static void start_process(struct request *request, const struct json_body *body)
     struct command command;
     struct job job;
     struct spawn_error error;
+    char term[TERM_VARIABLE_SIZE];
     cleanup_(port_wait_clear) struct port_wait wait = {.port = 0};
-    if (!command_read(request, body, &command) || !start_wait_read(request, body, &wait)) {
+    if (!command_read(request, body, &command) ||
+        !start_terminal_read(request, body, &command, term) ||
+        !start_wait_read(request, body, &wait)) {
         return;
     }
     command.keeps_stdin = json_flag(body, "stdin");
     command.wait_tree = json_flag(body, "wait_tree");
     command.ordered = true;
     enum procd_result result = procd_start(&command, &job, &error);
-    if (result == PROCD_TOO_MANY) {
+    if (result == PROCD_TOO_MANY || result == PROCD_TOO_MANY_TERMINALS) {
         answer_error(request, 429, ERROR_too_many,
-                     "Too many background processes run at once (SANDBOX_MAX_JOBS)");
+                     result == PROCD_TOO_MANY
+                         ? "Too many background processes run at once (SANDBOX_MAX_JOBS)"
+                         : "Too many terminals are open at once (SANDBOX_MAX_TERMINALS)");
         return;
     }
     if (result != PROCD_DONE) {
@@ -50,6 +56,7 @@ static void start_process(struct request *request, const struct json_body *body)
 
 static const struct json_member start_members[] = {
     COMMAND_MEMBERS(false),
+    START_TERMINAL_MEMBERS,
     {JSON_MEMBER("stdin", FLAG, "Keeps standard input open for /write_stdin.")},
     {JSON_MEMBER("wait_tree", FLAG, "The process ends when all that it has started has ended.")},
     START_WAIT_MEMBERS,

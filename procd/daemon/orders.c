@@ -165,7 +165,10 @@ void orders_answer(struct registered_job *job, const struct incoming *answer)
     struct order *order;
     TAILQ_FOREACH (order, &job->orders, entry) {
         if (order->kind == ORDER_WRITE && order->serial == serial) {
-            orders_finish(order, answer->type == MESSAGE_WROTE ? ORDER_DONE : ORDER_NO_STDIN,
+            orders_finish(order,
+                          answer->type == MESSAGE_WROTE           ? ORDER_DONE
+                          : answer->type == MESSAGE_LINE_TOO_LONG ? ORDER_LINE_TOO_LONG
+                                                                  : ORDER_NO_STDIN,
                           (size_t)message_number(answer, FIELD_WRITTEN, 0));
             return;
         }

@@ -17,7 +17,7 @@
 enum order_kind {
     ORDER_KILL,   /* its end, which is awaited */
     ORDER_SIGNAL, /* a signal; done when it is on its way */
-    ORDER_WRITE,  /* input; done when the runner says how much it took */
+    ORDER_WRITE,  /* input, or a terminal's size; done when the runner says how much it took */
     ORDER_WAIT,   /* nothing but to hear of its end */
     ORDER_LEFT,   /* of a job that has ended: the end of what it has left running (leftovers.h) */
 };
@@ -26,7 +26,8 @@ enum order_result {
     ORDER_DONE,
     ORDER_NOT_RUNNING, /* the job ended before it was done */
     ORDER_NO_STDIN,
-    ORDER_UNKNOWN, /* the runner has the order and will not answer any more */
+    ORDER_LINE_TOO_LONG, /* for the job's terminal: nothing was written */
+    ORDER_UNKNOWN,       /* the runner has the order and will not answer any more */
 };
 
 /*
@@ -63,8 +64,8 @@ void orders_finish(struct order *order, enum order_result result, size_t written
 /* Takes the order from its job, if it has one, and reports nothing. */
 void orders_forget(struct order *order);
 
-/* Finishes the ORDER_WRITE that an answer of the runner (WROTE, NO_STDIN) is to, unless it was
- * given up. */
+/* Finishes the ORDER_WRITE that an answer of the runner (WROTE, NO_STDIN, LINE_TOO_LONG) is to,
+ * unless it was given up. */
 void orders_answer(struct registered_job *job, const struct incoming *answer);
 
 /* The runner is connected no more, and yet may be alive: an order to kill can be sent again, and

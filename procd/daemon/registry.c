@@ -17,6 +17,7 @@
 #include "procd/daemon/leftovers.h"
 #include "procd/daemon/retention.h"
 #include "procd/jobs/job_directory.h"
+#include "procd/log/byte_cursor.h"
 #include "procd/log/job_position.h"
 #include "procd/log/log_repair.h"
 #include "procd/wire/job_changes.h"
@@ -140,9 +141,10 @@ static void take_message(struct registered_job *job, const struct incoming *mess
         job->ending = job_exit_of(message);
         cleanup_fd int directory = job_directory_open(job->record.id);
         settle(job, directory);
-    } else if (message->type == MESSAGE_WROTE || message->type == MESSAGE_NO_STDIN) {
+    } else if (message->type == MESSAGE_WROTE || message->type == MESSAGE_NO_STDIN ||
+               message->type == MESSAGE_LINE_TOO_LONG) {
         orders_answer(job, message);
-    } /* any other is of a later version */
+    } /* any other is of a later version, or not for us */
 }
 
 static void hear_runner(struct watch *watch)
@@ -204,9 +206,24 @@ size_t registry_running(void)
            registry.expected_count;
 }
 
-void registry_expect(struct expected_job *job, const char *id)
+size_t registry_terminals(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < registered_jobs.count; i++) {
+        const struct registered_job *job = registered_jobs.all[i];
+        count += job->state != REGISTERED_ENDED && job->record.has_terminal;
+    }
+    const struct expected_job *expected;
+    LIST_FOREACH (expected, &registry.expected, entry) {
+        count += expected->has_terminal;
+    }
+    return count;
+}
+
+void registry_expect(struct expected_job *job, const char *id, bool has_terminal)
 {
     memcpy(job->id, id, JOB_ID_SIZE);
+    job->has_terminal = has_terminal;
     LIST_INSERT_HEAD(&registry.expected, job, entry);
     registry.expected_count++;
 }
@@ -402,6 +419,22 @@ static bool find_log_position(const struct registered_job *job, struct job_posit
     return directory >= 0 && job_position_read(directory, position) == 0;
 }
 
+/* How large the job's terminal is, and where its byte log begins and ends. */
+static void describe_terminal(const struct registered_job *job, struct message *message)
+{
+    struct terminal_size size = job->record.size;
+    uint64_t first = 0;
+    uint64_t next = 0;
+    cleanup_fd int directory = job_directory_open(job->record.id);
+    if (directory >= 0 && terminal_size_read(directory, &size) == 0 &&
+        byte_log_bounds(directory, &first, &next) == 0) {
+        message_add_number(message, FIELD_FIRST_OFFSET, (int64_t)first);
+        message_add_number(message, FIELD_NEXT_OFFSET, (int64_t)next);
+    }
+    message_add_number(message, FIELD_COLS, size.cols);
+    message_add_number(message, FIELD_ROWS, size.rows);
+}
+
 void registry_describe_job(struct registered_job *job, bool left, struct message *message)
 {
     struct job_position position;
@@ -416,7 +449,9 @@ void registry_describe_job(struct registered_job *job, bool left, struct message
     } else {
         message_add_number(message, FIELD_STATUS, JOB_RUNNING);
     }
-    if (find_log_position(job, &position)) {
+    if (job->record.has_terminal) {
+        describe_terminal(job, message);
+    } else if (find_log_position(job, &position)) {
         job_position_describe(&position, message);
     }
     if (left) {

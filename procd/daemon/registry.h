@@ -20,6 +20,7 @@
 /* A job that is being started, embedded in what starts it. */
 struct expected_job {
     char id[JOB_ID_SIZE];
+    bool has_terminal;
     LIST_ENTRY(expected_job) entry;
 };
 
@@ -36,8 +37,13 @@ int registry_open(const char *run_directory, size_t keep_finished, uint64_t keep
  */
 size_t registry_running(void);
 
-/* A job is being started; what comes of it is reported by one of the next three. */
-void registry_expect(struct expected_job *job, const char *id);
+/* How many of them have a terminal; a job that an earlier procd has given to a runner counts once
+ * its record can be read. */
+size_t registry_terminals(void);
+
+/* A job is being started, with a terminal or without; what comes of it is reported by one of the
+ * next three. */
+void registry_expect(struct expected_job *job, const char *id, bool has_terminal);
 
 /* The job has begun: takes it from its directory, at once or as soon as that can be read. */
 void registry_adopt(struct expected_job *job);

@@ -26,12 +26,14 @@
 static struct {
     const char *run_directory;
     size_t jobs_max;
+    size_t terminals_max;
 } requests;
 
-void requests_init(const char *run_directory, size_t jobs_max)
+void requests_init(const char *run_directory, size_t jobs_max, size_t terminals_max)
 {
     requests.run_directory = run_directory;
     requests.jobs_max = jobs_max;
+    requests.terminals_max = terminals_max;
 }
 
 static bool answer_not_running(struct client *client, enum job_status status)
@@ -57,8 +59,8 @@ static bool handle_ping(struct client *client, struct incoming *request)
 static void log_no_runner(struct incoming *request)
 {
     int error = errno;
-    const char *request_id =
-        message_open(request) < 0 ? NULL : message_text(request, FIELD_REQUEST_ID);
+    bool is_open = request->fields != NULL || message_open(request) == 0;
+    const char *request_id = is_open ? message_text(request, FIELD_REQUEST_ID) : NULL;
     errno = error;
     log_request(LOG_ERR, request_id, "no runner for a command: %m");
     errno = error;
@@ -131,8 +133,16 @@ static void start_answered(void *context, const struct incoming *reply)
 static bool handle_start(struct client *client, struct incoming *request)
 {
     char id[JOB_ID_SIZE];
+    if (message_open(request) < 0) {
+        return false;
+    }
+    bool has_terminal = message_number(request, FIELD_COLS, 0) != 0;
     if (requests.jobs_max != 0 && registry_running() >= requests.jobs_max) {
         return client_answer_plain(client, MESSAGE_TOO_MANY);
+    }
+    if (has_terminal && requests.terminals_max != 0 &&
+        registry_terminals() >= requests.terminals_max) {
+        return client_answer_number(client, MESSAGE_TOO_MANY, FIELD_COLS, 1);
     }
     cleanup_free struct starting *starting = calloc(1, sizeof(*starting));
     cleanup_message struct message order;
@@ -151,7 +161,7 @@ static bool handle_start(struct client *client, struct incoming *request)
         job_directory_remove(id);
         return answer_failure(client, SPAWN_PREPARE, error);
     }
-    registry_expect(&starting->job, id);
+    registry_expect(&starting->job, id, has_terminal);
     starting->client = client;
     client->starting = steal_pointer(starting);
     return true;
@@ -185,6 +195,7 @@ static bool answer_order(struct client *client, enum order_result result,
     switch (result) {
     case ORDER_NOT_RUNNING: return answer_not_running(client, job->ending.status);
     case ORDER_NO_STDIN: return client_answer_plain(client, MESSAGE_NO_STDIN);
+    case ORDER_LINE_TOO_LONG: return client_answer_plain(client, MESSAGE_LINE_TOO_LONG);
     case ORDER_UNKNOWN: return false;
     case ORDER_DONE: break;
     }
@@ -258,6 +269,20 @@ static bool handle_write(struct client *client, struct incoming *request,
     return give_order(client, job, ORDER_WRITE);
 }
 
+static bool handle_resize(struct client *client, struct incoming *request,
+                          struct registered_job *job)
+{
+    if (!job->record.has_terminal) {
+        return client_answer_plain(client, MESSAGE_NO_STDIN);
+    }
+    client->order.serial = orders_new_serial();
+    message_init(&client->order.message, MESSAGE_RESIZE);
+    message_add_number(&client->order.message, FIELD_SERIAL, (int64_t)client->order.serial);
+    pass_number(client, request, FIELD_COLS);
+    pass_number(client, request, FIELD_ROWS);
+    return give_order(client, job, ORDER_WRITE);
+}
+
 static bool handle_wait(struct client *client, struct incoming *request, struct registered_job *job)
 {
     (void)request;
@@ -282,13 +307,41 @@ static bool handle_delete(struct client *client, struct incoming *request,
     return client_answer_plain(client, MESSAGE_DONE);
 }
 
-static bool handle_open(struct client *client, struct incoming *request, struct registered_job *job)
+/* The job's directory, or -1 when that was logged. */
+static int open_directory_of(const struct registered_job *job)
 {
-    (void)request;
-    cleanup_fd int directory = job_directory_open(job->record.id);
+    int directory = job_directory_open(job->record.id);
     if (directory < 0) {
         log_request(LOG_ERR, job->record.request_id, "job %s: cannot open its directory: %m",
                     job->record.id);
+    }
+    return directory;
+}
+
+/* A connection of the client's own to the runner. One that ends, or has just begun, cannot be
+ * reached: then the client finds in the directory what has become of the job, or asks again. */
+static bool handle_attach(struct client *client, struct incoming *request,
+                          struct registered_job *job)
+{
+    (void)request;
+    int descriptors[] = {open_directory_of(job), -1};
+    cleanup_fd int directory = descriptors[0];
+    if (directory < 0) {
+        return false;
+    }
+    cleanup_fd int runner = job->state == REGISTERED_ENDED ? -1 : job_directory_connect(directory);
+    cleanup_message struct message message;
+    descriptors[1] = runner;
+    message_init(&message, runner < 0 ? MESSAGE_NOT_RUNNING : MESSAGE_DONE);
+    message_add_number(&message, FIELD_STATUS, job->ending.status);
+    return message_send(client->watch.fd, &message, descriptors, runner < 0 ? 1 : 2) == 0;
+}
+
+static bool handle_open(struct client *client, struct incoming *request, struct registered_job *job)
+{
+    (void)request;
+    cleanup_fd int directory = open_directory_of(job);
+    if (directory < 0) {
         return false;
     }
     cleanup_message struct message message;
@@ -346,6 +399,8 @@ static const struct {
     [MESSAGE_KILL] = {.handle_job = handle_kill},
     [MESSAGE_DELETE] = {.handle_job = handle_delete},
     [MESSAGE_WRITE] = {.handle_job = handle_write},
+    [MESSAGE_RESIZE] = {.handle_job = handle_resize},
+    [MESSAGE_ATTACH] = {.handle_job = handle_attach},
     [MESSAGE_OPEN] = {.handle_job = handle_open},
 };
 

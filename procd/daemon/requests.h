@@ -10,9 +10,9 @@
 #include "procd/daemon/server.h"
 #include "procd/wire/protocol.h"
 
-/* The status is of this run directory (borrowed); at most `jobs_max` jobs run at once, 0: any
- * number. */
-void requests_init(const char *run_directory, size_t jobs_max);
+/* The status is of this run directory (borrowed); at most `jobs_max` jobs run at once, and
+ * `terminals_max` of those with a terminal, 0: any number. */
+void requests_init(const char *run_directory, size_t jobs_max, size_t terminals_max);
 
 /* For server_open(): false also for a request that is unknown or malformed. */
 request_function requests_handle;

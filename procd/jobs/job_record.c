@@ -65,6 +65,9 @@ int job_record_draft(int directory, const struct job_record *record, struct job_
     if (record->request_id[0] != '\0') {
         message_add_text(&message, FIELD_REQUEST_ID, record->request_id);
     }
+    if (record->has_terminal) {
+        terminal_size_describe(&record->size, &message);
+    }
     draft->directory = directory;
     draft->fd = message_save(directory, RECORD_NEW, &message);
     return draft->fd < 0 ? -1 : 0;
@@ -107,6 +110,7 @@ int job_record_read(int directory, const char *id, struct job_record *record)
     record->pid = (pid_t)message_number(&incoming, FIELD_PID, 0);
     record->started_at = (uint64_t)message_number(&incoming, FIELD_STARTED_AT, 0);
     record->age_key = (uint64_t)age_key;
+    record->has_terminal = terminal_size_of(&incoming, &record->size);
     record->command = strdup(command);
     record->cwd = strdup(cwd);
     (void)snprintf(record->request_id, sizeof(record->request_id), "%s",

@@ -6,10 +6,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "common/logger.h"
+#include "procd/log/terminal_size.h"
 #include "procd/wire/protocol.h"
 #include "procd/wire/words.h"
 
@@ -24,6 +26,8 @@ struct job_record {
     char *command;       /* owned, as is cwd; release with job_record_clear */
     char *cwd;
     char request_id[REQUEST_ID_SIZE]; /* of what started it, for logs; "" if it is unknown */
+    bool has_terminal;                /* and with it a byte log; job_files.h */
+    struct terminal_size size;        /* of that at its beginning */
 };
 
 struct job_exit {

@@ -8,6 +8,12 @@
  *   position      where the log begins and ends, and what it has lost (job_position.h); it is
  *                 written over in place after each change of the log
  *
+ * A job with a terminal has, in the place of log.<offset>:
+ *
+ *   bytes.<offset> what the terminal has put out, as it is, in segments named by the offset of
+ *                 their first byte (20 decimal digits)
+ *   size          how large the terminal is (terminal_size.h); it is written over in place
+ *
  * A segment is a row of whole server-sent events, rendered as the client gets them:
  *
  *   event: log\n
@@ -35,6 +41,13 @@
  * SANDBOX_LOG_MAX. A reader that finds the segment at its cursor gone continues with the oldest
  * that is there. Where an append fails half-way its torn event is cut off again.
  *
+ * A segment of bytes has no form of its own. When the writer leaves it for the next one it takes
+ * away the owner's right to write, so a reader at the end of a segment knows whether to look for
+ * another. A segment that begins behind the end of the one before it says that a full disk, or
+ * retention, has cost the bytes in between; their offsets are counted all the same. The position
+ * file of such a log is written at its beginning, when bytes are lost, and at its end: the segments
+ * say the rest (byte_cursor.h).
+ *
  * A process that holds a descriptor of the directory may read it and its files; procd gives one to
  * its clients. The path to it is closed to all but the server's user.
  *
@@ -43,10 +56,12 @@
  */
 #pragma once
 
-#define JOB_RECORD_FILE    "record"
-#define JOB_EXIT_FILE      "exit"
-#define JOB_SOCKET_FILE    "runner.sock"
-#define JOB_POSITION_FILE  "position"
-#define JOB_SEGMENT_PREFIX "log."
-#define JOB_SEGMENT_FORMAT "log.%020llu" /* unsigned long long */
-#define JOB_HISTORY_LINES  10000         /* how many of the newest lines a new reader is given */
+#define JOB_RECORD_FILE     "record"
+#define JOB_EXIT_FILE       "exit"
+#define JOB_SOCKET_FILE     "runner.sock"
+#define JOB_POSITION_FILE   "position"
+#define JOB_SIZE_FILE       "size"
+#define JOB_SEGMENT_PREFIX  "log."
+#define JOB_SEGMENT_FORMAT  "log.%020llu" /* unsigned long long */
+#define BYTE_SEGMENT_PREFIX "bytes."
+#define JOB_HISTORY_LINES   10000 /* how many of the newest lines a new reader is given */

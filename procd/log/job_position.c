@@ -1,21 +1,14 @@
 /*
  * The file is one message whose size never changes, so a write over it needs no new room and no
- * rename. What a reader finds may be half of one write and half of the next; it reads until it has
- * found the same twice.
+ * rename.
  */
 #include "procd/log/job_position.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
-#include "common/cleanup.h"
-#include "common/io.h"
 #include "procd/log/job_files.h"
+#include "procd/log/settled_file.h"
 #include "procd/wire/protocol.h"
-
-#define ROOM     256 /* more than the file is long */
-#define ATTEMPTS 100
 
 static void render(const struct job_position *position, struct message *message)
 {
@@ -37,31 +30,11 @@ int job_position_update(int fd, const struct job_position *position)
     return message_overwrite_file(fd, &message);
 }
 
-/* Reads until two reads in a row agree. Its length, or -1 with errno. */
-static ssize_t read_settled(int fd, char *data)
-{
-    char again[ROOM];
-    ssize_t length = io_read_at(fd, data, ROOM, 0);
-    for (int attempt = 0; length >= 0 && attempt < ATTEMPTS; attempt++) {
-        ssize_t length_again = io_read_at(fd, again, ROOM, 0);
-        if (length_again == length && memcmp(data, again, (size_t)length) == 0) {
-            return length;
-        }
-        length = length_again;
-        memcpy(data, again, length < 0 ? 0 : (size_t)length);
-    }
-    if (length >= 0) {
-        errno = EBADMSG;
-    }
-    return -1;
-}
-
 int job_position_read(int directory, struct job_position *position)
 {
-    char data[ROOM];
+    char data[SETTLED_FILE_MAX];
     struct incoming message;
-    cleanup_fd int fd = io_open_regular(directory, JOB_POSITION_FILE, O_RDONLY);
-    ssize_t length = fd < 0 ? -1 : read_settled(fd, data);
+    ssize_t length = settled_file_read(directory, JOB_POSITION_FILE, data);
     if (length < 0 || message_parse(data, (size_t)length, &message) < 0) {
         return -1;
     }

@@ -13,33 +13,27 @@
 #include "common/io.h"
 #include "procd/log/job_files.h"
 
-void job_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start)
+static void segment_name(const char *prefix, char name[JOB_SEGMENT_NAME_SIZE], uint64_t start)
 {
-    (void)snprintf(name, JOB_SEGMENT_NAME_SIZE, JOB_SEGMENT_FORMAT, (unsigned long long)start);
-}
-
-int job_segment_open(int directory, uint64_t start, int flags)
-{
-    char name[JOB_SEGMENT_NAME_SIZE];
-    job_segment_name(name, start);
-    return io_open_regular(directory, name, flags);
+    (void)snprintf(name, JOB_SEGMENT_NAME_SIZE, "%s%020llu", prefix, (unsigned long long)start);
 }
 
 /* The offset in a file's name, or JOB_SEGMENT_NONE if it is not a segment's name in its only
  * spelling. */
-static uint64_t start_of(const char *name)
+static uint64_t start_of(const char *prefix, const char *name)
 {
-    const size_t length = sizeof(JOB_SEGMENT_PREFIX) - 1;
+    const size_t length = strlen(prefix);
     char again[JOB_SEGMENT_NAME_SIZE];
-    if (strncmp(name, JOB_SEGMENT_PREFIX, length) != 0) {
+    if (strncmp(name, prefix, length) != 0) {
         return JOB_SEGMENT_NONE;
     }
     uint64_t start = strtoull(name + length, NULL, 10);
-    job_segment_name(again, start);
+    segment_name(prefix, again, start);
     return strcmp(name, again) == 0 && start <= JOB_SEGMENT_START_MAX ? start : JOB_SEGMENT_NONE;
 }
 
-int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after)
+static int find_segment(int directory, const char *prefix, uint64_t offset, uint64_t *before,
+                        uint64_t *after)
 {
     *before = *after = JOB_SEGMENT_NONE;
     cleanup_directory DIR *entries = directory_list(directory);
@@ -47,7 +41,7 @@ int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t 
         return errno == ENOENT ? 0 : -1; /* the directory itself was removed */
     }
     for (const char *name; (name = directory_next(entries)) != NULL;) {
-        uint64_t start = start_of(name);
+        uint64_t start = start_of(prefix, name);
         if (start == JOB_SEGMENT_NONE) {
             continue;
         }
@@ -58,4 +52,42 @@ int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t 
         }
     }
     return errno == 0 ? 0 : -1;
+}
+
+/* ---- a log of events ---- */
+
+void job_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start)
+{
+    segment_name(JOB_SEGMENT_PREFIX, name, start);
+}
+
+int job_segment_open(int directory, uint64_t start, int flags)
+{
+    char name[JOB_SEGMENT_NAME_SIZE];
+    job_segment_name(name, start);
+    return io_open_regular(directory, name, flags);
+}
+
+int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after)
+{
+    return find_segment(directory, JOB_SEGMENT_PREFIX, offset, before, after);
+}
+
+/* ---- a byte log ---- */
+
+void byte_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start)
+{
+    segment_name(BYTE_SEGMENT_PREFIX, name, start);
+}
+
+int byte_segment_open(int directory, uint64_t start, int flags)
+{
+    char name[JOB_SEGMENT_NAME_SIZE];
+    byte_segment_name(name, start);
+    return io_open_regular(directory, name, flags);
+}
+
+int byte_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after)
+{
+    return find_segment(directory, BYTE_SEGMENT_PREFIX, offset, before, after);
 }

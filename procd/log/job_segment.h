@@ -1,5 +1,6 @@
 /*
- * The segments of a job's log on the disk (job_files.h): finding and opening them.
+ * The segments of a job's log on the disk (job_files.h): finding and opening them. A log of events
+ * and the byte log of a terminal differ in the names of their segments.
  *
  * Thread-safe.
  */
@@ -24,3 +25,8 @@ int job_segment_open(int directory, uint64_t start, int flags);
  * -1 with errno.
  */
 int job_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after);
+
+/* The same for the segments of a byte log. */
+void byte_segment_name(char name[JOB_SEGMENT_NAME_SIZE], uint64_t start);
+int byte_segment_open(int directory, uint64_t start, int flags);
+int byte_segment_find(int directory, uint64_t offset, uint64_t *before, uint64_t *after);

@@ -1,6 +1,6 @@
 /*
- * A background job: both pipes into one log, orders over a socket in its directory, and records of
- * its beginning and its end.
+ * A background job: both pipes into one log, or a terminal into a byte log, orders over a socket in
+ * its directory, and records of its beginning and its end.
  *
  * A job ends when its shell does. Its pipes are then read to their ends, or for DRAIN_MS if
  * something that it started still holds them. A job that is killed takes everything that it has
@@ -9,6 +9,7 @@
 #include "procd/runner/background.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +36,8 @@
 #include "procd/runner/program.h"
 #include "procd/runner/running.h"
 #include "procd/runner/spawn.h"
+#include "procd/runner/terminal.h"
+#include "procd/runner/terminal_orders.h"
 
 #define DRAIN_MS      100
 #define EXIT_PAUSE_MS 100
@@ -50,6 +53,7 @@ struct background {
     struct job_peers peers;
     struct job_log log;
     struct job_output output;
+    struct terminal terminal; /* in the place of log, output and input, if it has a master */
     int input; /* write end of its standard input, non-blocking; -1 when it has none, or no more */
     struct running running;
     uint64_t signals_sent; /* by plain orders: bit n is signal n + 1 */
@@ -60,12 +64,30 @@ struct background {
 
 static int background_open_files(struct background *job)
 {
-    if (job_peers_listen(&job->peers, job->directory) < 0 || job_exit_reserve(job->directory) < 0 ||
-        job_log_open(&job->log, job->directory, job->id, job->log_max) < 0) {
+    return job_peers_listen(&job->peers, job->directory) < 0 ? -1
+                                                             : job_exit_reserve(job->directory);
+}
+
+/* Where the output of the command goes, and what it reads: a terminal, which is both, or pipes, and
+ * *input if it is to be written to. */
+static int background_open_streams(struct background *job, const struct incoming *command,
+                                   struct command_pipes *pipes, int *input)
+{
+    struct terminal_size size;
+    if (terminal_size_of(command, &size)) {
+        if (terminal_open(&job->terminal, &size, job->directory, job->log_max) < 0) {
+            return -1;
+        }
+        *input = fcntl(job->terminal.slave, F_DUPFD_CLOEXEC, 0);
+        pipes->out_write = fcntl(job->terminal.slave, F_DUPFD_CLOEXEC, 0);
+        return *input < 0 || pipes->out_write < 0 ? -1 : 0;
+    }
+    bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
+    if (job_log_open(&job->log, job->directory, job->id, job->log_max) < 0 ||
+        (keeps_stdin && command_pipe_open(input, &job->input, &job->input) < 0)) {
         return -1;
     }
-    job->log.last_ns = job->started_at; /* no line is older than its job */
-    return 0;
+    return command_pipes_open(command, pipes);
 }
 
 /* Where the command starts, as an absolute path. `asked` may be relative to `directory`. */
@@ -90,6 +112,7 @@ static int draft_record(const struct background *job, const struct incoming *com
         .command = program_shown(command),
         .cwd = working_directory(message_text(command, FIELD_CWD), spawn_start_directory()),
     };
+    record.has_terminal = terminal_size_of(command, &record.size);
     const char *request_id = message_text(command, FIELD_REQUEST_ID);
     (void)snprintf(record.id, sizeof(record.id), "%s", job->id);
     (void)snprintf(record.request_id, sizeof(record.request_id), "%s",
@@ -127,13 +150,17 @@ static bool background_start(struct background *job, const struct incoming *comm
     cleanup_(job_record_draft_close) struct job_record_draft draft = {.fd = -1};
     cleanup_fd int input = -1;
     const char *directory = spawn_start_directory();
-    bool keeps_stdin = message_number(command, FIELD_STDIN, 0) != 0;
-    if (background_open_files(job) < 0 ||
-        (keeps_stdin && command_pipe_open(&input, &job->input, &job->input) < 0) ||
-        command_pipes_open(command, &pipes) < 0 || draft_record(job, command, &draft) < 0) {
+    if (background_open_files(job) < 0 || draft_record(job, command, &draft) < 0) {
         *error = (struct spawn_error){.stage = SPAWN_PREPARE, .error = errno};
         return false;
     }
+    if (background_open_streams(job, command, &pipes, &input) < 0) {
+        bool wants_terminal = message_number(command, FIELD_COLS, 0) != 0;
+        *error = (struct spawn_error){.stage = wants_terminal ? SPAWN_TERMINAL : SPAWN_PREPARE,
+                                      .error = errno};
+        return false;
+    }
+    job->log.last_ns = job->started_at; /* no line is older than its job */
     if (running_start(&job->running, command, input, &pipes, publish_record, &draft, error) < 0) {
         (void)unlinkat(job->directory, JOB_RECORD_FILE, 0); /* if it was published */
         return false;
@@ -141,7 +168,9 @@ static bool background_start(struct background *job, const struct incoming *comm
     if (spawn_start_directory() != directory) {
         correct_record(job, command);
     }
-    job_output_open(&job->output, &pipes, &job->log, job->directory);
+    if (job->terminal.master < 0) {
+        job_output_open(&job->output, &pipes, &job->log, job->directory);
+    }
     return true;
 }
 
@@ -153,19 +182,33 @@ static bool background_is_over(struct background *job)
     bool over = running_is_over(&job->running);
     if (over && job->drain_until == 0) {
         job->drain_until = clock_monotonic_ms() + DRAIN_MS;
+        terminal_leave(&job->terminal);
     }
     return over;
 }
 
 /* The shell leads a session and a group of its own, and its number is its own until it is reaped.
  * Afterwards only the rest of the tree is left. */
-static void signal_job(const struct background *job, int signal)
+static void signal_group(const struct background *job, int signal)
 {
     if (job->running.shell.ended) {
         tree_signal(signal, NULL);
     } else {
         (void)kill(-job->running.shell.pid, signal);
     }
+}
+
+/* As a key of its terminal would, or as signal_group(). Whether the shell gets it. */
+static bool signal_job(const struct background *job, int signal)
+{
+    if (job->terminal.master >= 0 && !job->running.shell.ended) {
+        pid_t group = terminal_signal(&job->terminal, signal);
+        if (group > 0) {
+            return group == job->running.shell.pid;
+        }
+    }
+    signal_group(job, signal);
+    return true;
 }
 
 /*
@@ -192,12 +235,13 @@ static void take_kill(struct background *job, const struct incoming *order)
         running_kill(&job->running, END_KILLED);
         return;
     }
-    signal_job(job, signal);
     if (grace_ms < 0) {
-        job->signals_sent |= UINT64_C(1) << (signal - 1);
+        bool is_for_shell = signal_job(job, signal);
+        job->signals_sent |= (uint64_t)is_for_shell << (signal - 1);
         return;
     }
-    signal_job(job, SIGCONT); /* a stopped process takes a signal only when it goes on */
+    signal_group(job, signal);
+    signal_group(job, SIGCONT); /* a stopped process takes a signal only when it goes on */
     running_order(&job->running, grace_ms);
 }
 
@@ -225,8 +269,9 @@ static void take_write(struct background *job, const struct incoming *order, int
 
 /* ---- orders ---- */
 
-static void hear_peer(struct background *job, int *peer)
+static void hear_peer(struct background *job, int index)
 {
+    int *peer = &job->peers.all[index];
     static char packet[MESSAGE_PACKET_MAX];
     cleanup_incoming struct incoming message = {0};
     int received = message_receive(*peer, packet, sizeof(packet), &message, MSG_DONTWAIT);
@@ -239,6 +284,10 @@ static void hear_peer(struct background *job, int *peer)
     }
     if (message.type == MESSAGE_KILL) {
         take_kill(job, &message);
+    } else if (message.type == MESSAGE_RESIZE) {
+        terminal_take_resize(&job->terminal, &message, &job->peers, index);
+    } else if (message.type == MESSAGE_WRITE && job->terminal.master >= 0) {
+        terminal_take_write(&job->terminal, &message, &job->peers, index);
     } else if (message.type == MESSAGE_WRITE) {
         take_write(job, &message, peer);
     }
@@ -263,10 +312,36 @@ static int wait_for_events(struct background *job, struct pollfd polled[POLLED])
     for (int i = 0; i < 2; i++) {
         polled[STREAMS + i] = (struct pollfd){.fd = job->output.streams[i].fd, .events = POLLIN};
     }
+    if (terminal_is_open(&job->terminal)) {
+        short events = terminal_events(&job->terminal, job_peers_want_room(&job->peers));
+        polled[STREAMS] = (struct pollfd){.fd = job->terminal.master, .events = events};
+    }
     for (int i = 0; i < JOB_PEERS_MAX; i++) {
         polled[PEERS + i] = (struct pollfd){.fd = job->peers.all[i], .events = POLLIN};
     }
     return io_poll(polled, POLLED, patience(job));
+}
+
+static void read_output(struct background *job, const struct pollfd streams[2])
+{
+    if (job->terminal.master < 0) {
+        if (streams[0].revents != 0 || streams[1].revents != 0) {
+            job_output_read(&job->output, streams);
+        }
+        return;
+    }
+    if ((streams[0].revents & ~POLLOUT) != 0) {
+        terminal_read(&job->terminal);
+    }
+    if ((streams[0].revents & POLLOUT) != 0) {
+        terminal_offer_room(&job->terminal, &job->peers);
+    }
+}
+
+static bool has_output(const struct background *job)
+{
+    return job->terminal.master < 0 ? job_output_is_open(&job->output)
+                                    : terminal_is_open(&job->terminal);
 }
 
 static void background_serve(struct background *job, const struct pollfd polled[POLLED])
@@ -274,15 +349,13 @@ static void background_serve(struct background *job, const struct pollfd polled[
     /* Orders first, because an end may be the effect of an order that came before it. */
     for (int i = 0; i < JOB_PEERS_MAX; i++) {
         if (polled[PEERS + i].revents != 0) {
-            hear_peer(job, &job->peers.all[i]);
+            hear_peer(job, i);
         }
     }
     if (polled[SIGNALS].revents != 0) {
         running_hear(&job->running, job->signals);
     }
-    if (polled[STREAMS].revents != 0 || polled[STREAMS + 1].revents != 0) {
-        job_output_read(&job->output, polled + STREAMS);
-    }
+    read_output(job, polled + STREAMS);
     if (polled[LISTENER].revents != 0) {
         (void)job_peers_accept(&job->peers);
     }
@@ -292,7 +365,7 @@ static void background_serve(struct background *job, const struct pollfd polled[
 static void background_accompany(struct background *job)
 {
     struct pollfd polled[POLLED];
-    while (!background_is_over(job) || job_output_is_open(&job->output)) {
+    while (!background_is_over(job) || has_output(job)) {
         if (wait_for_events(job, polled) == 0 && background_is_over(job)) {
             return; /* the caller reads what is left in the pipes */
         }
@@ -366,8 +439,12 @@ static void log_end(const char *id, const struct ending *how)
  */
 static void finish(struct background *job)
 {
-    job_output_finish(&job->output);
-    job_log_close(&job->log);
+    if (job->terminal.master < 0) {
+        job_output_finish(&job->output);
+        job_log_close(&job->log);
+    } else {
+        terminal_finish(&job->terminal);
+    }
     struct job_exit ending = describe_end(job);
     (void)unlinkat(job->directory, JOB_SOCKET_FILE, 0);
     while (job_peers_accept(&job->peers)) {
@@ -379,6 +456,7 @@ static void finish(struct background *job)
 
 static void background_release(struct background *job)
 {
+    terminal_close(&job->terminal);
     close_fd(&job->directory);
     close_fd(&job->input);
     job_peers_close(&job->peers);
@@ -397,6 +475,7 @@ bool background_run(struct incoming *order, const struct incoming *command, uint
         .input = -1,
         .peers = JOB_PEERS_NONE,
         .log = {.segment = -1},
+        .terminal = TERMINAL_NONE,
         .output = JOB_OUTPUT_NONE};
     struct spawn_error error = {.stage = SPAWN_PREPARE, .error = EBADMSG};
     if (job.directory < 0 || job.id == NULL || !background_start(&job, command, &error)) {

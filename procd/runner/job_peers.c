@@ -30,7 +30,10 @@ bool job_peers_accept(struct job_peers *peers)
     }
     close_fd(&peers->all[0]);
     memmove(peers->all, peers->all + 1, sizeof(peers->all) - sizeof(peers->all[0]));
+    memmove(peers->wants_room, peers->wants_room + 1,
+            sizeof(peers->wants_room) - sizeof(peers->wants_room[0]));
     peers->all[JOB_PEERS_MAX - 1] = peer;
+    peers->wants_room[JOB_PEERS_MAX - 1] = false;
     return true;
 }
 
@@ -44,6 +47,16 @@ void job_peers_report_end(const struct job_peers *peers, const struct job_exit *
             (void)message_send(peers->all[i], &message, NULL, 0);
         }
     }
+}
+
+bool job_peers_want_room(const struct job_peers *peers)
+{
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
+        if (peers->wants_room[i] && peers->all[i] >= 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void job_peers_close(struct job_peers *peers)

@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -111,6 +112,7 @@ enum launch_state {
 struct launch {
     const char *cwd; /* or NULL */
     bool beneath;    /* see beneath.h */
+    bool terminal;   /* `in` becomes the controlling terminal */
     bool is_at_root; /* out: there is no start directory */
     int in;          /* or -1 */
     int out, err;
@@ -159,6 +161,7 @@ IN_CHILD static int execute(struct launch *launch)
         return -1;
     }
     if (setsid() < 0 || (launch->in >= 0 && dup2(launch->in, STDIN_FILENO) < 0) ||
+        (launch->terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0) ||
         dup2(launch->out, STDOUT_FILENO) < 0 || dup2(launch->err, STDERR_FILENO) < 0 ||
         (script >= 0 && dup2(script, PROGRAM_SCRIPT_DESCRIPTOR) < 0)) {
         return -1;
@@ -309,6 +312,7 @@ int spawn_shell(const struct incoming *command, int input, const struct command_
     launched = (struct launch){
         .cwd = message_text(command, FIELD_CWD),
         .beneath = message_number(command, FIELD_BENEATH, 0) != 0,
+        .terminal = message_number(command, FIELD_COLS, 0) != 0,
         .in = input,
         .out = pipes->out_write,
         .err = pipes->err_write >= 0 ? pipes->err_write : pipes->out_write,

@@ -134,6 +134,7 @@ struct job {
     uint64_t age_key;    /* greater than that of a job that was started before */
     bool has_position;   /* of the log; what follows is 0 without */
     struct job_position position;
+    int cols, rows; /* of its terminal, 0 without. Then the position is one in bytes alone. */
 
     /* Meaningless while it runs. */
     uint64_t ended_at; /* ns since the epoch */
@@ -185,7 +186,8 @@ enum procd_result procd_delete(const char *id, enum job_status *status);
 
 /*
  * Writes to a job's standard input what its pipe takes now, in whole UTF-8 characters: *written
- * bytes. With `eof` the input is closed when all of it was taken.
+ * bytes. With `eof` the input is closed when all of it was taken. A terminal takes bytes, and for
+ * `eof` its end-of-file character; PROCD_LINE_TOO_LONG when it would cut a line.
  */
 enum procd_result procd_write(const char *id, const void *data, size_t length, bool eof,
                               size_t *written, enum job_status *status);
@@ -197,3 +199,18 @@ enum procd_result procd_write(const char *id, const void *data, size_t length, b
  * procd/log/job_files.h.
  */
 enum procd_result procd_open_job(const char *id, int *directory_fd);
+
+/* ---- terminals ---- */
+
+/* Sets the size of a job's terminal. PROCD_NO_STDIN when it has none. */
+enum procd_result procd_resize(const char *id, int cols, int rows, enum job_status *status);
+
+/*
+ * Opens a job's directory as procd_open_job() does, and a connection to its runner: *runner_fd
+ * (owned by the caller, CLOEXEC, non-blocking, SOCK_SEQPACKET) takes WRITE, RESIZE and KILL as
+ * protocol.h has them, answers, and says ENDED. One process needs one for each job: a runner hangs
+ * up on the oldest of many. PROCD_NOT_RUNNING, with the directory and *runner_fd -1, when the job
+ * has ended or its runner cannot be reached now; *status is JOB_RUNNING then.
+ */
+enum procd_result procd_attach(const char *id, int *directory_fd, int *runner_fd,
+                               enum job_status *status);

@@ -47,7 +47,9 @@ static void read_job(const struct incoming *fields, struct job *job)
         .cwd = text_of(fields, FIELD_CWD),
         .started_at = number_of(fields, FIELD_STARTED_AT),
         .age_key = number_of(fields, FIELD_AGE_KEY),
-        .has_position = message_number(fields, FIELD_NEXT_LINE, -1) >= 0,
+        .has_position = message_number(fields, FIELD_NEXT_OFFSET, -1) >= 0,
+        .cols = (int)message_number(fields, FIELD_COLS, 0),
+        .rows = (int)message_number(fields, FIELD_ROWS, 0),
         .ended_at = number_of(fields, FIELD_ENDED_AT),
         .ending = ending_of(fields),
     };
@@ -84,7 +86,8 @@ enum procd_result procd_start(const struct command *command, struct job *job,
         return PROCD_NOT_STARTED;
     }
     if (answer.message.type == MESSAGE_TOO_MANY) {
-        return PROCD_TOO_MANY;
+        return message_number(&answer.message, FIELD_COLS, 0) != 0 ? PROCD_TOO_MANY_TERMINALS
+                                                                   : PROCD_TOO_MANY;
     }
     if (answer.message.type != MESSAGE_STARTED) {
         return PROCD_LOST;
@@ -112,6 +115,7 @@ static enum procd_result refusal_of(const struct incoming *message, enum job_sta
     switch ((int)message->type) {
     case MESSAGE_NOT_FOUND: return PROCD_NOT_FOUND;
     case MESSAGE_NO_STDIN: return PROCD_NO_STDIN;
+    case MESSAGE_LINE_TOO_LONG: return PROCD_LINE_TOO_LONG;
     case MESSAGE_NOT_RUNNING:
         *status = job_status_of(message_number(message, FIELD_STATUS, JOB_FAILED));
         return PROCD_NOT_RUNNING;
@@ -298,4 +302,38 @@ enum procd_result procd_open_job(const char *id, int *directory_fd)
         return PROCD_DONE;
     }
     return answer.message.type == MESSAGE_NOT_FOUND ? PROCD_NOT_FOUND : PROCD_UNREACHABLE;
+}
+
+enum procd_result procd_resize(const char *id, int cols, int rows, enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_RESIZE, id);
+    message_add_number(&request, FIELD_COLS, cols);
+    message_add_number(&request, FIELD_ROWS, rows);
+    return order_job(&request, &answer, MESSAGE_WROTE, CLIENT_ANSWER_MS, status);
+}
+
+enum procd_result procd_attach(const char *id, int *directory_fd, int *runner_fd,
+                               enum job_status *status)
+{
+    cleanup_message struct message request;
+    cleanup_procd_answer struct procd_answer answer = {.packet = malloc(MESSAGE_PACKET_MAX)};
+    ask_about(&request, MESSAGE_ATTACH, id);
+    enum procd_result result = client_ask_again(&request, &answer);
+    if (result != PROCD_DONE) {
+        return result;
+    }
+    cleanup_fd int directory = message_take_descriptor(&answer.message, 0);
+    cleanup_fd int runner = message_take_descriptor(&answer.message, 1);
+    bool is_attached = answer.message.type == MESSAGE_DONE && runner >= 0;
+    result = is_attached ? PROCD_DONE : refusal_of(&answer.message, status);
+    if (result == PROCD_DONE || result == PROCD_NOT_RUNNING) {
+        if (directory < 0) {
+            return PROCD_UNREACHABLE;
+        }
+        *directory_fd = steal_fd(&directory);
+        *runner_fd = steal_fd(&runner);
+    }
+    return result;
 }

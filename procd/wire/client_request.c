@@ -193,6 +193,9 @@ void client_add_command(struct message *message, const struct command *command)
     }
     add_text_if_any(message, FIELD_REQUEST_ID, command->request_id);
     add_text_if_any(message, FIELD_CWD, command->cwd);
+    if (command->term != NULL) {
+        message_add_text(message, FIELD_ENV, command->term);
+    }
     for (size_t i = 0; i < command->env_count; i++) {
         message_add_text(message, FIELD_ENV, command->env[i]);
     }
@@ -207,4 +210,6 @@ void client_add_command(struct message *message, const struct command *command)
     add_number_if_any(message, FIELD_BENEATH, command->beneath);
     add_number_if_any(message, FIELD_MERGE_STDERR, command->merges_stderr);
     add_number_if_any(message, FIELD_ORDERED, command->ordered && !command->merges_stderr);
+    add_number_if_any(message, FIELD_COLS, (uint64_t)command->cols);
+    add_number_if_any(message, FIELD_ROWS, (uint64_t)command->rows);
 }

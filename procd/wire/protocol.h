@@ -22,24 +22,30 @@
  *
  *   PING      DONE [runner_failures]
  *   RUN       (cmd, or argument.. and no cmd; [request_id] [cwd] env.. [timeout_ms grace_ms]
- *             [memory_max] [pids_max] [cpu_max] [merge_stderr] [ordered] [hangup_grace_ms] [beneath])
- *             The answer comes over the lease, the message's first descriptor. A second one is the
+ *             [memory_max] [pids_max] [cpu_max] [merge_stderr] [ordered] [hangup_grace_ms]
+ * [beneath]) The answer comes over the lease, the message's first descriptor. A second one is the
  *             command's standard input.
- *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree])
- *             STARTED id pid started_at, or FAILED stage error, or TOO_MANY
+ *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree] [cols rows])
+ *             STARTED id pid started_at, or FAILED stage error, or TOO_MANY. With cols and rows the
+ *             command gets a terminal of that size.
  *   LIST      ([age_key] [left])
  *             JOBS with the fields of each job that was started later, and `more` when they do not
  *             all fit one message. Of each: id (the first) pid status started_at age_key cwd
- *             command [first_offset first_line next_offset next_line lines_dropped]; of one that
- *             has ended also ended_at code signal reason cpu_user_ms cpu_system_ms max_rss_kb, and
- *             with `left` (left_pid left_name)..
+ *             command [first_offset first_line next_offset next_line lines_dropped]; of one with a
+ *             terminal [cols rows first_offset next_offset]; of one that has ended also ended_at
+ * code signal reason cpu_user_ms cpu_system_ms max_rss_kb, and with `left` (left_pid left_name)..
  *   GET       (id) JOBS with that one, or NOT_FOUND
  *   WAIT      (id) the same, once it has ended
  *   KILL      (id [signal] [grace_ms] [left])
  *             DONE, or NOT_FOUND, or NOT_RUNNING status
  *   DELETE    (id) DONE, or NOT_FOUND, or NOT_RUNNING status (running: not done)
  *   WRITE     (id data [eof])
- *             WROTE written, or NO_STDIN, or NOT_FOUND, or NOT_RUNNING status
+ *             WROTE written, or NO_STDIN, or LINE_TOO_LONG, or NOT_FOUND, or NOT_RUNNING status
+ *   RESIZE    (id cols rows)
+ *             WROTE written (0), or NO_STDIN (it has no terminal), or NOT_FOUND, or NOT_RUNNING
+ *             status
+ *   ATTACH    (id) DONE with the descriptor of the directory and a socket that is connected to the
+ *             job's runner; or NOT_RUNNING status with that of the directory alone; or NOT_FOUND
  *   OPEN      (id) DONE with the descriptor of the directory, or NOT_FOUND
  *   STATUS    STATUS uptime_ms running runners idle runner_failures disk_free disk_total, and of
  *             each daemon id (its name) starts [pid descriptors threads rss_kb]; less what is
@@ -76,24 +82,32 @@
  *
  * A runner that is left with a job or with children closes the socket.
  *
- * procd to the runner of a background job, over runner.sock in the job's directory:
+ * procd, or a client that has it of procd (ATTACH), to the runner of a background job, over
+ * runner.sock in the job's directory:
  *
  *   KILL      ([signal] [grace_ms]) Without a signal: kill the tree. With one: send it to the
- *             process group, and with grace_ms kill the tree when that time is over.
- *   WRITE     (data [eof] serial) the client's, with procd's number
+ *             process group (of a terminal the one in the foreground), and with grace_ms kill the
+ *             tree when that time is over.
+ *   WRITE     (data [eof] serial) the client's, with a number of the sender's. With eof the input
+ * is closed behind it; a terminal gets its end-of-file character. RESIZE    (cols rows [set_by]
+ * serial) the terminal's size; set_by is any number of the sender's
  *
  * and back:
  *
- *   WROTE     (serial written) or NO_STDIN serial: the answer to that WRITE
+ *   WROTE     (serial written) the answer to that WRITE or, with written 0, to that RESIZE; or
+ *             NO_STDIN serial; or LINE_TOO_LONG serial: the terminal is in canonical mode and would
+ *             cut a line, so nothing was written
+ *   ROOM      A terminal that has not taken all of a WRITE of this sender takes more now.
  *   ENDED     (status code signal reason ended_at ended_boot_ns cpu_user_ms cpu_system_ms
  *             max_rss_kb [runner_pid runner_started])
  *             once, when the job has ended and its log is whole
  *
  * The files of a background job are messages in this form, too (and so carry the version):
  *
- *   record    RECORD id pid started_at age_key cwd command [request_id]
+ *   record    RECORD id pid started_at age_key cwd command [request_id] [cols rows]
  *   exit      EXITED, the fields of ENDED
  *   position  POSITION first_offset first_line next_offset next_line lines_dropped
+ *   size      SIZE cols rows set_by
  */
 #pragma once
 
@@ -135,6 +149,11 @@ enum message_type {
     MESSAGE_TOO_MANY,
     MESSAGE_STATUS,
     MESSAGE_SOCKETS,
+    MESSAGE_SIZE,
+    MESSAGE_RESIZE,
+    MESSAGE_ATTACH,
+    MESSAGE_ROOM,
+    MESSAGE_LINE_TOO_LONG,
 };
 
 /*
@@ -202,6 +221,9 @@ enum field_tag {
     FIELD_RUNNER_FAILURES, /* runners that died before they could take a command, in a row */
     FIELD_BENEATH,         /* 1: writes only beneath the cwd, where the kernel enforces that */
     FIELD_INODE,           /* of a socket */
+    FIELD_COLS,            /* of a terminal */
+    FIELD_ROWS,
+    FIELD_SET_BY, /* who has set the size: a number of theirs */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */

@@ -38,28 +38,33 @@ struct command {
     bool merges_stderr; /* stderr goes where stdout goes */
     bool beneath;       /* of procd_run: writes only beneath cwd (runner/beneath.h) */
     bool ordered;       /* the order between the two matters (pipe_order.h) */
+    int cols, rows;     /* of procd_start: the size of its terminal; 0: it has none */
+    const char *term;   /* "TERM=name", unless env says otherwise; or NULL */
 };
 
 enum procd_result {
-    PROCD_DONE,        /* the request was carried out */
-    PROCD_NOT_FOUND,   /* no job has this id */
-    PROCD_NOT_RUNNING, /* the job has ended already, with the status that is returned */
-    PROCD_NOT_STARTED, /* the command could not be started; spawn_error says why */
-    PROCD_UNREACHABLE, /* nothing was delivered: there is no procd */
-    PROCD_LOST,        /* procd died with the request, which may have been carried out */
-    PROCD_RUNNER_LOST, /* the command's runner died: it may have begun; its tree is ended */
-    PROCD_NO_STDIN,    /* the job's standard input is not open */
-    PROCD_TOO_MANY,    /* as many jobs run as the settings allow */
-    PROCD_INTERRUPTED, /* one of the caller's own descriptors became ready first */
+    PROCD_DONE,               /* the request was carried out */
+    PROCD_NOT_FOUND,          /* no job has this id */
+    PROCD_NOT_RUNNING,        /* the job has ended already, with the status that is returned */
+    PROCD_NOT_STARTED,        /* the command could not be started; spawn_error says why */
+    PROCD_UNREACHABLE,        /* nothing was delivered: there is no procd */
+    PROCD_LOST,               /* procd died with the request, which may have been carried out */
+    PROCD_RUNNER_LOST,        /* the command's runner died: it may have begun; its tree is ended */
+    PROCD_NO_STDIN,           /* the job's standard input is not open */
+    PROCD_TOO_MANY,           /* as many jobs run as the settings allow */
+    PROCD_TOO_MANY_TERMINALS, /* the same of jobs with a terminal */
+    PROCD_LINE_TOO_LONG,      /* the terminal would have cut a line: nothing was written */
+    PROCD_INTERRUPTED,        /* one of the caller's own descriptors became ready first */
 };
 
 /* Where starting a command failed, and the errno it failed with. */
 enum spawn_stage {
-    SPAWN_PREPARE, /* the server lacks pipes, memory or processes */
-    SPAWN_CHDIR,   /* cwd is not a directory that the command may enter */
-    SPAWN_EXEC,    /* the kernel refused to execute: E2BIG is an environment or argument too long;
-                      ENOENT, EACCES and others are about the program of an argv */
-    SPAWN_CONFINE, /* the command cannot be made its user, or be given its limits */
+    SPAWN_PREPARE,  /* the server lacks pipes, memory or processes */
+    SPAWN_CHDIR,    /* cwd is not a directory that the command may enter */
+    SPAWN_EXEC,     /* the kernel refused to execute: E2BIG is an environment or argument too long;
+                       ENOENT, EACCES and others are about the program of an argv */
+    SPAWN_CONFINE,  /* the command cannot be made its user, or be given its limits */
+    SPAWN_TERMINAL, /* there is no terminal for it; ENOSPC: the kernel has no more */
     SPAWN_LIMIT = 16, /* and the numbers of enum cgroup_limit: this limit cannot be put in force;
                          EOPNOTSUPP where the kernel offers none */
     SPAWN_STAGE_END = SPAWN_LIMIT + CGROUP_LIMITS,

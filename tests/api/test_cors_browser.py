@@ -187,6 +187,13 @@ const calls = {
         const rest = await events(await api("GET", "/process_logs_streaming?id=" + job.id, undefined, {"Last-Event-ID": found[0].id}));
         expect(rest.map((event) => event.data.data || event.data.message).join() === "typed,stream ended", JSON.stringify(rest));
     },
+    "/resize_terminal": async () => {
+        const terminal = await post("/start_process", {cmd: "read line", pty: {}}, 201);
+        expect((await post("/resize_terminal", {id: terminal.id, cols: 100, rows: 30})).success, "success");
+        expect((await post("/resize_terminal", {id: job.id, cols: 100, rows: 30}, 400)).error, "a readable error");
+        await post("/kill_process", {id: terminal.id});
+        await post("/delete_process", {id: terminal.id});
+    },
     "/kill_process": async () => expect((await post("/kill_process", {id: job.id}, 400)).error.includes("not running"), "a readable error"),
     "/delete_process": async () => expect((await post("/delete_process", {id: job.id})).success, "success"),
     "nginx's own errors": async () => {

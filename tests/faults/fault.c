@@ -47,6 +47,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -292,6 +293,10 @@ WRAP(int, faccessat, (int at, const char *path, int mode, int flags), (at, path,
      EIO)
 WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), -1, EIO)
 WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), -1, EIO)
+WRAP(int, ptsname_r, (int fd, char *path, size_t size), (fd, path, size), -1, ENOTTY)
+WRAP(int, tcgetattr, (int fd, struct termios *mode), (fd, mode), -1, EIO)
+WRAP(int, tcsetattr, (int fd, int when, const struct termios *mode), (fd, when, mode), -1, EIO)
+WRAP(pid_t, tcgetpgrp, (int fd), (fd), -1, ENOTTY)
 WRAP(int, fchown, (int fd, uid_t user, gid_t group), (fd, user, group), -1, EIO)
 WRAP(int, fchownat, (int at, const char *path, uid_t user, gid_t group, int flags),
      (at, path, user, group, flags), -1, EIO)

@@ -123,7 +123,7 @@ def fields_of(rng, world, path):
     members = {
         "/run": lambda: {**command, **maybe(stdin=content, stdin_encoding=rng.choice(("utf-8", "base64", "x")), output_encoding=rng.choice(("utf8", "base64", "x")))},
         "/run_streaming": lambda: {**command, **maybe(stdin=rng.choice((content, "AAA=", "AA")), stdin_encoding=rng.choice(("utf-8", "base64", "x")))},
-        "/start_process": lambda: {**command, **maybe(stdin=True)},
+        "/start_process": lambda: {**command, **maybe(stdin=True, pty=rng.choice(({}, {"cols": 100, "rows": 0}, {"term": "dumb"}, 1)))},
         "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
         "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False, offset=rng.choice((0, 1, 5, 70_000, (1 << 53) - 1)),
                                                                      max_bytes=rng.choice((0, 1, 3, 100)), line=rng.choice((0, 1, 2, 1 << 40)), max_lines=rng.choice((1, 7)))},
@@ -151,6 +151,7 @@ def fields_of(rng, world, path):
                                  **maybe(offset=rng.choice(("end", "x", "01234567-0-0+1", 0)), settle_ms=rng.randrange(30), until=rng.choice(("1", "\n", content)),
                                          max_bytes=rng.choice((0, 4, 1048576, 1048577)), encoding=rng.choice(("base64", "x")), data=content)},
         "/write_stdin": lambda: {"id": world.job(rng), **maybe(data=content, eof=True)},
+        "/resize_terminal": lambda: {"id": world.job(rng), "cols": rng.choice((0, 1, 80, 65535, 65536)), "rows": rng.choice((1, 24, (1 << 53) - 1))},
         "/delete_process": lambda: {"id": world.job(rng)},
     }.get(path)
     if members is None:

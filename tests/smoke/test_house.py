@@ -64,7 +64,7 @@ def test_each_daemon_has_its_service_and_unit():
 
 
 # What a program links of procd beside procd/wire.
-OF_PROCD = {"fcgi-app": r"log/(event_id|event_text|job_position|job_segment)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
+OF_PROCD = {"fcgi-app": r"log/(byte_cursor|event_id|event_text|job_position|job_segment|settled_file|terminal_size)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
 
 
 @pytest.mark.parametrize("program", OF_PROCD)
