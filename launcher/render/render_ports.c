@@ -71,41 +71,64 @@ static void print_hosts(const struct rendering *r, FILE *out)
 static void print_map(const struct rendering *r, FILE *out, const char *variable,
                       const char *by_host, const char *start, const char *by_path)
 {
-    (void)fprintf(out, "map \"$nginx_sandbox_at_host $request_uri\" $%s {\ndefault \"\";\n%s",
-                  variable, by_host);
+    (void)fprintf(out, "map \"$nginx_sandbox_at_host $request_uri\" $%s {\ndefault \"\";\n",
+                  variable);
     for (size_t i = 0; i < r->site->prefixes.count; i++) {
         (void)fprintf(out, "\"%s%s/port/%s\\z)\" $1;\n", start, r->site->prefixes.path[i], by_path);
     }
-    (void)fprintf(out, "}\n");
+    (void)fprintf(out, "%s}\n", by_host);
 }
 
 /* The ports of ours that nobody may reach through us: they would lead back here. */
 static void print_ours(const struct rendering *r, FILE *out)
 {
     unsigned metrics = listen_address_port(&r->site->metrics);
-    (void)fprintf(out, "\"~ (?:");
     if (!r->may_have_tls) {
-        (void)fprintf(out, "%u|", (unsigned)r->site->settings.port);
+        (void)fprintf(out, "%u ours;\n", (unsigned)r->site->settings.port);
     }
     if (metrics != 0) {
-        (void)fprintf(out, "%u|", metrics);
+        (void)fprintf(out, "%u ours;\n", metrics);
     }
     for (size_t i = 0; i < r->site->count; i++) {
-        (void)fprintf(out, "%s%u", i == 0 ? "" : "|",
-                      (unsigned)r->site->sandboxes[i].settings.proxy_port);
+        (void)fprintf(out, "%u ours;\n", (unsigned)r->site->sandboxes[i].settings.proxy_port);
     }
-    (void)fprintf(out, ")\\z\" ours;\n");
 }
 
-static void print_rules(const struct sandbox *sandbox, FILE *out)
+static bool is_listed_before(const struct port_rules *rules, size_t place)
+{
+    size_t i = 0;
+    while (rules->list[i] != rules->list[place]) {
+        i++;
+    }
+    return i < place;
+}
+
+/* What a sandbox says of its ports. nginx takes none twice. */
+static void print_rules_of(const struct sandbox *sandbox, FILE *out)
 {
     const struct port_rules *rules = &sandbox->ports;
-    (void)fprintf(out, "\"~^%s ", sandbox->name);
-    for (size_t i = 0; i < rules->count; i++) {
-        (void)fprintf(out, "%s%u%s", i == 0 ? "(?:" : "|", rules->list[i],
-                      i + 1 == rules->count ? ")\\z" : "");
+    if (rules->access != PORTS_LISTED) {
+        (void)fprintf(out, "\"~^%s \" %s;\n", sandbox->name,
+                      rules->access == PORTS_OWN ? "ask" : "ok");
     }
-    (void)fprintf(out, "\" %s;\n", rules->access == PORTS_OWN ? "ask" : "ok");
+    for (size_t i = 0; i < rules->count; i++) {
+        if (!is_listed_before(rules, i)) {
+            (void)fprintf(out, "\"%s %u\" ok;\n", sandbox->name, rules->list[i]);
+        }
+    }
+}
+
+/* Whether a port may be reached: by its number, and then by what its sandbox says. */
+static void print_rules(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "map \"$nginx_sandbox $nginx_sandbox_port\" $nginx_sandbox_rule {\n"
+                       "default denied;\n");
+    for (size_t i = 0; i < r->site->count; i++) {
+        print_rules_of(&r->site->sandboxes[i], out);
+    }
+    (void)fprintf(out, "}\nmap $nginx_sandbox_port $nginx_sandbox_port_ok {\n\"\" bad;\n");
+    print_ours(r, out);
+    (void)fprintf(out, "default $nginx_sandbox_rule;\n}\n");
 }
 
 /* Whose X-Forwarded headers count, and what becomes of them. To geo a client of a unix socket has
@@ -189,14 +212,7 @@ int ports_print(const struct rendering *r, FILE *out)
               "\"~^[0-9]+ (/.*)\\z\" $1;\n\"~^[0-9]+ ((?:\\?.*)?)\\z\" /$1;\n", "~^ ",
               "[0-9]+(/.*)(?:");
     print_map(r, out, "nginx_sandbox_base", "", "~^ (", "[0-9]+)(?:[/?]|");
-    (void)fprintf(
-        out,
-        "map \"$nginx_sandbox $nginx_sandbox_port\" $nginx_sandbox_port_ok {\n\"~ \\z\" bad;\n");
-    print_ours(r, out);
-    for (size_t i = 0; i < r->site->count; i++) {
-        print_rules(&r->site->sandboxes[i], out);
-    }
-    (void)fprintf(out, "default denied;\n}\n");
+    print_rules(r, out);
     print_trusted(r, out);
     if (has_http_js(r)) {
         (void)fprintf(out, "js_import nginx_sandbox_ports from %s/ports.js;\n", r->path);
