@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/decimal.h"
 #include "common/io.h"
 #include "fcgi-app/files/disposition.h"
 #include "fcgi-app/files/fs_path.h"
@@ -48,25 +49,34 @@ static void sending_clear(struct sending *sending)
 
 /* ---- headers ---- */
 
-/* The headers that every answer about a file has. */
-static void make_headers(const struct sending *sending, char headers[HEADERS_SIZE])
+/* The headers that every answer about a file has. Returns their end. */
+static char *make_headers(const struct sending *sending, char headers[HEADERS_SIZE])
 {
     char date[HTTP_DATE_SIZE];
-    int length = 0;
-    headers[0] = '\0';
+    char *end = headers;
     if (sending->etag[0] != '\0') {
-        length = snprintf(
-            headers, HEADERS_SIZE, "ETag: %s\r\nLast-Modified: %s\r\nAccept-Ranges: bytes\r\n",
-            sending->etag, http_date_format(sending->file.status.st_mtim.tv_sec, date));
+        end = stpcpy(stpcpy(end, "ETag: "), sending->etag);
+        end = stpcpy(stpcpy(end, "\r\nLast-Modified: "),
+                     http_date_format(sending->file.status.st_mtim.tv_sec, date));
+        end = stpcpy(end, "\r\nAccept-Ranges: bytes\r\n");
     }
-    length += snprintf(headers + length, HEADERS_SIZE - (size_t)length,
-                       "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
-                       "Content-Security-Policy: sandbox; default-src 'none'\r\n");
+    end = stpcpy(end, "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
+                      "Content-Security-Policy: sandbox; default-src 'none'\r\n");
     if (json_flag(sending->query, "download")) {
         size_t name_length;
         const char *name = fs_name(sending->path, &name_length);
-        (void)disposition_header(headers + length, name, name_length, "");
+        (void)disposition_header(end, name, name_length, "");
+        end += strlen(end);
     }
+    return end;
+}
+
+/* Returns the end of the header. */
+static char *add_length(char *end, uint64_t length)
+{
+    end = stpcpy(end, "Content-Length: ");
+    end += decimal_render(end, length);
+    return stpcpy(end, "\r\n");
 }
 
 static const char *content_type(const struct sending *sending)
@@ -101,13 +111,10 @@ static void send_at_once(const struct sending *sending, int status, const char *
     }
 }
 
-static void send_part(const struct sending *sending, int status, char *headers,
+static void send_part(const struct sending *sending, int status, const char *headers,
                       const struct byte_range *range)
 {
     struct request *request = sending->request;
-    size_t used = strlen(headers);
-    (void)snprintf(headers + used, HEADERS_SIZE - used, "Content-Length: %llu\r\n",
-                   (unsigned long long)range->length);
     bool is_head = strcmp(request_method(request), "HEAD") == 0;
     if (!is_head && range->length <= ANSWER_AT_ONCE) {
         send_at_once(sending, status, headers, range);
@@ -134,10 +141,9 @@ static void send_file(const struct sending *sending, const struct validators *cu
                           (unsigned long long)size);
         return;
     }
-    make_headers(sending, headers);
+    char *end = add_length(make_headers(sending, headers), range.length);
     if (kind == RANGE_PART) {
-        size_t used = strlen(headers);
-        (void)snprintf(headers + used, sizeof(headers) - used,
+        (void)snprintf(end, (size_t)(headers + sizeof(headers) - end),
                        "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)range.first,
                        (unsigned long long)(range.first + range.length - 1),
                        (unsigned long long)size);
@@ -166,7 +172,7 @@ static void stream_file(const struct sending *sending)
     char headers[HEADERS_SIZE];
     struct request *request = sending->request;
     ssize_t got = sending->piece_length;
-    make_headers(sending, headers);
+    (void)make_headers(sending, headers);
     if (request_begin(request, 200, content_type(sending), headers) != 0 ||
         strcmp(request_method(request), "HEAD") == 0) {
         return;
@@ -193,7 +199,7 @@ static bool check_conditions(const struct sending *sending, const struct validat
     char headers[HEADERS_SIZE];
     switch (conditions_check(sending->request, current)) {
     case CONDITIONS_NOT_MODIFIED:
-        make_headers(sending, headers);
+        (void)make_headers(sending, headers);
         (void)request_begin(sending->request, 304, NULL, headers);
         return false;
     case CONDITIONS_FAIL: raw_refuse_state(sending->request, sending->path); return false;

@@ -47,7 +47,7 @@ static bool names_current(const char *value, const struct validators *current, b
 static bool is_unchanged_since(const char *value, const struct validators *current, bool otherwise)
 {
     time_t date;
-    if (current == NULL || !current->has_date || !http_date_parse(value, &date)) {
+    if (*value == '\0' || current == NULL || !current->has_date || !http_date_parse(value, &date)) {
         return otherwise;
     }
     return current->modified.tv_sec <= date;

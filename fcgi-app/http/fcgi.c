@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,10 +28,10 @@
 #include <time.h>
 
 #include "api/endpoints.h"
-#include "api/statuses.h"
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/logger.h"
+#include "fcgi-app/http/answer_begin.h"
 #include "fcgi-app/http/body_records.h"
 #include "fcgi-app/http/fcgi.h"
 #include "fcgi-app/http/file_records.h"
@@ -80,10 +79,17 @@ static _Thread_local struct record_filter filter;
 
 /* ---- the question ---- */
 
+/* A request asks for some twenty, most of which are not there: the first character tells that
+ * sooner than FCGX_GetParam() does. */
 const char *request_param(const struct request *request, const char *name)
 {
-    const char *value = FCGX_GetParam(name, request->fcgi.envp);
-    return value == NULL ? "" : value;
+    size_t length = strlen(name);
+    for (char *const *entry = request->fcgi.envp; *entry != NULL; entry++) {
+        if (**entry == *name && strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
+            return *entry + length + 1;
+        }
+    }
+    return "";
 }
 
 const char *request_method(const struct request *request)
@@ -223,21 +229,16 @@ void request_note(struct request *request, const char *header)
 int request_begin(struct request *request, int status, const char *content_type,
                   const char *headers)
 {
-    char begin[192];
-    unsigned index = api_status_index(status);
+    char begin[ANSWER_BEGIN_SIZE];
     size_t rest = headers == NULL ? 0 : strlen(headers);
-    int length = snprintf(
-        begin, sizeof(begin), "%s%s%sStatus: %d %s\r\n",
-        content_type == NULL ? "" : "Content-Type: ", content_type == NULL ? "" : content_type,
-        content_type == NULL ? "" : "\r\n", status,
-        index < API_STATUS_COUNT ? api_statuses[index].reason : "Error");
-    if (length < 0 || length >= (int)sizeof(begin)) {
+    const char *end = answer_begin_render(begin, status, content_type);
+    if (end == NULL) {
         return drop_connection(request); /* a content type that long is a bug */
     }
     request->answer = ANSWER_BEGUN;
     request->measured.status = status;
     size_t noted = request->note == NULL ? 0 : strlen(request->note);
-    if (write_bytes(request, begin, (size_t)length) < 0 ||
+    if (write_bytes(request, begin, (size_t)(end - begin)) < 0 ||
         (noted > 0 && write_bytes(request, request->note, noted) < 0) ||
         (rest > 0 && write_bytes(request, headers, rest) < 0)) {
         return -1;

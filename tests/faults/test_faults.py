@@ -311,7 +311,7 @@ INFALLIBLE = set("""
     strerror strerror_r sigabbrev_np qsort qsort_r exit abort environ stderr optarg optind
 """.split())
 # They compute, or allocate by malloc(3), or read a stream whose read(2) is the C library's own.
-PURE = ("str", "stp", "mem", "SHA1", "SHA256", "__str", "__mem", "__ctype", "__isoc", "__asprintf", "__vasprintf", "__snprintf", "__vsnprintf", "snprintf", "__getdelim",
+PURE = ("str", "stp", "mem", "SHA1", "SHA256", "__str", "__stp", "__mem", "__ctype", "__isoc", "__asprintf", "__vasprintf", "__snprintf", "__vsnprintf", "snprintf", "__getdelim",
         "__fprintf", "__sprintf", "inet_ntop", "asprintf", "vasprintf", "vsnprintf")
 STARTUP = ("_ITM_", "__gmon", "__libc", "__cxa", "__errno", "__stack_chk", "__assert", "__progname")
 
