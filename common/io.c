@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -97,13 +97,18 @@ int io_random_name(char name[IO_RANDOM_NAME_SIZE], const char *prefix)
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
         return -1;
     }
-    (void)snprintf(name, IO_RANDOM_NAME_SIZE, "%s%016llx", prefix, (unsigned long long)random);
+    char *end = stpcpy(name, prefix);
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        *end++ = "0123456789abcdef"[random >> shift & 15];
+    }
+    *end = '\0';
     return 0;
 }
 
-int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAME_SIZE])
+int io_open_temporary(int directory, const char *prefix, mode_t mode,
+                      char name[IO_RANDOM_NAME_SIZE])
 {
-    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
     name[0] = '\0';
     /* Old kernels answer EISDIR or ENOENT, file systems EOPNOTSUPP or EINVAL. */
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == EISDIR || errno == ENOENT) &&
@@ -119,7 +124,7 @@ int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAM
 int io_open_nameless(int directory)
 {
     char name[IO_RANDOM_NAME_SIZE];
-    int fd = io_open_temporary(directory, ".nameless-", name);
+    int fd = io_open_temporary(directory, ".nameless-", 0600, name);
     if (name[0] != '\0') {
         (void)unlinkat(directory, name, 0);
     }

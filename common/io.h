@@ -35,11 +35,13 @@ int io_open_regular(int directory, const char *name, int flags);
 int io_random_name(char name[IO_RANDOM_NAME_SIZE], const char *prefix);
 
 /*
- * Makes a file (0600) for reading and writing in a directory. It has no name, and `name` is empty;
- * where the file system has no such files (overlayfs before Linux 6.3) it has a random one, which
- * the caller removes. The descriptor (CLOEXEC), or -1 with errno.
+ * Makes a file for reading and writing in a directory. It has no name, a mode less the umask, and
+ * `name` is empty; where the file system has no such files (overlayfs before Linux 6.3) it has a
+ * random one, which the caller removes, and nobody else may use it (0600). The descriptor
+ * (CLOEXEC), or -1 with errno.
  */
-int io_open_temporary(int directory, const char *prefix, char name[IO_RANDOM_NAME_SIZE]);
+int io_open_temporary(int directory, const char *prefix, mode_t mode,
+                      char name[IO_RANDOM_NAME_SIZE]);
 
 /* The same, of a file that never gets a name: a random one is removed at once. */
 int io_open_nameless(int directory);

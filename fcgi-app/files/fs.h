@@ -46,9 +46,10 @@ struct fs_writer *fs_write_begin(const char *path, struct fs_error *error);
 
 /*
  * The same in fewer calls, for content that is in memory already: a file that exists is held open
- * for writing until the end, and cannot be executed meanwhile. The path of such a writer leads
- * through no link of /proc to what a process has open, and not to a file of /proc. NULL: it is not
- * like nearly all others, or something has failed, which fs_write_begin() will find again.
+ * for writing until the end, keeps the mode that it has now, and cannot be executed meanwhile. The
+ * path of such a writer leads through no link of /proc to what a process has open, and not to a
+ * file of /proc. NULL: it is not like nearly all others, or something has failed, which
+ * fs_write_begin() will find again.
  */
 struct fs_writer *fs_write_begin_direct(const char *path);
 
@@ -78,7 +79,7 @@ int fs_write_publish(struct fs_writer *writer, const struct fs_wish *wish,
                      struct fs_written *written, struct fs_error *error);
 
 /* How many bytes the disk where the content goes has room for; UINT64_MAX if it is no disk's. */
-uint64_t fs_write_room(const struct fs_writer *writer);
+uint64_t fs_write_room(struct fs_writer *writer);
 void fs_write_cancel(struct fs_writer *writer); /* frees it; NULL is fine */
 
 /*

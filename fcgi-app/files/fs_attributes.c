@@ -18,11 +18,12 @@
 
 /* Whether neither has any: nearly no file has. By the descriptor where it can be, which costs less.
  */
-static bool have_no_attributes(int from, const char *from_path, int to)
+static bool have_no_attributes(int from, int to)
 {
+    char path[DESCRIPTOR_PATH_SIZE];
     ssize_t size = flistxattr(from, NULL, 0);
     if (size < 0 && errno == EBADF) {
-        size = listxattr(from_path, NULL, 0);
+        size = listxattr(descriptor_path(from, path), NULL, 0);
     }
     return size == 0 && flistxattr(to, NULL, 0) == 0;
 }
@@ -97,30 +98,38 @@ static bool is_like(const struct stat *one, const struct stat *other)
            (one->st_mode & 07777) == (other->st_mode & 07777);
 }
 
-int fs_attributes_copy(int from, int to)
+/* Makes `to` like the old file, with its attributes if there are any. 0 or -1 with errno. */
+static int make_like(int from, const struct stat *old, int to, const struct stat *new, bool bare)
 {
-    struct stat old, new;
     char from_path[DESCRIPTOR_PATH_SIZE], to_path[DESCRIPTOR_PATH_SIZE];
-    if (fstat(from, &old) != 0 || fstat(to, &new) != 0) {
-        return -1;
-    }
-    if (old.st_nlink > 1 || (old.st_mode & (S_ISUID | S_ISGID)) != 0) {
-        errno = EPERM;
-        return -1;
-    }
-    if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) &&
-        fchown(to, old.st_uid, old.st_gid) != 0) {
+    struct stat made;
+    if ((old->st_uid != new->st_uid || old->st_gid != new->st_gid) &&
+        fchown(to, old->st_uid, old->st_gid) != 0) {
         return -1;
     }
     /* The mode comes last: of a list it is the mask, and is part of it. */
-    if ((!have_no_attributes(from, descriptor_path(from, from_path), to) &&
-         attributes_copy(from_path, descriptor_path(to, to_path)) != 0) ||
-        fchmod(to, old.st_mode & 07777) != 0 || fstat(to, &new) != 0) {
+    if ((!bare &&
+         attributes_copy(descriptor_path(from, from_path), descriptor_path(to, to_path)) != 0) ||
+        fchmod(to, old->st_mode & 07777) != 0 || fstat(to, &made) != 0) {
         return -1;
     }
-    if (!is_like(&old, &new)) {
+    if (!is_like(old, &made)) {
         errno = EPERM;
         return -1;
     }
     return 0;
+}
+
+int fs_attributes_copy(int from, const struct stat *old, int to)
+{
+    struct stat new;
+    if (fstat(to, &new) != 0) {
+        return -1;
+    }
+    if (old->st_nlink > 1 || (old->st_mode & (S_ISUID | S_ISGID)) != 0) {
+        errno = EPERM;
+        return -1;
+    }
+    bool bare = have_no_attributes(from, to);
+    return bare && is_like(old, &new) ? 0 : make_like(from, old, to, &new, bare);
 }

@@ -185,7 +185,7 @@ int fs_target_open(struct fs_target *target, const char *path)
  * blocks. 0 or -1. */
 static int open_direct_file(struct fs_target *target)
 {
-    struct stat entry, status, directory;
+    struct stat entry, directory;
     const struct fs_place *place = &target->place;
     if (fstatat(place->directory, place->name, &entry, AT_SYMLINK_NOFOLLOW) != 0) {
         return errno == ENOENT ? 0 : -1;
@@ -195,7 +195,8 @@ static int open_direct_file(struct fs_target *target)
         return -1;
     }
     target->file = openat(place->directory, place->name, FOR_WRITING | O_NOFOLLOW);
-    if (target->file < 0 || fstat(target->file, &status) != 0 || !is_same(&entry, &status)) {
+    if (target->file < 0 || fstat(target->file, &target->status) != 0 ||
+        !is_same(&entry, &target->status)) {
         return -1;
     }
     target->flags = fs_target_flags(target->file);
@@ -204,7 +205,7 @@ static int open_direct_file(struct fs_target *target)
 
 int fs_target_open_direct(struct fs_target *target, const char *path)
 {
-    *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1};
+    *target = (struct fs_target){.stream = -1, .file = -1, .place.directory = -1, .direct = true};
     bool ends_with_slash = path[0] != '\0' && path[strlen(path) - 1] == '/';
     return ends_with_slash || fs_place_open_plain(&target->place, path) != 0
                ? -1

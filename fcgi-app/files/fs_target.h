@@ -8,15 +8,18 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "fcgi-app/files/fs_path.h"
 
 /* One of three: something to write into (`stream`), a regular file (`file`), or nothing yet. */
 struct fs_target {
-    int stream; /* a device or a FIFO, open for writing and non-blocking; -1 otherwise */
-    int file;   /* O_PATH, so that it can still be executed, or direct; -1 otherwise */
-    int flags;  /* of the file's inode, those that ioctl_iflags(2) lets users change */
-    bool made;  /* the file was made by opening it, at the end of a link to nothing */
+    int stream;         /* a device or a FIFO, open for writing and non-blocking; -1 otherwise */
+    int file;           /* O_PATH, so that it can still be executed, or direct; -1 otherwise */
+    int flags;          /* of the file's inode, those that ioctl_iflags(2) lets users change */
+    bool made;          /* the file was made by opening it, at the end of a link to nothing */
+    bool direct;        /* by fs_target_open_direct(): */
+    struct stat status; /* of a direct file, when it was opened */
     /* Where the file is, or is to be made. Its directory is -1 for a file without a place: one that
      * was removed, or whose path is too long. */
     struct fs_place place;

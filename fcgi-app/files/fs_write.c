@@ -6,13 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -37,6 +38,7 @@ struct fs_writer {
     char temporary[IO_RANDOM_NAME_SIZE]; /* its name; "" while it has none */
     bool is_beside;                      /* beside the target, so that it can take its name */
     bool is_part;                        /* it stays when the write is left (fs_part.h) */
+    bool closes_silently;                /* close(2) of it reports nothing (fs_write_room()) */
     bool written;
 };
 
@@ -93,14 +95,17 @@ static int open_content(struct fs_writer *writer)
     if (writer->target.stream >= 0) {
         return 0;
     }
-    if (writer->target.place.directory >= 0) {
+    const struct fs_target *target = &writer->target;
+    if (target->place.directory >= 0) {
+        /* While it has no name, it may have the mode that it is to have. */
+        mode_t mode = target->direct && target->file >= 0 ? target->status.st_mode & 0777 : 0600;
         writer->fd =
-            io_open_temporary(writer->target.place.directory, TEMPORARY_PREFIX, writer->temporary);
+            io_open_temporary(target->place.directory, TEMPORARY_PREFIX, mode, writer->temporary);
         if (writer->fd >= 0) {
             writer->is_beside = true;
             return 0;
         }
-        if (writer->target.file < 0 || fs_is_shortage(errno)) {
+        if (target->file < 0 || fs_is_shortage(errno)) {
             return -1;
         }
     }
@@ -291,6 +296,9 @@ int fs_write_data(struct fs_writer *writer, const char *data, size_t length, str
  * descriptor does, too. */
 static int close_copy(const struct fs_writer *writer)
 {
+    if (writer->closes_silently) {
+        return 0;
+    }
     int copy = fcntl(writer->fd, F_DUPFD_CLOEXEC, 0);
     return copy < 0 ? -1 : close(copy);
 }
@@ -339,8 +347,11 @@ static int replace_target(struct fs_writer *writer)
 
 static bool can_replace(const struct fs_writer *writer)
 {
-    return writer->is_beside && fs_attributes_copy(writer->target.file, writer->fd) == 0 &&
-           fs_target_flags(writer->fd) == writer->target.flags;
+    const struct fs_target *target = &writer->target;
+    struct stat old = target->status;
+    return writer->is_beside && (target->direct || fstat(target->file, &old) == 0) &&
+           fs_attributes_copy(target->file, &old, writer->fd) == 0 &&
+           fs_target_flags(writer->fd) == target->flags;
 }
 
 /* ---- the end: over the content of the old ---- */
@@ -434,10 +445,21 @@ int fs_write_commit(struct fs_writer *writer, struct fs_error *error)
     return fs_write_publish(writer, &(const struct fs_wish){.has_mode = false}, &written, error);
 }
 
-uint64_t fs_write_room(const struct fs_writer *writer)
+/* Whether a file system is one of those of which close(2) reports nothing. */
+static bool closes_silently(const struct statfs *disk)
 {
-    struct statvfs disk;
-    return fstatvfs(writer->fd, &disk) != 0 ? UINT64_MAX : (uint64_t)disk.f_bavail * disk.f_frsize;
+    return disk->f_type == EXT4_SUPER_MAGIC || disk->f_type == XFS_SUPER_MAGIC ||
+           disk->f_type == BTRFS_SUPER_MAGIC || disk->f_type == TMPFS_MAGIC;
+}
+
+uint64_t fs_write_room(struct fs_writer *writer)
+{
+    struct statfs disk;
+    if (fstatfs(writer->fd, &disk) != 0) {
+        return UINT64_MAX;
+    }
+    writer->closes_silently = closes_silently(&disk);
+    return (uint64_t)disk.f_bavail * (uint64_t)(disk.f_frsize != 0 ? disk.f_frsize : disk.f_bsize);
 }
 
 int fs_write_publish(struct fs_writer *writer, const struct fs_wish *wish,

@@ -186,13 +186,13 @@ static int receive_pieces(struct upload *upload)
     return got < 0 ? -1 : 0; /* cut: no one waits for an answer */
 }
 
-/* Takes a small body, before its file is opened. */
-static int receive_small(struct upload *upload, const struct json_body *query)
+/* Takes a small body, before its file is opened. `room` is that of the buffer: a byte more than the
+ * body has, for which its end is read. */
+static int receive_small(struct upload *upload, const struct json_body *query, size_t room)
 {
     ssize_t got;
     size_t length = 0;
-    while ((got = request_read(upload->request, upload->buffer + length, SMALL_SIZE - length)) >
-           0) {
+    while ((got = request_read(upload->request, upload->buffer + length, room - length)) > 0) {
         length += (size_t)got;
     }
     if (got < 0 || open_upload(upload, query, length, true) != 0) {
@@ -205,13 +205,13 @@ static int receive(struct upload *upload, const struct json_body *query)
 {
     uint64_t length = request_body_length(upload->request);
     bool is_small = length < SMALL_SIZE;
-    upload->buffer = malloc(is_small ? SMALL_SIZE : BUFFER_SIZE);
+    upload->buffer = malloc(is_small ? (size_t)length + 1 : BUFFER_SIZE);
     if (upload->buffer == NULL) {
         answer_error(upload->request, 503, ERROR_unavailable, "Out of memory");
         return -1;
     }
     if (is_small) {
-        return receive_small(upload, query);
+        return receive_small(upload, query, (size_t)length + 1);
     }
     length = length == UINT64_MAX ? 0 : length;
     return open_upload(upload, query, length, false) != 0 ? -1 : receive_pieces(upload);
@@ -232,11 +232,13 @@ static int check_body(struct upload *upload)
 static void answer_upload(const struct upload *upload, const struct fs_written *written)
 {
     char headers[RAW_ETAG_SIZE + 40] = "", etag[RAW_ETAG_SIZE];
-    /* a 204 has no length */
-    const char *length = written->created ? "Content-Length: 0\r\n" : "";
-    const char *tag = written->is_known ? raw_etag(&written->status, etag) : "";
-    (void)snprintf(headers, sizeof(headers), "%s%s%s%s", written->is_known ? "ETag: " : "", tag,
-                   written->is_known ? "\r\n" : "", length);
+    char *end = headers;
+    if (written->is_known) {
+        end = stpcpy(stpcpy(stpcpy(end, "ETag: "), raw_etag(&written->status, etag)), "\r\n");
+    }
+    if (written->created) { /* a 204 has no length */
+        (void)stpcpy(end, "Content-Length: 0\r\n");
+    }
     (void)request_begin(upload->request, written->created ? 201 : 204, NULL, headers);
 }
 

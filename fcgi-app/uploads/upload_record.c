@@ -166,7 +166,7 @@ void upload_record_prolong(struct upload_record *record)
 static int record_store(struct upload_record *record)
 {
     char temporary[IO_RANDOM_NAME_SIZE], path[DESCRIPTOR_PATH_SIZE];
-    record->fd = io_open_temporary(records.directory, ".upload-", temporary);
+    record->fd = io_open_temporary(records.directory, ".upload-", 0600, temporary);
     if (record->fd < 0) {
         return -1;
     }

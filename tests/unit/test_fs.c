@@ -813,6 +813,12 @@ static void writes_directly_where_nothing_is_special(void **state)
     assert_int_equal(unlink("d/other"), 0);
     write_directly("d/file", "three");
     assert_int_equal(mode_of("d/file"), 0640);
+    static const mode_t modes[] = {0666, 01644, 0600, 0777}; /* with what the umask takes, too */
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        assert_int_equal(chmod("d/file", modes[i]), 0);
+        write_directly("d/file", "again");
+        assert_int_equal(mode_of("d/file"), modes[i]);
+    }
     assert_int_equal(chmod("d", 01777), 0);
     write_directly("d/new", "four");
     assert_string_equal(names_in("d"), "file new ");
