@@ -18,9 +18,9 @@
 #include "common/logger.h"
 #include "procd/runner/confinement.h"
 
-#define READ_MAX       ((size_t)65536)
-#define READS_PER_TURN 16
-#define FINISH_READS   4 /* more than the kernel holds of what was written before */
+#define READ_MAX       ((size_t)16384)
+#define READS_PER_TURN 64
+#define FINISH_READS   16 /* more than the kernel holds of what was written before */
 #define SLAVE_FLAGS    (O_RDWR | O_NOCTTY | O_CLOEXEC)
 
 /* ---- the beginning ---- */
@@ -95,7 +95,7 @@ void terminal_close(struct terminal *terminal)
 
 short terminal_events(const struct terminal *terminal, bool wants_room)
 {
-    return wants_room || terminal->owes_eof ? POLLIN | POLLOUT : POLLIN;
+    return wants_room || terminal->eofs_owed > 0 ? POLLIN | POLLOUT : POLLIN;
 }
 
 bool terminal_is_open(const struct terminal *terminal)
@@ -170,14 +170,14 @@ static ssize_t write_some(struct terminal *terminal, const struct termios *mode,
     return count;
 }
 
-/* Writes the end-of-file character if it is owed. Whether it is not any more. */
-static bool pay_eof(struct terminal *terminal, const struct termios *mode)
+/* Writes the end-of-file characters that are owed. Whether none is any more. */
+static bool pay_eofs(struct terminal *terminal, const struct termios *mode)
 {
     const char eof = (char)(mode->c_cc[VEOF] == _POSIX_VDISABLE ? CEOF : mode->c_cc[VEOF]);
-    if (terminal->owes_eof && write_some(terminal, mode, &eof, 1) == 1) {
-        terminal->owes_eof = false;
+    while (terminal->eofs_owed > 0 && write_some(terminal, mode, &eof, 1) == 1) {
+        terminal->eofs_owed--;
     }
-    return !terminal->owes_eof;
+    return terminal->eofs_owed == 0;
 }
 
 enum terminal_input terminal_write(struct terminal *terminal, const char *data, size_t length,
@@ -188,7 +188,8 @@ enum terminal_input terminal_write(struct terminal *terminal, const char *data, 
     if (tcgetattr(terminal->master, &mode) < 0) {
         return TERMINAL_GONE;
     }
-    if (!pay_eof(terminal, &mode)) {
+    if (!pay_eofs(terminal, &mode)) {
+        terminal->eofs_owed += eof && length == 0;
         return TERMINAL_TOOK;
     }
     if (!terminal_line_fits(&terminal->line, &mode, data, length)) {
@@ -200,8 +201,8 @@ enum terminal_input terminal_write(struct terminal *terminal, const char *data, 
         *written += count > 0 ? (size_t)count : 0;
     }
     if (eof && *written == length) {
-        terminal->owes_eof = true;
-        (void)pay_eof(terminal, &mode);
+        terminal->eofs_owed++;
+        (void)pay_eofs(terminal, &mode);
     }
     return count < 0 ? TERMINAL_GONE : TERMINAL_TOOK;
 }
@@ -209,7 +210,7 @@ enum terminal_input terminal_write(struct terminal *terminal, const char *data, 
 bool terminal_has_room(struct terminal *terminal)
 {
     struct termios mode;
-    return tcgetattr(terminal->master, &mode) == 0 && pay_eof(terminal, &mode);
+    return tcgetattr(terminal->master, &mode) == 0 && pay_eofs(terminal, &mode);
 }
 
 /* ---- orders ---- */

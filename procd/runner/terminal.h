@@ -20,8 +20,8 @@ struct terminal {
     int slave;  /* owned. While it is open the master does not report a hang-up, which would not be
                    final: a command may close the terminal and open it again */
     int size_file;
-    bool is_over;  /* nobody has the slave open any more */
-    bool owes_eof; /* the end-of-file character is still to be written */
+    bool is_over;       /* nobody has the slave open any more */
+    unsigned eofs_owed; /* so many end-of-file characters are still to be written */
     struct byte_log log;
     struct terminal_line line;
 };

@@ -1,61 +1,17 @@
-"""Background processes with a terminal: what a command finds there, what it is sent, how it ends, and what is kept of its output."""
+"""Background processes with a terminal: what a command finds there, its size, what is typed, and signals."""
 
-import concurrent.futures
+import hashlib
 import os
-import pathlib
 import re
-import shutil
-import time
 
 import pytest
 
-from sandbox import DEADLINE, TEST_USER, in_threads, user_ids, wait_until
+from sandbox import DEADLINE, TEST_USER, make_directory, user_ids, wait_until
+from terminals import Terminal, foreground
 
 pytestmark = pytest.mark.host  # the byte log is read on the disk
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-
-
-class Terminal:
-    """A process with a terminal, and its output as it is on the disk."""
-
-    def __init__(self, server, cmd=None, pty=None, **fields):
-        answer = server.post("/start_process", **({} if cmd is None else {"cmd": cmd}), pty={} if pty is None else pty, **fields)
-        assert answer.status_code == 201, answer.text
-        self.server, self.id, self.pid = server, answer.json()["id"], answer.json()["pid"]
-        server.started.append(self.id)
-        self.directory = server.run_dir / "state/jobs" / self.id
-
-    def output(self):
-        """What the log has; retention must not have begun."""
-        return b"".join(path.read_bytes() for path in sorted(self.directory.glob("bytes.*")))
-
-    def shows(self, text, count=1):
-        """Waits until the output has `text` so many times."""
-        wait_until(lambda: self.output().count(text) >= count, f"{text!r} in the output, which is {self.output()[-500:]!r}")
-
-    def write(self, data, **fields):
-        return self.server.post("/write_stdin", id=self.id, data=data, **fields)
-
-    def types(self, data):
-        answer = self.write(data)
-        assert answer.status_code == 200 and answer.json() == {"success": True, "written": len(data.encode()), "full": False}, answer.text
-
-    def signal(self, name):
-        answer = self.server.post("/kill_process", id=self.id, signal=name)
-        assert answer.status_code == 200 and answer.json()["message"] == "Signal sent", answer.text
-
-    def resize(self, cols, rows):
-        return self.server.post("/resize_terminal", id=self.id, cols=cols, rows=rows)
-
-    def described(self):
-        return self.server.get(f"/get_process?id={self.id}").json()
-
-    def end(self):
-        """Waits for the end of the process and returns its description."""
-        answer = self.server.post("/wait_process", id=self.id, timeout_ms=int(DEADLINE * 1000)).json()
-        assert answer["status"] != "running", self.output()[-500:]
-        return answer
 
 
 def test_what_a_command_finds(sandbox):
@@ -163,11 +119,6 @@ def test_a_signal_reaches_the_foreground_behind_unread_input(sandbox, name):
     assert terminal.described()["status"] == "running"
 
 
-def foreground(pid):
-    """The foreground process group of the terminal of a process."""
-    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[5])
-
-
 def test_other_signals_reach_the_foreground(sandbox):
     terminal = Terminal(sandbox, "exec bash --norc --noprofile -i", env={"PS1": "> "})
     terminal.shows(b"> ")
@@ -200,3 +151,105 @@ def test_kill_ends_the_tree(sandbox, marker):
     marker.sleeping(sandbox, 2)
     assert sandbox.kill(terminal.id).json()["success"]
     assert not marker.pids(sandbox) and terminal.end()["status"] == "killed"
+
+
+# ---- input ----
+
+
+def type_all(terminal, data):
+    """As a client does it: what was not taken is sent again later."""
+    def sent():
+        nonlocal data
+        answer = terminal.write(data).json()
+        assert answer["full"] == (answer["written"] < len(data))
+        data = data[answer["written"]:]
+        return not data
+
+    wait_until(sent, "the terminal to take all of it", 6 * DEADLINE)
+
+
+def test_a_large_paste_in_raw_mode(sandbox):
+    """A megabyte without a newline is read byte for byte, by a program that begins late."""
+    terminal = Terminal(sandbox, "stty raw -echo; echo ready; read -r go <fifo; head -c 1048576 | sha256sum", cwd=make_pipe(sandbox))
+    terminal.shows(b"ready")
+    paste = "".join(chr(33 + (number * number + number // 90) % 90) for number in range(1 << 20))
+    first = terminal.write(paste).json()
+    assert first["full"] and 4096 <= first["written"] < 1 << 20
+    sandbox.shell("echo go >fifo", cwd=terminal.described()["cwd"])
+    type_all(terminal, paste[first["written"]:])
+    assert terminal.end()["exit_code"] == 0
+    assert hashlib.sha256(paste.encode()).hexdigest().encode() in terminal.output()
+
+
+def make_pipe(sandbox):
+    """A new directory with a FIFO `fifo`, for the commands' user."""
+    directory = make_directory()
+    sandbox.shell("mkfifo fifo", cwd=directory)
+    return directory
+
+
+def test_what_canonical_mode_would_cut_is_refused(sandbox):
+    terminal = Terminal(sandbox, "stty -echo; echo ready; while read -r line; do echo ${#line}.; done")
+    terminal.shows(b"ready")
+    for text in ("x" * 4096 + "\r", "short\r" + "y" * 5000, "é" * 2048 + "\r"):
+        answer = terminal.write(text)
+        assert answer.status_code == 400 and answer.json()["error_code"] == "too_large" and answer.json()["success"] is False
+    terminal.types("x" * 4095 + "\r")
+    terminal.shows(b"\n4095.")
+    terminal.types("x" * 3000)
+    assert terminal.write("y" * 1096).status_code == 400
+    terminal.types("y" * 1095 + "\n")
+    terminal.shows(b"\n4095.", 2)
+    terminal.types("x" * 4000)
+    terminal.types("\x15" + "y" * 4000 + "\r")  # Ctrl-U: the line is gone
+    terminal.shows(b"\n4000.")
+    terminal.types("z" * 4000)
+    terminal.types("\x7f" * 100 + "z" * 195 + "\n")  # erased
+    terminal.shows(b"\n4095.", 3)
+    assert b"\n6." not in terminal.output()
+
+
+def test_lines_that_nobody_reads_are_held_back(sandbox):
+    """Many whole lines, in canonical mode: all arrive, none is cut, however late they are read."""
+    terminal = Terminal(sandbox, "stty -echo; echo ready; read -r go <fifo; head -n 5000 | sha256sum", cwd=make_pipe(sandbox))
+    terminal.shows(b"ready")
+    text = "".join(f"{number} {'x' * (number % 60)}\n" for number in range(5000))
+    first = terminal.write(text).json()
+    assert first["full"] and 4096 <= first["written"] < len(text)
+    sandbox.shell("echo go >fifo", cwd=terminal.described()["cwd"])
+    type_all(terminal, text[first["written"]:])
+    assert terminal.end()["exit_code"] == 0
+    assert hashlib.sha256(text.encode()).hexdigest().encode() in terminal.output()
+
+
+@pytest.mark.parametrize("mode", ["", "stty eof ^A; "])
+def test_eof(sandbox, mode):
+    terminal = Terminal(sandbox, f"{mode}echo ready; cat; echo rest; cat; echo end")
+    terminal.shows(b"ready")
+    assert terminal.write("line\n", eof=True).json() == {"success": True, "written": 5, "full": False}
+    terminal.shows(b"rest")
+    assert sandbox.post("/write_stdin", id=terminal.id, eof=True).json()["written"] == 0
+    assert terminal.end()["exit_code"] == 0
+    assert terminal.output().endswith(b"\r\nend\r\n")
+
+
+def test_eof_behind_unread_input(sandbox):
+    """It is kept and comes in its place."""
+    terminal = Terminal(sandbox, "stty -echo; echo ready; read -r go <fifo; wc -c; wc -c; echo end", cwd=make_pipe(sandbox))
+    terminal.shows(b"ready")
+    taken, text = 0, "x\n" * 300_000
+    while more := terminal.write(text[taken:]).json()["written"]:
+        taken += more
+    for _ in range(1 + taken % 2):  # within a line it takes two
+        assert sandbox.post("/write_stdin", id=terminal.id, eof=True).json() == {"success": True, "written": 0, "full": False}
+    sandbox.shell("echo go >fifo", cwd=terminal.described()["cwd"])
+    terminal.shows(b"ready\r\n%d\r\n" % taken)
+    terminal.types("abc\n")
+    assert sandbox.post("/write_stdin", id=terminal.id, eof=True).status_code == 200
+    assert terminal.end()["exit_code"] == 0 and b"\r\n4\r\n" in terminal.output()
+
+
+def test_input_of_a_terminal_that_has_ended(sandbox):
+    terminal = Terminal(sandbox, "true")
+    terminal.end()
+    assert terminal.write("x").json()["error_code"] == "not_running"
