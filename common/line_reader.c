@@ -2,14 +2,24 @@
 
 #include <string.h>
 
+#include "common/clock.h"
+#include "common/utf8.h"
+
+#define OPEN_END_MAX ((size_t)64)
+
 void line_reader_init(struct line_reader *reader, int directory_fd, size_t memory_max)
 {
-    *reader = (struct line_reader){.directory_fd = directory_fd, .memory_max = memory_max};
+    *reader = (struct line_reader){.directory_fd = directory_fd,
+                                   .memory_max = memory_max,
+                                   .patience_ms = LINE_PATIENCE_NONE,
+                                   .due_ms = LINE_NEVER_DUE};
 }
 
 void line_reader_clear(struct line_reader *reader)
 {
     spool_freep(&reader->held);
+    reader->is_split = false;
+    reader->due_ms = LINE_NEVER_DUE;
 }
 
 uint64_t line_reader_pending(const struct line_reader *reader)
@@ -24,6 +34,9 @@ static int hold(struct line_reader *reader, const char *data, size_t length)
         if (reader->held == NULL) {
             return -1;
         }
+    }
+    if (reader->patience_ms >= 0 && reader->due_ms == LINE_NEVER_DUE) {
+        reader->due_ms = clock_monotonic_ms() + reader->patience_ms;
     }
     return spool_write(reader->held, data, length);
 }
@@ -65,9 +78,7 @@ static int end_line(struct line_reader *reader, const char *tail, size_t length,
         return -1;
     }
     int result = function(context, &line);
-    if (reader->held != NULL) {
-        spool_freep(&reader->held);
-    }
+    line_reader_clear(reader);
     return result;
 }
 
@@ -89,7 +100,51 @@ int line_reader_feed(struct line_reader *reader, const char *data, size_t length
     return 0;
 }
 
+/* How many bytes at the end of a piece belong to the next one. */
+static size_t open_end(const char *tail, size_t length)
+{
+    size_t open = 0;
+    while (open < length && tail[length - 1 - open] == '\r') {
+        open++;
+    }
+    return open > 0 ? open : utf8_unfinished_length(tail, length);
+}
+
+int line_reader_split(struct line_reader *reader, line_function *function, void *context)
+{
+    char tail[OPEN_END_MAX];
+    uint64_t size = line_reader_pending(reader);
+    size_t length = size < sizeof(tail) ? (size_t)size : sizeof(tail);
+    reader->due_ms = LINE_NEVER_DUE;
+    if (size > 0 && spool_read(reader->held, size - length, tail, length) != (ssize_t)length) {
+        return -1;
+    }
+    size_t open = open_end(tail, length);
+    if (size == open) {
+        return 0;
+    }
+    const struct line piece = {
+        .held = reader->held, .held_length = size - open, .tail = "", .continued = true};
+    int result = function(context, &piece);
+    reader->is_split = true;
+    if (open == 0) {
+        spool_freep(&reader->held);
+        return result;
+    }
+    spool_reset(reader->held);
+    return spool_write(reader->held, tail + length - open, open) < 0 ? -1 : result;
+}
+
+int line_reader_serve(struct line_reader *reader, line_function *function, void *context)
+{
+    return reader->due_ms == LINE_NEVER_DUE || clock_monotonic_ms() < reader->due_ms
+               ? 0
+               : line_reader_split(reader, function, context);
+}
+
 int line_reader_end(struct line_reader *reader, line_function *function, void *context)
 {
-    return line_reader_pending(reader) == 0 ? 0 : end_line(reader, "", 0, function, context);
+    return line_reader_pending(reader) == 0 && !reader->is_split
+               ? 0
+               : end_line(reader, "", 0, function, context);
 }

@@ -139,8 +139,8 @@ static enum pump_result failure(const struct pump *pump)
     return pump->refused ? PUMP_REFUSED : PUMP_FAILED;
 }
 
-/* Waits for anything; while nothing is sent the client gets a sign of life now and then. False when
- * it does not take that. */
+/* Waits for anything, or until the sink has something due; while nothing is sent the client gets a
+ * sign of life now and then. False when it does not take that. */
 static bool wait_for_events(struct pump *pump)
 {
     const struct pump_sink *sink = pump->sink;
@@ -154,7 +154,9 @@ static bool wait_for_events(struct pump *pump)
                 return false;
             }
         }
-        if (io_poll(pump->polled, POLLED, (int)left) > 0) {
+        int64_t due = sink->due(pump->context) - clock_monotonic_ms();
+        int64_t wait = due < left ? due : left;
+        if (io_poll(pump->polled, POLLED, wait > 0 ? (int)wait : 0) > 0 || due <= left) {
             return true;
         }
     }

@@ -19,7 +19,10 @@ enum pump_stream { PUMP_STDOUT, PUMP_STDERR };
 /* Where the output goes. A function that returns -1 stops the pump with PUMP_REFUSED. */
 struct pump_sink {
     int (*data)(void *context, enum pump_stream stream, const char *data, size_t length);
-    int (*rest)(void *context);    /* for now that is all; 1 when it sent something; may be NULL */
+    int (*rest)(void *context); /* for now that is all; 1 when it sent something; may be NULL */
+    /* When `rest` must be called though nothing has come: ms of the monotonic clock, INT64_MAX:
+     * never. May be NULL where there is no `silence`. */
+    int64_t (*due)(const void *context);
     int (*silence)(void *context); /* nothing was sent for sse_keepalive_ms(); may be NULL */
 };
 

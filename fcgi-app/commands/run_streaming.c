@@ -13,6 +13,7 @@
 #include "common/signal_name.h"
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/commands/foreground.h"
+#include "fcgi-app/commands/partial_lines.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/http/request.h"
@@ -72,9 +73,36 @@ static int streaming_take_output(void *context, enum pump_stream stream, const c
                  line_reader_feed(&streaming->lines[stream], data, length, take_line, streaming));
 }
 
+/* Passes on the unfinished lines that have waited long enough. */
+static int serve_lines(struct streaming *streaming)
+{
+    int result = 0;
+    enum pump_stream last = streaming->current;
+    for (int i = 0; i < 2 && result == 0; i++) {
+        streaming->current = (enum pump_stream)i;
+        result = check(streaming, line_reader_serve(&streaming->lines[i], take_line, streaming));
+    }
+    streaming->current = last;
+    return result;
+}
+
+static int64_t streaming_due(const void *context)
+{
+    const struct streaming *streaming = context;
+    int64_t due_ms = INT64_MAX;
+    for (int i = 0; i < 2; i++) {
+        int64_t one = streaming->lines[i].due_ms;
+        due_ms = one != LINE_NEVER_DUE && one < due_ms ? one : due_ms;
+    }
+    return due_ms;
+}
+
 static int flush(void *context)
 {
     struct streaming *streaming = context;
+    if (streaming_due(streaming) != INT64_MAX && serve_lines(streaming) < 0) {
+        return -1;
+    }
     if (streaming->writer.used == 0) {
         return 0;
     }
@@ -152,13 +180,22 @@ static void run_streaming(struct request *request, const struct json_body *body)
 {
     static const struct foreground_answer answer = {
         .streams = true,
-        .sink = {.data = streaming_take_output, .rest = flush, .silence = keep_alive},
+        .sink = {.data = streaming_take_output,
+                 .rest = flush,
+                 .due = streaming_due,
+                 .silence = keep_alive},
         .finish = streaming_finish,
         .fail = streaming_fail,
     };
+    int64_t partial_ms;
     cleanup_streaming struct streaming streaming = {.request = request};
+    if (!partial_lines_read(request, body, &partial_ms)) {
+        return;
+    }
     line_reader_init(&streaming.lines[PUMP_STDOUT], spools_directory(), LINE_MEMORY);
     line_reader_init(&streaming.lines[PUMP_STDERR], spools_directory(), LINE_MEMORY);
+    streaming.lines[PUMP_STDOUT].patience_ms = partial_ms;
+    streaming.lines[PUMP_STDERR].patience_ms = partial_ms;
     if (writer_init(&streaming.writer, request, EVENT_BUFFER, true) < 0) {
         answer_error(request, 500, ERROR_internal, "Out of memory");
         return;
@@ -166,7 +203,7 @@ static void run_streaming(struct request *request, const struct json_body *body)
     foreground_run(request, body, &answer, &streaming, &streaming.error);
 }
 
-static const struct json_member streaming_members[] = {FOREGROUND_MEMBERS};
+static const struct json_member streaming_members[] = {FOREGROUND_MEMBERS, PARTIAL_MEMBER};
 const struct endpoint run_streaming_endpoint = {
     API_ROW(run_streaming),
     .about = "Runs a command and streams its output, line by line.",

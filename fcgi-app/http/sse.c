@@ -77,7 +77,7 @@ int sse_output(struct writer *writer, int64_t id, const char *stream, const stru
     }
     (void)writer_piece(writer, line->tail, line->tail_length);
     (void)writer_piece_end(writer);
-    (void)writer_string(writer, "\"}\nid: ");
+    (void)writer_string(writer, line->continued ? "\",\"continued\":true}\nid: " : "\"}\nid: ");
     (void)writer_number(writer, (uint64_t)id);
     return writer_string(writer, "\n\n");
 }

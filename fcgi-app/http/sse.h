@@ -50,7 +50,8 @@ int sse_event(struct request *request, const char *id, const char *event,
 __attribute__((format(printf, 4, 5))) int sse_error(struct request *request, const char *id,
                                                     enum api_error error, const char *format, ...);
 
-/* event: output with {"stream": <stream>, "data": <line>}, into the writer's buffer. 0, -1 when the
+/* event: output with {"stream": <stream>, "data": <line>}, and "continued": true if more of the
+ * line follows, into the writer's buffer. 0, -1 when the
  * client has left, or -2 with errno when the line could not be read back. */
 int sse_output(struct writer *writer, int64_t id, const char *stream, const struct line *line);
 

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/signal_name.h"
 #include "fcgi-app/commands/command.h"
+#include "fcgi-app/commands/partial_lines.h"
 #include "fcgi-app/http/answer.h"
 #include "fcgi-app/http/endpoint.h"
 #include "fcgi-app/processes/input.h"
@@ -24,12 +25,15 @@ static void start_process(struct request *request, const struct json_body *body)
     struct job job;
     struct spawn_error error;
     char term[TERM_VARIABLE_SIZE];
+    int64_t partial_ms;
     cleanup_(port_wait_clear) struct port_wait wait = {.port = 0};
     if (!command_read(request, body, &command) ||
         !start_terminal_read(request, body, &command, term) ||
-        !start_wait_read(request, body, &wait)) {
+        !partial_lines_read(request, body, &partial_ms) || !start_wait_read(request, body, &wait)) {
         return;
     }
+    command.splits_lines = partial_ms >= 0;
+    command.partial_ms = command.splits_lines ? (uint64_t)partial_ms : 0;
     command.keeps_stdin = json_flag(body, "stdin");
     command.wait_tree = json_flag(body, "wait_tree");
     command.ordered = true;
@@ -58,6 +62,7 @@ static const struct json_member start_members[] = {
     COMMAND_MEMBERS(false),
     START_TERMINAL_MEMBERS,
     {JSON_MEMBER("stdin", FLAG, "Keeps standard input open for /write_stdin.")},
+    PARTIAL_MEMBER,
     {JSON_MEMBER("wait_tree", FLAG, "The process ends when all that it has started has ended.")},
     START_WAIT_MEMBERS,
 };

@@ -27,9 +27,9 @@
  * 0, including those that a full disk has cost. So two ids say how many lines and bytes are between
  * them, whatever has become of these. event_id.h reads ids.
  *
- * An event whose line goes on in the next one has "continued":true after its data (job_log.h says
- * when). An event without an id says that a full disk has cost some lines, which have the next
- * numbers:
+ * An event whose line goes on in the next one of its stream has "continued":true after its data
+ * (job_log.h and job_stream.h say when). An event without an id says that a full disk has cost some
+ * lines, which have the next numbers:
  *
  *   event: gap\n
  *   data: {"missed_lines":12}\n

@@ -390,7 +390,7 @@ int job_log_open(struct job_log *log, int directory, const char *id, uint64_t ma
     return 0;
 }
 
-void job_log_line(struct job_log *log, const char *stream, const struct line *line, bool continued)
+void job_log_line(struct job_log *log, const char *stream, const struct line *line)
 {
     begin_event(log, stream);
     if (log->event_lost) {
@@ -400,7 +400,7 @@ void job_log_line(struct job_log *log, const char *stream, const struct line *li
     } else {
         put_pieces(log, stream, line);
     }
-    end_event(log, continued);
+    end_event(log, line->continued);
 }
 
 void job_log_drop(struct job_log *log)

@@ -76,8 +76,8 @@ struct job_log {
 /* Starts the log of the job `id` with its first segment. 0, or -1 with errno. */
 int job_log_open(struct job_log *log, int directory, const char *id, uint64_t max_bytes);
 
-/* Appends a line of `stream`, "stdout" or "stderr"; `continued` if more of it follows. */
-void job_log_line(struct job_log *log, const char *stream, const struct line *line, bool continued);
+/* Appends a line of `stream`, "stdout" or "stderr". */
+void job_log_line(struct job_log *log, const char *stream, const struct line *line);
 
 /* Counts a line that was lost before it came here. */
 void job_log_drop(struct job_log *log);

@@ -169,7 +169,8 @@ static bool background_start(struct background *job, const struct incoming *comm
         correct_record(job, command);
     }
     if (job->terminal.master < 0) {
-        job_output_open(&job->output, &pipes, &job->log, job->directory);
+        int64_t partial_ms = message_number(command, FIELD_PARTIAL_MS, LINE_PATIENCE_NONE);
+        job_output_open(&job->output, &pipes, &job->log, job->directory, partial_ms);
     }
     return true;
 }
@@ -297,7 +298,7 @@ static void hear_peer(struct background *job, int index)
 static int patience(struct background *job)
 {
     if (!background_is_over(job)) {
-        return running_patience(&job->running);
+        return job_output_patience(&job->output, running_patience(&job->running));
     }
     int64_t left = job->running.children ? job->drain_until - clock_monotonic_ms() : 0;
     return left > 0 ? (int)left : 0;
@@ -359,6 +360,7 @@ static void background_serve(struct background *job, const struct pollfd polled[
     if (polled[LISTENER].revents != 0) {
         (void)job_peers_accept(&job->peers);
     }
+    job_output_serve(&job->output);
     running_serve(&job->running);
 }
 

@@ -28,9 +28,16 @@ struct job_output {
     }
 
 /* Takes over the read ends of `pipes` and their watch. `log` and `directory` are borrowed; an
- * unfinished line may need a file there. */
+ * unfinished line may need a file there. One is logged as far as it has come after `patience_ms`,
+ * or LINE_PATIENCE_NONE. */
 void job_output_open(struct job_output *output, struct command_pipes *pipes, struct job_log *log,
-                     int directory);
+                     int directory, int64_t patience_ms);
+
+/* The shorter of `wait_ms` and the time until a line is to be logged so, in ms; -1: for ever. */
+int job_output_patience(const struct job_output *output, int wait_ms);
+
+/* Does what is due. */
+void job_output_serve(struct job_output *output);
 
 /* Whether a pipe is open. */
 bool job_output_is_open(const struct job_output *output);

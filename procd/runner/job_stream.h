@@ -23,6 +23,9 @@ void job_stream_open(struct job_stream *stream, int fd, const char *name, struct
 /* Takes the next bytes of the stream. Lines go to the log, which is not flushed. */
 void job_stream_feed(struct job_stream *stream, const char *data, size_t length);
 
+/* Logs what there is of an unfinished line if that is due (reader.due_ms). */
+void job_stream_serve(struct job_stream *stream);
+
 /* An unfinished line that cannot be kept (a full disk) is lost, which is logged and counted; the
  * job goes on. */
 void job_stream_lose_line(struct job_stream *stream);

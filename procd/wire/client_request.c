@@ -206,6 +206,9 @@ void client_add_command(struct message *message, const struct command *command)
         add_number_if_any(message, command_limits[limit].field, command->limits[limit]);
     }
     add_number_if_any(message, FIELD_WAIT_TREE, command->wait_tree);
+    if (command->splits_lines) {
+        message_add_number(message, FIELD_PARTIAL_MS, (int64_t)command->partial_ms);
+    }
     add_number_if_any(message, FIELD_STDIN, command->keeps_stdin);
     add_number_if_any(message, FIELD_BENEATH, command->beneath);
     add_number_if_any(message, FIELD_MERGE_STDERR, command->merges_stderr);

@@ -25,7 +25,7 @@
  *             [memory_max] [pids_max] [cpu_max] [merge_stderr] [ordered] [hangup_grace_ms]
  * [beneath]) The answer comes over the lease, the message's first descriptor. A second one is the
  *             command's standard input.
- *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree] [cols rows])
+ *   START     (the same without hangup_grace_ms, and [stdin] [wait_tree] [partial_ms] [cols rows])
  *             STARTED id pid started_at, or FAILED stage error, or TOO_MANY. With cols and rows the
  *             command gets a terminal of that size.
  *   LIST      ([age_key] [left])
@@ -223,7 +223,8 @@ enum field_tag {
     FIELD_INODE,           /* of a socket */
     FIELD_COLS,            /* of a terminal */
     FIELD_ROWS,
-    FIELD_SET_BY, /* who has set the size: a number of theirs */
+    FIELD_SET_BY,     /* who has set the size: a number of theirs */
+    FIELD_PARTIAL_MS, /* after so long an unfinished line is logged as far as it has come */
     FIELD_NUMBER_END,
 
     /* more texts: 64 to 95 */

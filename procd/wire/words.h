@@ -31,9 +31,11 @@ struct command {
     uint64_t timeout_ms;            /* then its tree is ended; 0: never */
     uint64_t grace_ms;              /* between SIGTERM and SIGKILL at the timeout */
     uint64_t hangup_grace_ms;       /* the same when the lease is closed; 0: SIGKILL at once */
+    uint64_t partial_ms;            /* of splits_lines */
     uint64_t limits[CGROUP_LIMITS]; /* of its cgroup; 0: the operator's */
     int input;          /* of procd_run: standard input (borrowed); below 3: /dev/null */
     bool wait_tree;     /* of procd_start: the job ends when all that it has started has */
+    bool splits_lines;  /* of procd_start: a line is logged unfinished, after partial_ms */
     bool keeps_stdin;   /* of procd_start: standard input stays open for procd_write */
     bool merges_stderr; /* stderr goes where stdout goes */
     bool beneath;       /* of procd_run: writes only beneath cwd (runner/beneath.h) */

@@ -115,7 +115,7 @@ static void check_position(int directory, const struct follower *follower)
 
 static int take_line(void *context, const struct line *line)
 {
-    job_log_line(context, "stdout", line, false);
+    job_log_line(context, "stdout", line);
     return 0;
 }
 

@@ -299,7 +299,7 @@ static enum outcome logs(void)
     }
     for (int i = 0; i < 3; i++) {
         const struct line line = {.tail = "text", .tail_length = 4};
-        job_log_line(&log, "stdout", &line, false);
+        job_log_line(&log, "stdout", &line);
         job_log_flush(&log);
     }
     uint64_t lost = log.lost;

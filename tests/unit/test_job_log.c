@@ -175,7 +175,7 @@ static struct job_position assert_whole_events(const struct disk *disk)
 static void put_line(struct job_log *log, const char *text, size_t length)
 {
     const struct line line = {.tail = text, .tail_length = length};
-    job_log_line(log, "stdout", &line, false);
+    job_log_line(log, "stdout", &line);
 }
 
 static void renders_events(void **state)
@@ -188,7 +188,7 @@ static void renders_events(void **state)
     assert_int_equal(job_log_open(&log, directory, JOB_ID, MIB), 0);
     put_line(&log, "a \"quoted\" \xff line", 17);
     const struct line empty = {.tail = ""};
-    job_log_line(&log, "stderr", &empty, false);
+    job_log_line(&log, "stderr", &empty);
     job_log_flush(&log);
     struct disk disk = read_disk();
     assert_whole_events(&disk);
@@ -295,7 +295,7 @@ static void splits_a_line_above_the_limit(void **state)
     }
     const struct line line = {
         .held = held, .held_length = 4 * MIB, .tail = text, .tail_length = 100};
-    job_log_line(&log, "stderr", &line, false);
+    job_log_line(&log, "stderr", &line);
     put_line(&log, "next", 4);
     job_log_close(&log);
     struct disk disk = read_disk();

@@ -102,6 +102,41 @@ static void cuts_any_number_of_carriage_returns(void **state)
     line_reader_clear(&reader);
 }
 
+/* A piece, the open end of which waits for the next; then what ends the line. */
+static void splits_an_unfinished_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *after, *lines;
+    } rows[] = {
+        {"a? ", "b\n", "[a? ][b]"},
+        {"a? ", "\n", "[a? ][]"},
+        {"a? ", "", "[a? ][]"},
+        {"a\r", "\n", "[a][]"},
+        {"a\r", "b\r", "[a][\rb]"},
+        {"a\xc3", "\xa4\n", "[a][\xc3\xa4]"},
+        {"\r", "\n", "[]"},
+        {"\xe2\x82", "x", "[\xe2\x82x]"},
+        {"", "", ""},
+        {"x\n", "", "[x]"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct line_reader reader;
+        struct collector collector = {.length = 0};
+        const char *before = rows[i].before, *after = rows[i].after;
+        line_reader_init(&reader, -1, 100);
+        reader.patience_ms = 0;
+        assert_int_equal(line_reader_feed(&reader, before, strlen(before), collect, &collector), 0);
+        assert_int_equal(line_reader_serve(&reader, collect, &collector), 0);
+        assert_int_equal(reader.due_ms, LINE_NEVER_DUE);
+        assert_int_equal(line_reader_feed(&reader, after, strlen(after), collect, &collector), 0);
+        assert_int_equal(line_reader_end(&reader, collect, &collector), 0);
+        assert_int_equal(line_reader_end(&reader, collect, &collector), 0);
+        assert_string_equal(collector.text, rows[i].lines);
+        line_reader_clear(&reader);
+    }
+}
+
 static void passes_whole_lines_where_they_lie(void **state)
 {
     (void)state;
@@ -147,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_lines_alike_in_pieces_of_any_size),
         cmocka_unit_test(cuts_any_number_of_carriage_returns),
+        cmocka_unit_test(splits_an_unfinished_line),
         cmocka_unit_test(passes_whole_lines_where_they_lie),
         cmocka_unit_test(tells_what_is_pending),
         cmocka_unit_test(stops_when_told),
