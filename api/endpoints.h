@@ -37,6 +37,9 @@ enum endpoint_trait {
     /* A long-running request about a file, whose bytes are passed on as they are, without JSON
      * around them. The path of the file follows the endpoint's: all paths below it are its, too. */
     RAW,
+    /* A WebSocket, which the terminal daemon serves. fcgi-app answers what is none. All paths below
+     * the endpoint's are its, too. */
+    SOCKET,
 };
 
 /* Whether a request changes anything. If it only reads, it may be sent again when its answer was
@@ -85,6 +88,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(wait_port, "/wait_port", ENDPOINT_POST, LASTS, READS) \
     ENDPOINT(share_port, "/share_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(unshare_port, "/unshare_port", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(tcp, "/tcp", ENDPOINT_GET, SOCKET, READS) \
     ENDPOINT(health, "/health", ENDPOINT_GET, OPEN, READS) \
     ENDPOINT(metrics, "/metrics", ENDPOINT_GET, METRICS, READS)
 /* clang-format on */

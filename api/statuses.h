@@ -35,6 +35,7 @@
     FAILURE(416, "Range Not Satisfiable", "Range not satisfiable", invalid_request) \
     FAILURE(421, "Misdirected Request", "Misdirected request", not_found) \
     FAILURE(423, "Locked", "Locked", in_use) \
+    FAILURE(426, "Upgrade Required", "Upgrade required", invalid_request) \
     FAILURE(429, "Too Many Requests", "Too many requests", too_many) \
     FAILURE(431, "Request Header Fields Too Large", "Request headers are too large", too_large) \
     STATUS(460, "Checksum Mismatch") \

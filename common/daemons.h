@@ -20,6 +20,7 @@
     DAEMON(NGINX, "nginx", false, true)                                                            \
     DAEMON(FCGI_APP, "fcgi-app", true, true)                                                       \
     DAEMON(PROCD, "procd", true, true)                                                             \
+    DAEMON(TERMINAL, "terminal", true, true)                                                       \
     DAEMON(GUARD, "guard", true, false)
 
 #define DAEMON_NUMBER(identifier, name, is_ours, serves) DAEMON_##identifier,

@@ -5,6 +5,7 @@
 
 #define RUN_FCGI_APP_SOCKET "fcgi-app.sock" /* where fcgi-app listens */
 #define RUN_PROCD_SOCKET    "procd.sock"    /* where procd listens */
+#define RUN_TERMINAL_SOCKET "terminal.sock" /* where terminal listens */
 #define RUN_CLAIM_SOCKET    "claim.sock"    /* where nginx asks for a claim, in pool mode */
 #define RUN_CLAIMED         "claimed"     /* the digest of the claim, for nginx (nginx/token.js) */
 #define RUN_STATE           "state"       /* the directory of procd's records */
@@ -28,7 +29,7 @@
 
 /* The first of these; the others follow it. Each service inherits all of them from the supervisor,
  * which keeps them open. A daemon closes all that it has inherited above standard error. */
-#define RUN_FD_NGINX 7
+#define RUN_FD_NGINX 8
 
 /* The link that names the pid of a running service, as the run scripts leave it; printf(3) with the
  * run directory and the service. */

@@ -57,7 +57,8 @@ static bool has_path(const struct api_endpoint *endpoint, const char *path)
 {
     size_t length = strlen(endpoint->path);
     return strncmp(endpoint->path, path, length) == 0 &&
-           (path[length] == '\0' || (endpoint->trait == RAW && path[length] == '/'));
+           (path[length] == '\0' ||
+            (path[length] == '/' && (endpoint->trait == RAW || endpoint->trait == SOCKET)));
 }
 
 /* The row of a path; NULL if there is none. */

@@ -6,11 +6,11 @@
  * for the next one. nginx has no limit to that wait which a long command would not reach as well:
  * fastcgi_read_timeout counts from the request to the *header* of the answer, whatever arrives
  * meanwhile (ngx_http_upstream_process_header() does not restart the timer; tried with empty
- * FCGI_STDERR records on 1.22.1). So this program asks both daemons now and then whether they
+ * FCGI_STDERR records on 1.22.1). So this program asks the daemons now and then whether they
  * serve, and acts when there is no answer:
  * - A daemon that exists and does not answer for HUNG_TICKS is killed, and the supervisor starts
  *   the next one. nginx answers the requests that fcgi-app held with 500; those in the backlog are
- *   served. The death of procd touches no command.
+ *   served. The death of procd touches no command, that of terminal ends WebSockets.
  * - When there has been no fcgi-app for AWAY_TICKS, requests in its backlog are answered 503. They
  *   were delivered to nothing, so the answer is true. (For procd, fcgi-app does it.)
  * - A service that died while no process could be made, which s6 would leave alone for a minute, is
@@ -103,6 +103,31 @@ static bool fcgi_app_is_there(void)
     return count > 0;
 }
 
+/* terminal is asked like fcgi-app, by a request for nothing (SCGI), which it answers 404. */
+static struct sockaddr_un terminal_address = {.sun_family = AF_UNIX};
+static int terminal_question = -1;
+
+static void ask_terminal(void)
+{
+    static const char request[] = "19:REQUEST_METHOD\0GET\0,";
+    const struct sockaddr *address = (const struct sockaddr *)&terminal_address;
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, address, sizeof(terminal_address)) == 0 &&
+        send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(request) - 1) {
+        terminal_question = steal_fd(&fd);
+    }
+}
+
+static bool terminal_is_there(void)
+{
+    char byte;
+    ssize_t count = recv(terminal_question, &byte, 1, MSG_DONTWAIT);
+    if (count >= 0 || errno != EAGAIN) {
+        close_fd(&terminal_question);
+    }
+    return count > 0;
+}
+
 /* Over the connection that the client keeps: a procd that accepts no more clients does not hang. */
 static bool procd_is_there(void)
 {
@@ -111,6 +136,7 @@ static bool procd_is_there(void)
 
 static struct asked_daemon fcgi_app = {.number = DAEMON_FCGI_APP, .is_there = fcgi_app_is_there};
 static struct asked_daemon procd = {.number = DAEMON_PROCD, .is_there = procd_is_there};
+static struct asked_daemon terminal = {.number = DAEMON_TERMINAL, .is_there = terminal_is_there};
 
 /* ---- a daemon that hangs ---- */
 
@@ -239,10 +265,14 @@ static void tick(void)
     } else if (fcgi_app.rest == 0 && question < 0) {
         ask_fcgi_app();
     }
+    if (terminal.rest == 0 && terminal_question < 0) {
+        ask_terminal();
+    }
     int64_t left = deadline - clock_monotonic_ms();
     (void)poll(NULL, 0, left > 0 ? (int)left : 0);
     look_after(&fcgi_app);
     look_after(&procd);
+    look_after(&terminal);
     close_old_refusals();
     for (size_t i = 0; i < service_count; i++) {
         service_revive(&services[i]);
@@ -259,7 +289,8 @@ static int set_up(const char *run)
     const struct sigaction interrupt = {.sa_handler = interrupt_accept};
     char socket_path[PATH_MAX + 16];
     int size = sizeof(fcgi_app_address.sun_path);
-    if (snprintf(fcgi_app_address.sun_path, (size_t)size, "%s/" RUN_FCGI_APP_SOCKET, run) >= size) {
+    if (snprintf(fcgi_app_address.sun_path, (size_t)size, "%s/" RUN_FCGI_APP_SOCKET, run) >= size ||
+        snprintf(terminal_address.sun_path, (size_t)size, "%s/" RUN_TERMINAL_SOCKET, run) >= size) {
         errno = ENAMETOOLONG;
         return -1;
     }

@@ -19,7 +19,7 @@ PYTEST  = SANDBOX_BIN=$(abspath $(BIN)) SANDBOX_BUILD=$(abspath $(BUILD)) $(PYTH
 
 # A unit test links a library of everything but the mains. Tests of endpoints link a fake of fcgi.c, which
 # takes the place of the real one.
-UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP))
+UNIT_OBJECTS := $(COMMON) $(filter-out $(BUILD)/procd/main.o,$(PROCD)) $(filter-out $(BUILD)/fcgi-app/main.o,$(FCGI_APP)) $(call objects,$(wildcard terminal/websocket/*.c))
 $(addprefix $(BUILD)/tests/unit/test_,faults json json_early files metrics port pump query shares sse): $(BUILD)/tests/unit/fake_request.o
 $(BUILD)/tests/unit/test_faults: $(BUILD)/tests/faults/fault.o
 $(BUILD)/tests/unit/test_files: LDFLAGS += -Wl,--wrap=io_read_some
@@ -45,7 +45,7 @@ FUZZ_OBJECTS := $(COMMON) $(call objects,$(wildcard api/*.c fcgi-app/json/*.c) f
     $(patsubst %,fcgi-app/http/%.c,answer body_records json json_body json_early prefer query record_filter spools sse writer) \
     $(wildcard procd/log/*.c) procd/jobs/job_record.c procd/wire/protocol.c procd/wire/words.c \
     tests/unit/fake_request.c tests/fuzz/scratch.c $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/replay.c))
-$(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim pool/scgi_request machine/environment_file \
+$(BUILD)/tests/fuzz/fuzz_launcher: $(call objects,$(patsubst %,launcher/%.c,pool/claim machine/environment_file \
     machine/sandbox_map base/file base/program base/setting_names base/stop_signal base/trim render/cors_origins \
     render/listen_address render/prefix secrets/base64url secrets/grant_key secrets/secret start/old_uploads start/run_dir))
 $(addprefix $(BUILD)/tests/fuzz/fuzz_,launcher text): LDFLAGS += -Wl,--wrap=log_request
@@ -55,6 +55,8 @@ $(BUILD)/tests/fuzz/fuzz_headers: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_uploads: $(call objects,$(patsubst %,fcgi-app/uploads/%.c,upload_checksum upload_metadata upload_record) \
     $(patsubst %,fcgi-app/files/%.c,base64 fs_part fs_path raw_path raw_wish))
 $(BUILD)/tests/fuzz/fuzz_uploads: FUZZ_LIBS += $(MD_LIBS)
+$(BUILD)/tests/fuzz/fuzz_web_socket: $(call objects,$(wildcard terminal/websocket/*.c))
+$(BUILD)/tests/fuzz/fuzz_web_socket: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(BUILD)/tests/fuzz/fuzz_file_part: $(call objects,fcgi-app/files/file_part.c)
 $(BUILD)/tests/fuzz/fuzz_output: $(call objects,$(patsubst %,fcgi-app/output/%.c,line_place text_finder))
@@ -205,7 +207,7 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py $(ROWS)
 
-C_FILES = $(shell find api bench common fcgi-app guard launcher procd tests -name '*.[ch]')
+C_FILES = $(shell find api bench common fcgi-app guard launcher procd terminal tests -name '*.[ch]')
 ## format: clang-format on every C file
 format:
 	clang-format -i $(C_FILES)
@@ -226,9 +228,10 @@ analyze:
 	    xargs -P "$$(nproc)" -I{} gcc -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS) -O2 -Werror -fanalyzer -c -o /dev/null {}
 
 # The objects of each program, for tools/shared-names and tools/circles.
-.PHONY: objects-fcgi-app objects-procd objects-guard objects-nginx-sandbox
+.PHONY: objects-fcgi-app objects-procd objects-terminal objects-guard objects-nginx-sandbox
 objects-fcgi-app: ; @echo $(FCGI_APP:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-procd: ; @echo $(PROCD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+objects-terminal: ; @echo $(TERMINAL:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-guard: ; @echo $(GUARD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-nginx-sandbox: ; @echo $(LAUNCHER:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 

@@ -18,10 +18,10 @@
 #include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/run_files.h"
+#include "common/scgi_request.h"
 #include "launcher/base/file.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/pool/claim.h"
-#include "launcher/pool/scgi_request.h"
 
 #define REQUEST_MOST     16384 /* bytes: nginx's own bound for a header, twice */
 #define PATIENCE_SECONDS 5     /* with nginx, which has the whole request before it connects */

@@ -1,5 +1,6 @@
 #include "launcher/render/locations.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "api/endpoints.h"
@@ -13,11 +14,18 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     case SHORT: return "api-short";
     case STREAMS: return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
     case RAW: return "api-raw";
+    case SOCKET: return "api-socket";
     case LARGE:
     case WALKS:
     case LASTS: break;
     }
     return "api-lasts";
+}
+
+/* Whether all paths below it are its, too. */
+static bool has_paths_below(const struct api_endpoint *endpoint)
+{
+    return endpoint->trait == RAW || endpoint->trait == SOCKET;
 }
 
 /* At the root a location by prefix could be one that the server has already: so all paths below an
@@ -26,7 +34,7 @@ static void print_location(const struct rendering *r, FILE *out, const char *pre
                            const struct api_endpoint *endpoint)
 {
     const char *indent = *prefix == '\0' ? "" : "    ";
-    bool is_raw = endpoint->trait == RAW;
+    bool is_raw = has_paths_below(endpoint);
     (void)fprintf(out, "%slocation %s%s%s%s { include %s/snippets/%s.conf; }\n", indent,
                   is_raw ? "~ \"^" : "= ", prefix, endpoint->path, is_raw ? "(?:/|\\z)\"" : "",
                   r->path, snippet_of(endpoint));
@@ -89,7 +97,7 @@ void locations_add_words(struct words *words)
         if (api_endpoints[i].effect == READS) {
             (void)snprintf(reads + strlen(reads), sizeof(reads) - strlen(reads), "|%s", name);
         }
-        if (api_endpoints[i].trait == RAW) {
+        if (has_paths_below(&api_endpoints[i])) {
             (void)snprintf(raw + strlen(raw), sizeof(raw) - strlen(raw), "|%s", name);
         }
     }

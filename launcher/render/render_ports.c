@@ -66,6 +66,20 @@ static void print_hosts(const struct rendering *r, FILE *out)
     (void)fprintf(out, "\" $1;\n}\n");
 }
 
+/* The port that a request is for. A WebSocket's path ends with it. */
+static void print_ports(const struct rendering *r, FILE *out)
+{
+    (void)fprintf(out, "map \"$nginx_sandbox_at_host $request_uri\" $nginx_sandbox_port {\n"
+                       "default \"\";\n");
+    for (size_t i = 0; i < r->site->prefixes.count; i++) {
+        (void)fprintf(out,
+                      "\"~^ %s/(?|port/(" PORT_PATTERN ")(?:[/?]|\\z)|tcp/(" PORT_PATTERN
+                      ")(?:\\?|\\z))\" $1;\n",
+                      r->site->prefixes.path[i]);
+    }
+    (void)fprintf(out, "\"~^(" PORT_PATTERN ") \" $1;\n}\n");
+}
+
 /* A map by the digits of the host and the target as the client wrote it: from the lines `by_host`
  * of one, and below each prefix by a line that ends with `by_path`. */
 static void print_map(const struct rendering *r, FILE *out, const char *variable,
@@ -206,8 +220,7 @@ int ports_print(const struct rendering *r, FILE *out)
 {
     print_suffixes(r, out);
     print_hosts(r, out);
-    print_map(r, out, "nginx_sandbox_port", "\"~^(" PORT_PATTERN ") \" $1;\n", "~^ ",
-              "(" PORT_PATTERN ")(?:[/?]|");
+    print_ports(r, out);
     print_map(r, out, "nginx_sandbox_port_uri",
               "\"~^[0-9]+ (/.*)\\z\" $1;\n\"~^[0-9]+ ((?:\\?.*)?)\\z\" /$1;\n", "~^ ",
               "[0-9]+(/.*)(?:");

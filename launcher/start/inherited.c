@@ -15,6 +15,7 @@ enum {
     FD_PROCD = 4,
     FD_LOCK = 5,
     FD_CLAIM = 6,
+    FD_TERMINAL = 7,
     FD_NGINX = RUN_FD_NGINX, /* the first of nginx's own */
     FD_COUNT = FD_NGINX + LISTENERS_MOST,
 };
@@ -74,6 +75,7 @@ int inherited_open(const struct run_dir *run, const struct listeners *listeners,
 {
     if (open_socket(run, RUN_FCGI_APP_SOCKET, FD_FCGI_APP, (uid_t)-1, workers) < 0 ||
         open_socket(run, RUN_PROCD_SOCKET, FD_PROCD, owner, (gid_t)-1) < 0 ||
+        open_socket(run, RUN_TERMINAL_SOCKET, FD_TERMINAL, (uid_t)-1, workers) < 0 ||
         (with_claim && open_socket(run, RUN_CLAIM_SOCKET, FD_CLAIM, (uid_t)-1, workers) < 0) ||
         put_at(run->fd, FD_LOCK) < 0) {
         return -1;

@@ -19,8 +19,8 @@ int inherited_reserve(void);
 /*
  * Opens the daemons' sockets in the run directory, and puts them, nginx's listeners and the lock
  * where the run scripts look for them. `owner` (-1: nobody else) may connect to procd, the group
- * `workers` (-1: none) to fcgi-app and, `with_claim`, to the service of the claim. 0, or -1 after
- * one line to standard error.
+ * `workers` (-1: none) to fcgi-app, terminal and, `with_claim`, to the service of the claim. 0, or
+ * -1 after one line to standard error.
  */
 int inherited_open(const struct run_dir *run, const struct listeners *listeners, uid_t owner,
                    gid_t workers, bool with_claim);

@@ -87,7 +87,7 @@ def connect(kind):
 
 # What is tried on which paths in the run directory, where JOB is a job's id.
 PATHS = {
-    "connect": ("fcgi-app.sock", "procd.sock", "state/jobs/JOB/runner.sock"),
+    "connect": ("fcgi-app.sock", "terminal.sock", "procd.sock", "state/jobs/JOB/runner.sock"),
     "list": ("", "state", "state/jobs", "state/jobs/JOB", "spool", "port", "nginx", "service"),
     "enter": ("", "state", "state/jobs", "state/jobs/JOB", "spool", "port", "nginx", "service"),
     "read": ("nginx/generated/token.conf", "nginx/generated/secrets.conf", "nginx/access.log", "supervisor", "service/procd/run", "state/jobs/JOB/record",
@@ -96,7 +96,7 @@ PATHS = {
     "remove": ("fcgi-app.sock", "port/target", "cwd", "service/procd/leader", ""),
 }
 ON_PATHS = {
-    "connect": lambda path: connect(socket.SOCK_STREAM if path.endswith("/fcgi-app.sock") else socket.SOCK_SEQPACKET)(path),
+    "connect": lambda path: connect(socket.SOCK_STREAM if path.endswith(("/fcgi-app.sock", "/terminal.sock")) else socket.SOCK_SEQPACKET)(path),
     "list": os.listdir,
     "enter": os.chdir,
     "read": lambda path: os.open(path, os.O_RDONLY),

@@ -71,7 +71,7 @@ class Endpoint(typing.NamedTuple):
 
     path: str
     method: str  # GET or POST, the first of those that it takes
-    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS, STREAMS, WALKS or RAW
+    trait: str  # OPEN, METRICS, SHORT, LARGE, LASTS, STREAMS, WALKS, RAW or SOCKET
     changes: bool
     methods: frozenset
 
@@ -758,7 +758,7 @@ class Server(Sandbox):
     # -- the daemons --
 
     def daemon(self, name):
-        """The pid of `procd`, `fcgi-app` (not their runners) or `nginx` (the master); None while it is not there."""
+        """The pid of `procd`, `fcgi-app` or another daemon of ours (not their runners), or of `nginx` (the master); None while it is not there."""
         for pid in self.launch.tree():
             line = proc_file(pid, "cmdline")
             if name == "nginx":

@@ -225,7 +225,7 @@ def test_the_run_directory(make_server, there):
     server.settings["SANDBOX_RUN_DIR"] = str(run_dir)
     server.boot()
     assert server.shell("echo in") == "in\n"
-    for name in ("fcgi-app.sock", "procd.sock"):
+    for name in ("fcgi-app.sock", "terminal.sock", "procd.sock"):
         assert stat.S_ISSOCK((run_dir / name).stat().st_mode)
     for name in ("state", "spool"):
         assert stat.S_IMODE((run_dir / name).stat().st_mode) == 0o700

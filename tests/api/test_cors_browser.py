@@ -81,6 +81,7 @@ const calls = {
         expect(found.map((event) => event.event).join() === "output,output,complete", JSON.stringify(found));
         expect(found[1].data.data === "zwö" && found[2].data.code === 0, JSON.stringify(found));
     },
+    "/tcp": async () => expect((await json(await api("GET", "/tcp/3000"), 426)).error_code === "invalid_request", "a readable 426"),
     "/make_dir": async () => expect((await post("/make_dir", {path: config.directory + "/made"})).success, "success"),
     "/write_file": async () => expect((await post("/write_file", {path: file, content: "from a page ✓"})).success, "success"),
     "/read_file": async () => expect((await post("/read_file", {path: file})).content === "from a page ✓", "the content"),

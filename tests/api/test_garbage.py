@@ -29,7 +29,7 @@ class Watched:
         self.server = server
 
     def measure(self):
-        pids = [self.server.daemon(name) for name in ("fcgi-app", "procd", "nginx")]
+        pids = [self.server.daemon(name) for name in ("fcgi-app", "procd", "terminal", "nginx")]
         threads = len(os.listdir(f"/proc/{pids[0]}/task"))
         return pids, [len(descriptors(pid)) for pid in pids], threads
 

@@ -9,7 +9,7 @@ from sandbox import wait_until
 
 pytestmark = pytest.mark.host
 
-DAEMONS = {"nginx", "fcgi-app", "procd", "guard"}
+DAEMONS = {"nginx", "fcgi-app", "procd", "terminal", "guard"}
 
 
 def full(server):
@@ -66,7 +66,7 @@ def test_restarts(server):
     """Each daemon that is killed, and no other, is seen to have been started again."""
     job = server.start("sleep 86400")
     expected = dict.fromkeys(DAEMONS, 0)
-    for name in ("procd", "fcgi-app", "nginx", "procd"):
+    for name in ("procd", "fcgi-app", "nginx", "terminal", "procd"):
         server.back(name, server.kill_daemon(name))
         expected[name] += 1
         state = full(server)

@@ -19,7 +19,7 @@ from test_runners import runner_of
 
 pytestmark = pytest.mark.host
 
-DAEMONS = {"nginx", "fcgi-app", "procd", "guard"}
+DAEMONS = {"nginx", "fcgi-app", "procd", "terminal", "guard"}
 PROMTOOL = shutil.which("promtool")
 DASHBOARD = REPOSITORY / "deploy/grafana/nginx-sandbox.json"
 DOCUMENT = REPOSITORY / "docs/metrics.md"

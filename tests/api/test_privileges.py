@@ -96,16 +96,16 @@ def test_it_starts_at_home(box):
 def test_fcgi_app_has_nothing_but_the_users_files(box):
     uid, gid = user_ids(box.settings["SANDBOX_USER"])
     in_threads(20, lambda _: box.run("sleep 0.1"))
-    pid = box.daemon("fcgi-app")
-    threads = [f"{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
-    assert len(threads) > 1
+    pids = [box.daemon("fcgi-app"), box.daemon("terminal")]  # which has one thread
+    threads = [f"{pid}/task/{thread}" for pid in pids for thread in os.listdir(f"/proc/{pid}/task")]
+    assert len(threads) > 2
     for thread in threads:
         assert status(thread, "Uid") == [str(worker().pw_uid)] * 3 + [str(uid)]
         assert status(thread, "Gid") == [str(worker().pw_gid)] * 3 + [str(gid)]
         assert status(thread, "Groups") == [str(gid)]
         assert [status(thread, f"Cap{kind}") for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [["0" * 16]] * 5
         assert (status(thread, "NoNewPrivs"), status(thread, "Seccomp")) == (["1"], ["2"])
-    assert os.stat(f"/proc/{pid}/fd").st_uid == 0  # what nobody may dump is root's
+    assert {os.stat(f"/proc/{pid}/fd").st_uid for pid in pids} == {0}  # what nobody may dump is root's
     assert status(box.daemon("guard"), "NoNewPrivs") == ["1"]
     assert all(status(runner, "Uid") == ["0"] * 4 for runner in runners(box))
 
@@ -145,7 +145,7 @@ def targets(server, user):
     uid = str(user_ids(user)[0])
     pids = {f"{proc_file(pid, 'comm').decode().strip()} {pid}": pid for pid in server.launch.tree() if status(pid, "Uid")[0] != uid}
     names = {name.split()[0] for name in pids}
-    assert {"s6-svscan", "s6-supervise", "nginx", "fcgi-app", "procd", "guard", "runner"} <= names, names
+    assert {"s6-svscan", "s6-supervise", "nginx", "fcgi-app", "procd", "terminal", "guard", "runner"} <= names, names
     return pids
 
 

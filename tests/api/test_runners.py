@@ -339,7 +339,7 @@ def test_everything_dies_all_the_time(server, make_marker, make_bystanders):
         for reaper in reapers:
             reaper.stop()
     # A daemon whose s6-supervise was killed lives on until the next one starts another.
-    for name in ("procd", "fcgi-app", "nginx", "guard"):
+    for name in ("procd", "fcgi-app", "terminal", "nginx", "guard"):
         wait_until(lambda name=name: is_supervised(server, name), name, 2 * DEADLINE)
     server.healthy()
 

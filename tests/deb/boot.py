@@ -19,7 +19,8 @@ def systemctl(*arguments):
 
 @pytest.mark.parametrize("unit", ["nginx-sandbox.target", "nginx-sandbox@default.service", "nginx-sandbox-procd@default.socket",
                                   "nginx-sandbox-fcgi-app@default.socket", "nginx-sandbox-procd@default.service",
-                                  "nginx-sandbox-fcgi-app@default.service", "nginx-sandbox-guard@default.service", "nginx.service"])
+                                  "nginx-sandbox-fcgi-app@default.service", "nginx-sandbox-terminal@default.socket",
+                                  "nginx-sandbox-terminal@default.service", "nginx-sandbox-guard@default.service", "nginx.service"])
 def test_it_is_up(unit):
     wait_until(lambda: systemctl("is-active", unit) == "active", unit)
 

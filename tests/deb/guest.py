@@ -209,7 +209,8 @@ def test_the_secret_is_roots():
 
 
 def test_the_units_run():
-    for name in (WHOLE, unit("procd"), unit("fcgi-app"), unit("guard"), "nginx-sandbox-procd@default.socket", "nginx-sandbox-fcgi-app@default.socket"):
+    for name in (WHOLE, unit("procd"), unit("fcgi-app"), unit("terminal"), unit("guard"), "nginx-sandbox-procd@default.socket",
+                 "nginx-sandbox-fcgi-app@default.socket", "nginx-sandbox-terminal@default.socket"):
         assert is_active(name) == "active", run("systemctl", "status", name, check=False)[1]
     assert run("systemctl", "is-enabled", "nginx-sandbox.target").strip() == "enabled"
     assert "nginx-sandbox@default.service" in os.listdir("/etc/systemd/system/nginx-sandbox.target.wants")
@@ -382,7 +383,7 @@ def test_commands_are_in_the_cgroup_of_the_sandbox(job):
 def test_status_tells_of_daemons_and_jobs(job):
     output = run("nginx-sandbox", "status")
     assert output.startswith("default: running\n")
-    for daemon in ("procd", "fcgi-app", "guard"):
+    for daemon in ("procd", "fcgi-app", "terminal", "guard"):
         assert f"  {daemon:9} pid {main_pid(unit(daemon))}, restarts " in output
     assert re.search(r"jobs +1 running", output)
 
@@ -541,7 +542,7 @@ def test_a_stop_and_a_start(job):
 
 # ---- metrics, logs ----
 
-DAEMONS = ("procd", "fcgi-app", "guard")
+DAEMONS = ("procd", "fcgi-app", "terminal", "guard")
 
 
 @pytest.fixture
@@ -688,7 +689,7 @@ def test_logs(settings, job):
 
 
 def test_an_upgrade_ends_no_job(job, life):
-    before = {daemon: main_pid(unit(daemon)) for daemon in ("procd", "fcgi-app", "guard")}
+    before = {daemon: main_pid(unit(daemon)) for daemon in ("procd", "fcgi-app", "terminal", "guard")}
     whole = main_pid(WHOLE)
     run("dpkg", "-i", str(MACHINE / "new.deb"))
     assert run("dpkg-query", "-W", "-f", "${Version}", "nginx-sandbox").endswith("+1")

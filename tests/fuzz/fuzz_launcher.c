@@ -21,7 +21,7 @@
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
-#include "launcher/pool/scgi_request.h"
+#include "common/scgi_request.h"
 #include "launcher/render/cors_origins.h"
 #include "launcher/render/listen_address.h"
 #include "launcher/render/prefix.h"

@@ -226,7 +226,7 @@ class Clients:
 
 # ---- the server, before and after ----
 
-DAEMONS = ("nginx", "procd", "fcgi-app")
+DAEMONS = ("nginx", "procd", "fcgi-app", "terminal")
 
 
 def memory(pid):

@@ -229,13 +229,13 @@ def test_root_of_a_namespace_with_one_user():
 def copy_installation(target):
     """bin/ and nginx/ as the checkout has them, to take something out of."""
     (target / "bin").mkdir(parents=True)
-    for name in ("nginx-sandbox", "fcgi-app", "procd", "guard"):
+    for name in ("nginx-sandbox", "fcgi-app", "procd", "terminal", "guard"):
         shutil.copy(BIN / name, target / "bin" / name)
     shutil.copytree(REPOSITORY / "nginx", target / "nginx")
     return [str(target / "bin/nginx-sandbox")]
 
 
-@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/grant.js", "nginx/ports.js", "nginx/share.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
+@pytest.mark.parametrize("missing", ["bin/fcgi-app", "bin/procd", "bin/terminal", "bin/guard", "nginx/nginx.conf", "nginx/proxy.js", "nginx/token.js", "nginx/grant.js", "nginx/ports.js", "nginx/share.js", "nginx/snippets", "nginx/templates/proxy.conf", "nginx/service/procd"])
 def test_a_missing_file_is_named(home, missing):
     """And nothing of the start stays in /tmp, which is the test's own where it may have one."""
     copy = pathlib.Path(home, "copy")

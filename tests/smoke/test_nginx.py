@@ -134,7 +134,7 @@ def check_foreign(port, proxy_port):
     assert sandbox.shell("echo through") == "through\n"
     include = "<!--# include virtual='/internal' -->"
     assert sandbox.shell(f"echo \"{include}\"") == include + "\n"
-    assert set(sandbox.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "guard"}
+    assert set(sandbox.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "terminal", "guard"}
     for path in ("/run", "//run", "/%72un", "/health/../run", "/process_logs_streaming", "/list_processes"):
         with sandbox.raw() as raw:
             assert raw.exchange(http_request("POST", path, [("Host", "x"), ("Content-Length", "0")]))[0] == 401, path

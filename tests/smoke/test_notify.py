@@ -37,12 +37,12 @@ def manager(request, tmp_path):
         yield server, ("@" if request.param == "abstract" else "") + name
 
 
-@pytest.mark.parametrize("daemon", ["procd", "fcgi-app"])
+@pytest.mark.parametrize("daemon", ["procd", "fcgi-app", "terminal"])
 def test_a_daemon_tells_that_it_is_ready(manager, tmp_path, daemon):
     server, name = manager
     run = run_directory(tmp_path)
-    with listener(run / "procd.sock", socket.SOCK_SEQPACKET) as procd, listener(run / "fcgi-app.sock", socket.SOCK_STREAM) as fcgi_app:
-        process = start(daemon, run, {"procd": procd, "fcgi-app": fcgi_app}[daemon], name)
+    with listener(run / "procd.sock", socket.SOCK_SEQPACKET) as procd, listener(run / f"{daemon}.other", socket.SOCK_STREAM) as streams:
+        process = start(daemon, run, procd if daemon == "procd" else streams, name)
         try:
             assert server.recv(100) == b"READY=1"
             if daemon == "procd":  # and its runners, which have their environment from it, do not know the name

@@ -143,7 +143,7 @@ def test_the_api_over_tls(platform, setting, prefix):
     site = Site(platform, "secret", prefix)
     answer = site.get("/health", token=False)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-    assert set(site.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "guard"}
+    assert set(site.get("/health?full=1").json()["daemons"]) == {"fcgi-app", "procd", "terminal", "guard"}
     assert site.get("/health?full=1", token=False).status_code == 401
     assert site.run("echo $0; echo >&2 two; exit 3")["code"] == 3
     with site.stream("echo one; echo two") as stream:
@@ -370,7 +370,7 @@ def figures(answer):
 
 
 ENDED = 'nginx_sandbox_runs_total{outcome="exit"}'
-DAEMONS = {"fcgi-app", "procd", "guard"}
+DAEMONS = {"fcgi-app", "procd", "terminal", "guard"}
 
 
 def test_each_sandbox_has_its_metrics(platform, scrape):

@@ -164,12 +164,12 @@ def test_the_listener_for_metrics(platform, written, listen):
 def test_a_location_for_each_endpoint(platform):
     """All but the one of the listener for metrics; each in the way that the list says."""
     snippets = {"OPEN": {"api-open"}, "SHORT": {"api-short"}, "LARGE": {"api-lasts"}, "LASTS": {"api-lasts"}, "STREAMS": {"api-log-stream", "api-run-stream"},
-                "RAW": {"api-raw"}, "WALKS": {"api-lasts"}}
+                "RAW": {"api-raw"}, "SOCKET": {"api-socket"}, "WALKS": {"api-lasts"}}
     listed = dict(re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", [\w |]+, (\w+), ', (REPOSITORY / "api/endpoints.h").read_text(), re.M))
     assert listed.pop("/metrics") == "METRICS" and len(listed) > 20
     platform.rendered()
     generated = (platform.etc / "nginx/generated/locations.conf").read_text()
-    for path in [path for path, trait in listed.items() if trait == "RAW"]:  # all paths below it, too
+    for path in [path for path, trait in listed.items() if trait in ("RAW", "SOCKET")]:  # all paths below it, too
         expression = f'location ~ "^{path}(?:/|\\z)" {{'
         assert expression in generated
         generated = generated.replace(expression, f"location = {path} {{")

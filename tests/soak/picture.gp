@@ -18,8 +18,8 @@ set encoding utf8
 set style data lines
 
 # One colour for one process, in all panels.
-array group[5] = ["fcgi-app", "procd", "runners", "guard", "nginx"]
-array colour[5] = ["#0072b2", "#e69f00", "#009e73", "#7f7f7f", "#cc79a7"]
+array group[6] = ["fcgi-app", "procd", "runners", "guard", "nginx", "terminal"]
+array colour[6] = ["#0072b2", "#e69f00", "#009e73", "#7f7f7f", "#cc79a7", "#d55e00"]
 
 minutes = duration / 60.0
 set xrange [0:minutes]

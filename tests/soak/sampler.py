@@ -14,7 +14,7 @@ import time
 from sandbox import proc_file, proc_stat
 
 # The daemons, and the other processes of a server. "commands" are what clients run: of them only the number is looked at.
-DAEMONS = ("fcgi-app", "procd", "runners", "guard", "nginx")
+DAEMONS = ("fcgi-app", "procd", "terminal", "runners", "guard", "nginx")
 GROUPS = (*DAEMONS, "supervisor", "commands")
 HELD = ("descriptors", "threads", "processes")
 MEMORY = ("rss", "pss", "dirty")
@@ -32,7 +32,7 @@ def group_of(pid):
     if name == b"procd" and rest.startswith(b"--runner\0"):
         return "runners"
     name = os.path.basename(name).decode(errors="replace")
-    if name in ("fcgi-app", "procd", "guard") and rest.startswith(b"-r\0"):
+    if name in ("fcgi-app", "procd", "terminal", "guard") and rest.startswith(b"-r\0"):
         return name
     return "supervisor" if name.startswith(("s6-", "nginx-sandbox")) else "commands"
 

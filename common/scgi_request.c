@@ -1,4 +1,4 @@
-#include "launcher/pool/scgi_request.h"
+#include "common/scgi_request.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
  * A request of SCGI, "LENGTH:NAME\0VALUE\0...," (https://python.ca/scgi/protocol.txt), as far as
- * the service of the claim needs it.
+ * the service of the claim and the terminal daemon need it: its headers.
  */
 #pragma once
 

@@ -1,0 +1,3 @@
+#include "terminal/scratch.h"
+
+unsigned char scratch[SCRATCH_SIZE];
