@@ -235,10 +235,7 @@ static int find_parts(struct start *start, bool generate_secret)
                                                     generate_secret ? url : NULL) < 0)) {
         return -1;
     }
-    /* With one secret nginx compares by itself. */
-    bool needs_js = start->with_nginx && (start->sandbox.secrets.count != 1 ||
-                                          start->site.settings.max_link_lifetime_ms > 0);
-    return needs_js ? layout_find_http_js(&start->layout) : 0;
+    return start->with_nginx ? layout_find_http_js(&start->layout) : 0;
 }
 
 /* Checks that commands cannot replace one of these sockets, and so get a token. 0, or -1 after one

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #define LINE_SIZE (SHARE_ORIGINS_MOST + 64)
 
 static int share_directory = -1;
+static atomic_ullong made;
 
 /* Held while files come and go: of two that count, both would find room. */
 static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
@@ -167,7 +169,13 @@ int shares_add(struct share *share, const char *origins)
         errno = number;
         return -1;
     }
+    (void)atomic_fetch_add(&made, 1);
     return 0;
+}
+
+unsigned long long shares_made(void)
+{
+    return atomic_load(&made);
 }
 
 int shares_end(const char *id, unsigned port)

@@ -36,6 +36,9 @@ int shares_add(struct share *share, const char *origins);
  * errno. */
 int shares_end(const char *id, unsigned port);
 
+/* How many shares shares_add() has begun. */
+unsigned long long shares_made(void);
+
 /* The shares that have not expired, in no order. Removes the files of those that have. How many,
  * or -1 with errno. */
 int shares_now(struct share shares[static SHARES_MOST]);

@@ -10,6 +10,7 @@
 #include "fcgi-app/http/metrics.h"
 #include "fcgi-app/http/writer.h"
 #include "fcgi-app/ports/held_places.h"
+#include "fcgi-app/ports/shares.h"
 #include "fcgi-app/status/server_state.h"
 
 #define PREFIX "nginx_sandbox_"
@@ -147,6 +148,17 @@ static void write_gaps(struct writer *writer, const struct metrics *metrics)
                  (double)metrics->gap_lines);
 }
 
+static void write_shares(struct writer *writer)
+{
+    struct share shares[SHARES_MOST];
+    int count = shares_now(shares);
+    if (count >= 0) {
+        write_number(writer, "open_shares", "gauge", "Shares of ports that have not ended.", count);
+    }
+    write_number(writer, "shares_made_total", "counter", "Shares of ports that were made.",
+                 (double)shares_made());
+}
+
 static void write_holds(struct writer *writer)
 {
     struct hold_figures holds;
@@ -198,6 +210,7 @@ void metrics_write(struct writer *writer, const struct metrics *metrics,
     write_transfers(writer, metrics);
     write_gaps(writer, metrics);
     write_holds(writer);
+    write_shares(writer);
     write_state(writer, state);
     for (const struct figure *figure = daemon_figures; figure->member != NULL; figure++) {
         if (figure->metric != NULL && state->procd.daemon_count > 0) {

@@ -18,8 +18,6 @@
 #include "launcher/machine/commands.h"
 #include "launcher/machine/installation.h"
 #include "launcher/render/render.h"
-#include "launcher/render/render_grants.h"
-#include "launcher/render/render_secrets.h"
 #include "launcher/start/layout.h"
 #include "launcher/start/run_dir.h"
 
@@ -74,9 +72,7 @@ static int stage_fill(int stage, const struct site *site, const char *etc)
     (void)snprintf(path, sizeof(path), "%s/" TARGET, etc);
     const struct rendering rendering = {
         .directory = stage, .path = path, .layout = &layout, .site = site, .may_have_tls = true};
-    if (layout_find_tree(&layout) < 0 ||
-        ((render_needs_http_js(&rendering) || render_has_grants(&rendering)) &&
-         layout_find_http_js(&layout) < 0) ||
+    if (layout_find_tree(&layout) < 0 || layout_find_http_js(&layout) < 0 ||
         render_snippets(&rendering) < 0) {
         return -1;
     }

@@ -335,7 +335,8 @@ int render_snippets(const struct rendering *r)
     if (copy(r, &words, "proxy.js") < 0 || copy(r, &words, "token.js") < 0 ||
         copy(r, &words, "grant.js") < 0 || copy(r, &words, "ports.js") < 0 ||
         copy(r, &words, "share.js") < 0 ||
-        (r->site->metrics.size > 0 && copy(r, &words, "metrics.txt") < 0) ||
+        (r->site->metrics.size > 0 &&
+         (copy(r, &words, "metrics.txt") < 0 || copy(r, &words, "counts.js") < 0)) ||
         copy_snippets(r, &words) < 0) {
         return -1;
     }
@@ -353,7 +354,8 @@ static int add_access_log(const struct rendering *r, const struct worker_user *w
     static const char word[] = "@ACCESS_LOG@";
     static const char format[] = " nginx_sandbox buffer=4k flush=1s if=$nginx_sandbox_loggable;";
     if (path != NULL && strcmp(path, "off") == 0) {
-        words_add(words, word, "access_log off;");
+        /* `off` would hold for the files that count, too, and any of these replaces the default. */
+        words_add(words, word, "%s", r->site->metrics.size > 0 ? "" : "access_log off;");
         return 0;
     }
     if (path == NULL) {
@@ -393,22 +395,33 @@ static int worker_count(void)
     return count > 4 ? 4 : count;
 }
 
+/* What counts the uses of ports, where somebody may ask for it. */
+static void add_counts(const struct rendering *r, struct words *words)
+{
+    static const char *const snippets[][2] = {{"@COUNTS@", "counts"},
+                                              {"@STREAM_COUNTS@", "counts-stream"}};
+    for (size_t i = 0; i < sizeof(snippets) / sizeof(snippets[0]); i++) {
+        if (r->site->metrics.size > 0) {
+            words_add(words, snippets[i][0], "include %s/snippets/%s.conf;", r->path,
+                      snippets[i][1]);
+        } else {
+            words_add(words, snippets[i][0], "%s", "");
+        }
+    }
+}
+
 static void add_modules(const struct rendering *r, const struct worker_user *worker,
                         unsigned long long descriptors, struct words *words)
 {
-    char http_js[PATH_MAX + 20] = "";
     if (worker == NULL) {
         words_add(words, "@MODULES@", "%s", "");
         return;
     }
-    if (render_needs_http_js(r) || render_has_grants(r)) {
-        (void)snprintf(http_js, sizeof(http_js), "load_module %s;\n", r->layout->http_js_module);
-    }
     words_add(words, "@MODULES@",
-              "load_module %s;\nload_module %s;\n%s%sworker_processes %d;\n"
+              "load_module %s;\nload_module %s;\nload_module %s;\n%sworker_processes %d;\n"
               "worker_rlimit_nofile %llu;",
-              r->layout->stream_module, r->layout->stream_js_module, http_js, worker->directive,
-              worker_count(), descriptors);
+              r->layout->stream_module, r->layout->stream_js_module, r->layout->http_js_module,
+              worker->directive, worker_count(), descriptors);
 }
 
 int render_frame(const struct rendering *r, const struct listen_addresses *listen,
@@ -427,5 +440,6 @@ int render_frame(const struct rendering *r, const struct listen_addresses *liste
               (unsigned long long)r->site->settings.http_keepalive_ms);
     words_add(&words, "@CONNECTIONS@", "%llu", capacity.connections);
     add_modules(r, worker, capacity.descriptors, &words);
+    add_counts(r, &words);
     return add_access_log(r, worker, access_log, &words) < 0 ? -1 : copy(r, &words, "nginx.conf");
 }

@@ -3,9 +3,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "launcher/render/render_grants.h"
-#include "launcher/render/render_secrets.h"
-
 /* 1 to 65535, without a zero before it. */
 #define PORT_PATTERN                                                                               \
     "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -44,11 +41,6 @@ void ports_print_names(const struct rendering *r, FILE *out)
     (void)fprintf(out, ")");
     print_domains(r, out);
     (void)fprintf(out, "\" $1;\n}\n");
-}
-
-static bool has_http_js(const struct rendering *r)
-{
-    return render_needs_http_js(r) || render_has_grants(r);
 }
 
 static bool has_trusted(const struct rendering *r)
@@ -227,9 +219,7 @@ int ports_print(const struct rendering *r, FILE *out)
     print_map(r, out, "nginx_sandbox_base", "", "~^ (", "[0-9]+)(?:[/?]|");
     print_rules(r, out);
     print_trusted(r, out);
-    if (has_http_js(r)) {
-        (void)fprintf(out, "js_import nginx_sandbox_ports from %s/ports.js;\n", r->path);
-    }
+    (void)fprintf(out, "js_import nginx_sandbox_ports from %s/ports.js;\n", r->path);
     return 0;
 }
 
@@ -244,10 +234,6 @@ void ports_add_words(const struct rendering *r, struct words *words)
               domain[0] == '\0' ? "" : "|", domain);
     words_add(words, "@APP_HOST@", "%s",
               r->site->ports.keeps_host ? "$http_host" : "localhost:$nginx_sandbox_port");
-    /* Without njs no connection outlives an answer that it does not look at. */
-    words_add(words, "@PORT_CHECK@", "%s",
-              has_http_js(r) ? "js_header_filter nginx_sandbox_ports.check;"
-                             : "keepalive_timeout 0;");
     bool trusts = has_trusted(r);
     words_add(words, "@FWD_FOR@", "%s", trusts ? "$nginx_sandbox_fwd_for" : "$remote_addr");
     words_add(words, "@FWD_PROTO@", "%s", trusts ? "$nginx_sandbox_fwd_ssl" : "$scheme");

@@ -25,6 +25,7 @@
 #include "launcher/base/subcommand.h"
 #include "launcher/start/listener.h"
 #include "launcher/start/nginx_log.h"
+#include "launcher/start/port_counts.h"
 #include "procd/process/process_table.h"
 
 /* From one start to the next, if nginx dies at once. After a longer life it starts without delay.
@@ -282,6 +283,7 @@ static void nginx_serve(struct service *service, const sigset_t *signals)
         case 0:
             if (service->master != 0) {
                 look_after(service);
+                port_counts_trim(service->run);
             } else if (!is_left(service)) { /* it may have come to that within the wait */
                 nginx_start(service);
             }

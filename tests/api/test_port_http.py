@@ -447,6 +447,14 @@ def test_an_answer_of_1xx_ends_its_connection(server, application, status, head)
     assert ask(server, "GET", f"/port/{application.port}/")[0] == 200
 
 
+def test_a_server_that_makes_no_links_looks_at_answers_too(make_server):
+    server = make_server({"SANDBOX_MAX_LINK_LIFETIME": "0"})
+    for data in (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"no head"):
+        with answers_with(data) as target, server.raw() as connection:
+            connection.send(http_request("GET", f"/port/{target.port}/", [("Host", "x"), server.bearer()]))
+            assert connection.reader.read() == b""
+
+
 @pytest.mark.parametrize("headers", [b"Connection: upgrade\r\nUpgrade: echo\r\n", b""], ids=["whole", "bare"])
 def test_a_connection_ends_with_its_upgrade(server, headers):
     with answers_with(b"HTTP/1.1 101 Switching Protocols\r\n" + headers + b"\r\nHTTP/1.1 200 OK\r\n\r\n") as target, upgrade(server, target.port) as connection:
