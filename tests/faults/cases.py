@@ -676,6 +676,10 @@ class StartWithInput(StartProcess):
     fields = {"stdin": True, "timeout_ms": 60_000}
 
 
+class StartTerminal(StartProcess):
+    fields = {"pty": {"cols": 100, "rows": 30}}
+
+
 class StartAndWait(StartProcess):
     """Once it has been started the answer is a 201 or says that it may have been."""
 
@@ -752,6 +756,29 @@ class Life(Case):
         response = self.server.get(f"/get_process?id={self.id}")
         assert response.status_code in (200, 404)  # procd had no descriptor to look at it yet
         return response.status_code == 200 and response.json()["status"] != "running" and response.json()
+
+
+class TerminalLife(Life):
+    """The same with a terminal: what its log has is in its place, and what it has not is counted."""
+
+    def request(self):
+        answer = self.post("/start_process", cmd="echo one; echo two; exit 3", pty={})
+        self.id = answer.body["id"] if answer.ok else None
+        if self.id:
+            self.server.post("/wait_process", id=self.id, timeout_ms=8000)
+        return answer
+
+    def check(self, answer):
+        if not self.id:
+            return
+        process = wait_until(lambda: self.ended(), "the job to end")
+        assert process["status"] == "failed" and (process["reason"] == "lost" or process["exit_code"] == 3), process
+        whole = b"one\r\ntwo\r\n"
+        for path in (self.server.run_dir / "state/jobs" / self.id).glob("bytes.*"):
+            at, part = int(path.name.removeprefix("bytes.")), path.read_bytes()
+            assert part == whole[at:at + len(part)], (at, part)
+        assert process["reason"] == "lost" or process["pty"].get("next_offset", len(whole)) == len(whole), process
+        assert self.server.post("/delete_process", id=self.id).status_code == 200
 
 
 class OfFinished(Case):
@@ -917,6 +944,38 @@ class WriteStdin(OfRunning):
         super().check(answer)
 
 
+class OfTerminal(OfRunning):
+    def prepare(self):
+        Case.prepare(self)
+        self.mark = f"86400.{uuid.uuid4().int % 10**15:015d}"
+        self.id = self.start(f"cat; sleep {self.mark}", pty={})
+
+
+class TypeIntoTerminal(OfTerminal):
+    request = WriteStdin.request
+
+    def check(self, answer):
+        if answer.ok:
+            assert answer.body["written"] == 5, answer
+            wait_until(lambda: self.server.find(f"sleep {self.mark}"), "cat to end")
+        super().check(answer)
+
+
+class ResizeTerminal(OfTerminal):
+    def request(self):
+        return self.post("/resize_terminal", id=self.id, cols=100, rows=30)
+
+    def check(self, answer):
+        process = self.server.get(f"/get_process?id={self.id}").json()
+        assert not answer.ok or process["pty"]["cols"] in (100, 80), process
+        super().check(answer)
+
+
+class SignalTerminal(OfTerminal):
+    def request(self):
+        return self.post("/kill_process", id=self.id, signal="INT")
+
+
 class WriteAtOnce(WriteStdin):
     """The order comes when the job's runner has not taken procd's connection yet."""
 
@@ -928,9 +987,10 @@ class WriteAtOnce(WriteStdin):
         return super().request()
 
 
-OF_PROCD = (Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
+TERMINALS = (StartTerminal, TerminalLife, TypeIntoTerminal, ResizeTerminal, SignalTerminal)
+OF_PROCD = (*TERMINALS, Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
             WaitProcess, ReadOutput, TypeAndRead, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
-OF_RUNNER = (Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
+OF_RUNNER = (*TERMINALS, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
 OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)
 # Where something was wrong once: all calls of this name, also in `make test`.
