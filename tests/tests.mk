@@ -32,7 +32,7 @@ $(BUILD)/tests/unit/test_fs: LDFLAGS += -Wl,--wrap=fallocate,--wrap=mkdir,--wrap
 # Tests the fallbacks for file systems without O_TMPFILE where O_TMPFILE works, too.
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): $(BUILD)/tests/unit/no_tmpfile.o
 $(addprefix $(BUILD)/tests/unit/test_,fs spool): LDFLAGS += -Wl,--wrap=openat
-$(addprefix $(BUILD)/tests/unit/test_,procd registry socket_owners stop): $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
+$(addprefix $(BUILD)/tests/unit/test_,procd registry socket_owners stop terminal): $(BUILD)/tests/unit/procd_fixture.o | $(BIN)/procd
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(FCGI_LIBS) $(CMOCKA_LIBS)
