@@ -58,6 +58,7 @@ size_t gathered_cut(struct gathered *gathered)
 {
     const char *bytes = spool_view(gathered->bytes);
     size_t cut = bytes == NULL ? 0 : utf8_unfinished_length(bytes, gathered->length);
+    cut = cut < gathered->length ? cut : 0;
     gathered->length -= cut;
     return cut;
 }

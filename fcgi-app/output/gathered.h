@@ -33,5 +33,5 @@ bool gathered_is_full(const struct gathered *gathered);
  * only if that is enough. */
 size_t gathered_take(struct gathered *gathered, const char *data, size_t length, bool counts);
 
-/* Gives the beginning of a character at the end back. How many bytes. */
+/* Gives the beginning of a character at the end back, unless it is all. How many bytes. */
 size_t gathered_cut(struct gathered *gathered);

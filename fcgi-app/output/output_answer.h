@@ -10,7 +10,7 @@
 
 #include "api/errors.h"
 #include "fcgi-app/files/content.h"
-#include "fcgi-app/output/line_place.h"
+#include "fcgi-app/output/output_reader.h"
 
 struct gathered;
 struct job;
@@ -25,9 +25,6 @@ enum output_why {
     OUTPUT_TIMEOUT,  /* the time is over */
     OUTPUT_STOPPING, /* the server stops */
 };
-
-/* A place as it stands in JSON. */
-#define OUTPUT_PLACE_SIZE (LINE_PLACE_SIZE + 2)
 
 struct output_report {
     const struct gathered *gathered;

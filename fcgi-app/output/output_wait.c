@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -20,39 +19,30 @@
 
 /* ---- what comes ---- */
 
-/* When the log was last written to, for output that was there before the wait: quiet is counted
- * from then. */
-static int64_t last_written_ms(const struct output_wait *wait, int64_t now)
+/* Since when it is quiet after the first output of the wait: that may have been there before. */
+static int64_t quiet_since_ms(const struct output_wait *wait, int64_t now)
 {
-    struct stat status;
-    if (wait->has_input || wait->lines.cursor.segment < 0 ||
-        fstat(wait->lines.cursor.segment, &status) < 0) {
-        return now;
-    }
-    const int64_t second = 1000;
-    int64_t date = (int64_t)(clock_date_ns() / 1000000U);
-    int64_t age =
-        date - ((int64_t)status.st_mtim.tv_sec * second + status.st_mtim.tv_nsec / 1000000);
-    return age > 0 && age < now ? now - age : now;
+    int64_t written = wait->has_input ? -1 : output_reader_written_ms(&wait->reader);
+    int64_t age = (int64_t)(clock_date_ns() / 1000000U) - written;
+    return written >= 0 && age > 0 && age < now ? now - age : now;
 }
 
 /* Whether any output has come that counts. */
 static bool has_output(const struct output_wait *wait)
 {
-    const struct line_place *at = &wait->lines.place;
-    const struct line_place *begin = &wait->begin;
-    return at->offset >= wait->lines.counts_from &&
-           (at->offset > begin->offset || at->taken > begin->taken) &&
-           (at->offset > wait->lines.counts_from || at->taken > 0);
+    struct line_place at = output_reader_place(&wait->reader);
+    uint64_t from = output_reader_counts_from(&wait->reader);
+    from = from > wait->begin.offset ? from : wait->begin.offset;
+    return at.offset > from ||
+           (at.offset == from && at.taken > (from == wait->begin.offset ? wait->begin.taken : 0));
 }
 
 /* Gathers the next bytes. 1; 0 when there are none for now; -1 with errno. */
 static int gather(struct output_wait *wait, struct stream_output *output, int64_t now)
 {
-    bool was_here = wait->last_output_ms != 0;
-    int read = line_output_read(&wait->lines, output->bytes, output->size, &wait->gathered);
+    int read = output_reader_read(&wait->reader, output->bytes, output->size, &wait->gathered);
     if (read > 0 && has_output(wait)) {
-        wait->last_output_ms = was_here ? now : last_written_ms(wait, now);
+        wait->last_output_ms = wait->last_output_ms != 0 ? now : quiet_since_ms(wait, now);
     }
     if (wait->gathered.error != 0) {
         errno = wait->gathered.error;
@@ -89,14 +79,6 @@ static bool is_time(const struct output_wait *wait, int64_t now, enum output_why
 
 /* ---- the answer ---- */
 
-static void render_place(const struct output_wait *wait, const struct line_place *place,
-                         char text[OUTPUT_PLACE_SIZE])
-{
-    char id[LINE_PLACE_SIZE];
-    line_place_render(wait->id, place, id);
-    (void)snprintf(text, OUTPUT_PLACE_SIZE, "\"%s\"", id);
-}
-
 /* Makes an error, which is no 5xx when something was written: clients repeat those. -1: the answer
  * can only be cut. */
 static int fail_to_read(struct output_wait *wait, int number)
@@ -116,6 +98,38 @@ static int fail_to_find(struct output_wait *wait)
     return output_answer_fail(&wait->answer, 404, ERROR_not_found, message);
 }
 
+/* Leaves the beginning of a character at the end to the next answer, unless it is all there is. */
+static void leave_half_character(struct output_wait *wait, enum output_why why)
+{
+    if (wait->coding != CODING_BASE64 && why != OUTPUT_UNTIL && why != OUTPUT_ENDED) {
+        output_reader_give_back(&wait->reader, gathered_cut(&wait->gathered));
+    }
+}
+
+/* Fills in where the output is. 0, or -1 with errno. */
+static int report_places(struct output_wait *wait, enum output_why why,
+                         struct output_report *report)
+{
+    struct output_reader *reader = &wait->reader;
+    if (why == OUTPUT_ENDED && output_reader_finish(reader) < 0) {
+        return -1;
+    }
+    int more = output_reader_has_more(reader);
+    if (more < 0) {
+        return -1;
+    }
+    report->has_more = more > 0;
+    leave_half_character(wait, why);
+    report->missed_bytes =
+        reader->is_terminal ? reader->bytes.missed_bytes : reader->lines.missed_bytes;
+    report->missed_lines = reader->is_terminal ? 0 : reader->lines.missed_lines;
+    report->lines_known = !reader->is_terminal && reader->lines.lines_known;
+    struct line_place end = output_reader_place(reader);
+    output_reader_render(reader, wait->id, &wait->begin, report->offset);
+    output_reader_render(reader, wait->id, &end, report->next_offset);
+    return 0;
+}
+
 static int make_answer(struct output_wait *wait, enum output_why why)
 {
     struct job job = {.status = JOB_RUNNING};
@@ -130,20 +144,9 @@ static int make_answer(struct output_wait *wait, enum output_why why)
         !job_end_read(wait->source.directory, &job)) {
         return errno == ENOENT ? fail_to_find(wait) : fail_to_read(wait, errno);
     }
-    if (why == OUTPUT_FULL && wait->coding != CODING_BASE64) {
-        line_output_give_back(&wait->lines, gathered_cut(&wait->gathered));
-    }
-    int more = line_output_has_more(&wait->lines);
-    if (more < 0) {
-        return fail_to_read(wait, errno);
-    }
-    report.has_more = more > 0;
-    report.missed_bytes = wait->lines.missed_bytes;
-    report.missed_lines = wait->lines.missed_lines;
-    report.lines_known = wait->lines.lines_known;
-    render_place(wait, &wait->begin, report.offset);
-    render_place(wait, &wait->lines.place, report.next_offset);
-    return output_answer_make(&wait->answer, &report) < 0 ? fail_to_read(wait, errno) : 0;
+    return report_places(wait, why, &report) < 0 || output_answer_make(&wait->answer, &report) < 0
+               ? fail_to_read(wait, errno)
+               : 0;
 }
 
 /* ---- the source ---- */
@@ -205,7 +208,7 @@ void output_wait_free(struct output_wait *wait)
     if (wait == NULL) {
         return;
     }
-    line_output_clear(&wait->lines);
+    output_reader_clear(&wait->reader);
     gathered_clear(&wait->gathered);
     output_answer_clear(&wait->answer);
     close_fd(&wait->source.directory);
@@ -232,6 +235,6 @@ struct output_wait *output_wait_new(const char *id, int directory, size_t most, 
                                           .unread = output_wait_unread,
                                           .free = output_wait_free_source};
     (void)snprintf(wait->id, sizeof(wait->id), "%s", id);
-    line_output_init(&wait->lines, directory);
+    output_reader_init(&wait->reader, directory);
     return wait;
 }

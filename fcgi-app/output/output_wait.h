@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "fcgi-app/output/gathered.h"
-#include "fcgi-app/output/line_output.h"
 #include "fcgi-app/output/output_answer.h"
+#include "fcgi-app/output/output_reader.h"
 #include "fcgi-app/processes/input.h"
 #include "fcgi-app/streams/stream_source.h"
 #include "procd/wire/client.h"
@@ -17,7 +17,7 @@
 struct output_wait {
     struct stream_source source; /* its directory is the process's; owned */
     char id[JOB_ID_SIZE];
-    struct line_output lines;
+    struct output_reader reader;
     struct gathered gathered;
     enum coding coding;
     int64_t settle_ms;       /* -1: quiet is no reason to answer */

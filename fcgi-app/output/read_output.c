@@ -51,17 +51,12 @@ static bool output_seek(struct request *request, const struct json_body *body,
         [LOG_SEEK_AHEAD] = "it is ahead of the output",
         [LOG_SEEK_UNKNOWN] = "it is no place in the output",
     };
-    struct event_id id;
-    struct line_place place;
     const char *offset = json_text(body, "offset");
     enum log_seek found = LOG_SEEK_DONE;
     if (offset == NULL ? wait->has_input : strcmp(offset, OFFSET_END) == 0) {
-        found = line_output_seek_end(&wait->lines) < 0 ? LOG_SEEK_FAILED : LOG_SEEK_DONE;
-    } else if (offset != NULL && !line_place_parse(offset, &id, &place)) {
-        found = LOG_SEEK_UNKNOWN;
+        found = output_reader_seek_end(&wait->reader) < 0 ? LOG_SEEK_FAILED : LOG_SEEK_DONE;
     } else if (offset != NULL) {
-        found = event_id_is_of(&id, wait->id) ? line_output_seek(&wait->lines, &place)
-                                              : LOG_SEEK_FOREIGN;
+        found = output_reader_seek(&wait->reader, wait->id, offset);
     }
     if (found == LOG_SEEK_FAILED) {
         log_request(LOG_ERR, request_id(request), "/read_output: %m");
@@ -69,7 +64,7 @@ static bool output_seek(struct request *request, const struct json_body *body,
     } else if (found != LOG_SEEK_DONE) {
         answer_error(request, 400, ERROR_invalid_request, "Invalid offset: %s", faults[found]);
     }
-    wait->begin = wait->lines.place;
+    wait->begin = output_reader_place(&wait->reader);
     return found == LOG_SEEK_DONE;
 }
 
@@ -82,7 +77,7 @@ static bool output_type(struct request *request, const struct json_body *body,
     if (!wait->has_input) {
         return true;
     }
-    if (line_output_count_from_end(&wait->lines) < 0) {
+    if (output_reader_count_from_end(&wait->reader) < 0) {
         log_request(LOG_ERR, request_id(request), "/read_output: %m");
         answer_error(request, 500, ERROR_internal, "The log cannot be read");
         return false;

@@ -836,10 +836,16 @@ class TypeAndRead(Case):
         self.id = self.start("exec cat", stdin=True)
 
     def request(self):
-        return self.post("/read_output", id=self.id, data="typed\n", until="typed\n", timeout_ms=5000)
+        return self.post("/read_output", id=self.id, data="typed\n", until="typed", timeout_ms=5000)
 
     def check(self, answer):
-        assert not answer.ok or (answer.body["output"], answer.body["written"]) == ("typed\n", 6), answer
+        assert not answer.ok or (answer.body["output"], answer.body["written"]) == ("typed", 6), answer
+
+
+class TypeInTerminal(TypeAndRead):
+    def prepare(self):
+        Case.prepare(self)
+        self.id = self.start("exec cat", pty={})
 
 
 class WaitProcess(OfFinished):
@@ -989,7 +995,7 @@ class WriteAtOnce(WriteStdin):
 
 TERMINALS = (StartTerminal, TerminalLife, TypeIntoTerminal, ResizeTerminal, SignalTerminal)
 OF_PROCD = (*TERMINALS, Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
-            WaitProcess, ReadOutput, TypeAndRead, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
+            WaitProcess, ReadOutput, TypeAndRead, TypeInTerminal, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (*TERMINALS, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
 OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)
