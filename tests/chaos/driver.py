@@ -20,10 +20,11 @@ import traceback
 
 import requests
 
-from client import PATIENCE, Follower, ask
+from client import PATIENCE, ask
 from model import Model, Skipped, Violation, Weather
 from operations import DISTURBANCES, MOST_FOLLOWERS, OPERATIONS, gone, reload_nginx
 from sandbox import DEADLINE, SANITIZED, EventStream, Server, alive, descriptors, proc_file, proc_stat, wait_until
+from typed import read_whole
 
 CLIENTS = 5
 ROUND = 12  # seconds of storm
@@ -196,6 +197,10 @@ def probe(server):
     if answer("POST", "/write_stdin", id=reader, data="x\n"):
         found.add("write_stdin")
     server.kill(reader)
+    terminal = server.start("read -r line", pty={})["id"]
+    if "pty" in answer("GET", f"/get_process?id={terminal}"):
+        found.add("pty")
+    server.kill(terminal)
     deaf = server.start("trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")["id"]
     with server.logs(deaf) as stream:
         stream.next()
@@ -212,7 +217,7 @@ def probe(server):
     server.kill(silent)
     if answer("POST", "/delete_process", id=job):
         found.add("delete_process")
-        for other in (reader, deaf, silent):
+        for other in (reader, terminal, deaf, silent):
             answer("POST", "/delete_process", id=other)
     return found
 
@@ -278,7 +283,7 @@ def quiet(world):
         if thread.is_alive():
             raise Violation("a follower does not come to its end")
     for job in jobs:
-        Follower(world, job).run()
+        read_whole(world, job)
         job.check_end()
         gone(world, job, f"job {job}")
     model.check_list(listed(world), time.monotonic())
@@ -298,7 +303,7 @@ def quiet(world):
 
 def end_job(world, job):
     """A reader reads its end of file, what would not end by itself is killed, the rest ends."""
-    if job.kind == "reader" and job.ended is None and not job.disturbed():
+    if job.kind in ("reader", "terminal") and job.ended is None and not job.disturbed():
         job.signals += 1
         call(world, "POST", "/write_stdin", id=job.id, data="", eof=True)
     elif job.count is None and job.ended is None:

@@ -115,6 +115,8 @@ class Job(Once):
         self.deleting = False  # its deletion was asked for
         self.runner_killed = False
         self.input = []        # of a job that reads: [text of a line, known as Once.known]
+        self.sizes = {(80, 24)}  # of a terminal: those that it may have
+        self.has_lines = kind != "terminal"
         self.writing = threading.Lock()
 
     def __str__(self):
@@ -226,7 +228,7 @@ class Job(Once):
             printed = sum(line.endswith("\n") for line in lines)  # each was written after the line itself
             if not printed <= self.total <= printed + 1:
                 self.wrong(f"printed {printed} lines, the log has {self.total}")
-        if self.kind == "reader":
+        if self.kind in ("reader", "terminal"):
             self.check_input()
 
     def check_input(self):

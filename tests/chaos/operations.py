@@ -20,10 +20,12 @@ from typing import Callable, NamedTuple
 
 import requests
 
+import typed
 from client import PATIENCE, Answer, Follower, ask, events_of, excused, judge, open_stream
 from model import Job, Once, Skipped, Violation
 from sandbox import RawConnection, alive, http_request, in_threads, proc_file, proc_stat, wait_until
 from trees import DAEMON, TREES
+from typed import read_whole
 
 MOST_JOBS = 10       # that run at once
 MOST_FOLLOWERS = 10  # at once
@@ -143,6 +145,13 @@ def start_reader(world, _):
     return start(world, job, body, stdin=True)
 
 
+def start_terminal(world, _):
+    """The same in a terminal."""
+    job = Job(world.model.directory, "terminal", None)
+    body = 'stty -echo; n=0; while read -r line; do n=$((n + 1)); echo "$n $line"; done; exit 0'
+    return start(world, job, body, pty={})
+
+
 # ---- the lives of jobs ----
 
 
@@ -237,7 +246,7 @@ def judge_entry(job, answer, asked):
 def delete_process(world, rng):
     """An ended one that nobody reads. Its log is checked before."""
     with world.model.pick(rng, lambda job: job.ended is not None, delete=True) as job:
-        Follower(world, job).run()
+        read_whole(world, job)
         answer = ask(world, "POST", "/delete_process", {"id": job.id})
         if answer.certain and answer.status != 200:
             job.wrong(f"its deletion is answered by {answer.status} {answer.body}")
@@ -251,7 +260,7 @@ def delete_process(world, rng):
 
 
 def write_stdin(world, rng):
-    with world.model.pick(rng, lambda job: job.kind == "reader" and job.ended is None and job.count is None) as job:
+    with world.model.pick(rng, lambda job: job.kind in ("reader", "terminal") and job.ended is None and job.count is None) as job:
         if not job.writing.acquire(blocking=False):
             raise Skipped
         try:
@@ -275,7 +284,7 @@ def write_stdin(world, rng):
 
 def follow(world, rng):
     """A follower that stays until the log is complete: this only sends it off."""
-    with world.model.pick(rng) as job:
+    with world.model.pick(rng, lambda job: job.has_lines) as job:
         follower = Follower(world, job, slow=rng.random() < 0.25, leave_after=rng.choice((0, 0, 0, 1, 7, 200)))
         follower.by_cursor = "cursor" in world.features and rng.random() < 0.5
         world.send_off(follower)
@@ -284,7 +293,7 @@ def follow(world, rng):
 
 def follow_together(world, rng):
     """Several followers of one job, one of them slow."""
-    with world.model.pick(rng) as job:
+    with world.model.pick(rng, lambda job: job.has_lines) as job:
         for slow in (True, False, False):
             world.send_off(Follower(world, job, slow=slow))
         return "sent off"
@@ -292,7 +301,7 @@ def follow_together(world, rng):
 
 def read_snapshot(world, rng):
     """?follow=0: what is there, from the beginning, and no waiting."""
-    with world.model.pick(rng) as job:
+    with world.model.pick(rng, lambda job: job.has_lines) as job:
         path = f"/process_logs_streaming?id={job.id}&follow=0"
         stream, answer = open_stream(world, "GET", path)
         if stream is None:
@@ -315,7 +324,7 @@ def read_snapshot(world, rng):
 
 def read_tail(world, rng):
     """?tail=N of a log that is complete: its last lines."""
-    with world.model.pick(rng, lambda job: job.total is not None) as job:
+    with world.model.pick(rng, lambda job: job.has_lines and job.total is not None) as job:
         count = rng.choice((1, 5, 500))
         path = f"/process_logs_streaming?id={job.id}&tail={count}"
         stream, answer = open_stream(world, "GET", path)
@@ -886,9 +895,12 @@ OPERATIONS = (
     Operation("start a leaver",            3, room_for_a_job,                                 start_leaver),
     Operation("start a deaf one",          3, feature("signal", room_for_a_job),              start_deaf),
     Operation("start a reader",            4, feature("write_stdin", room_for_a_job),         start_reader),
+    Operation("start a terminal",          4, feature("pty", room_for_a_job),                 start_terminal),
     Operation("kill",                     12, a_job,                                          kill),
     Operation("kill at once",              3, a_job,                                          kill_at_once),
     Operation("signal",                    5, feature("signal", a_job),                       send_signal),
+    Operation("resize a terminal",         4, feature("pty", a_job),                          typed.resize),
+    Operation("interrupt a terminal",      1, feature("pty", a_job),                          typed.interrupt),
     Operation("list",                      8, always,                                         list_processes),
     Operation("get",                       6, feature("get_process", a_job),                  get_process),
     Operation("wait",                      6, feature("wait_process", a_job),                 wait_process),
