@@ -44,11 +44,12 @@ def latency(server, path, body=None):
     return float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
 
 
-# PUTs of 4 KiB, to names of each client's own.
-PUTS = '''local threads, count = 0, 0
+# PUTs of 4 KiB, to names of each client's own. The texts are made once: wrk shares the processors.
+PUTS = '''local threads, count, requests = 0, 0, {}
 function setup(thread) threads = threads + 1 thread:set("id", threads) end
 wrk.method, wrk.body = "PUT", string.rep("x", 4096)
-function request() count = count + 1 return wrk.format(nil, wrk.path .. "-" .. id .. "-" .. count % 4) end
+function init() for i = 1, 4 do requests[i] = wrk.format(nil, wrk.path .. "-" .. id .. "-" .. i) end end
+function request() count = count % 4 + 1 return requests[count] end
 '''
 
 

@@ -5,12 +5,39 @@
 #include "fcgi-app/http/http_date.h"
 
 #include <stddef.h>
+#include <string.h>
+
+static char *put_two_digits(char *out, int number)
+{
+    *out++ = (char)('0' + number / 10);
+    *out++ = (char)('0' + number % 10);
+    return out;
+}
+
+/* As strftime(3) writes it, for a year of four digits: that takes as long as all other headers of a
+ * file. */
+static void write_date(const struct tm *parts, char *end)
+{
+    static const char days[][6] = {"Sun, ", "Mon, ", "Tue, ", "Wed, ", "Thu, ", "Fri, ", "Sat, "};
+    static const char months[][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+                                     " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
+    int year = parts->tm_year + 1900;
+    end = put_two_digits(stpcpy(end, days[parts->tm_wday]), parts->tm_mday);
+    end = put_two_digits(stpcpy(end, months[parts->tm_mon]), year / 100);
+    end = stpcpy(put_two_digits(end, year % 100), " ");
+    end = stpcpy(put_two_digits(end, parts->tm_hour), ":");
+    end = stpcpy(put_two_digits(end, parts->tm_min), ":");
+    (void)stpcpy(put_two_digits(end, parts->tm_sec), " GMT");
+}
 
 const char *http_date_format(time_t time, char text[HTTP_DATE_SIZE])
 {
     struct tm parts;
-    if (gmtime_r(&time, &parts) == NULL ||
-        strftime(text, HTTP_DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &parts) == 0) {
+    if (gmtime_r(&time, &parts) == NULL) {
+        text[0] = '\0';
+    } else if (parts.tm_year >= 1000 - 1900 && parts.tm_year <= 9999 - 1900) {
+        write_date(&parts, text);
+    } else if (strftime(text, HTTP_DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &parts) == 0) {
         text[0] = '\0';
     }
     return text;

@@ -13,7 +13,7 @@ static const char *snippet_of(const struct api_endpoint *endpoint)
     case METRICS: return NULL;
     case SHORT: return "api-short";
     case STREAMS: return endpoint->effect == READS ? "api-log-stream" : "api-run-stream";
-    case RAW: return "api-raw";
+    case RAW: return endpoint == &api_endpoints[API_uploads] ? "api-uploads" : "api-raw";
     case SOCKET: return "api-socket";
     case LARGE:
     case WALKS:

@@ -164,7 +164,7 @@ def test_the_listener_for_metrics(platform, written, listen):
 def test_a_location_for_each_endpoint(platform):
     """All but the one of the listener for metrics; each in the way that the list says."""
     snippets = {"OPEN": {"api-open"}, "SHORT": {"api-short"}, "LARGE": {"api-lasts"}, "LASTS": {"api-lasts"}, "STREAMS": {"api-log-stream", "api-run-stream"},
-                "RAW": {"api-raw"}, "SOCKET": {"api-socket"}, "WALKS": {"api-lasts"}}
+                "RAW": {"api-raw", "api-uploads"}, "SOCKET": {"api-socket"}, "WALKS": {"api-lasts"}}
     listed = dict(re.findall(r'^    ENDPOINT\(\w+, "(/\w+)", [\w |]+, (\w+), ', (REPOSITORY / "api/endpoints.h").read_text(), re.M))
     assert listed.pop("/metrics") == "METRICS" and len(listed) > 20
     platform.rendered()
