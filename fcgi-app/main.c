@@ -40,6 +40,7 @@
 #include "fcgi-app/identity/identity.h"
 #include "fcgi-app/ports/bound_port.h"
 #include "fcgi-app/ports/hold.h"
+#include "fcgi-app/ports/port_number.h"
 #include "fcgi-app/ports/port_table.h"
 #include "fcgi-app/ports/port_watch.h"
 #include "fcgi-app/ports/share_port.h"
@@ -119,6 +120,19 @@ static int open_directories(const char *run, struct directories *directories)
                : 0;
 }
 
+/* Which ports are the server's own, and which ones clients may reach. No threads run yet. */
+static void ports_init(const struct settings *settings)
+{
+    const char *reached = getenv("SANDBOX_PORTS");          /* NOLINT(concurrency-mt-unsafe) */
+    const char *metrics = getenv("SANDBOX_METRICS_LISTEN"); /* NOLINT(concurrency-mt-unsafe) */
+    /* The launcher has checked that a number follows the last colon. */
+    const char *colon = metrics == NULL ? NULL : strrchr(metrics, ':');
+    port_table_init((const unsigned[OWN_PORTS]){(unsigned)settings->port,
+                                                (unsigned)settings->proxy_port,
+                                                colon == NULL ? 0 : port_parse(colon + 1)},
+                    reached != NULL && strcmp(reached, "own") == 0);
+}
+
 static void set_up_parts(const struct directories *directories, const struct settings *settings)
 {
     dispatch_init(endpoints);
@@ -139,10 +153,7 @@ static void set_up_parts(const struct directories *directories, const struct set
     health_init(directories->state, directories->run);
     hold_init(settings);
     bound_port_init(directories->port, (unsigned)settings->proxy_port);
-    const char *reached =
-        getenv("SANDBOX_PORTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
-    port_table_init((const unsigned[]){(unsigned)settings->port, (unsigned)settings->proxy_port},
-                    reached != NULL && strcmp(reached, "own") == 0);
+    ports_init(settings);
     shares_init(directories->port);
     share_port_init(settings->public_ports);
 }

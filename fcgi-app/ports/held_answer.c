@@ -57,6 +57,14 @@ void held_answer_nobody(const struct held_question *question, const struct liste
     (void)sprintf(out, "]}\r\n");
 }
 
+void held_answer_foreign(const struct held_question *question, char line[HELD_ANSWER_SIZE])
+{
+    (void)snprintf(line, HELD_ANSWER_SIZE,
+                   HEADER "{\"error\":\"Port %u may not be reached: no command of this sandbox "
+                          "listens there, but another program\",\"error_code\":\"%s\"}\r\n",
+                   question->port, api_error_code(ERROR_forbidden));
+}
+
 void held_answer_error(enum api_error error, const char *message, char line[HELD_ANSWER_SIZE])
 {
     (void)snprintf(line, HELD_ANSWER_SIZE, HEADER "{\"error\":\"%s\",\"error_code\":\"%s\"}\r\n",

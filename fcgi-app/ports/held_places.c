@@ -2,20 +2,24 @@
 
 #include <stdatomic.h>
 
-static atomic_llong held, waited, timed_out;
+static atomic_llong held, visitors, waited, timed_out;
 
-bool held_places_take(uint64_t most)
+bool held_places_take(uint64_t most, bool is_visitor)
 {
-    if ((uint64_t)atomic_fetch_add(&held, 1) < most) {
-        return true;
+    bool has_place = (uint64_t)atomic_fetch_add(&held, 1) < most;
+    if (is_visitor) {
+        has_place = (uint64_t)atomic_fetch_add(&visitors, 1) < most / 2 && has_place;
     }
-    held_places_leave();
-    return false;
+    if (!has_place) {
+        held_places_leave(is_visitor);
+    }
+    return has_place;
 }
 
-void held_places_leave(void)
+void held_places_leave(bool is_visitor)
 {
     (void)atomic_fetch_sub(&held, 1);
+    (void)atomic_fetch_sub(&visitors, is_visitor);
 }
 
 void held_places_count_wait(void)

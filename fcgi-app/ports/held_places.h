@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether there was a place, which is taken now. */
-bool held_places_take(uint64_t most);
+/* Whether there was a place, which is taken now. Visitors by a share get half of them. */
+bool held_places_take(uint64_t most, bool is_visitor);
 
-void held_places_leave(void);
+void held_places_leave(bool is_visitor);
 
 /* Counts a request that begins to wait, and one that has waited in vain. */
 void held_places_count_wait(void);

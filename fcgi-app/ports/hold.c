@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "api/errors.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/detached_thread.h"
 #include "common/logger.h"
@@ -89,6 +90,7 @@ static struct held_question read_question(const struct request *request)
     return (struct held_question){
         .port = (unsigned)strtoul(request_param(request, "HELD_PORT"), NULL, 10),
         .only_own = strcmp(request_param(request, "HELD_RULE"), "ask") == 0,
+        .is_visitor = strchr(request_param(request, "HELD_FOR"), ':') != NULL,
     };
 }
 
@@ -105,7 +107,7 @@ static void hold_back(struct request *request, const struct held_question *quest
 {
     struct held *held = calloc(1, sizeof(*held));
     if (held == NULL || request_detach(request, &held->outlet) < 0) {
-        held_places_leave();
+        held_places_leave(question->is_visitor);
         free(held);
         request_abort(request);
         return;
@@ -122,25 +124,42 @@ static void hold_back(struct request *request, const struct held_question *quest
     (void)eventfd_write(arrived.signal, 1); /* fails only after 2^64 times */
 }
 
+/* Reads what listens: with `only_own` what commands listen on. Then *is_foreign says whether
+ * another program listens on the port, and no command does. */
+static void read_listening(const struct request *request, const struct held_question *question,
+                           struct listening_list *list, bool *is_foreign)
+{
+    const struct listening_socket *end;
+    cleanup_(listening_clear) struct listening_list before = {0};
+    *is_foreign = false;
+    if ((question->only_own && listening_read(&before) < 0) || listening_read(list) < 0) {
+        log_request(LOG_ERR, request_id(request), "the ports that listen: %m");
+    }
+    if (question->only_own) {
+        *is_foreign = own_sockets_keep(list) == 0 &&
+                      listening_find(list, question->port, &end) == NULL &&
+                      own_sockets_foreign(question->port, &before, list);
+    }
+}
+
 void hold_request(struct request *request)
 {
     char line[HELD_ANSWER_SIZE];
     struct listening_list list;
+    bool is_foreign;
     struct held_question question = read_question(request);
     int64_t wait = wait_asked(request_param(request, "HELD_WAIT_MS"));
     bool again = strcmp(request_param(request, "HELD_AGAIN"), "closed") == 0;
-    if (listening_read(&list) < 0) {
-        log_request(LOG_ERR, request_id(request), "the ports that listen: %m");
-    }
-    if (question.only_own) {
-        (void)own_sockets_keep(&list); /* of an empty list nothing is passed on */
-    }
+    read_listening(request, &question, &list, &is_foreign);
     if (!again && held_answer_found(&question, &list, line)) {
         answer_now(request, true, line);
+    } else if (is_foreign) {
+        held_answer_foreign(&question, line);
+        answer_now(request, false, line);
     } else if (wait == 0) {
         held_answer_nobody(&question, &list, 0, line);
         answer_now(request, false, line);
-    } else if (!held_places_take(held_most)) {
+    } else if (!held_places_take(held_most, question.is_visitor)) {
         held_answer_error(ERROR_unavailable, "Too many requests wait for ports (SANDBOX_MAX_HELD)",
                           line);
         answer_now(request, false, line);
@@ -157,7 +176,7 @@ static void held_close(struct held *held, bool whole)
 {
     (void)epoll_ctl(loop.epoll, EPOLL_CTL_DEL, held->outlet.fd, NULL);
     TAILQ_REMOVE(&loop.held, held, all);
-    held_places_leave();
+    held_places_leave(held->question.is_visitor);
     outlet_close(&held->outlet, whole);
     free(held);
 }

@@ -49,3 +49,31 @@ int own_sockets_keep(struct listening_list *list)
     }
     return 0;
 }
+
+static bool has_socket(const struct listening_list *list, const struct listening_socket *socket)
+{
+    const struct listening_socket *end;
+    const struct listening_socket *at = listening_find(list, socket->port, &end);
+    while (at != NULL && at < end && at->inode != socket->inode) {
+        at++;
+    }
+    return at != NULL && at < end;
+}
+
+bool own_sockets_foreign(unsigned port, const struct listening_list *before,
+                         const struct listening_list *own)
+{
+    cleanup_(listening_clear) struct listening_list now;
+    const struct listening_socket *end;
+    if (before->count > SOCKET_OWNERS_MAX || listening_read(&now) < 0) {
+        return false;
+    }
+    const struct listening_socket *at = listening_find(&now, port, &end);
+    for (; at != NULL && at < end; at++) {
+        if ((listening_at_loopback4(at) || listening_at_loopback6(at)) && has_socket(before, at) &&
+            !has_socket(own, at)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -13,7 +13,7 @@
 #define LOOK_SHARE 10 /* who looks again and again takes one part in so many of a processor */
 
 static struct {
-    unsigned own[2];
+    unsigned own[OWN_PORTS];
     bool only_own;
     pthread_mutex_t lock;
     /* under the lock */
@@ -29,7 +29,7 @@ void port_list_clear(struct port_list *list)
     *list = (struct port_list){0};
 }
 
-void port_table_init(const unsigned own_ports[2], bool only_own)
+void port_table_init(const unsigned own_ports[OWN_PORTS], bool only_own)
 {
     table.only_own = only_own;
     memcpy(table.own, own_ports, sizeof(table.own));
@@ -37,7 +37,11 @@ void port_table_init(const unsigned own_ports[2], bool only_own)
 
 bool port_is_own(unsigned port)
 {
-    return port == table.own[0] || port == table.own[1];
+    bool is_own = false;
+    for (size_t i = 0; i < OWN_PORTS; i++) {
+        is_own = is_own || (port != 0 && port == table.own[i]);
+    }
+    return is_own;
 }
 
 /* ---- a look ---- */

@@ -37,9 +37,11 @@ struct port_list {
 
 void port_list_clear(struct port_list *list);
 
-/* Leaves out the server's own ports and, with `only_own` (SANDBOX_PORTS=own), what no process of a
- * command listens on. Call once, before threads. */
-void port_table_init(const unsigned own_ports[2], bool only_own);
+#define OWN_PORTS 3 /* PORT, PROXY_PORT, and the one of SANDBOX_METRICS_LISTEN */
+
+/* Leaves out the server's own ports (0: none) and, with `only_own` (SANDBOX_PORTS=own), what no
+ * process of a command listens on. Call once, before threads. */
+void port_table_init(const unsigned own_ports[OWN_PORTS], bool only_own);
 
 /* So many entries at most; what listens beside them is not seen. */
 #define PORT_ENTRIES_MAX SOCKET_OWNERS_MAX

@@ -10,6 +10,7 @@ import socket
 import threading
 
 import pytest
+import requests
 
 from sandbox import BIG_TIMEOUT, TIMEOUT, EventStream, Port, check_framing, has_ipv6, in_threads, wait_until
 
@@ -227,6 +228,16 @@ def test_a_port_that_is_shared(server):
 
 
 @pytest.mark.host
+def test_the_listener_for_metrics_is_the_servers(make_server):
+    metrics = Port()
+    server = make_server({"SANDBOX_METRICS_LISTEN": f"127.0.0.1:{metrics.number}"})
+    assert requests.get(f"http://127.0.0.1:{metrics.number}/metrics", timeout=TIMEOUT).status_code == 200
+    assert entry(server, metrics.number) is None
+    assert server.post("/wait_port", port=metrics.number).status_code == 400
+    metrics.free()
+
+
+@pytest.mark.host
 def test_own_ports_alone(make_server):
     """SANDBOX_PORTS=own: what else the machine listens on is not there, and nobody waits for it."""
     server = make_server({"SANDBOX_PORTS": "own"})
@@ -315,7 +326,8 @@ def test_many_ports_in_one_event(server):
 
 @pytest.mark.host
 def test_the_streams_are_counted(make_server):
-    server = make_server({"SANDBOX_MAX_STREAMS": "1", "SANDBOX_STREAM_KEEPALIVE": "1s"})
+    """The stream is silent: ports of other tests, which run beside this one, are not `own`."""
+    server = make_server({"SANDBOX_MAX_STREAMS": "1", "SANDBOX_STREAM_KEEPALIVE": "1s", "SANDBOX_PORTS": "own"})
     with EventStream(server, "GET", "/ports_streaming") as stream:
         assert stream.next().name == "state"
         answer = server.get("/ports_streaming")

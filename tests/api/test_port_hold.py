@@ -1,5 +1,6 @@
 """Requests to a port on which nobody listens yet: they wait, are passed on whole, or end with a 504 that says what listens."""
 
+import contextlib
 import json
 import select
 import socket
@@ -209,3 +210,32 @@ def test_fcgi_app_is_killed_while_a_request_waits(server, port):
     else:
         ours(answer, 503, "unavailable")
     server.healthy()
+
+
+def test_another_program_is_refused_at_once(make_server, port):
+    """With SANDBOX_PORTS=own."""
+    server = make_server({"SANDBOX_PORTS": "own", "SANDBOX_PORT_WAIT": "1h"})
+    with Application() as application:
+        for method, body in (("GET", b""), ("POST", b"x")):
+            assert f"Port {application.port} " in ours(ask(server, method, f"/port/{application.port}/", body=body), 403, "forbidden")
+    ours(ask(server, "GET", f"/port/{port}/", [("X-Sandbox-Wait-Ms", "50")]), 504, "not_listening")
+    with Application("127.0.0.1", port):
+        ours(ask(server, "GET", f"/port/{port}/", [("X-Sandbox-Wait-Ms", "50")]), 403, "forbidden")
+
+
+def test_visitors_wait_in_half_of_the_places(make_server, port):
+    server = make_server({"SANDBOX_MAX_HELD": "4", "SANDBOX_PUBLIC_PORTS": "on", "SANDBOX_PORT_WAIT": "1h"})
+    answer = server.post("/share_port", port=port, public=True)
+    assert answer.status_code == 200, answer.text
+    visit = http_request("GET", "/", [("Host", f"{port}.localhost")])
+    with contextlib.ExitStack() as stack:
+        visitors = [stack.enter_context(server.raw(BIG_TIMEOUT)) for _ in range(6)]
+        for visitor in visitors:
+            visitor.send(visit)
+        refused = []
+        while len(refused) < 4:
+            ready, _, _ = select.select([visitor.socket for visitor in visitors if visitor.socket not in refused], [], [], BIG_TIMEOUT)
+            assert ready
+            refused += ready
+        assert all(visitor.response()[0] == 503 for visitor in visitors if visitor.socket in refused)
+        ours(ask(server, "GET", f"/port/{port}/", [("X-Sandbox-Wait-Ms", "50")]), 504, "not_listening")  # there is room for it

@@ -72,7 +72,9 @@ def test_ports_of_ones_own(platform):
     port = Port()
     with Application() as application:  # of nobody's command
         for method in ("GET", "POST"):
-            answer = site.call(method, f"/port/{application.port}/", headers={"X-Sandbox-Wait-Ms": "300"})
+            answer = site.call(method, f"/port/{application.port}/")
+            assert answer.status_code == 403 and answer.json()["error_code"] == answer.headers["X-Sandbox-Error"] == "forbidden"
+            answer = site.call(method, f"/port/{port.number}/", headers={"X-Sandbox-Wait-Ms": "50"})
             assert answer.status_code == 504 and application.port not in answer.json()["listening"]
     started = site.start(f"sleep 0.3; exec /usr/bin/python3 -m http.server --bind 127.0.0.1 {port.number}")
     assert site.get(f"/port/{port.number}/").status_code == 200
