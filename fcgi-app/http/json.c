@@ -110,7 +110,7 @@ static const struct {
     [JSON_ENVIRONMENT] = {"an object", TYPE(OBJECT), ENV_MAX},
     [JSON_LIST] = {"an array", TYPE(ARRAY), TEXT_MAX},
     [JSON_TEXTS] = {"an array of strings", TYPE(ARRAY), ENV_MAX},
-    [JSON_OBJECT] = {"an object", TYPE(OBJECT), TEXT_MAX},
+    [JSON_NESTED] = {"an object", TYPE(OBJECT), TEXT_MAX},
 };
 
 static bool fits(enum json_kind kind, enum json_type type, struct json_span span)

@@ -176,7 +176,7 @@ const char *json_name_shown(struct json_span name, char shown[JSON_NAME_SHOWN])
     return shown;
 }
 
-struct json_span json_object(const struct json_body *body, const char *name)
+struct json_span json_nested(const struct json_body *body, const char *name)
 {
     return json_list(body, name);
 }

@@ -29,7 +29,7 @@ enum json_kind {
     JSON_ENVIRONMENT,
     JSON_LIST,   /* an array, perhaps empty: look at its elements with json_scan_array() */
     JSON_TEXTS,  /* an array of strings without NUL, perhaps empty; of these "" is a text, too */
-    JSON_OBJECT, /* an object, perhaps empty: read its members with json_item() */
+    JSON_NESTED, /* an object, perhaps empty: read its members with json_item() */
 };
 
 #define JSON_COUNT_MAX UINT64_C(9007199254740991) /* 2^53 - 1: what every JSON number can be */
@@ -84,8 +84,8 @@ const char *const *json_texts(const struct json_body *body, const char *name, si
  * absent. */
 struct json_span json_list(const struct json_body *body, const char *name);
 
-/* The same of a JSON_OBJECT member, from brace to brace. */
-struct json_span json_object(const struct json_body *body, const char *name);
+/* The same of a JSON_NESTED member, from brace to brace. */
+struct json_span json_nested(const struct json_body *body, const char *name);
 
 /* Whether members of the body that are not known are refused. */
 bool json_is_strict(const struct json_body *body);

@@ -104,7 +104,7 @@ bool start_terminal_read(struct request *request, const struct json_body *body,
         return true;
     }
     cleanup_(json_freep) struct json_body *terminal =
-        json_item(body, json_object(body, "pty"), members, sizeof(members) / sizeof(members[0]));
+        json_item(body, json_nested(body, "pty"), members, sizeof(members) / sizeof(members[0]));
     if (command->cmd == NULL && command->argc == 0) {
         command->argv = shell_argv;
         command->argc = 1;

@@ -14,7 +14,7 @@ struct settings;
 
 #define START_TERMINAL_MEMBERS                                                                     \
     {                                                                                              \
-        JSON_MEMBER("pty", OBJECT,                                                                 \
+        JSON_MEMBER("pty", NESTED,                                                                 \
                     "A terminal for the command: cols (80), rows (24), term (xterm-256color).")    \
     }
 

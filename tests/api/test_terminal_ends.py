@@ -1,4 +1,4 @@
-"""How processes with a terminal end, what is kept of their output, and what they live through."""
+"""How processes with a terminal end, what is kept of their output, what they live through, and where there is none."""
 
 import os
 import pathlib
@@ -224,3 +224,35 @@ def test_another_user(make_server):
     shell.types("id -un; exit\r")
     shell.end()
     assert b"\ngames" in shell.output()
+
+
+# ---- a machine without enough ----
+
+
+def with_devpts(options):
+    """A prefix for a server that has a devpts of its own, mounted with these options; or none."""
+    mount = f"mount -t devpts -o newinstance,mode=0620,ptmxmode=0666,{options} devpts /dev/pts" if options else "mount -t tmpfs none /dev/pts"
+    return ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not mounting_is_allowed(), reason="only root can mount a devpts here")
+def test_no_terminal_left():
+    with Server(prefix=with_devpts("max=2")) as server:
+        first, second = Terminal(server, "read line; tty"), Terminal(server, "read line")
+        answer = server.post("/start_process", cmd="true", pty={})
+        assert answer.status_code == 503 and answer.json()["error_code"] == "unavailable" and "kernel.pty.max" in answer.json()["error"]
+        assert len(server.processes()) == 2
+        second.types("\r")
+        second.end()
+        Terminal(server, "true").end()
+        first.types("\r")
+        assert first.end()["exit_code"] == 0 and re.search(rb"\r\n/dev/pts/\d+\r\n", first.output())
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not mounting_is_allowed(), reason="only root can mount a devpts here")
+def test_no_devpts():
+    with Server(prefix=with_devpts("")) as server:
+        answer = server.post("/start_process", cmd="true", pty={})
+        assert answer.status_code == 500 and answer.json()["error_code"] == "cannot_start"
+        assert re.match(r"Cannot open a terminal \(/dev/ptmx\): No such", answer.json()["error"])
+        assert server.run("echo fine")["stdout"] == "fine\n" and server.processes() == []
