@@ -5,7 +5,7 @@ ARG BASE=debian:trixie-slim
 FROM ${BASE} AS build
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        make gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev libpcre2-dev
+        make gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev libpcre2-dev libvterm-dev
 WORKDIR /src
 COPY . .
 RUN make build && make install PREFIX=/usr DESTDIR=/out
@@ -16,7 +16,7 @@ FROM ${BASE}
 RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
  && apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        nginx libnginx-mod-stream libnginx-mod-stream-js libnginx-mod-http-js s6 libfcgi-bin libcjson1 libmd0 libpcre2-8-0 \
+        nginx libnginx-mod-stream libnginx-mod-stream-js libnginx-mod-http-js s6 libfcgi-bin libcjson1 libmd0 libpcre2-8-0 libvterm0 \
         ca-certificates curl wget git python3 python-is-python3 jq procps zstd \
  && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled/default
 COPY --from=build /out/ /

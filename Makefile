@@ -23,6 +23,8 @@ override LDFLAGS  += -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-ne
 
 PKG_CONFIG  ?= pkg-config
 FCGI_CFLAGS  = $(shell $(PKG_CONFIG) --cflags fcgi libcjson libmd libpcre2-8)
+VTERM_CFLAGS = $(shell $(PKG_CONFIG) --cflags vterm)
+VTERM_LIBS   = $(shell $(PKG_CONFIG) --libs vterm)
 FCGI_LIBS    = $(shell $(PKG_CONFIG) --libs fcgi libcjson libmd libpcre2-8)
 MD_CFLAGS    = $(shell $(PKG_CONFIG) --cflags libmd)
 MD_LIBS      = $(shell $(PKG_CONFIG) --libs libmd)
@@ -44,7 +46,8 @@ GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
 # It becomes the same user as fcgi-app.
 TERMINAL := $(call objects,$(wildcard api/*.c terminal/*.c terminal/*/*.c fcgi-app/identity/*.c)) $(CLIENT)
 LAUNCHER := $(sort $(call objects,$(wildcard api/*.c launcher/*.c launcher/*/*.c procd/cgroup/*.c) $(addprefix procd/,process/process_hold.c process/process_table.c process/reap.c process/runners.c process/tree_kill.c runner/environment.c)) $(CLIENT))
-PROGRAMS := $(addprefix $(BIN)/,fcgi-app procd terminal guard nginx-sandbox)
+SCREEN   := $(call objects,$(wildcard screen/*.c))
+PROGRAMS := $(addprefix $(BIN)/,fcgi-app procd terminal guard render-screen nginx-sandbox)
 
 # Programs outside bin/ look for nginx's configuration in ../share, as installed ones do.
 TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
@@ -55,7 +58,7 @@ TREE_LINK := $(if $(filter-out bin,$(BIN)),$(BIN)/../share/nginx-sandbox/nginx)
 
 all: build
 
-## build: bin/fcgi-app, bin/procd, bin/terminal, bin/guard and bin/nginx-sandbox (the default); V=1 shows the commands, SANITIZE=address,undefined builds another set
+## build: bin/fcgi-app, bin/procd, bin/terminal, bin/guard, bin/render-screen and bin/nginx-sandbox (the default); V=1 shows the commands, SANITIZE=address,undefined builds another set
 build: $(PROGRAMS) $(TREE_LINK)
 
 ## run: install what is missing, build, and run the server in the foreground (SANDBOX_SECRET, PORT, PROXY_PORT)
@@ -68,10 +71,12 @@ $(BIN)/fcgi-app: $(FCGI_APP)
 $(BIN)/procd: $(PROCD)
 $(BIN)/guard: $(GUARD)
 $(BIN)/terminal: $(TERMINAL)
+$(BIN)/render-screen: $(SCREEN)
 $(BIN)/nginx-sandbox: $(LAUNCHER)
 $(BIN)/fcgi-app: LIBS = $(FCGI_LIBS)
 $(BIN)/nginx-sandbox: LIBS = $(MD_LIBS)
 $(BIN)/terminal: LIBS = $(shell $(PKG_CONFIG) --libs libcjson libmd)
+$(BIN)/render-screen: LIBS = $(VTERM_LIBS)
 $(PROGRAMS): $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -83,6 +88,7 @@ $(BIN)/../share/nginx-sandbox/nginx:
 
 $(BUILD)/fcgi-app/%.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/launcher/%.o: CPPFLAGS += $(MD_CFLAGS)
+$(BUILD)/screen/%.o: CPPFLAGS += $(VTERM_CFLAGS)
 $(BUILD)/terminal/%.o: CPPFLAGS += $(FCGI_CFLAGS)
 $(BUILD)/launcher/main.o: CPPFLAGS += -DNGINX_SANDBOX_VERSION='"$(VERSION)"'
 $(BUILD)/launcher/main.o: debian/changelog
@@ -98,7 +104,7 @@ UNIT_FILE := $(PREFIX)/share/nginx-sandbox/systemd/nginx-sandbox.service
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox $(SHARE)
 	install -m 755 $(BIN)/nginx-sandbox $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/terminal $(BIN)/guard $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
+	install -m 755 $(BIN)/fcgi-app $(BIN)/procd $(BIN)/terminal $(BIN)/guard $(BIN)/render-screen $(DESTDIR)$(PREFIX)/libexec/nginx-sandbox/
 	install -m 644 nginx/nginx.conf nginx/*.js nginx/metrics.txt nginx/logrotate $(SHARE)/
 	rm -rf $(SHARE)/snippets $(SHARE)/templates $(SHARE)/service
 	cp -R nginx/snippets nginx/templates nginx/service $(SHARE)/

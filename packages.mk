@@ -1,5 +1,5 @@
 # The Debian packages that each target needs, this project's own Debian package, and the image.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev libpcre2-dev
+BUILD_PACKAGES := gcc libc6-dev pkg-config libfcgi-dev libcjson-dev libmd-dev libpcre2-dev libvterm-dev
 RUN_PACKAGES   := nginx libnginx-mod-stream libnginx-mod-stream-js libnginx-mod-http-js s6 zstd
 TEST_PACKAGES  := libcmocka-dev libjansson-dev python3 python3-pytest python3-pytest-xdist python3-prometheus-client python3-requests python3-yaml \
     python3-httpx aria2 chromium curl wget iproute2 jq procps logrotate openssl nodejs libarchive-tools zstd
@@ -29,7 +29,7 @@ test-deps: deps
 
 # Installs nothing where a compiler and the libraries are there, whatever package they came from.
 build-deps:
-	@command -v $(firstword $(CC)) >/dev/null && $(PKG_CONFIG) --exists fcgi libcjson libmd libpcre2-8 2>/dev/null || \
+	@command -v $(firstword $(CC)) >/dev/null && $(PKG_CONFIG) --exists fcgi libcjson libmd libpcre2-8 vterm 2>/dev/null || \
 	    tools/install-packages $(BUILD_PACKAGES)
 
 ## deb: the Debian package, in build/deb/packages, checked by lintian

@@ -79,6 +79,7 @@ enum effect { READS, CHANGES };
     ENDPOINT(write_stdin, "/write_stdin", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(read_output, "/read_output", ENDPOINT_POST, LASTS, CHANGES) \
     ENDPOINT(resize_terminal, "/resize_terminal", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(read_screen, "/read_screen", ENDPOINT_GET, LASTS, READS) \
     ENDPOINT(delete_process, "/delete_process", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(bind_port, "/bind_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(unbind_port, "/unbind_port", ENDPOINT_POST, SHORT, CHANGES) \

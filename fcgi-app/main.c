@@ -38,6 +38,7 @@
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/workers.h"
 #include "fcgi-app/identity/identity.h"
+#include "fcgi-app/output/read_screen.h"
 #include "fcgi-app/ports/bound_port.h"
 #include "fcgi-app/ports/hold.h"
 #include "fcgi-app/ports/port_number.h"
@@ -194,6 +195,10 @@ int main(int count, char **arguments)
     resource_limits_lift(NULL);
     if (log_drops_open(run) < 0) {
         log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
+    }
+    if (read_screen_init() < 0) {
+        log_line("/proc/self/exe: %m");
+        return EXIT_FAILURE;
     }
     struct directories directories;
     if (open_directories(run, &directories) < 0 || identity_take(&settings, run) < 0) {

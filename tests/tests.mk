@@ -59,7 +59,7 @@ $(BUILD)/tests/fuzz/fuzz_web_socket: $(call objects,$(wildcard terminal/websocke
 $(BUILD)/tests/fuzz/fuzz_web_socket: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(BUILD)/tests/fuzz/fuzz_file_part: $(call objects,fcgi-app/files/file_part.c)
-$(BUILD)/tests/fuzz/fuzz_output: $(call objects,$(patsubst %,fcgi-app/output/%.c,line_place text_finder))
+$(BUILD)/tests/fuzz/fuzz_output: $(call objects,$(patsubst %,fcgi-app/output/%.c,line_place screen_text text_finder))
 $(BUILD)/tests/fuzz/fuzz_search: $(call objects,$(patsubst %,fcgi-app/search/%.c,file_search glob literal text_pattern) fcgi-app/files/stop_check.c fcgi-app/http/stopping.c)
 $(BUILD)/tests/fuzz/fuzz_search: FUZZ_LIBS += $(shell $(PKG_CONFIG) --libs libpcre2-8)
 $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_OBJECTS)
@@ -207,7 +207,7 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py $(ROWS)
 
-C_FILES = $(shell find api bench common fcgi-app guard launcher procd terminal tests -name '*.[ch]')
+C_FILES = $(shell find api bench common fcgi-app guard launcher procd screen terminal tests -name '*.[ch]')
 ## format: clang-format on every C file
 format:
 	clang-format -i $(C_FILES)
@@ -228,11 +228,12 @@ analyze:
 	    xargs -P "$$(nproc)" -I{} gcc -std=gnu17 $(CPPFLAGS) $(FCGI_CFLAGS) $(MD_CFLAGS) -O2 -Werror -fanalyzer -c -o /dev/null {}
 
 # The objects of each program, for tools/shared-names and tools/circles.
-.PHONY: objects-fcgi-app objects-procd objects-terminal objects-guard objects-nginx-sandbox
+.PHONY: objects-fcgi-app objects-procd objects-terminal objects-guard objects-render-screen objects-nginx-sandbox
 objects-fcgi-app: ; @echo $(FCGI_APP:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-procd: ; @echo $(PROCD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-terminal: ; @echo $(TERMINAL:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-guard: ; @echo $(GUARD:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
+objects-render-screen: ; @echo $(SCREEN:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 objects-nginx-sandbox: ; @echo $(LAUNCHER:$(BUILD)/%=%) $(COMMON:$(BUILD)/%=%)
 
 ## lines: count the code lines of the product's C by folder; name the longest file and function

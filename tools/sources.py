@@ -7,8 +7,8 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PRODUCT = ("api", "common", "fcgi-app", "procd", "guard", "launcher", "terminal")
-PROGRAMS = ("fcgi-app", "procd", "terminal", "guard", "nginx-sandbox")
+PRODUCT = ("api", "common", "fcgi-app", "procd", "guard", "launcher", "screen", "terminal")
+PROGRAMS = ("fcgi-app", "procd", "terminal", "guard", "render-screen", "nginx-sandbox")
 
 # A comment, a string or a character.
 TOKEN = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.S)

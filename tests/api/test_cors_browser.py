@@ -181,6 +181,7 @@ const calls = {
     "/get_process": async () => expect((await json(await api("GET", "/get_process?id=" + job.id))).status === "running", "running"),
     "/write_stdin": async () => expect((await post("/write_stdin", {id: job.id, data: "typed\\n", eof: true})).success, "success"),
     "/read_output": async () => expect((await post("/read_output", {id: job.id, until: "typed"})).output === "begun\\ntyped", "its output"),
+    "/read_screen": async () => expect((await json(await api("GET", "/read_screen?id=" + job.id), 400)).error_code === "unsupported", "a readable error"),
     "/wait_process": async () => expect((await post("/wait_process", {id: job.id})).status === "completed", "its end"),
     "/process_logs_streaming": async () => {
         const found = await events(await api("GET", "/process_logs_streaming?id=" + job.id));

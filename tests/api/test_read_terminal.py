@@ -186,3 +186,98 @@ def test_resumes_when_a_daemon_was_killed(server, daemon):
             kills += 1
             server.kill_daemon(daemon, signal.SIGKILL)
     assert output == "".join(f"{number}\r\n" for number in range(1, 401)) and kills == 3
+
+
+# ---- /read_screen ----
+
+
+def read_screen(server, identifier):
+    answer = server.get(f"/read_screen?id={identifier}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def shows(screen, text):
+    """Waits until the screen has a text; the screen then."""
+    def look():
+        seen = read_screen(screen.server, screen.id)
+        return seen if text in seen["screen"] else None
+
+    return wait_until(look, f"{text!r} on the screen")
+
+
+def test_what_the_screen_shows(sandbox):
+    title = "\\033]2;a \\303\\244 title\\007"
+    screen = Screen(sandbox, f"printf 'one\\ttwo\\r\\n{title}\\033[4;3Hx\\303\\244\\360\\237\\230\\200y\\033[5;1Hgone\\033[2K'; exec sleep 1000", cols=20, rows=6)
+    seen = shows(screen, "y")
+    assert seen.pop("offset") == sandbox.get(f"/get_process?id={screen.id}").json()["pty"]["next_offset"]
+    assert seen == {"screen": "one     two\n\n\n  xä😀y\n\n", "cursor": {"row": 4, "col": 4, "visible": True}, "cols": 20, "rows": 6, "title": "a ä title",
+                    "alternate": False, "status": "running"}
+
+
+def test_the_screen_of_a_terminal_that_has_ended(sandbox):
+    screen = Screen(sandbox, "printf 'last words\\033[?25l'")
+    sandbox.ended(screen.id)
+    seen = read_screen(sandbox, screen.id)
+    assert seen["screen"].startswith("last words\n") and seen["status"] == "completed" and seen["cursor"] == {"row": 0, "col": 10, "visible": False}
+    assert seen["screen"].count("\n") == 23
+
+
+def test_an_empty_screen(sandbox):
+    screen = Screen(sandbox, "exec sleep 1000", cols=3, rows=2)
+    seen = read_screen(sandbox, screen.id)
+    assert (seen["screen"], seen["offset"], seen["title"]) == ("\n", 0, "")
+
+
+@needs("vim")
+def test_vim_as_a_person_sees_it(sandbox):
+    directory = make_directory()
+    screen = Screen(sandbox, f"exec vim -u NONE -i NONE -n --cmd 'set laststatus=2' {directory}/file", cols=60, rows=10)
+    shows(screen, "file")
+    screen.read(data="iFirst line\rSecond line\x1b", settle_ms=300)
+    seen = shows(screen, "Second line")
+    rows = seen["screen"].split("\n")
+    assert rows[:3] == ["First line", "Second line", "~"] and len(rows) == 10 and seen["alternate"] is True
+    assert (seen["cursor"]["row"], seen["cursor"]["col"]) == (1, 10)
+    assert sandbox.post("/resize_terminal", id=screen.id, cols=40, rows=5).status_code == 200
+    wait_until(lambda: len(read_screen(sandbox, screen.id)["screen"].split("\n")) == 5, "the new size")
+    screen.read(data=":q!\r", until="never to be seen")
+    assert read_screen(sandbox, screen.id)["alternate"] is False
+    shutil.rmtree(directory)
+
+
+@needs("top")
+def test_top_as_a_person_sees_it(sandbox):
+    screen = Screen(sandbox, "exec top -d 60", cols=100, rows=30)
+    seen = shows(screen, "COMMAND")
+    assert seen["screen"].startswith("top - ") and "Tasks:" in seen["screen"]
+
+
+def test_a_screen_after_much_output(sandbox):
+    """More than what is replayed: it is the end that a person sees, and no half sequence."""
+    screen = Screen(sandbox, "seq 300000 | sed 's/.*/\\x1b[1;31m&\\x1b[0m/'; printf done; exec sleep 1000")
+    wait_until(lambda: sandbox.get(f"/get_process?id={screen.id}").json()["pty"]["next_offset"] > 5000000, "the output", 6 * DEADLINE)
+    rows = shows(screen, "done")["screen"].split("\n")
+    assert rows == [str(number) for number in range(299978, 300001)] + ["done"]
+
+
+def test_garbage_on_the_screen(sandbox):
+    """Whatever is printed, there is an answer, and the server lives."""
+    sizes = (1, 80, 300, 2, 500, 24)
+    for seed in range(6):
+        program = f"import os, random, sys; sys.stdout.buffer.write(random.Random({seed}).randbytes(300000).replace(b'a', b'\\\\x1b[').replace(b'b', b'\\\\x1b]'))"
+        screen = Screen(sandbox, f"exec python3 -c \"{program}\"", cols=sizes[seed], rows=sizes[seed - 1])
+        sandbox.ended(screen.id)
+        answer = sandbox.get(f"/read_screen?id={screen.id}")
+        assert answer.status_code in (200, 500), answer.text
+    assert sandbox.run("echo alive")["stdout"] == "alive\n"
+
+
+def test_screens_that_are_refused(sandbox):
+    plain = sandbox.start("exec sleep 1000")["id"]
+    answer = sandbox.get(f"/read_screen?id={plain}")
+    assert answer.status_code == 400 and answer.json()["error_code"] == "unsupported"
+    assert sandbox.get("/read_screen?id=00000000-0000-4000-8000-000000000000").status_code == 404
+    assert sandbox.get("/read_screen").status_code == 400
+    large = Screen(sandbox, "exec sleep 1000", cols=65535, rows=65535)
+    assert sandbox.get(f"/read_screen?id={large.id}").json()["error_code"] == "unsupported"

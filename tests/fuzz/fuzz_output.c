@@ -1,12 +1,14 @@
 /*
- * What /read_output reads: the text in the events of a log, in pieces of any size; a text that is
- * looked for in them; and the places that clients give.
+ * What /read_output and /read_screen read: the text in the events of a log, in pieces of any size;
+ * a text that is looked for in them; the places that clients give; and what the program that
+ * renders has written.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fcgi-app/output/line_place.h"
+#include "fcgi-app/output/screen_text.h"
 #include "fcgi-app/output/text_finder.h"
 #include "procd/log/event_text.h"
 #include "tests/fuzz/fuzz.h"
@@ -79,6 +81,16 @@ static void read_place(const char *text, size_t length)
     }
 }
 
+static void read_screen(const char *data, size_t length)
+{
+    struct screen_text screen;
+    if (length > 0 && screen_text_parse(data, length, &screen)) {
+        assert(screen.row >= 0 && screen.row <= 99999 && screen.col >= 0 && screen.col <= 99999);
+        assert(memchr(screen.title, '\n', screen.title_length) == NULL);
+        assert(screen.text + screen.text_length + 1 == data + length);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct read whole, pieces;
@@ -100,5 +112,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         find_text(log, length, wanted, step);
     }
     read_place(log, length);
+    read_screen(log, length);
     return 0;
 }

@@ -160,7 +160,7 @@ def fields_of(rng, world, path):
 
 
 def query_of(rng, world, path):
-    if path == "/get_process":
+    if path in ("/get_process", "/read_screen"):
         return f"?id={world.job(rng)}"
     if path == "/health":
         return rng.choice(("", "?full=1", "?full=1&full=0", "?full=true", "?full=false", "?full=", "?x"))
