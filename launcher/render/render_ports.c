@@ -163,6 +163,9 @@ static void print_trusted(const struct rendering *r, FILE *out)
         {"below", "$http_x_forwarded_prefix", "$nginx_sandbox_base",
          "$http_x_forwarded_prefix$nginx_sandbox_base"},
         {"forwards", "$http_forwarded", "\"\"", "$http_forwarded"},
+        {"fwd_port", "$http_x_forwarded_port", "\"\"", "$http_x_forwarded_port"},
+        {"real_ip", "$http_x_real_ip", "$remote_addr", "$http_x_real_ip"},
+        {"via", "$http_via", "\"\"", "$http_via"},
     };
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         (void)fprintf(out,
@@ -240,4 +243,7 @@ void ports_add_words(const struct rendering *r, struct words *words)
     words_add(words, "@FWD_HOST@", "%s", trusts ? "$nginx_sandbox_asked" : "$http_host");
     words_add(words, "@FWD_PREFIX@", "%s", trusts ? "$nginx_sandbox_below" : "$nginx_sandbox_base");
     words_add(words, "@FORWARDED@", "%s", trusts ? "$nginx_sandbox_forwards" : "\"\"");
+    words_add(words, "@FWD_PORT@", "%s", trusts ? "$nginx_sandbox_fwd_port" : "\"\"");
+    words_add(words, "@REAL_IP@", "%s", trusts ? "$nginx_sandbox_real_ip" : "$remote_addr");
+    words_add(words, "@VIA@", "%s", trusts ? "$nginx_sandbox_via" : "\"\"");
 }

@@ -117,17 +117,20 @@ def test_headers_that_arrive(server, application):
 
 def test_what_a_client_says_of_itself_does_not_count(server, application):
     said = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Prefix", "/evil"),
-            ("Forwarded", "for=1.2.3.4")]
+            ("Forwarded", "for=1.2.3.4"), ("X-Real-IP", "1.2.3.4"), ("X-Forwarded-Port", "1234"), ("Via", "1.1 evil")]
     headers = seen(ask(server, "GET", f"/port/{application.port}/", said))["headers"]
     assert "evil" not in str(headers) and "1.2.3.4" not in str(headers) and headers["x-forwarded-proto"] == "http"
+    assert headers["x-real-ip"] == "127.0.0.1" and not {"via", "x-forwarded-port", "forwarded"} & set(headers)
 
 
 def test_what_a_trusted_proxy_says_is_kept(make_server, application):
     server = make_server({"SANDBOX_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1"})
-    said = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "box.example"), ("X-Forwarded-Prefix", "/outer")]
+    said = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "box.example"), ("X-Forwarded-Prefix", "/outer"),
+            ("X-Real-IP", "1.2.3.4"), ("X-Forwarded-Port", "443"), ("Via", "1.1 outer")]
     headers = seen(ask(server, "GET", f"/port/{application.port}/", [*said, ("Origin", "https://box.example")]))["headers"]
     assert headers["x-forwarded-for"] == "1.2.3.4, 127.0.0.1" and headers["x-forwarded-proto"] == "https"
     assert headers["x-forwarded-host"] == "box.example" and headers["x-forwarded-prefix"] == f"/outer/port/{application.port}"
+    assert (headers["x-real-ip"], headers["x-forwarded-port"], headers["via"]) == ("1.2.3.4", "443", "1.1 outer")
     assert headers["origin"] == f"http://localhost:{application.port}"
 
 
