@@ -57,6 +57,7 @@ $(BUILD)/tests/fuzz/fuzz_uploads: $(call objects,$(patsubst %,fcgi-app/uploads/%
 $(BUILD)/tests/fuzz/fuzz_uploads: FUZZ_LIBS += $(MD_LIBS)
 $(BUILD)/tests/fuzz/fuzz_web_socket: $(call objects,$(wildcard terminal/websocket/*.c))
 $(BUILD)/tests/fuzz/fuzz_web_socket: FUZZ_LIBS += $(MD_LIBS)
+$(BUILD)/tests/fuzz/fuzz_ports: $(call objects,$(patsubst %,fcgi-app/ports/%.c,embed_origins port_file shares))
 $(BUILD)/tests/fuzz/fuzz_edits: $(call objects,fcgi-app/files/edits.c)
 $(BUILD)/tests/fuzz/fuzz_file_part: $(call objects,fcgi-app/files/file_part.c)
 $(BUILD)/tests/fuzz/fuzz_output: $(call objects,$(patsubst %,fcgi-app/output/%.c,line_place screen_text text_finder))
