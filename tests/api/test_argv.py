@@ -159,8 +159,8 @@ def test_a_long_command_is_shown_cut(sandbox):
 
 def test_a_process_keeps_what_a_dead_daemon_knew(server):
     job = server.start(None, argv=["sh", "-c", "read line; echo \"$1 $line\"", "sh", "a  b"], stdin=True)["id"]
-    server.kill_daemon("procd")
-    server.post("/write_stdin", id=job, data="c\n")
+    server.back("procd", server.kill_daemon("procd"))
+    assert server.post("/write_stdin", id=job, data="c\n").json()["success"]
     wait_until(lambda: server.status(job) == "completed", "the process ends")
     assert server.lines(job) == ["a  b c"]
     assert server.get(f"/get_process?id={job}").json()["command"] == "sh -c 'read line; echo \"$1 $line\"' sh 'a  b'"
