@@ -51,6 +51,8 @@ enum effect { READS, CHANGES };
 #define API_ENDPOINTS(ENDPOINT) \
     ENDPOINT(run, "/run", ENDPOINT_POST, LASTS, CHANGES) \
     ENDPOINT(run_streaming, "/run_streaming", ENDPOINT_POST, STREAMS, CHANGES) \
+    ENDPOINT(list_runs, "/list_runs", ENDPOINT_GET, SHORT, READS) \
+    ENDPOINT(kill_run, "/kill_run", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(list_processes, "/list_processes", ENDPOINT_GET, SHORT, READS) \
     ENDPOINT(read_file, "/read_file", ENDPOINT_POST, LARGE, READS) \
     ENDPOINT(write_file, "/write_file", ENDPOINT_POST, SHORT, CHANGES) \

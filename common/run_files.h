@@ -17,6 +17,8 @@
 
 #define RUN_JOB_CHANGES "job-changes" /* how often jobs have changed (procd/wire/job_changes.h) */
 
+#define RUN_RUNS "runs" /* the foreground commands (fcgi-app/commands/run_table.h) */
+
 #define RUN_LOG_DROPS "log-drops" /* how many lines of the log were dropped (log_drops.h) */
 
 #define RUN_STOPPING "stopping" /* the link that says when a stop kills (stop_deadline.h) */

@@ -22,6 +22,7 @@
 #include "fcgi-app/commands/command.h"
 #include "fcgi-app/commands/pump.h"
 #include "fcgi-app/commands/run.h"
+#include "fcgi-app/commands/run_table.h"
 #include "fcgi-app/dispatch.h"
 #include "fcgi-app/endpoints.h"
 #include "fcgi-app/files/raw_limits.h"
@@ -92,7 +93,8 @@ struct directories {
 };
 
 /* Opens them, and remembers procd's socket. 0, or -1 when that was logged. */
-static int open_directories(const char *run, struct directories *directories)
+static int open_directories(const char *run, const struct settings *settings,
+                            struct directories *directories)
 {
     char socket_path[PATH_MAX];
     (void)snprintf(socket_path, sizeof(socket_path), "%s/" RUN_PROCD_SOCKET, run);
@@ -102,6 +104,10 @@ static int open_directories(const char *run, struct directories *directories)
     }
     if (job_changes_open(run) < 0) {
         log_line("%s/" RUN_JOB_CHANGES ": %m", run);
+        return -1;
+    }
+    if (run_table_open(run, settings->max_runs) < 0) {
+        log_line("the table of commands: %m");
         return -1;
     }
     directories->start = start_directory_name(run);
@@ -201,7 +207,7 @@ int main(int count, char **arguments)
         return EXIT_FAILURE;
     }
     struct directories directories;
-    if (open_directories(run, &directories) < 0 || identity_take(&settings, run) < 0) {
+    if (open_directories(run, &settings, &directories) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
     }
     sigset_t signals;

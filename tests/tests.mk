@@ -186,7 +186,7 @@ define run-sanitized
 endef
 
 # gcc's own execve writes the counters out and stops counting: wrong in a child that shares its parent's memory.
-$(BUILD)/procd/runner/spawn.o: CFLAGS += $(if $(COVERAGE),-fno-builtin-execve)
+$(BUILD)/procd/runner/program.o: CFLAGS += $(if $(COVERAGE),-fno-builtin-execve)
 
 # A library that tests of failing calls preload. Neither a sanitizer nor _FORTIFY_SOURCE may touch its wrappers.
 $(BUILD)/tests/faults/fault.o: tests/faults/fault.c

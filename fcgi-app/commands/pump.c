@@ -62,14 +62,23 @@ static void await_tree(const struct foreground *foreground)
     }
 }
 
-void foreground_end(struct foreground *foreground)
+void pump_await_end(struct foreground *foreground, struct ending *ending)
 {
+    *ending = (struct ending){.lost = true, .code = -1, .reason = END_LOST};
     close_fd(&foreground->out);
     close_fd(&foreground->err);
     close_fd(&foreground->watch);
     if (foreground->lease >= 0 && !foreground->ended && shutdown(foreground->lease, SHUT_WR) == 0) {
         await_tree(foreground);
+        (void)foreground_ending(foreground->lease, ending);
     }
+    foreground->ended = true; /* or it takes too long */
+}
+
+void foreground_end(struct foreground *foreground)
+{
+    struct ending ending;
+    pump_await_end(foreground, &ending);
     close_fd(&foreground->lease);
 }
 
@@ -212,6 +221,7 @@ static enum run_outcome outcome_of(enum pump_result result, const struct ending 
         return RUN_RUNNER_LOST;
     }
     switch (ending->reason) {
+    case END_KILLED: /* by the signal of an order */
     case END_SIGNAL: return RUN_SIGNALLED;
     case END_TIMEOUT: return RUN_TIMED_OUT;
     case END_OOM: return RUN_OUT_OF_MEMORY;
@@ -219,8 +229,25 @@ static enum run_outcome outcome_of(enum pump_result result, const struct ending 
     }
 }
 
+void pump_keep_runner(struct foreground *foreground, const struct ending *ending)
+{
+    if (foreground->ended && !ending->lost && !ending->left_children) {
+        foreground_keep_runner(&foreground->lease);
+    }
+}
+
 enum pump_result pump_run(struct foreground *foreground, struct request *request,
                           const struct pump_sink *sink, void *context, struct ending *ending)
+{
+    enum pump_result result = pump_to_end(foreground, request, sink, context, ending);
+    int error = errno;
+    pump_keep_runner(foreground, ending); /* before the answer, which a client may read slowly */
+    errno = error;
+    return result;
+}
+
+enum pump_result pump_to_end(struct foreground *foreground, struct request *request,
+                             const struct pump_sink *sink, void *context, struct ending *ending)
 {
     cleanup_free char *buffer = malloc(CHUNK);
     if (buffer == NULL) {
@@ -246,10 +273,6 @@ enum pump_result pump_run(struct foreground *foreground, struct request *request
     }
     int error = errno;
     foreground->ended = result == PUMP_ENDED;
-    if (foreground->ended && !ending->lost && !ending->left_children) {
-        foreground_keep_runner(
-            &foreground->lease); /* before the answer, which a client may read slowly */
-    }
     if (result == PUMP_STOPPING && stop_grace > 0) {
         foreground_leave(foreground->lease, stop_grace);
     }

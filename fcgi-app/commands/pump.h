@@ -41,6 +41,16 @@ enum pump_result {
 enum pump_result pump_run(struct foreground *foreground, struct request *request,
                           const struct pump_sink *sink, void *context, struct ending *ending);
 
+/* The same, but the runner is not given to the client's next command: pump_keep_runner() does that
+ * when it is time. */
+enum pump_result pump_to_end(struct foreground *foreground, struct request *request,
+                             const struct pump_sink *sink, void *context, struct ending *ending);
+void pump_keep_runner(struct foreground *foreground, const struct ending *ending);
+
+/* Makes a command end that has not, and waits as foreground_end() does. *ending is its end if that
+ * is reported; otherwise it is lost. */
+void pump_await_end(struct foreground *foreground, struct ending *ending);
+
 /*
  * What the client reads after a result other than PUMP_ENDED; NULL: nothing, it has left.
  * `sink_error`: errno of what failed in the sink, 0 when it was the client that left.

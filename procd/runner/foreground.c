@@ -33,26 +33,15 @@ struct foreground_job {
     int64_t hangup_grace_ms;
     struct running running;
     struct command_pipes pipes;
-    bool hung_up; /* nobody else reads the pipes any more */
+    bool hung_up;   /* nobody else reads the pipes any more */
+    bool is_killed; /* by an order */
 };
 
-/* The grace that fcgi-app grants a command when it stops; 0 when it has just gone. */
-static int64_t parting_grace_ms(int lease)
-{
-    char packet[MESSAGE_PACKET_SMALL];
-    cleanup_incoming struct incoming message = {0};
-    if (message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT) != 1 ||
-        message_open(&message) < 0 || message.type != MESSAGE_KILL) {
-        return 0;
-    }
-    return message_number(&message, FIELD_GRACE_MS, 0);
-}
-
 /* The client or fcgi-app has gone, so the tree must end. The read ends of the pipes stay open,
- * because otherwise its last words would kill a command (SIGPIPE). */
-static void take_hang_up(struct foreground_job *job)
+ * because otherwise its last words would kill a command (SIGPIPE). `parting_ms`: the grace that
+ * fcgi-app grants a command when it stops; 0 when it has just gone. */
+static void take_hang_up(struct foreground_job *job, int64_t parting_ms)
 {
-    int64_t parting_ms = parting_grace_ms(job->lease);
     int64_t grace_ms = parting_ms > job->hangup_grace_ms ? parting_ms : job->hangup_grace_ms;
     job->hung_up = true;
     if (grace_ms <= 0) {
@@ -63,6 +52,31 @@ static void take_hang_up(struct foreground_job *job)
         tree_signal(SIGTERM, NULL);
     }
     running_order(&job->running, grace_ms);
+}
+
+/* An order to kill. When the shell has ended it comes too late. */
+static void take_kill_order(struct foreground_job *job)
+{
+    job->running.children = reap_children(&job->running.shell);
+    if (!running_is_over(&job->running)) {
+        job->is_killed = true;
+        running_kill(&job->running, END_KILLED);
+    }
+}
+
+/* What the client sends, or its end. */
+static void hear_lease(struct foreground_job *job)
+{
+    char packet[MESSAGE_PACKET_SMALL];
+    cleanup_incoming struct incoming message = {0};
+    if (message_receive(job->lease, packet, sizeof(packet), &message, MSG_DONTWAIT) != 1 ||
+        message_open(&message) < 0 || message.type != MESSAGE_KILL) {
+        take_hang_up(job, 0);
+    } else if (message_number(&message, FIELD_SIGNAL, 0) == SIGKILL) {
+        take_kill_order(job);
+    } else {
+        take_hang_up(job, message_number(&message, FIELD_GRACE_MS, 0));
+    }
 }
 
 enum { LEASE, SIGNALS, PIPES, POLLED = PIPES + 2 };
@@ -81,7 +95,7 @@ static void foreground_step(struct foreground_job *job)
         running_hear(&job->running, job->signals);
     }
     if (polled[LEASE].revents != 0) {
-        take_hang_up(job); /* the client sends nothing else */
+        hear_lease(job);
     }
     for (int i = 0; i < 2; i++) {
         if (polled[PIPES + i].revents != 0) {
@@ -98,7 +112,7 @@ static bool foreground_accompany(struct foreground_job *job, struct leftover *le
     const int ends[] = {pipes->out_read, pipes->err_read, pipes->watch};
     size_t count = pipes->err_read < 0 ? 1 : pipes->watch < 0 ? 2 : 3;
     if (spawn_send_started(job->lease, job->running.shell.pid, ends, count) < 0) {
-        take_hang_up(job);
+        take_hang_up(job, 0);
     }
     close_fd(&job->pipes.watch);
     while (!running_is_over(&job->running)) {
@@ -107,9 +121,11 @@ static bool foreground_accompany(struct foreground_job *job, struct leftover *le
     struct shell *shell = &job->running.shell;
     if (shell->ended) { /* a client that hung up may wait for the end of the tree as well */
         /* A stop of the server is no reason of its own: the report says how the command ended. */
-        bool timed_out = job->running.cause == END_TIMEOUT;
+        enum end_reason cause = job->running.cause;
+        bool is_killed = job->is_killed && shell_signal(shell) == SIGKILL;
+        bool has_cause = cause == END_TIMEOUT || (cause == END_KILLED && is_killed);
         struct ending ending =
-            running_ending(&job->running, timed_out ? END_TIMEOUT : shell_reason(shell));
+            running_ending(&job->running, has_cause ? cause : shell_reason(shell));
         report_end(job->lease, &ending);
     }
     if (job->running.children) {

@@ -110,6 +110,13 @@ int foreground_ending(int lease, struct ending *ending);
  * runner waits there for the next command. *lease becomes -1. Thread-safe. */
 void foreground_keep_runner(int *lease);
 
+/* Orders the runner to kill the tree, as kill_process does; the end is reported over the lease all
+ * the same. 0, or -1 with errno. */
+int foreground_kill(int lease);
+
+/* Whether the ending waits in a lease, which leaves it there. Then *ending is it. */
+bool foreground_peek_ending(int lease, struct ending *ending);
+
 /* To call before the lease is closed: the tree gets SIGTERM, and is killed only when `grace_ms` are
  * over. If the order cannot be sent, the close kills at once. */
 void foreground_leave(int lease, uint64_t grace_ms);

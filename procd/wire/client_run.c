@@ -4,6 +4,7 @@
 #include "procd/wire/client.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -189,12 +190,12 @@ enum procd_result procd_run(const struct command *command, struct foreground *fo
     }
 }
 
-int foreground_ending(int lease, struct ending *ending)
+static int receive_ending(int lease, struct ending *ending, int flags)
 {
     char packet[MESSAGE_PACKET_SMALL];
     cleanup_incoming struct incoming message = {0};
     *ending = (struct ending){.lost = true, .code = -1};
-    int received = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT);
+    int received = message_receive(lease, packet, sizeof(packet), &message, MSG_DONTWAIT | flags);
     if (received < 0 && errno == EAGAIN) {
         return 0;
     }
@@ -205,6 +206,24 @@ int foreground_ending(int lease, struct ending *ending)
     ending->left_children = message_number(&message, FIELD_LEFT_CHILDREN, 0) != 0;
     ending->duration_ms = (uint64_t)message_number(&message, FIELD_DURATION_MS, 0);
     return 1;
+}
+
+int foreground_ending(int lease, struct ending *ending)
+{
+    return receive_ending(lease, ending, 0);
+}
+
+bool foreground_peek_ending(int lease, struct ending *ending)
+{
+    return receive_ending(lease, ending, MSG_PEEK) == 1 && !ending->lost;
+}
+
+int foreground_kill(int lease)
+{
+    cleanup_message struct message message;
+    message_init(&message, MESSAGE_KILL);
+    message_add_number(&message, FIELD_SIGNAL, SIGKILL);
+    return message_send(lease, &message, NULL, 0);
 }
 
 void foreground_keep_runner(int *lease)

@@ -62,12 +62,13 @@
  *             matters, what watches both (pipe_order.h). Or FAILED stage error.
  *   EXIT      (code signal reason left_children duration_ms cpu_user_ms cpu_system_ms max_rss_kb)
  *
- * Client to runner, over the lease, before closing it:
+ * Client to runner, over the lease, before closing it (but for a KILL with a signal):
  *
  *   RUN       as above, with no descriptor but the standard input. The client's next command, after
  *             an EXIT without left_children. A command that the runner has read has begun; the
  *             client sees whether it has (SIOCOUTQ, unix(7)), and ECONNRESET if it never does.
- *   KILL      (grace_ms) Send SIGTERM to the tree, and kill it when that time is over.
+ *   KILL      (grace_ms) Send SIGTERM to the tree, and kill it when that time is over. Or (signal),
+ *             SIGKILL: kill the tree; the client goes on, and reads the output and the EXIT.
  *
  * procd to runner, over the runner's control socket:
  *

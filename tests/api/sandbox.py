@@ -122,7 +122,7 @@ def split_facts(answer):
     there, whole, and agree with the rest.
     """
     facts = {name: answer[name] for name in ("reason", "duration_ms", "max_rss_kb")}
-    assert facts["reason"] in ("exit", "signal", "timeout", "oom"), answer
+    assert facts["reason"] in ("exit", "signal", "killed", "timeout", "oom"), answer
     assert (facts["reason"] != "signal") or ("signal" in answer and answer["code"] == -1), answer
     assert (facts["reason"] != "exit") or ("signal" not in answer and answer["code"] >= 0), answer
     assert all(type(facts[name]) is int and facts[name] >= 0 for name in ("duration_ms", "max_rss_kb")), answer

@@ -250,7 +250,7 @@ def test_malformed_file_requests_do_nothing(sandbox, workdir, path, fields):
 REQUIRED = {
     "/run": ["cmd"], "/run_streaming": ["cmd"], "/start_process": ["cmd"], "/write_file": ["path"], "/read_file": ["path"],
     "/delete_file": ["path"], "/delete_dir": ["path"], "/make_dir": ["path"], "/list_dir": ["path"], "/stat_file": ["path"], "/bind_port": ["port"], "/wait_port": ["port"],
-    "/kill_process": ["id"], "/edit_file": ["path"], "/find_files": ["path"], "/search_files": ["path", "pattern"],
+    "/kill_process": ["id"], "/kill_run": ["id"], "/edit_file": ["path"], "/find_files": ["path"], "/search_files": ["path", "pattern"],
 }
 REQUIRED_CASES = [(path, name) for path, names in REQUIRED.items() for name in names]
 

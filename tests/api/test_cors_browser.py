@@ -82,6 +82,11 @@ const calls = {
         expect(found[1].data.data === "zwö" && found[2].data.code === 0, JSON.stringify(found));
     },
     "/tcp": async () => expect((await json(await api("GET", "/tcp/3000"), 426)).error_code === "invalid_request", "a readable 426"),
+    "/list_runs": async () => {
+        const runs = (await json(await api("GET", "/list_runs"))).runs;
+        expect(runs.length === 2 && runs[0].exit_code === 3 && runs[1].endpoint === "/run_streaming", JSON.stringify(runs));
+    },
+    "/kill_run": async () => expect((await post("/kill_run", {id: "x"}, 404)).error_code === "not_found", "a readable 404"),
     "/make_dir": async () => expect((await post("/make_dir", {path: config.directory + "/made"})).success, "success"),
     "/write_file": async () => expect((await post("/write_file", {path: file, content: "from a page ✓"})).success, "success"),
     "/read_file": async () => expect((await post("/read_file", {path: file})).content === "from a page ✓", "the content"),

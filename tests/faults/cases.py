@@ -9,12 +9,14 @@ What is asked while a call fails, and what must hold whichever it was. A case is
 """
 
 import base64
+import contextlib
 import itertools
 import json
 import os
 import pathlib
 import shutil
 import struct
+import threading
 import time
 import uuid
 
@@ -62,7 +64,7 @@ def parse(status, text):
         assert status == 200 and not text.endswith("}"), f"neither JSON nor cut: {status} {text[-300:]!r}"
         return Answer(status, None)
     assert isinstance(body, dict), text[:300]
-    assert status in (200, 201, 500, 503) or (status == 409 and body["may_have_run"] is True) or (status == 400 and body["error"].startswith(CLIENTS_FAULT)), (status, text[:300])
+    assert status in (200, 201, 500, 503) or (status == 409 and (body.get("may_have_run") is True or body["error_code"] == "not_running")) or (status == 400 and body["error"].startswith(CLIENTS_FAULT)), (status, text[:300])
     if status in (200, 201):
         assert "error" not in body or body["error"], text[:300]
     else:
@@ -190,6 +192,63 @@ class RunLarge(Run):
 
     def command(self):
         return f"echo ran >>{self.ran}; cat; head -c 200000 /dev/zero | tr '\\0' y >&2; : {'z' * 140_000}"
+
+
+class RunArgv(Run):
+    """A program of its own, and bytes."""
+
+    fields = {"env": {"WHO": "me"}, "stdin": "aW4=", "stdin_encoding": "base64", "output_encoding": "base64"}
+    output = {"stdout": "aW4gbWU=", "stderr": "ZXJy", "code": 0}
+
+    def request(self):
+        return self.post("/run", argv=["sh", "-c", self.command()], cwd=str(self.work), **self.fields)
+
+    def check(self, answer):
+        if answer.body is not None and answer.body.get("error", "").startswith("Cannot execute"):
+            self.check_ran(NOT_DONE)
+        else:
+            super().check(answer)
+
+
+class ListRuns(Case):
+    def prepare(self):
+        super().prepare()
+        self.server.run(f": {self.count}")
+
+    def request(self):
+        return self.ask("GET", "/list_runs")
+
+    def check(self, answer):
+        assert not answer.ok or answer.body["runs"][-1]["command"] == f": {self.count}"
+
+
+class KillRun(Case):
+    """An order to a command that runs: nothing of it is left, and the list has its end."""
+
+    def prepare(self):
+        super().prepare()
+        self.mark = f"86400.{uuid.uuid4().int % 10**15:015d}"
+        self.client = threading.Thread(target=self.run, daemon=True)
+        self.client.start()
+        self.id = wait_until(self.listed, "the run to be listed")["id"]
+
+    def run(self):
+        with contextlib.suppress(requests.RequestException):  # a daemon may die
+            self.server.call("POST", "/run", {"cmd": f"setsid sleep {self.mark} & sleep {self.mark}"}, timeout=10 * TIMEOUT)
+
+    def listed(self):
+        runs = [run for run in self.server.get("/list_runs").json()["runs"] if self.mark in run["command"]]
+        return runs[0] if runs else None
+
+    def request(self):
+        return self.post("/kill_run", id=self.id)
+
+    def check(self, answer):
+        self.server.post("/kill_run", id=self.id)
+        wait_until(lambda: self.listed()["status"] == "ended", "the end of the run")
+        assert not answer.ok or self.listed()["reason"] in ("killed", "lost", "failed"), answer
+        wait_until(lambda: not self.server.find(self.mark), "the end of the tree")
+        self.client.join()
 
 
 class RunTimeout(Case):
@@ -994,9 +1053,9 @@ class WriteAtOnce(WriteStdin):
 
 
 TERMINALS = (StartTerminal, TerminalLife, TypeIntoTerminal, ResizeTerminal, SignalTerminal)
-OF_PROCD = (*TERMINALS, Health, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
+OF_PROCD = (*TERMINALS, Health, Run, RunArgv, ListRuns, KillRun, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
             WaitProcess, ReadOutput, TypeAndRead, TypeInTerminal, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
-OF_RUNNER = (*TERMINALS, Run, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
+OF_RUNNER = (*TERMINALS, Run, RunArgv, KillRun, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
 OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)
 # Where something was wrong once: all calls of this name, also in `make test`.

@@ -125,6 +125,7 @@ def fields_of(rng, world, path):
         "/run_streaming": lambda: {**command, **maybe(stdin=rng.choice((content, "AAA=", "AA")), stdin_encoding=rng.choice(("utf-8", "base64", "x")))},
         "/start_process": lambda: {**command, **maybe(stdin=True, pty=rng.choice(({}, {"cols": 100, "rows": 0}, {"term": "dumb"}, 1))),
                                   **rng.choice(({}, {}, {"wait_port": rng.choice((9, "9", 0, 65535)), "wait_timeout_ms": rng.choice((0, 1, 20))}))},
+        "/kill_run": lambda: {"id": rng.choice(("00000000-1", "x", "-", "0-0", "1-18446744073709551615"))},
         "/write_file": lambda: {"path": world.path(rng), "content": content, **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=True)},
         "/read_file": lambda: {"path": world.path(rng), **maybe(encoding=rng.choice(("utf-8", "base64", "x")), is_base64=False, offset=rng.choice((0, 1, 5, 70_000, (1 << 53) - 1)),
                                                                      max_bytes=rng.choice((0, 1, 3, 100)), line=rng.choice((0, 1, 2, 1 << 40)), max_lines=rng.choice((1, 7)))},
