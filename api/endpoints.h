@@ -91,6 +91,8 @@ enum effect { READS, CHANGES };
     ENDPOINT(wait_port, "/wait_port", ENDPOINT_POST, LASTS, READS) \
     ENDPOINT(share_port, "/share_port", ENDPOINT_POST, SHORT, CHANGES) \
     ENDPOINT(unshare_port, "/unshare_port", ENDPOINT_POST, SHORT, CHANGES) \
+    ENDPOINT(create_ticket, "/create_ticket", ENDPOINT_POST, SHORT, READS) \
+    ENDPOINT(attach, "/attach", ENDPOINT_GET, SOCKET, READS) \
     ENDPOINT(tcp, "/tcp", ENDPOINT_GET, SOCKET, READS) \
     ENDPOINT(health, "/health", ENDPOINT_GET, OPEN, READS) \
     ENDPOINT(metrics, "/metrics", ENDPOINT_GET, METRICS, READS)

@@ -11,7 +11,7 @@
     ERROR(invalid_json, "the body is no JSON object in UTF-8") \
     ERROR(invalid_request, "a member, parameter or header is missing, wrong, or contradicts another") \
     ERROR(unauthorized, "the token is missing or wrong") \
-    ERROR(expired, "the link was valid once") \
+    ERROR(expired, "the link or ticket was valid once") \
     ERROR(forbidden, "web pages of this origin may not do it, or clients may not reach this port") \
     ERROR(not_found, "there is no such endpoint, file or process") \
     ERROR(method_not_allowed, "the endpoint does not take this method; Allow names those it takes") \

@@ -49,6 +49,7 @@ static const struct variable variables[] = {
     {"SANDBOX_MAX_RUNS", MEMBER(max_runs), KIND_NUMBER, 1024, 0, 65536},
     {"SANDBOX_MAX_JOBS", MEMBER(max_jobs), KIND_NUMBER, 1024, 0, 65536},
     {"SANDBOX_MAX_TERMINALS", MEMBER(max_terminals), KIND_NUMBER, 256, 0, 65536},
+    {"SANDBOX_MAX_ATTACHED", MEMBER(max_attached), KIND_NUMBER, 1024, 0, 65536},
     {"SANDBOX_MAX_STREAMS", MEMBER(max_streams), KIND_NUMBER, 0, 0, 65536},
     {"SANDBOX_MAX_TRANSFERS", MEMBER(max_transfers), KIND_NUMBER, 64, 0, 65536},
     {"SANDBOX_MAX_BODY", MEMBER(max_body), KIND_SIZE, 256 * MIB, 0, SIZE_MOST},

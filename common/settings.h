@@ -40,6 +40,7 @@ struct settings {
     uint64_t max_connections; /* SANDBOX_MAX_CONNECTIONS: requests and streams together */
     uint64_t max_runs;        /* SANDBOX_MAX_RUNS: foreground commands */
     uint64_t max_jobs;        /* SANDBOX_MAX_JOBS: running background jobs */
+    uint64_t max_attached;    /* SANDBOX_MAX_ATTACHED: WebSockets to terminals */
     uint64_t max_terminals;   /* SANDBOX_MAX_TERMINALS: those of them that have a terminal */
     uint64_t max_streams;     /* SANDBOX_MAX_STREAMS: followed logs, ports, files */
     uint64_t max_transfers;   /* SANDBOX_MAX_TRANSFERS: of files, up and down */

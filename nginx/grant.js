@@ -7,6 +7,9 @@ import fs from 'fs';
 
 // What a grant may be for, and the targets of each kind with their parameters, up to the one of the grant.
 const KINDS = [{ name: 'file', target: /^\/files\/[^?#]*\?(?:[^#]*&)?$/ }];
+// A ticket is for a WebSocket, and comes as a subprotocol. It covers the path and the whole query.
+const SOCKET = /^\/(?:attach|tcp\/[0-9]+)(?:\?[!-~]*)?$/;
+const TICKET = /(?:^|[, \t])nginx-sandbox\.ticket\.([0-9]{1,15})\.([A-Za-z0-9_-]{43})(?:[, \t]|$)/;
 
 const METHODS = ['GET', 'PUT', 'DELETE'];
 const LINK = /^([!-~]*[?&])grant=([0-9]{1,15})\.([A-Za-z0-9_-]{43})$/;
@@ -31,6 +34,12 @@ function parse(asked, link) {
     const kinds = KINDS.filter(kind => kind.target.test(found[1]));
     return kinds.length === 0 ? null
         : { kind: kinds[0].name, method, expires: found[2], target: found[1], signature: found[3] };
+}
+
+// The same of a ticket.
+function parseTicket(method, target, protocols) {
+    const found = method === 'GET' && SOCKET.test(target) ? TICKET.exec(protocols) : null;
+    return found === null ? null : { kind: 'ticket', method, expires: found[1], target, signature: found[2] };
 }
 
 // No part has a newline in it.
@@ -58,12 +67,22 @@ function keysOf(r) {
     }
 }
 
+// What $nginx_sandbox_granted is; `late` for a ticket that has expired.
 function check(r) {
-    const grant = parse(r.method, r.variables.nginx_sandbox_raw_uri || '');
-    return grant === null ? '' : judge(keysOf(r), r.variables.nginx_sandbox, grant, Date.now());
+    const asked = r.variables.nginx_sandbox_raw_uri || '';
+    const ticket = parseTicket(r.method, asked, r.headersIn['Sec-WebSocket-Protocol'] || '');
+    const grant = ticket || parse(r.method, asked);
+    const judged = grant === null ? '' : judge(keysOf(r), r.variables.nginx_sandbox, grant, Date.now());
+    return ticket !== null && judged === 'expired' ? 'late' : judged;
 }
 
-// The path of a link, from what fcgi-app grants: KIND METHOD EXPIRES TARGET, in a header that no client sees.
+// A ticket, if it will be read as one.
+function signTicket(r, grant, key) {
+    const ticket = `${grant.expires}.${signature(key, r.variables.nginx_sandbox, grant)}`;
+    return parseTicket(grant.method, grant.target, `nginx-sandbox.ticket.${ticket}`) === null ? '' : ticket;
+}
+
+// The path of a link, or a ticket, from what fcgi-app grants: KIND METHOD EXPIRES TARGET, in a header that no client sees.
 function sign(r) {
     const words = (r.variables.upstream_http_x_sandbox_grant || '').split(' ');
     const keys = keysOf(r);
@@ -71,6 +90,9 @@ function sign(r) {
         return '';
     }
     const grant = { kind: words[0], method: words[1], expires: words[2], target: words[3] };
+    if (grant.kind === 'ticket') {
+        return signTicket(r, grant, keys[0]);
+    }
     const link = `${grant.target}grant=${grant.expires}.${signature(keys[0], r.variables.nginx_sandbox, grant)}`;
     const read = parse(grant.method, link);   // as it will be read
     return read !== null && read.kind === grant.kind ? link : '';

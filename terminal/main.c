@@ -20,6 +20,7 @@
 #include "common/settings.h"
 #include "fcgi-app/identity/identity.h"
 #include "procd/wire/client.h"
+#include "terminal/attach.h"
 #include "terminal/listener.h"
 #include "terminal/loop.h"
 #include "terminal/service.h"
@@ -30,7 +31,7 @@
 #define LOOK_MS        50
 #define EXIT_BAD_USAGE 2
 
-static const struct service *const services[] = {&tcp_service, NULL};
+static const struct service *const services[] = {&tcp_service, &attach_service, NULL};
 
 /* ---- the end ---- */
 
@@ -120,7 +121,8 @@ int main(int count, char **arguments)
     }
     (void)signal(SIGPIPE, SIG_IGN); /* the log may have no reader */
     sessions_init(settings.stream_keepalive_ms, services);
-    if (loop_open() < 0 || watch_signals() < 0 || nginx_listener_start() < 0) {
+    if (loop_open() < 0 || watch_signals() < 0 || attach_start(settings.max_attached) < 0 ||
+        nginx_listener_start() < 0) {
         log_line("descriptor 0 is no listening socket that can be served: %m");
         return EXIT_FAILURE;
     }

@@ -25,6 +25,11 @@ bool order_is(const cJSON *order, const char *type)
     return given != NULL && strcmp(given, type) == 0;
 }
 
+const char *order_text(const cJSON *order, const char *name)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(order, name));
+}
+
 long order_number(const cJSON *order, const char *name, long most)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(order, name);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct asked;
@@ -15,8 +16,8 @@ struct service {
     /* Begins: calls session_accept() or session_refuse(), now or later. `asked` is borrowed. */
     void (*open)(struct session *session, const struct asked *asked);
 
-    /* Bytes of the client's binary messages, whose ends mean nothing. */
-    void (*bytes)(struct session *session, const unsigned char *bytes, size_t length);
+    /* Bytes of a binary message of the client's, which ends behind them, or goes on. */
+    void (*bytes)(struct session *session, const unsigned char *bytes, size_t length, bool is_end);
 
     /* A whole text, UTF-8, with a NUL behind it. */
     void (*text)(struct session *session, const char *text, size_t length);

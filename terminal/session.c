@@ -79,7 +79,7 @@ static void session_read(struct session *session)
 static void session_ready(struct watched *watched, uint32_t events)
 {
     struct session *session = SESSION_OF(watched, watched);
-    if ((events & EPOLLOUT) != 0 && session_is_full(session)) {
+    if ((events & EPOLLOUT) != 0) {
         session_flush(session);
     }
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0 ||

@@ -48,6 +48,9 @@ void session_say(struct session *session, enum ws_opcode opcode, const void *dat
 /* Whether nginx has not taken yet all that was sent. service->room is called when it has. */
 bool session_is_full(const struct session *session);
 
+/* Calls service->room soon, even if nothing waits. */
+void session_ask_room(struct session *session);
+
 /* Takes nothing more from the session, and goes on. */
 void session_pause(struct session *session);
 void session_resume(struct session *session);

@@ -36,8 +36,8 @@ static void take_event(struct session *session, const struct ws_event *event)
     case WS_DATA:
         if (is_open && event->is_text) {
             take_text(session, event);
-        } else if (is_open && event->length > 0) {
-            session->service->bytes(session, event->bytes, event->length);
+        } else if (is_open) {
+            session->service->bytes(session, event->bytes, event->length, event->is_end);
         }
         break;
     case WS_PINGED:

@@ -12,6 +12,12 @@
 #include "terminal/refusal.h"
 #include "terminal/session_state.h"
 
+void session_ask_room(struct session *session)
+{
+    session->asks_room = session->state == SESSION_OPEN;
+    session_watch(session);
+}
+
 /* Sends it, or keeps what nginx does not take yet. */
 static void session_write(struct session *session, struct iovec parts[2])
 {
@@ -89,6 +95,11 @@ static void session_is_empty(struct session *session)
 
 void session_flush(struct session *session)
 {
+    session->asks_room = false;
+    if (!session_is_full(session)) {
+        session_is_empty(session);
+        return;
+    }
     ssize_t sent =
         TEMP_FAILURE_RETRY(send(session->watched.fd, session->out.data + session->out.begin,
                                 bytes_length(&session->out), MSG_NOSIGNAL));

@@ -70,7 +70,7 @@ bool session_is_read(const struct session *session)
 void session_watch(struct session *session)
 {
     uint32_t events = session_is_read(session) ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP;
-    events |= session_is_full(session) ? EPOLLOUT : 0;
+    events |= session_is_full(session) || session->asks_room ? EPOLLOUT : 0;
     if (session->state != SESSION_GONE && loop_want(&session->watched, events) < 0) {
         log_line("epoll_ctl: %m");
         session_drop(session);

@@ -37,6 +37,7 @@ struct session {
     enum session_state state;
     bool is_paused;
     bool has_protocol; /* it has offered ours */
+    bool asks_room;    /* its service wants a turn when nothing waits */
     bool owes_pong;
     unsigned char pong_length;
     unsigned char pong[WS_CONTROL_MOST];
@@ -84,7 +85,7 @@ void session_send_frame(struct session *session, enum ws_opcode opcode, const vo
 void session_send_close(struct session *session, unsigned code, const char *reason);
 void session_answer_ping(struct session *session, const struct ws_event *event);
 
-/* Sends what waits, of which there is some. */
+/* Sends what waits. When that has gone, the service has its turn. */
 void session_flush(struct session *session);
 
 /* Goes on to a state in which no service has it. */

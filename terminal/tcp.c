@@ -86,9 +86,15 @@ static void flush_port(struct tcp *tcp)
     }
 }
 
-static void tcp_bytes(struct session *session, const unsigned char *bytes, size_t length)
+/* Where messages end means nothing. */
+static void tcp_bytes(struct session *session, const unsigned char *bytes, size_t length,
+                      bool is_end)
 {
     struct tcp *tcp = session_context(session);
+    (void)is_end;
+    if (length == 0) {
+        return;
+    }
     if (tcp->session_ended) {
         session_close(session, WS_NOT_ALLOWED, "Bytes after the end");
         return;

@@ -195,14 +195,14 @@ static void handle_share_file(struct request *request, const struct json_body *b
     const char *given = json_text(body, "method");
     const char *method = given == NULL ? "GET" : given;
     struct target target = {.length = 0};
-    uint64_t expires_ms = grant_expiry(request, body);
+    uint64_t expires_ms = grant_expiry(request, body, GRANT_LINK_MS);
     if (expires_ms == 0) {
         return;
     }
     if (check_parameters(request, body, method) && make_target(request, body, &target)) {
         const struct grant grant = {
             .kind = "file", .method = method, .target = target.text, .expires_ms = expires_ms};
-        grant_answer(request, &grant);
+        grant_answer(request, &grant, GRANT_LINK);
     }
 }
 

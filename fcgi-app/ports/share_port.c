@@ -98,7 +98,7 @@ static bool read_wish(struct request *request, const struct json_body *body,
 {
     const char *path = json_text(body, "path");
     wish->path = path == NULL ? "/" : path;
-    wish->share.expires_ms = grant_expiry(request, body);
+    wish->share.expires_ms = grant_expiry(request, body, GRANT_LINK_MS);
     if (wish->share.expires_ms == 0) {
         return false;
     }

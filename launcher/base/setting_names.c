@@ -61,6 +61,7 @@ static const struct setting_name names[] = {
     {"SANDBOX_MAX_RUNS", "1024", "commands of /run and /run_streaming"},
     {"SANDBOX_MAX_JOBS", "1024", "background processes"},
     {"SANDBOX_MAX_TERMINALS", "256", "those of them that have a terminal"},
+    {"SANDBOX_MAX_ATTACHED", "1024", "WebSockets to terminals"},
     {"SANDBOX_MAX_STREAMS", "0: no limit", "log streams"},
     {"SANDBOX_MAX_TRANSFERS", "64", "transfers by /files"},
     {"SANDBOX_MAX_HELD", "1000", "requests that wait for a port to listen"},

@@ -81,6 +81,8 @@ const calls = {
         expect(found.map((event) => event.event).join() === "output,output,complete", JSON.stringify(found));
         expect(found[1].data.data === "zwö" && found[2].data.code === 0, JSON.stringify(found));
     },
+    "/create_ticket": async () => expect((await post("/create_ticket", {path: "/tcp/3000"})).protocol.startsWith("nginx-sandbox.ticket."), "a ticket"),
+    "/attach": async () => expect((await json(await api("GET", "/attach?id=none"), 426)).error_code === "invalid_request", "a readable 426"),
     "/tcp": async () => expect((await json(await api("GET", "/tcp/3000"), 426)).error_code === "invalid_request", "a readable 426"),
     "/list_runs": async () => {
         const runs = (await json(await api("GET", "/list_runs"))).runs;

@@ -30,6 +30,7 @@ static const char *const names[] = {"PORT",
                                     "SANDBOX_MAX_RUNS",
                                     "SANDBOX_MAX_JOBS",
                                     "SANDBOX_MAX_TERMINALS",
+                                    "SANDBOX_MAX_ATTACHED",
                                     "SANDBOX_MAX_STREAMS",
                                     "SANDBOX_MAX_OUTPUT",
                                     "SANDBOX_MAX_TRANSFERS",
@@ -112,6 +113,7 @@ static void takes_defaults(void **state)
     assert_int_equal(settings.max_runs, 1024);
     assert_int_equal(settings.max_jobs, 1024);
     assert_int_equal(settings.max_terminals, 256);
+    assert_int_equal(settings.max_attached, 1024);
     assert_int_equal(settings.max_streams, 0);
     assert_int_equal(settings.max_output, 0);
     assert_int_equal(settings.max_transfers, 64);

@@ -1,0 +1,358 @@
+/*
+ * The runner gets one WRITE at a time. What it does not take stays with its writer until the runner
+ * says that there is room.
+ */
+#include "terminal/viewed_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/logger.h"
+#include "procd/log/job_files.h"
+#include "procd/wire/protocol.h"
+#include "terminal/scratch.h"
+#include "terminal/viewer.h"
+
+#define WRITE_MOST ((size_t)16384)
+
+#define WATCHED (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+
+enum { CHANGED_BYTES = 1, CHANGED_SIZE = 2, CHANGED_END = 4, CHANGED_GONE = 8 };
+
+static struct {
+    LIST_HEAD(, viewed_job) all;
+    struct watched inotify;
+    const struct viewed_job_uses *uses;
+} jobs = {.inotify.fd = -1};
+
+/* ---- the directory ---- */
+
+static void read_ending(struct viewed_job *job)
+{
+    if (!job->has_ended && job_exit_read(job->directory, &job->ending) == 0) {
+        job->has_ended = true;
+    }
+}
+
+/* Hands on what has been reported. Each viewer may leave by it, and the job with the last. */
+static void look_at_job(struct viewed_job *job)
+{
+    unsigned changed = job->changed;
+    struct viewer *next;
+    job->changed = 0;
+    if ((changed & CHANGED_END) != 0) {
+        read_ending(job);
+    }
+    if ((changed & CHANGED_SIZE) != 0) {
+        (void)terminal_size_read(job->directory, &job->size); /* otherwise it stays as it was */
+    }
+    for (struct viewer *viewer = LIST_FIRST(&job->viewers); viewer != NULL; viewer = next) {
+        next = LIST_NEXT(viewer, of_job);
+        if ((changed & CHANGED_SIZE) != 0) {
+            jobs.uses->has_size(viewer);
+        }
+        jobs.uses->has_bytes(viewer);
+        if ((changed & CHANGED_GONE) != 0) {
+            jobs.uses->has_gone(viewer);
+        }
+    }
+}
+
+static unsigned meaning_of(const struct inotify_event *event)
+{
+    const char *name = event->len > 0 ? event->name : "";
+    if ((event->mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)) != 0) {
+        return CHANGED_GONE;
+    }
+    if (strcmp(name, JOB_SIZE_FILE) == 0) {
+        return CHANGED_SIZE;
+    }
+    return strcmp(name, JOB_EXIT_FILE) == 0 ? CHANGED_END | CHANGED_BYTES : CHANGED_BYTES;
+}
+
+static void note_event(const struct inotify_event *event)
+{
+    struct viewed_job *job;
+    bool is_overflow = (event->mask & IN_Q_OVERFLOW) != 0;
+    LIST_FOREACH (job, &jobs.all, all) {
+        if (is_overflow) {
+            job->changed |= CHANGED_BYTES | CHANGED_SIZE | CHANGED_END;
+        } else if (job->descriptor == event->wd) {
+            job->changed |= meaning_of(event);
+            return;
+        }
+    }
+}
+
+static void inotify_ready(struct watched *watched, uint32_t events)
+{
+    (void)events;
+    _Alignas(struct inotify_event) static char reports[SCRATCH_SIZE];
+    ssize_t length = TEMP_FAILURE_RETRY(read(watched->fd, reports, sizeof(reports)));
+    for (ssize_t at = 0; at < length;) {
+        const struct inotify_event *event =
+            (const struct inotify_event *)(const void *)(reports + at);
+        note_event(event);
+        at += (ssize_t)(sizeof(*event) + event->len);
+    }
+    struct viewed_job *next;
+    for (struct viewed_job *job = LIST_FIRST(&jobs.all); job != NULL; job = next) {
+        next = LIST_NEXT(job, all);
+        if (job->changed != 0) {
+            look_at_job(job);
+        }
+    }
+}
+
+int viewed_jobs_start(const struct viewed_job_uses *uses)
+{
+    LIST_INIT(&jobs.all);
+    jobs.uses = uses;
+    jobs.inotify =
+        (struct watched){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .ready = inotify_ready};
+    return jobs.inotify.fd < 0 ? -1 : loop_want(&jobs.inotify, EPOLLIN);
+}
+
+/* ---- what the runner answers ---- */
+
+static void lose_runner(struct viewed_job *job)
+{
+    loop_close(&job->runner);
+    job->is_asked = job->awaits_room = false;
+    struct viewer *writer;
+    while ((writer = TAILQ_FIRST(&job->writers)) != NULL) {
+        TAILQ_REMOVE(&job->writers, writer, as_writer);
+        writer->is_writer = false;
+        jobs.uses->was_refused(writer, false);
+    }
+    job->asker = NULL;
+}
+
+/* The runner has answered about the input of `asker`. */
+static void take_write_answer(struct viewed_job *job, const struct incoming *answer)
+{
+    struct viewer *asker = job->asker;
+    size_t written = (size_t)message_number(answer, FIELD_WRITTEN, 0);
+    if (!job->is_asked || message_number(answer, FIELD_SERIAL, 0) != job->serial) {
+        return; /* about a size, or an end of input */
+    }
+    job->is_asked = false;
+    job->asker = NULL;
+    if (answer->type == MESSAGE_WROTE) {
+        job->awaits_room = written < job->asked_length;
+    }
+    if (asker == NULL) {
+        return;
+    }
+    if (answer->type == MESSAGE_WROTE) {
+        jobs.uses->was_written(asker, written);
+    } else {
+        jobs.uses->was_refused(asker, answer->type == MESSAGE_LINE_TOO_LONG);
+    }
+}
+
+static void take_runner_message(struct viewed_job *job, const struct incoming *message)
+{
+    switch ((int)message->type) {
+    case MESSAGE_WROTE:
+    case MESSAGE_NO_STDIN:
+    case MESSAGE_LINE_TOO_LONG: take_write_answer(job, message); break;
+    case MESSAGE_ROOM: job->awaits_room = false; break;
+    default: break; /* the end stands in the directory */
+    }
+}
+
+static void runner_ready(struct watched *watched, uint32_t events)
+{
+    (void)events;
+    char packet[MESSAGE_PACKET_SMALL];
+    struct viewed_job *job =
+        (struct viewed_job *)((char *)watched - offsetof(struct viewed_job, runner));
+    while (job->runner.fd >= 0) {
+        cleanup_incoming struct incoming message = {.fields = NULL};
+        int got = message_receive(job->runner.fd, packet, sizeof(packet), &message, MSG_DONTWAIT);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        if (got <= 0 || message_open(&message) < 0) {
+            lose_runner(job);
+            return;
+        }
+        take_runner_message(job, &message);
+    }
+    (void)viewed_job_pump(job);
+}
+
+/* ---- orders ---- */
+
+/* Sends it. Whether there is a runner. */
+static bool send_order(struct viewed_job *job, struct message *message)
+{
+    if (job->runner.fd < 0) {
+        return false;
+    }
+    if (message_send(job->runner.fd, message, NULL, 0) < 0) {
+        lose_runner(job);
+        return false;
+    }
+    return true;
+}
+
+/* Begins one with a number of its own. */
+static int64_t begin_order(struct message *message, enum message_type type)
+{
+    static int64_t last;
+    message_init(message, type);
+    message_add_number(message, FIELD_SERIAL, ++last);
+    return last;
+}
+
+bool viewed_job_resize(struct viewed_job *job, const struct terminal_size *size)
+{
+    cleanup_message struct message message;
+    (void)begin_order(&message, MESSAGE_RESIZE);
+    terminal_size_describe(size, &message);
+    return send_order(job, &message);
+}
+
+bool viewed_job_signal(struct viewed_job *job, int number)
+{
+    cleanup_message struct message message;
+    (void)begin_order(&message, MESSAGE_KILL);
+    if (number != SIGKILL) { /* which ends the whole tree */
+        message_add_number(&message, FIELD_SIGNAL, number);
+    }
+    return send_order(job, &message);
+}
+
+bool viewed_job_end_input(struct viewed_job *job)
+{
+    cleanup_message struct message message;
+    (void)begin_order(&message, MESSAGE_WRITE);
+    message_add_bytes(&message, FIELD_DATA, "", 0);
+    message_add_number(&message, FIELD_EOF, 1);
+    return send_order(job, &message);
+}
+
+static bool ask_runner(struct viewed_job *job, struct viewer *writer)
+{
+    cleanup_message struct message message;
+    size_t length = bytes_length(&writer->input);
+    job->asked_length = length < WRITE_MOST ? length : WRITE_MOST;
+    job->serial = begin_order(&message, MESSAGE_WRITE);
+    message_add_bytes(&message, FIELD_DATA, writer->input.data + writer->input.begin,
+                      job->asked_length);
+    job->is_asked = true;
+    job->asker = writer;
+    return send_order(job, &message);
+}
+
+bool viewed_job_pump(struct viewed_job *job)
+{
+    struct viewer *writer = TAILQ_FIRST(&job->writers);
+    if (writer == NULL || job->is_asked || job->awaits_room) {
+        return true;
+    }
+    if (job->runner.fd < 0) {
+        lose_runner(job);
+        return false;
+    }
+    return ask_runner(job, writer);
+}
+
+/* ---- jobs ---- */
+
+static struct viewed_job *find_job(const char *id)
+{
+    struct viewed_job *job;
+    LIST_FOREACH (job, &jobs.all, all) {
+        if (strcmp(job->id, id) == 0 && (job->changed & CHANGED_GONE) == 0) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+struct viewed_job *viewed_job_find(const char *id)
+{
+    struct viewed_job *job = find_job(id);
+    return job != NULL && (job->runner.fd >= 0 || job->has_ended) ? job : NULL;
+}
+
+/* Watches before it reads, so that nothing is missed. 0, or -1 with errno. */
+static int read_directory(struct viewed_job *job)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", job->directory);
+    job->descriptor = inotify_add_watch(jobs.inotify.fd, path, WATCHED);
+    if (job->descriptor < 0 || terminal_size_read(job->directory, &job->size) < 0) {
+        return -1;
+    }
+    read_ending(job);
+    return 0;
+}
+
+static void take_runner(struct viewed_job *job, int *runner)
+{
+    if (job->runner.fd < 0 && *runner >= 0) {
+        job->runner.fd = steal_fd(runner);
+        if (loop_want(&job->runner, EPOLLIN) < 0) {
+            loop_close(&job->runner);
+        }
+    }
+}
+
+static void forget_job(struct viewed_job *job)
+{
+    LIST_REMOVE(job, all);
+    loop_close(&job->runner);
+    if (job->descriptor >= 0) {
+        (void)inotify_rm_watch(jobs.inotify.fd, job->descriptor); /* it may have gone by itself */
+    }
+    close_fd(&job->directory);
+    loop_free(&job->garbage, job);
+}
+
+struct viewed_job *viewed_job_open(const char *id, int *directory, int *runner)
+{
+    struct viewed_job *job = find_job(id);
+    if (job != NULL) {
+        take_runner(job, runner);
+        return job;
+    }
+    job = calloc(1, sizeof(*job));
+    if (job == NULL) {
+        return NULL;
+    }
+    (void)snprintf(job->id, sizeof(job->id), "%s", id);
+    job->directory = steal_fd(directory);
+    job->descriptor = -1;
+    job->runner = (struct watched){.fd = -1, .ready = runner_ready};
+    TAILQ_INIT(&job->writers);
+    LIST_INSERT_HEAD(&jobs.all, job, all);
+    if (read_directory(job) < 0) {
+        int error = errno;
+        forget_job(job);
+        errno = error;
+        return NULL;
+    }
+    take_runner(job, runner);
+    return job;
+}
+
+void viewed_job_leave(struct viewed_job *job)
+{
+    if (LIST_EMPTY(&job->viewers)) {
+        forget_job(job);
+    }
+}
