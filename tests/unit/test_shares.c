@@ -47,7 +47,7 @@ static int init(void **state)
     grant_init(UINT64_C(3600000));
     shares_init(directory_fd);
     share_port_init(true);
-    port_table_init((const unsigned[]){3030, 3031}, false);
+    port_table_init((const unsigned[OWN_PORTS]){3030, 3031}, false);
     return directory_fd < 0;
 }
 
