@@ -50,7 +50,8 @@ int running_start(struct running *running, const struct incoming *command, int i
                                 .children = true,
                                 .timeout_at = timeout_ms > 0 ? from_now(timeout_ms) : 0,
                                 .grace_ms = grace_ms > 0 ? grace_ms : 0,
-                                .whole_tree = message_number(command, FIELD_WAIT_TREE, 0) != 0};
+                                .whole_tree = message_number(command, FIELD_WAIT_TREE, 0) != 0,
+                                .hangs_up = message_number(command, FIELD_COLS, 0) != 0};
     int result = spawn_shell(command, input, pipes, begin, context, running_patience(running),
                              &running->shell.pid, error);
     running->started = clock_monotonic_ms();
@@ -119,12 +120,20 @@ bool runner_hears_stop(int signals)
            signal.ssi_signo == RUNNER_STOP_SIGNAL;
 }
 
+static void ask_to_end(const struct running *running)
+{
+    tree_signal(SIGTERM, NULL);
+    if (running->hangs_up) {
+        tree_signal(SIGHUP, NULL);
+    }
+}
+
 void running_hear(struct running *running, int signals)
 {
     bool stops = runner_hears_stop(signals);
     running->children = reap_children(&running->shell);
     if (stops && running->state == RUNNING_OPEN) {
-        tree_signal(SIGTERM, NULL);
+        ask_to_end(running);
         if (!running->shell.ended || running->whole_tree) {
             running_order(running, stop_patience_ms);
         }
@@ -141,7 +150,7 @@ void running_serve(struct running *running)
     if (running->state == RUNNING_OPEN) {
         enter_grace(running, END_TIMEOUT, from_now(running->grace_ms));
         if (running->grace_ms > 0) {
-            tree_signal(SIGTERM, NULL);
+            ask_to_end(running);
             return;
         }
     }

@@ -1,8 +1,8 @@
 /*
  * A command that runs: its shell and what that has started, and how they are made to end: by a
- * timeout, an order, or both. The command first gets a signal (SIGTERM to the tree, or the order's
- * signal to the group), and after a time of grace the tree is killed. A shell that ends by itself
- * before is not affected.
+ * timeout, an order, or both. The command first gets a signal (SIGTERM to the tree, and SIGHUP if
+ * it has a terminal; or the order's signal to the group), and after a time of grace the tree is
+ * killed. A shell that ends by itself before is not affected.
  *
  * Not thread-safe, as all of procd and its runners.
  */
@@ -32,6 +32,7 @@ struct running {
     int64_t timeout_at;    /* 0: none */
     int64_t grace_ms;      /* at the timeout */
     bool whole_tree;       /* the command is over only when everything that it has started is */
+    bool hangs_up;         /* it has a terminal: an interactive shell ignores SIGTERM */
     int64_t kill_at;       /* in the grace */
     enum end_reason cause; /* END_UNKNOWN while it is open, then END_TIMEOUT or END_KILLED */
 };

@@ -202,13 +202,21 @@ def test_its_runner_dies(server):
     assert terminal.described()["pty"] == end["pty"]
 
 
-def test_a_stop_ends_it(make_server):
-    server = make_server({"SANDBOX_STOP_GRACE": "1"})
+def test_a_timeout_hangs_up(sandbox):
+    """An interactive shell ignores SIGTERM."""
+    terminal = Terminal(sandbox, "exec bash --norc --noprofile -i", timeout_ms=1000, kill_grace_ms=600_000)
+    end = terminal.end()
+    assert (end["reason"], end["signal"]) == ("timeout", "SIGHUP")
+
+
+def test_a_stop_hangs_up(make_server):
+    """So it does not take the grace."""
+    server = make_server({"SANDBOX_STOP_GRACE": "600"})
     terminal = Terminal(server)
     terminal.types("sleep 1000\r")
     wait_until(lambda: foreground(terminal.pid) != terminal.pid, "a job in the foreground")
     child = foreground(terminal.pid)
-    server.stop()
+    server.stop(deadline=3 * DEADLINE)
     assert not alive(terminal.pid) and not alive(child)
 
 

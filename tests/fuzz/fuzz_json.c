@@ -35,6 +35,7 @@ static const struct json_member members[] = {
     {.name = "stdin", .kind = JSON_FLAG},
     {.name = "list", .kind = JSON_LIST},
     {.name = "texts", .kind = JSON_TEXTS},
+    {.name = "pty", .kind = JSON_NESTED},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -279,6 +280,19 @@ static void check_texts(const struct json_body *body, json_t *object)
     }
 }
 
+static void check_nested(const struct json_body *body, json_t *object)
+{
+    json_t *strict = json_object_get(object, "pty");
+    struct json_span span = json_nested(body, "pty");
+    assert((span.length > 0) == json_is_object(strict));
+    if (span.length > 0) {
+        struct json_body *nested = json_item(body, span, members, MEMBERS);
+        assert(nested != NULL);
+        assert(nested->refusal.status != 0 || json_is_string(json_object_get(strict, "cmd")));
+        json_free(nested);
+    }
+}
+
 static void check_accepted(const struct json_body *body, json_t *object)
 {
     check_text(body, object, "cmd");
@@ -287,6 +301,7 @@ static void check_accepted(const struct json_body *body, json_t *object)
     check_content(body, object);
     check_array(body, object);
     check_texts(body, object);
+    check_nested(body, object);
     json_t *count = json_object_get(object, "timeout_ms");
     assert(json_count(body, "timeout_ms", 7) ==
            (json_is_integer(count) ? (uint64_t)json_integer_value(count) : 7));

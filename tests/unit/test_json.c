@@ -33,6 +33,7 @@ static const struct json_member members[] = {
     {.name = "flag", .kind = JSON_FLAG},
     {.name = "list", .kind = JSON_LIST},
     {.name = "texts", .kind = JSON_TEXTS},
+    {.name = "nested", .kind = JSON_NESTED},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -710,6 +711,32 @@ static void takes_arrays(void **state)
     assert_string_equal(error.reason, "something follows the array");
 }
 
+static void takes_nested_members(void **state)
+{
+    (void)state;
+    static const struct json_member inner[] = {
+        {.name = "cmd", .kind = JSON_TEXT},
+        {.name = "count", .kind = JSON_COUNT},
+    };
+    struct json_body *json =
+        accept_text("{\"cmd\":\"x\",\"nested\": {\"count\":7,\"cmd\":\"\\u00e4\", \"x\":{}} }");
+    struct json_body *nested = json_item(json, json_nested(json, "nested"), inner, 2);
+    assert_int_equal(nested->refusal.status, 0);
+    assert_int_equal(json_count(nested, "count", 0), 7);
+    assert_string_equal(json_text(nested, "cmd"), "\xc3\xa4");
+    json_free(nested);
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"nested\":{\"count\":\"7\"}}");
+    nested = json_item(json, json_nested(json, "nested"), inner, 2);
+    assert_int_equal(nested->refusal.status, 400);
+    json_free(nested);
+    json_free(json);
+    json = accept_text("{\"cmd\":\"x\",\"nested\":null}");
+    assert_false(json_is_given(json, "nested"));
+    json_free(json);
+    assert_refused("{\"cmd\":\"x\",\"nested\":[]}", "nested must be an object");
+}
+
 static void takes_texts(void **state)
 {
     (void)state;
@@ -758,6 +785,7 @@ int main(void)
         cmocka_unit_test(limits_the_size),
         cmocka_unit_test(decodes_content),
         cmocka_unit_test(decodes_large_content),
+        cmocka_unit_test(takes_nested_members),
         cmocka_unit_test(takes_texts),
         cmocka_unit_test(stops_decoding_when_told),
         cmocka_unit_test(answers_nobody_when_the_client_left),
