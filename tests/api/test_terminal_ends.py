@@ -194,7 +194,8 @@ def test_its_runner_dies(server):
     terminal.shows(b"\n3000\r\n")
     os.kill(proc_stat(terminal.pid)[1], signal.SIGKILL)
     end = terminal.end()
-    assert (end["status"], end["reason"]) == ("failed", "lost") and not alive(terminal.pid)
+    assert (end["status"], end["reason"]) == ("failed", "lost")
+    wait_until(lambda: not alive(terminal.pid), "the end of its command")
     assert numbers(terminal.output()) == list(range(1, 3001))
     assert end["pty"] == {"cols": 80, "rows": 24, "first_offset": 0, "next_offset": len(terminal.output())}
     server.kill_daemon("procd")
