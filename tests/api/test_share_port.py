@@ -88,6 +88,13 @@ def refused(answer):
 # ---- a link ----
 
 
+def test_a_condition_that_no_answer_meets(server, application):
+    """nginx makes the answer, and compares If-Match with its tag, which it has not."""
+    answer = server.call("POST", "/share_port", {"port": application.port}, headers={"Host": local(server), "If-Match": '"x"'})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert (answer.status_code, answer.json()["error_code"]) == (412, "precondition_failed")
+
+
 def test_a_link(server, application):
     before = time.time()
     shared = share(server, application.port, path="/a%2Fb//c?x=1&y")

@@ -33,8 +33,8 @@ from sandbox import REPOSITORY, SANITIZED, Server, check_framing, descriptors, p
 from http_cases import World, make_case
 
 ERROR_CODES = set(re.findall(r"^    ERROR\((\w+), ", (REPOSITORY / "api/errors.h").read_text(), re.M))
-ALLOWED = {200, 201, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414, 415, 416, 431, 501, 505}
-REFUSALS = ALLOWED - {200, 201, 204, 206, 304, 404, 409, 412, 416}  # to who has no token
+ALLOWED = {200, 201, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414, 415, 416, 426, 431, 501, 505}
+REFUSALS = ALLOWED - {200, 201, 204, 206, 304, 404, 409, 412, 416, 426}  # to who has no token
 HANG = 60  # seconds after which a whole request is not answered any more
 CLIENTS = 24
 WARM_UP = 500  # cases before the server is measured the first time
