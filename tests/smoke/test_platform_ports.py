@@ -3,9 +3,10 @@
 import socket
 
 import pytest
+import requests
 
 from platform_nginx import Platform, Site
-from sandbox import Port
+from sandbox import BIG_TIMEOUT, Port
 from test_port_http import Application
 
 
@@ -59,6 +60,45 @@ def test_ports_of_two_sandboxes(platform, prefix):
         answer, said = get(red, f"{prefix}/port/{nobody.getsockname()[1]}/", **{"X-Sandbox-Wait-Ms": "1"})
         assert (answer.status_code, answer.headers["X-Sandbox-Error"]) == (504, "not_listening") and said["listening"]
     assert get(red, "/index.html")[0].text.startswith("<p>index")
+
+
+def test_shares_of_two_sandboxes(platform):
+    """Each has hosts, links and cookies of its own, and a link of one opens nothing of the other."""
+    platform.settings(SANDBOX_PORT_DOMAIN="sandbox.example.org", SANDBOX_ROUTE_BY="http_x_box")
+    platform.map("red red;", "blue blue;")
+    for name in ("red", "blue"):
+        platform.add(name, f"secret of {name}")
+    platform.rendered()
+    servers = HOSTS.format(tls=platform.tls, plain=platform.plain, home=platform.home, include=platform.include("ports"))
+    platform.configure(http=platform.include("http"), server=platform.include("server"), servers=servers)
+    platform.start_nginx()
+
+    def visit(host, path, **headers):
+        """By somebody without a token, who keeps no cookies."""
+        answer = requests.get(red.url + path, headers={"Host": host, **headers}, verify=red.certificate, allow_redirects=False, timeout=BIG_TIMEOUT)
+        return answer, (answer.json() if answer.text[:1] == "{" else None)
+
+    red, blue = (Site(platform, f"secret of {name}", headers={"X-Box": name}) for name in ("red", "blue"))
+    with Application() as application:
+        shared, cookies = {}, {}
+        for name, site in (("red", red), ("blue", blue)):
+            answer = site.call("POST", "/share_port", {"port": application.port, "path": "/x?y"}, headers={"Host": "www.example.org"})
+            shared[name] = answer.json()
+            host = f"{application.port}-{name}.sandbox.example.org"
+            assert shared[name]["host"] == host
+            assert visit(host, "/x")[0].status_code == 401
+            answer, _ = visit(host, shared[name]["path"])
+            cookies[name] = answer.headers["Set-Cookie"].split(";")[0]
+            assert (answer.status_code, answer.headers["Location"]) == (303, f"//{host}/x?y")
+            assert cookies[name].startswith(f"__Host-sandbox-grant-{shared[name]['id']}=")
+            assert visit(host, "/x?y", Cookie=cookies[name])[1]["line"] == "GET /x?y HTTP/1.1"
+        for name, other in (("red", "blue"), ("blue", "red")):
+            assert visit(shared[other]["host"], shared[name]["path"])[0].status_code == 401
+            assert visit(shared[other]["host"], "/", Cookie=cookies[name])[0].status_code == 401
+        both = f"{cookies['red']}; {cookies['blue']}"
+        assert red.call("POST", "/unshare_port", {"port": application.port}).json()["ended"] == 1
+        assert visit(shared["red"]["host"], "/", Cookie=both)[0].status_code == 401
+        assert visit(shared["blue"]["host"], "/", Cookie=both)[0].status_code == 200
 
 
 def test_ports_of_ones_own(platform):
