@@ -14,7 +14,8 @@
 #include "fcgi-app/files/content.h"
 #include "fcgi-app/files/requested_path.h"
 
-#define DECODE_SIZE 4096 /* characters of base64 decoded at once */
+#define DECODE_SIZE 4096            /* characters of base64 decoded at once */
+#define SMALL_SIZE  ((size_t)65536) /* content with less is written at once */
 
 struct writing {
     struct fs_writer *writer; /* NULL: the content is only checked */
@@ -100,11 +101,19 @@ bool write_content_is_text(const struct json_body *body)
     return coding_read(body, &coding) == NULL && coding != CODING_BASE64;
 }
 
+static struct fs_writer *begin_content(const struct json_body *body, struct fs_error *error)
+{
+    const char *path = requested_path(body);
+    bool is_small = json_content_size(body, "content") < SMALL_SIZE;
+    struct fs_writer *writer = is_small ? fs_write_begin_direct(path) : NULL;
+    return writer != NULL ? writer : fs_write_begin(path, error);
+}
+
 int write_content(const struct json_body *body, struct fs_error *error)
 {
     bool is_base64 = !write_content_is_text(body);
     struct writing writing = {.writer = NULL};
-    writing.writer = fs_write_begin(requested_path(body), &writing.error);
+    writing.writer = begin_content(body, &writing.error);
     if (writing.writer != NULL && put_content(&writing, body, is_base64) != 0) {
         fs_write_cancel(writing.writer);
         writing.writer = NULL;

@@ -1,6 +1,7 @@
 #include "fcgi-app/http/json_body.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,12 @@ int json_content(const struct json_body *body, const char *name,
         }
     }
     return 0;
+}
+
+size_t json_content_size(const struct json_body *body, const char *name)
+{
+    const struct json_value *value = find_value(body, name);
+    return !value->seen ? 0 : value->member == body->early.member ? SIZE_MAX : value->span.length;
 }
 
 int json_content_file(const struct json_body *body, int *failure)

@@ -109,6 +109,10 @@ struct json_body *json_item(const struct json_body *body, struct json_span objec
 int json_content(const struct json_body *body, const char *name,
                  int (*sink)(void *context, const char *data, size_t length), void *context);
 
+/* How many bytes of JSON such a member has in the body: at least as many as its content. SIZE_MAX
+ * if it went to a file. */
+size_t json_content_size(const struct json_body *body, const char *name);
+
 /* The file that the content went to while the body arrived, borrowed: all of it, or -1 if there is
  * none. *failure becomes the errno if it could not be written, otherwise 0. */
 int json_content_file(const struct json_body *body, int *failure);
