@@ -17,6 +17,8 @@
 #include "fcgi-app/processes/job_end.h"
 #include "fcgi-app/processes/known_list.h"
 
+#define NEAR_END_MS 5 /* between two looks whether the record of the end is there */
+
 /* ---- what comes ---- */
 
 /* Since when it is quiet after the first output of the wait: that may have been there before. */
@@ -63,7 +65,7 @@ static int look_for_end(struct output_wait *wait)
 }
 
 /* Whether there is a reason to answer now that nothing more is there; *due is when there may be
- * one. */
+ * one. A process that is ending has ended as soon as its record is there. */
 static bool is_time(const struct output_wait *wait, int64_t now, enum output_why *why, int64_t *due)
 {
     int64_t quiet_ms = wait->settle_ms < 0 || wait->last_output_ms == 0
@@ -74,7 +76,12 @@ static bool is_time(const struct output_wait *wait, int64_t now, enum output_why
            : now >= quiet_ms ? OUTPUT_QUIET
                              : OUTPUT_TIMEOUT;
     *due = quiet_ms < wait->until_ms ? quiet_ms : wait->until_ms;
-    return *why != OUTPUT_TIMEOUT || now >= wait->until_ms;
+    if (*why == OUTPUT_TIMEOUT && now < wait->until_ms) {
+        return false;
+    }
+    *due = now + NEAR_END_MS;
+    return *why == OUTPUT_ENDED || now >= wait->until_ms + JOB_END_MOST_MS ||
+           !job_end_is_near(wait->source.directory);
 }
 
 /* ---- the answer ---- */
@@ -140,8 +147,7 @@ static int make_answer(struct output_wait *wait, enum output_why why)
                                    .written = wait->input.count,
                                    .is_input_full = !wait->input.is_all,
                                    .job = &job};
-    if (job_end_is_there(wait->source.directory) > 0 &&
-        !job_end_read(wait->source.directory, &job)) {
+    if (job_end_look(wait->source.directory, &job) < 0) {
         return errno == ENOENT ? fail_to_find(wait) : fail_to_read(wait, errno);
     }
     return report_places(wait, why, &report) < 0 || output_answer_make(&wait->answer, &report) < 0

@@ -104,8 +104,8 @@ static int read_newest(struct screen_request *screen)
     return count < 0 ? -1 : 0;
 }
 
-/* Opens the terminal and reads what it shows. False after an answer. */
-static bool open_terminal(struct screen_request *screen)
+/* Opens the terminal. False after an answer. */
+static bool open_screen(struct screen_request *screen)
 {
     enum procd_result result = procd_open_job(screen->id, &screen->directory);
     if (result == PROCD_NOT_FOUND) {
@@ -120,17 +120,22 @@ static bool open_terminal(struct screen_request *screen)
     } else if ((int64_t)screen->size.cols * screen->size.rows > CELLS_MOST) {
         answer_error(screen->request, 400, ERROR_unsupported,
                      "The screen has more than %d characters", CELLS_MOST);
-    } else if (read_newest(screen) < 0) {
-        log_request(LOG_ERR, request_id(screen->request), "/read_screen: %m");
-        answer_error(screen->request, 500, ERROR_internal, "The log cannot be read");
     } else {
-        screen->job.status = JOB_RUNNING;
-        if (job_end_is_there(screen->directory) > 0) {
-            (void)job_end_read(screen->directory, &screen->job);
-        }
         return true;
     }
     return false;
+}
+
+/* Reads what is to be shown, and the status. False after an answer. */
+static bool load_terminal(struct screen_request *screen)
+{
+    job_end_await(screen->directory);
+    if (read_newest(screen) < 0 || job_end_look(screen->directory, &screen->job) < 0) {
+        log_request(LOG_ERR, request_id(screen->request), "/read_screen: %m");
+        answer_error(screen->request, 500, ERROR_internal, "The log cannot be read");
+        return false;
+    }
+    return true;
 }
 
 /* ---- rendering ---- */
@@ -236,7 +241,8 @@ static void read_screen(struct request *request, const struct json_body *query)
         answer_error(request, 503, ERROR_unavailable, "Out of memory");
         return;
     }
-    if (!admission_enter(&admission, ADMISSION_RUN, request) || !open_terminal(&screen)) {
+    if (!admission_enter(&admission, ADMISSION_RUN, request) || !open_screen(&screen) ||
+        !load_terminal(&screen)) {
         return;
     }
     cleanup_(foreground_end) struct foreground foreground = FOREGROUND_NONE;

@@ -14,6 +14,20 @@ struct job;
  * when that is unknown. */
 int job_end_is_there(int directory);
 
+/* Whether it is ending: it does not run any more, and its record will be there in a moment, of
+ * which procd may have spoken already. */
+bool job_end_is_near(int directory);
+
+/* Waits for that moment, if it is near. */
+void job_end_await(int directory);
+
+/* The longest that it is waited for, ms. */
+#define JOB_END_MOST_MS 2000
+
 /* Reads the status, the time and the ending into *job. False with errno when that cannot be read:
  * ENOENT when it has been forgotten. */
 bool job_end_read(int directory, struct job *job);
+
+/* The same where the process has ended, and otherwise the status JOB_RUNNING. 0, or -1 with errno,
+ * ENOENT when it has been forgotten. */
+int job_end_look(int directory, struct job *job);

@@ -268,11 +268,11 @@ struct log_target {
 /* Whether the target's event begins at the cursor, where the log may end. */
 static enum log_seek check_begin(struct log_cursor *cursor, const struct log_target *target)
 {
-    char before[2];
-    uint64_t reported;
-    if (cursor->offset != cursor->start && (read_at(cursor, before, 2, cursor->offset - 2) != 2 ||
-                                            memcmp(before, EVENT_END, 2) != 0)) {
-        return LOG_SEEK_UNKNOWN;
+    char before[] = EVENT_END;
+    uint64_t reported, into = cursor->offset - cursor->start;
+    ssize_t got = into == 0 ? 2 : into == 1 ? 0 : read_at(cursor, before, 2, cursor->offset - 2);
+    if (got != 2 || memcmp(before, EVENT_END, 2) != 0) {
+        return got < 0 ? LOG_SEEK_FAILED : LOG_SEEK_UNKNOWN;
     }
     struct event next = first_line(cursor, &reported);
     return next.kind == EVENT_LINE && next.id.line - reported != target->line ? LOG_SEEK_UNKNOWN

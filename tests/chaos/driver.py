@@ -189,6 +189,8 @@ def probe(server):
         found.add("get_process")
     if answer("POST", "/wait_process", id=job, timeout_ms=1):
         found.add("wait_process")
+    if answer("POST", "/read_output", id=job):
+        found.add("read_output")
     if answer("POST", "/run", cmd="cat", stdin="x").get("stdout") == "x":
         found.add("run stdin")
     if answer("POST", "/run", cmd="sleep 1", timeout_ms=50).get("code") != 0:

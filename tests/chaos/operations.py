@@ -342,6 +342,26 @@ def read_tail(world, rng):
         return "read"
 
 
+def read_parts(world, rng):
+    """/read_output of a log that is complete: parts of any size are all of it, once, whichever daemon dies between them."""
+    with world.model.pick(rng, lambda job: job.has_lines and job.total is not None) as job:
+        body, output, answers = {"id": job.id, "max_bytes": rng.choice((5000, 65536, 1 << 20)), "timeout_ms": 5000}, "", 0
+        while not world.stop.is_set() and answers < 200:
+            answers += 1
+            answer = ask(world, "POST", "/read_output", body)
+            if not answer.certain:
+                world.stop.wait(0.02)
+                continue
+            if answer.status != 200:
+                job.wrong(f"its output is answered by {answer.status} {answer.body}")
+            output, body["offset"] = output + answer.body["output"], answer.body["next_offset"]
+            if answer.body["why"] == "ended":
+                if output != "".join(fact[3] + "\n" for fact in job.events):
+                    job.wrong(f"its output in parts has {len(output)} characters in {output.count(chr(10))} lines")
+                return "read"
+        return "given up"
+
+
 # ---- commands ----
 
 
@@ -910,6 +930,7 @@ OPERATIONS = (
     Operation("follow together",           2, room_for_a_follower,                            follow_together),
     Operation("read a snapshot",           4, feature("follow=0", a_job),                     read_snapshot),
     Operation("read a tail",               4, feature("tail", a_job),                         read_tail),
+    Operation("read by parts",             4, feature("read_output", a_job),                  read_parts),
     Operation("run",                      16, always,                                         run),
     Operation("run with a timeout",        4, feature("timeout_ms"),                          run_with_timeout),
     Operation("run streaming",             8, always,                                         run_streaming),

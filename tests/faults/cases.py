@@ -907,6 +907,19 @@ class TypeInTerminal(TypeAndRead):
         self.id = self.start("exec cat", pty={})
 
 
+class ReadScreen(Case):
+    def prepare(self):
+        super().prepare()
+        self.id = self.start("printf 'one\\033[2;2Htwo'", pty={"cols": 9, "rows": 2})
+        self.server.post("/wait_process", id=self.id)
+
+    def request(self):
+        return self.ask("GET", f"/read_screen?id={self.id}")
+
+    def check(self, answer):
+        assert not answer.ok or (answer.body["screen"], answer.body["status"]) == ("one\n two", "completed"), answer
+
+
 class WaitProcess(OfFinished):
     def prepare(self):
         super().prepare()
@@ -1054,7 +1067,7 @@ class WriteAtOnce(WriteStdin):
 
 TERMINALS = (StartTerminal, TerminalLife, TypeIntoTerminal, ResizeTerminal, SignalTerminal)
 OF_PROCD = (*TERMINALS, Health, Run, RunArgv, ListRuns, KillRun, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, ListProcesses, ListMany, GetProcess,
-            WaitProcess, ReadOutput, TypeAndRead, TypeInTerminal, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
+            WaitProcess, ReadOutput, TypeAndRead, TypeInTerminal, ReadScreen, DeleteProcess, Logs, LogsResumed, LogsLive, KillProcess, KillWithGrace, WriteStdin, ListPorts)
 OF_RUNNER = (*TERMINALS, Run, RunArgv, KillRun, RunLarge, RunTimeout, RunStreaming, StartProcess, StartWithInput, Life, WaitProcess, LogsLive, KillProcess,
              KillWithGrace, WriteStdin)
 OF_FCGI_APP = (*OF_PROCD, WriteFile, WriteLarge, WriteWithList, WriteNew, WriteFiles, EditFile, PutFile, PutInPlace, UploadFile, GetFile, GetLarge, ReadFile, ReadFiles, SearchTree, FindTree, FileChanges, DeleteFile, MakeDir, DeleteDir, ListDir, ListDetails, CopyTree, MoveTree, SetModes, BindPort, UnbindPort, SharePort, UnsharePort, FollowPorts, WaitPort, StartAndWait)
