@@ -29,10 +29,10 @@ def npm_packages(*packages):
 
 
 class NodeProgram:
-    """A script of this directory that runs with such packages."""
+    """A script of this directory, or elsewhere by its whole path, that runs with such packages."""
 
     def __init__(self, modules, script, *arguments):
-        path = pathlib.Path(__file__).with_name(script)
+        path = pathlib.Path(__file__).parent / script
         self.process = subprocess.Popen(["node", path, *arguments], env={**os.environ, "NODE_PATH": modules}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.said = queue.Queue()
         self.reader = threading.Thread(target=self.read, daemon=True)
