@@ -127,7 +127,8 @@ def test_visitors_learn_of_no_other_port(server, application):
         assert (status, headers["X-Sandbox-Error"]) == (504, "not_listening")
         assert json.loads(body) == {"error": f"Nothing listens on port {free.number}", "error_code": "not_listening", "port": free.number}
     status, _, body = ask(server, "GET", closed["host"], "/", [server.bearer(), ("X-Sandbox-Wait-Ms", "0")])
-    assert status == 504 and application.port in json.loads(body)["listening"]
+    listening = json.loads(body)["listening"]
+    assert status == 504 and (application.port in listening or len(listening) == 64)  # as many as an error names
     server.call("POST", "/unshare_port", {"port": free.number})
     free.free()
 
