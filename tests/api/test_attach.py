@@ -424,7 +424,7 @@ def test_read_s(sandbox):
 @needs("tmux")
 def test_tmux(sandbox):
     directory = make_directory()
-    terminal = Terminal(sandbox, f"tmux -f /dev/null -S {directory}/tmux new-session 'exec sh'", env={"LC_ALL": "C.UTF-8"})
+    terminal = Terminal(sandbox, f"tmux -f /dev/null -S {directory}/tmux new-session 'exec sh'", env={"LC_ALL": "C.UTF-8", "SHELL": "/bin/sh"})
     with Attached(sandbox, terminal.id) as client:
         client.shows(b"0:sh")
         client.write(b"echo in''side; exit\r")

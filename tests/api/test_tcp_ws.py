@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import tempfile
 import threading
 
 import pytest
@@ -343,10 +344,10 @@ def test_many(server, listener):
         (one.socket if isinstance(one, WebSocket) else one).close()
 
 
-def test_the_first_token_of_a_pool(tmp_path):
+def test_the_first_token_of_a_pool():
     """A WebSocket may claim the sandbox, and goes on."""
-    settings = {"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET": "", "SANDBOX_SECRET_PATH": str(tmp_path / "claim"), "SANDBOX_CORS_ORIGINS": "https://console.example"}
-    with Listener() as listener, Server(settings) as server:
+    settings = {"SANDBOX_AUTH_MODE": "pool", "SANDBOX_SECRET": "", "SANDBOX_CORS_ORIGINS": "https://console.example"}
+    with tempfile.TemporaryDirectory(prefix="nxs-claim-") as place, Listener() as listener, Server({**settings, "SANDBOX_SECRET_PATH": f"{place}/claim"}) as server:
         assert server.get("/tcp/1", token=False).status_code == 401
         with WebSocket(server, listener.path) as client, listener.accept() as port:
             client.write(b"mine")
