@@ -41,10 +41,10 @@ COMMON   := $(call objects,$(wildcard common/*.c))
 PROCD    := $(call objects,$(filter-out procd/wire/client%,$(wildcard procd/*.c procd/*/*.c)))
 # What other programs link of procd: the protocol and its client. fcgi-app also reads the logs of jobs.
 CLIENT   := $(call objects,$(wildcard procd/wire/*.c))
-FCGI_APP := $(call objects,$(wildcard api/*.c fcgi-app/*.c fcgi-app/*/*.c) $(patsubst %,procd/log/%.c,byte_cursor event_id event_text job_position job_segment settled_file terminal_size)) $(CLIENT)
+FCGI_APP := $(call objects,$(wildcard api/*.c identity/*.c fcgi-app/*.c fcgi-app/*/*.c) $(patsubst %,procd/log/%.c,byte_cursor event_id event_text job_position job_segment settled_file terminal_size)) $(CLIENT)
 GUARD    := $(call objects,$(wildcard guard/*.c)) $(CLIENT)
 # It becomes the same user as fcgi-app.
-TERMINAL := $(call objects,$(wildcard api/*.c terminal/*.c terminal/*/*.c fcgi-app/identity/*.c) procd/jobs/job_record.c \
+TERMINAL := $(call objects,$(wildcard api/*.c terminal/*.c terminal/*/*.c identity/*.c) procd/jobs/job_record.c \
     $(patsubst %,procd/log/%.c,byte_cursor job_position job_segment settled_file terminal_size)) $(CLIENT)
 LAUNCHER := $(sort $(call objects,$(wildcard api/*.c launcher/*.c launcher/*/*.c procd/cgroup/*.c) $(addprefix procd/,process/process_hold.c process/process_table.c process/reap.c process/runners.c process/tree_kill.c runner/environment.c)) $(CLIENT))
 SCREEN   := $(call objects,$(wildcard screen/*.c))

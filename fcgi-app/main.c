@@ -38,7 +38,6 @@
 #include "fcgi-app/http/sse.h"
 #include "fcgi-app/http/stopping.h"
 #include "fcgi-app/http/workers.h"
-#include "fcgi-app/identity/identity.h"
 #include "fcgi-app/output/read_screen.h"
 #include "fcgi-app/ports/bound_port.h"
 #include "fcgi-app/ports/hold.h"
@@ -52,6 +51,7 @@
 #include "fcgi-app/streams/streams.h"
 #include "fcgi-app/uploads/upload_cleaner.h"
 #include "fcgi-app/uploads/upload_record.h"
+#include "identity/identity.h"
 #include "procd/wire/client.h"
 #include "procd/wire/job_changes.h"
 

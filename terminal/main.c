@@ -18,7 +18,7 @@
 #include "common/resource_limit.h"
 #include "common/run_files.h"
 #include "common/settings.h"
-#include "fcgi-app/identity/identity.h"
+#include "identity/identity.h"
 #include "procd/wire/client.h"
 #include "terminal/attach.h"
 #include "terminal/listener.h"

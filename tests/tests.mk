@@ -208,7 +208,7 @@ bench: test-deps
 	@$(MAKE) --no-print-directory build $(BENCH)
 	SANDBOX_BIN=$(abspath $(BIN)) BENCH_BIN=$(abspath $(BUILD))/bench $(PYTHON) bench/run.py $(ROWS)
 
-C_FILES = $(shell find api bench common fcgi-app guard launcher procd screen terminal tests -name '*.[ch]')
+C_FILES = $(shell find api bench common fcgi-app guard identity launcher procd screen terminal tests -name '*.[ch]')
 ## format: clang-format on every C file
 format:
 	clang-format -i $(C_FILES)

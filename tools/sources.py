@@ -7,7 +7,7 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PRODUCT = ("api", "common", "fcgi-app", "procd", "guard", "launcher", "screen", "terminal")
+PRODUCT = ("api", "common", "identity", "fcgi-app", "procd", "guard", "launcher", "screen", "terminal")
 PROGRAMS = ("fcgi-app", "procd", "terminal", "guard", "render-screen", "nginx-sandbox")
 
 # A comment, a string or a character.

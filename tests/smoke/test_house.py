@@ -35,10 +35,21 @@ def build(monkeypatch):
     monkeypatch.setenv("BUILD", os.environ.get("SANDBOX_BUILD", str(REPOSITORY / "build")))
 
 
-@pytest.mark.parametrize("room", ["fcgi-app", "procd", "launcher"])
+@pytest.mark.parametrize("room", ["fcgi-app", "procd", "launcher", "terminal"])
 def test_no_circle(room):
     circles = tool("circles")
     assert not circles.circles(circles.all_arrows(room))
+
+
+# The rooms of one program alone.
+OF_ONE_PROGRAM = {"fcgi-app", "terminal", "guard", "launcher", "screen"}
+
+
+def test_no_program_includes_another():
+    crossing = [(str(path), room) for path in sources.product_files()
+                for room in re.findall(r'^#include "([a-z-]+)/', (sources.ROOT / path).read_text(), re.M)
+                if room in OF_ONE_PROGRAM and room != path.parts[0]]
+    assert not crossing
 
 
 def test_daemon_and_runner_stand_side_by_side():
@@ -64,7 +75,9 @@ def test_each_daemon_has_its_service_and_unit():
 
 
 # What a program links of procd beside procd/wire.
-OF_PROCD = {"fcgi-app": r"log/(byte_cursor|event_id|event_text|job_position|job_segment|settled_file|terminal_size)\.c", "guard": "", "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
+OF_PROCD = {"fcgi-app": r"log/(byte_cursor|event_id|event_text|job_position|job_segment|settled_file|terminal_size)\.c", "guard": "",
+            "terminal": r"jobs/job_record\.c|log/(byte_cursor|job_position|job_segment|settled_file|terminal_size)\.c",
+            "nginx-sandbox": r"cgroup/\w+\.c|process/\w+\.c|runner/environment\.c"}
 
 
 @pytest.mark.parametrize("program", OF_PROCD)

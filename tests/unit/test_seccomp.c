@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-#include "fcgi-app/identity/seccomp.h"
+#include "identity/seccomp.h"
 
 /* ---- a child with the filter ---- */
 

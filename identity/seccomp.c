@@ -1,8 +1,9 @@
 /*
  * The filter lists what is refused. A list of what is allowed would change with every libc and
- * kernel. fcgi-app executes nothing, traces no process, changes no user and makes no namespace.
+ * kernel. fcgi-app and terminal execute nothing, trace no process, change no user and make no
+ * namespace.
  */
-#include "fcgi-app/identity/seccomp.h"
+#include "identity/seccomp.h"
 
 #include <errno.h>
 #include <linux/audit.h>

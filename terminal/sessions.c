@@ -1,3 +1,6 @@
+/*
+ * The life of sessions: a connection of nginx, its request, what comes and goes, silence, the stop.
+ */
 #include "terminal/session.h"
 
 #include <errno.h>

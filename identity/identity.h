@@ -1,8 +1,8 @@
 /*
- * The user that fcgi-app runs as. With SANDBOX_USER it starts as root. Before it reads a byte it
- * becomes a process that only root can touch, and that has the rights of SANDBOX_USER to files and
- * no other rights: real, effective and saved user are nginx's worker user, the *file-system* user
- * and the groups are SANDBOX_USER's.
+ * The user that fcgi-app and terminal run as. With SANDBOX_USER they start as root. Before one of
+ * them reads a byte it becomes a process that only root can touch, and that has the rights of
+ * SANDBOX_USER to files and no other rights: real, effective and saved user are nginx's worker
+ * user, the *file-system* user and the groups are SANDBOX_USER's.
  */
 #pragma once
 

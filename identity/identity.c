@@ -4,7 +4,7 @@
  * file-system ids mean nothing but access to files (setfsuid(2)), so what runs as SANDBOX_USER can
  * do nothing to us. Threads are born with all of it, and nothing ever changes it again.
  */
-#include "fcgi-app/identity/identity.h"
+#include "identity/identity.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -18,7 +18,7 @@
 #include "common/cleanup.h"
 #include "common/logger.h"
 #include "common/user.h"
-#include "fcgi-app/identity/seccomp.h"
+#include "identity/seccomp.h"
 
 /* From the bounding set, which no program that we might execute then goes beyond. */
 static int drop_bounding_set(void)
