@@ -173,12 +173,12 @@ static int read_shared(struct site *site, const char *etc)
 /* nginx has one value of these settings for all sandboxes. */
 static int refuse_shared(const struct variables *variables)
 {
-    static const char *const shared[] = {PREFIX_VARIABLE,           ROUTE_BY,
-                                         METRICS_VARIABLE,          PORT_DOMAIN_VARIABLE,
-                                         PORT_HOST_VARIABLE,        TRUSTED_VARIABLE,
-                                         "SANDBOX_MAX_BODY",
-                                         "SANDBOX_MAX_FAILED_AUTH", "SANDBOX_READER_TIMEOUT",
-                                         "SANDBOX_HTTP_KEEPALIVE",  "SANDBOX_MAX_UPLOAD"};
+    static const char *const shared[] = {PREFIX_VARIABLE,          ROUTE_BY,
+                                         METRICS_VARIABLE,         PORT_DOMAIN_VARIABLE,
+                                         PORT_HOST_VARIABLE,       TRUSTED_VARIABLE,
+                                         "SANDBOX_MAX_BODY",       "SANDBOX_MAX_FAILED_AUTH",
+                                         "SANDBOX_READER_TIMEOUT", "SANDBOX_HTTP_KEEPALIVE",
+                                         "SANDBOX_MAX_UPLOAD"};
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
         if (variables_get(variables, shared[i]) != NULL) {
             return variables_fail(variables,

@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/scgi_request.h"
 #include "common/variables.h"
 #include "launcher/base/setting_names.h"
 #include "launcher/base/subcommand.h"
 #include "launcher/machine/environment_file.h"
 #include "launcher/machine/sandbox_map.h"
 #include "launcher/pool/claim.h"
-#include "common/scgi_request.h"
 #include "launcher/render/cors_origins.h"
 #include "launcher/render/listen_address.h"
 #include "launcher/render/prefix.h"
