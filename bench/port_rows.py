@@ -66,10 +66,13 @@ class Echo:
 def upgraded(server, path):
     connection = socket.create_connection((server.host, server.port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.secret}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".encode())
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.secret}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode())
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        head += connection.recv(1)
+        byte = connection.recv(1)
+        assert byte, head
+        head += byte
     assert head.startswith(b"HTTP/1.1 101"), head
     return connection
 

@@ -18,6 +18,7 @@ import servers
 from file_rows import edit_file, find_files, search_files
 from port_rows import port_hold, port_requests, port_websockets
 from servers import DAEMONS, GUARD, NGINX, RUNNERS, TOOLS
+from terminal_rows import idle_terminals, key_echo, tcp_websocket, terminal_output, terminal_recovery, terminal_viewers
 from table import FEW, MEDIAN_MS, MIB, MS, PAIRS, PER_SECOND, WORST_S, Figure, Form, take_turns
 
 REST = int(os.environ.get("BENCH_REST", "60"))  # seconds before memory is looked at
@@ -486,5 +487,6 @@ def two_secrets(bench):
 # In the order of the table: what a user feels, memory, starts, and what options cost.
 ROWS = [list_latency, run_latency, output_latency, change_latency, hangup_latency, list_processes, read_file, run_true, jobs, run_output,
         run_streaming, write_file, get_file, put_file, small_files, archives, edit_file, find_files,
-        search_files, watchers, proxy, port_requests, port_websockets, port_hold, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
+        search_files, watchers, proxy, port_requests, port_websockets, port_hold,
+        key_echo, terminal_output, terminal_viewers, tcp_websocket, idle_terminals, terminal_recovery, idle_daemons, rested_memory, peak_memory, get_memory, idle_streams, replayed_streams,
         start_latency, recovery, floors, access_log, another_user, two_secrets]

@@ -21,6 +21,7 @@ TOOLS = pathlib.Path(os.environ.get("BENCH_BIN", ROOT / "build/bench"))
 
 # The processes of a server, by their command lines.
 DAEMONS = r"^\S*(fcgi-app|procd) -r "
+TERMINAL = r"^\S*terminal -r "
 RUNNERS = r"^procd --runner "
 GUARD = r"^\S*guard -r "
 NGINX = r"^nginx: "
