@@ -52,7 +52,7 @@ def converse(path, kind, data, wait=TIMEOUT, rights=(), enough=lambda answer: Fa
     answer = b""
     with socket.socket(socket.AF_UNIX, kind) as connection:
         connection.settimeout(wait)
-        connection.connect(str(path))
+        wait_until(lambda: connection.connect_ex(str(path)) != errno.EAGAIN, "room among the connections that wait")
         try:
             connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(rights)}i", *rights))] if rights else [])
             while not enough(answer) and (piece := connection.recv(65536)):

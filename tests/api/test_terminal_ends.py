@@ -213,7 +213,7 @@ def test_a_timeout_hangs_up(sandbox):
 def test_a_stop_hangs_up(make_server):
     """So it does not take the grace."""
     server = make_server({"SANDBOX_STOP_GRACE": "600"})
-    terminal = Terminal(server)
+    terminal = Terminal(server, env={"HOME": "/nonexistent"})  # not what the user has it do at its start
     terminal.types("sleep 1000\r")
     wait_until(lambda: foreground(terminal.pid) != terminal.pid, "a job in the foreground")
     child = foreground(terminal.pid)
@@ -232,7 +232,7 @@ def test_another_user(make_server):
     shell = Terminal(server)  # that of games is none
     shell.types("id -un; exit\r")
     shell.end()
-    assert b"\ngames" in shell.output()
+    assert b"games\r\n" in shell.output()
 
 
 # ---- a machine without enough ----

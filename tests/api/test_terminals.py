@@ -45,7 +45,7 @@ def test_what_is_no_terminal(sandbox, pty):
 
 
 def test_a_shell_without_a_command(sandbox):
-    terminal = Terminal(sandbox)
+    terminal = Terminal(sandbox, env={"HOME": "/nonexistent"})  # not what the user has it do at its start
     terminal.types("echo $((6 * 7))$-; stty size\r")
     terminal.shows(b"\r42")
     terminal.shows(b"\r\n24 80\r\n")
@@ -126,8 +126,8 @@ def test_other_signals_reach_the_foreground(sandbox):
     terminal.shows(b"\rready:")
     terminal.signal("USR1")
     terminal.shows(b"\ncaught")
-    terminal.types("sleep 1000\r")
-    wait_until(lambda: foreground(terminal.pid) != terminal.pid, "a job in the foreground")
+    terminal.types("sh -c 'echo run''ning; exec sleep 1000'\r")  # which has a shell's signals no more
+    terminal.shows(b"running")
     terminal.signal("TSTP")
     terminal.shows(b"Stopped")
     wait_until(lambda: foreground(terminal.pid) == terminal.pid, "the shell")

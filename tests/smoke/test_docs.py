@@ -56,7 +56,7 @@ def test_tests_that_documents_name_exist():
     sources = [path for path in (REPOSITORY / "tests").rglob("*") if path.suffix in (".py", ".c")]
     names = set(re.findall(r"^(?:def |static void )(\w+)\(", "\n".join(path.read_text() for path in sources), re.M))
     assert set(re.findall(r"`(test_\w+)`", text)) <= names
-    for path in re.findall(r"`((?:tests|api|common|fcgi-app|procd|guard|launcher|nginx|bench|deploy|tools|systemd)/[\w./-]+)`", text):
+    for path in re.findall(r"`((?:tests|api|common|identity|fcgi-app|procd|terminal|screen|guard|launcher|nginx|bench|deploy|tools|systemd)/[\w./-]+)`", text):
         assert re.search("[A-Z]{3}", path) or (REPOSITORY / path).exists(), path
 
 
