@@ -96,17 +96,18 @@ static void test_a_body_of_many_records(void **state)
     char bytes[512] = BEGIN NONE, text[64];
     size_t length, size = sizeof(BEGIN NONE) - 1;
     for (char i = 0; i < 2 * BODY_PARTS; i++) {
-        memcpy(bytes + size, "\1\5\0\1\0\1\0\0", RECORD_HEADER_SIZE);
+        static const char header[RECORD_HEADER_SIZE] = {1, 5, 0, 1, 0, 1, 0, 0};
+        memcpy(bytes + size, header, sizeof(header));
         bytes[size + RECORD_HEADER_SIZE] = (char)('a' + i);
         size += RECORD_HEADER_SIZE + 1;
     }
-    memcpy(bytes + size, END, RECORD_HEADER_SIZE);
+    memcpy(bytes + size, END, sizeof(END) - 1);
     in_parts = true;
-    assert_int_equal(read_body(bytes, size + RECORD_HEADER_SIZE, sizeof(BEGIN NONE) - 1,
-                               sizeof(bytes), text, &length),
+    assert_int_equal(read_body(bytes, size + sizeof(END) - 1, sizeof(BEGIN NONE) - 1, sizeof(bytes),
+                               text, &length),
                      0);
     assert_int_equal(length, 2 * BODY_PARTS);
-    assert_memory_equal(text, "abcdefghijklmnopqrstuvwx", 2 * BODY_PARTS);
+    assert_memory_equal(text, "abcdefghijklmnopqrstuvwx", (size_t)2 * BODY_PARTS);
 }
 
 /* What no web server sends before the answer. */

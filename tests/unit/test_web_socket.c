@@ -133,26 +133,26 @@ static void test_what_is_refused(void **state)
     (void)state;
     static const char long_ping[126];
     static const struct {
-        unsigned first;
         const char *payload;
         size_t length;
+        unsigned first;
         unsigned code;
     } cases[] = {
-        {0xc2, "", 0, WS_PROTOCOL_ERROR},          /* a reserved bit */
-        {0x83, "", 0, WS_PROTOCOL_ERROR},          /* an unknown opcode */
-        {0x8b, "", 0, WS_PROTOCOL_ERROR},          /* an unknown control opcode */
-        {0x80, "", 0, WS_PROTOCOL_ERROR},          /* a continuation of nothing */
-        {0x09, "", 0, WS_PROTOCOL_ERROR},          /* a ping in fragments */
-        {0x89, long_ping, 126, WS_PROTOCOL_ERROR}, /* one that is too long */
-        {0x88, "\x03", 1, WS_PROTOCOL_ERROR},      /* half a code */
-        {0x88, "\x03\xe7", 2, WS_PROTOCOL_ERROR},  /* 999 */
-        {0x88, "\x03\xed", 2, WS_PROTOCOL_ERROR},  /* 1005, which is never sent */
-        {0x88, "\x03\xee", 2, WS_PROTOCOL_ERROR},  /* 1006 */
-        {0x88, "\x07\xd0", 2, WS_PROTOCOL_ERROR},  /* 2000 */
-        {0x88, "\x13\x88", 2, WS_PROTOCOL_ERROR},  /* 5000 */
-        {0x88, "\x03\xe8\xff", 3, WS_BAD_TEXT},    {0x81, "\xff", 1, WS_BAD_TEXT},
-        {0x81, "\xed\xa0\x80", 3, WS_BAD_TEXT}, /* a surrogate */
-        {0x81, "a\xe2\x82", 3, WS_BAD_TEXT},    /* half a character */
+        {"", 0, 0xc2, WS_PROTOCOL_ERROR},          /* a reserved bit */
+        {"", 0, 0x83, WS_PROTOCOL_ERROR},          /* an unknown opcode */
+        {"", 0, 0x8b, WS_PROTOCOL_ERROR},          /* an unknown control opcode */
+        {"", 0, 0x80, WS_PROTOCOL_ERROR},          /* a continuation of nothing */
+        {"", 0, 0x09, WS_PROTOCOL_ERROR},          /* a ping in fragments */
+        {long_ping, 126, 0x89, WS_PROTOCOL_ERROR}, /* one that is too long */
+        {"\x03", 1, 0x88, WS_PROTOCOL_ERROR},      /* half a code */
+        {"\x03\xe7", 2, 0x88, WS_PROTOCOL_ERROR},  /* 999 */
+        {"\x03\xed", 2, 0x88, WS_PROTOCOL_ERROR},  /* 1005, which is never sent */
+        {"\x03\xee", 2, 0x88, WS_PROTOCOL_ERROR},  /* 1006 */
+        {"\x07\xd0", 2, 0x88, WS_PROTOCOL_ERROR},  /* 2000 */
+        {"\x13\x88", 2, 0x88, WS_PROTOCOL_ERROR},  /* 5000 */
+        {"\x03\xe8\xff", 3, 0x88, WS_BAD_TEXT},    {"\xff", 1, 0x81, WS_BAD_TEXT},
+        {"\xed\xa0\x80", 3, 0x81, WS_BAD_TEXT}, /* a surrogate */
+        {"a\xe2\x82", 3, 0x81, WS_BAD_TEXT},    /* half a character */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct ws_event event = only_event(cases[i].first, cases[i].payload, cases[i].length);
