@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/log_drops.h"
+#include "common/daemon_start.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/resource_limit.h"
@@ -60,9 +60,8 @@
 /* Few arenas: what counts is the memory of many threads. Below the threshold buffers come from
  * them, because mapping and unmapping for each command stops the other threads
  * (docs/benchmarks.md). */
-#define MALLOC_ARENAS  4
-#define MALLOC_MAPPED  (1 << 20)
-#define EXIT_BAD_USAGE 2
+#define MALLOC_ARENAS 4
+#define MALLOC_MAPPED (1 << 20)
 
 static void set_up_malloc(void)
 {
@@ -185,23 +184,15 @@ static void block_signals(sigset_t *awaited)
 
 int main(int count, char **arguments)
 {
-    logger_open("fcgi-app");
-    (void)umask(022); /* files and directories of clients have the mode that fs.h names */
-    if (count != 3 || strcmp(arguments[1], "-r") != 0) {
-        (void)fprintf(stderr, "usage: fcgi-app -r RUN (listening socket on descriptor 0)\n");
-        return EXIT_BAD_USAGE;
-    }
-    const char *run = arguments[2];
     struct settings settings;
-    closefrom(STDERR_FILENO + 1);
-    if (settings_take(&settings) < 0) {
-        return EXIT_FAILURE;
+    int status;
+    const char *run = daemon_start("fcgi-app", count, arguments, &settings, &status);
+    if (run == NULL) {
+        return status;
     }
+    (void)umask(022); /* files and directories of clients have the mode that fs.h names */
     notify_open();
     resource_limits_lift(NULL);
-    if (log_drops_open(run) < 0) {
-        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
-    }
     if (read_screen_init() < 0) {
         log_line("/proc/self/exe: %m");
         return EXIT_FAILURE;

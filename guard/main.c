@@ -34,9 +34,9 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/daemon_start.h"
 #include "common/daemons.h"
 #include "common/fastcgi_record.h"
-#include "common/log_drops.h"
 #include "common/logger.h"
 #include "common/run_files.h"
 #include "common/service_pid.h"
@@ -50,9 +50,8 @@
 #define AWAY_TICKS 5  /* s6 starts a daemon again within two */
 #define HUNG_TICKS 30 /* a machine may be very busy, and killing ends every command in progress */
 
-#define LISTENER       0
-#define REFUSALS_MAX   512 /* kept open at once, for one to two ticks */
-#define EXIT_BAD_USAGE 2
+#define LISTENER     0
+#define REFUSALS_MAX 512 /* kept open at once, for one to two ticks */
 
 static const char *run_directory;
 
@@ -302,23 +301,15 @@ static int set_up(const char *run)
 
 int main(int count, char **arguments)
 {
-    logger_open("guard");
-    if (count != 3 || strcmp(arguments[1], "-r") != 0) {
-        (void)fprintf(stderr,
-                      "usage: guard -r RUN (fcgi-app's listening socket on descriptor 0)\n");
-        return EXIT_BAD_USAGE;
-    }
     struct settings settings;
-    closefrom(STDERR_FILENO + 1);
-    if (settings_take(&settings) < 0) {
-        return EXIT_FAILURE;
-    }
-    if (log_drops_open(arguments[2]) < 0) {
-        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", arguments[2]);
+    int status;
+    const char *run = daemon_start("guard", count, arguments, &settings, &status);
+    if (run == NULL) {
+        return status;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* the log may have no reader */
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(arguments[2]) < 0) {
-        log_line("%s: %m", arguments[2]);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_up(run) < 0) {
+        log_line("%s: %m", run);
         return EXIT_FAILURE;
     }
     for (;;) {

@@ -7,12 +7,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "common/log_drops.h"
+#include "common/daemon_start.h"
 #include "common/logger.h"
 #include "common/notify.h"
 #include "common/resource_limit.h"
@@ -27,9 +26,8 @@
 #include "terminal/session.h"
 #include "terminal/tcp.h"
 
-#define STOP_MS        1800
-#define LOOK_MS        50
-#define EXIT_BAD_USAGE 2
+#define STOP_MS 1800
+#define LOOK_MS 50
 
 static const struct service *const services[] = {&tcp_service, &attach_service, NULL};
 
@@ -100,22 +98,14 @@ static int open_procd(const char *run)
 
 int main(int count, char **arguments)
 {
-    logger_open("terminal");
-    if (count != 3 || strcmp(arguments[1], "-r") != 0) {
-        (void)fprintf(stderr, "usage: terminal -r RUN (listening socket on descriptor 0)\n");
-        return EXIT_BAD_USAGE;
-    }
-    const char *run = arguments[2];
     struct settings settings;
-    closefrom(STDERR_FILENO + 1);
-    if (settings_take(&settings) < 0) {
-        return EXIT_FAILURE;
+    int status;
+    const char *run = daemon_start("terminal", count, arguments, &settings, &status);
+    if (run == NULL) {
+        return status;
     }
     notify_open();
     resource_limits_lift(NULL);
-    if (log_drops_open(run) < 0) {
-        log_at(LOG_WARNING, "%s/" RUN_LOG_DROPS ": %m", run);
-    }
     if (open_procd(run) < 0 || identity_take(&settings, run) < 0) {
         return EXIT_FAILURE;
     }
