@@ -1,6 +1,6 @@
 /*
- * The master is read until it has nothing, and then written to the log at once: the kernel hands
- * out 4 KiB at a time at most.
+ * The master is read until it has nothing, 4 KiB at a time, as the kernel hands them out; then all
+ * is written to the log at once, because each write wakes those who view it.
  */
 #include "procd/runner/terminal.h"
 
@@ -18,9 +18,9 @@
 #include "common/logger.h"
 #include "procd/runner/confinement.h"
 
-#define READ_MAX       ((size_t)16384)
-#define READS_PER_TURN 64
-#define FINISH_READS   16 /* more than the kernel holds of what was written before */
+#define READ_MAX       ((size_t)65536)
+#define READS_PER_TURN 16
+#define FINISH_READS   4 /* more than the kernel holds of what was written before */
 #define SLAVE_FLAGS    (O_RDWR | O_NOCTTY | O_CLOEXEC)
 
 /* ---- the beginning ---- */
