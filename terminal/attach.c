@@ -49,9 +49,13 @@ static void say_refused(const struct viewer *viewer, const char *code, const cha
         error, code, viewer->written);
 }
 
+/* The newest one alone: others may change it ever again while this client takes nothing. */
 static void say_size(struct viewer *viewer)
 {
     const struct terminal_size *size = &viewer->job->size;
+    if (session_is_full(viewer->session)) {
+        return; /* attach_room() does it */
+    }
     if (size->cols != viewer->told_cols || size->rows != viewer->told_rows) {
         say(viewer, "{\"type\":\"resize\",\"cols\":%d,\"rows\":%d}", size->cols, size->rows);
         viewer->told_cols = size->cols;
@@ -378,7 +382,9 @@ static void attach_open(struct session *session, const struct asked *asked)
 
 static void attach_room(struct session *session)
 {
-    deliver(session_context(session));
+    struct viewer *viewer = session_context(session);
+    say_size(viewer);
+    deliver(viewer);
 }
 
 static void attach_end(struct session *session)

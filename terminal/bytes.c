@@ -10,7 +10,9 @@ int bytes_add(struct bytes *bytes, const void *data, size_t length)
         return 0;
     }
     if (bytes->end + length > bytes->size) {
-        char *grown = malloc(waiting + length);
+        /* Twice as much, so that what is added in small pieces is seldom copied. */
+        size_t size = waiting + (length > waiting ? length : waiting);
+        char *grown = malloc(size);
         if (grown == NULL) {
             return -1;
         }
@@ -18,7 +20,7 @@ int bytes_add(struct bytes *bytes, const void *data, size_t length)
             memcpy(grown, bytes->data + bytes->begin, waiting);
         }
         free(bytes->data);
-        *bytes = (struct bytes){.data = grown, .end = waiting, .size = waiting + length};
+        *bytes = (struct bytes){.data = grown, .end = waiting, .size = size};
     }
     memcpy(bytes->data + bytes->end, data, length);
     bytes->end += length;

@@ -61,12 +61,12 @@ static void take_event(struct session *session, const struct ws_event *event)
     }
 }
 
-/* Reads frames, unmasked in place, as long as the service takes them. */
+/* Reads frames, unmasked in place, as long as they are to be read. */
 void session_take_frames(struct session *session, unsigned char *bytes, size_t length)
 {
     size_t at = 0;
-    while (at < length && (session->state == SESSION_CLOSING ||
-                           (session->state == SESSION_OPEN && !session->is_paused))) {
+    while (at < length && (session->state == SESSION_CLOSING || session->state == SESSION_OPEN) &&
+           session_is_read(session)) {
         struct ws_event event;
         at += ws_read(&session->reader, bytes + at, length - at, &event);
         take_event(session, &event);
@@ -76,8 +76,7 @@ void session_take_frames(struct session *session, unsigned char *bytes, size_t l
     }
 }
 
-/* Reads what has waited. */
-static void take_waiting_frames(struct session *session)
+void session_take_waiting_frames(struct session *session)
 {
     struct bytes waiting = session->in;
     session->in = (struct bytes){0};
@@ -94,7 +93,7 @@ void session_close(struct session *session, unsigned code, const char *reason)
         session_end_service(session);
         session_send_close(session, code, reason);
         session_leave(session, SESSION_CLOSING);
-        take_waiting_frames(session); /* its own close frame may be there */
+        session_take_waiting_frames(session); /* its own close frame may be there */
     }
 }
 
@@ -107,6 +106,6 @@ void session_pause(struct session *session)
 void session_resume(struct session *session)
 {
     if (session->is_paused && session->state == SESSION_OPEN) {
-        take_waiting_frames(session);
+        session_take_waiting_frames(session);
     }
 }

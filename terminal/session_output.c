@@ -93,24 +93,26 @@ static void session_is_empty(struct session *session)
     }
 }
 
-void session_flush(struct session *session)
+/* Sends what waits, once. */
+static void send_waiting(struct session *session)
 {
-    session->asks_room = false;
-    if (!session_is_full(session)) {
-        session_is_empty(session);
-        return;
-    }
     ssize_t sent =
         TEMP_FAILURE_RETRY(send(session->watched.fd, session->out.data + session->out.begin,
                                 bytes_length(&session->out), MSG_NOSIGNAL));
     if (sent < 0 && errno != EAGAIN) {
         session_drop(session);
-        return;
-    }
-    if (sent > 0) {
+    } else if (sent > 0) {
         bytes_drop(&session->out, (size_t)sent);
     }
-    if (!session_is_full(session)) {
+}
+
+void session_flush(struct session *session)
+{
+    session->asks_room = false;
+    if (session_is_full(session)) {
+        send_waiting(session);
+    }
+    if (!session_is_full(session) && session->state != SESSION_GONE) {
         session_is_empty(session);
     }
 }

@@ -56,7 +56,8 @@ void session_drop(struct session *session)
 bool session_is_read(const struct session *session)
 {
     switch (session->state) {
-    case SESSION_OPEN: return !session->is_paused;
+    case SESSION_OPEN:
+        return !session->is_paused && bytes_length(&session->out) <= SESSION_OUT_MOST;
     case SESSION_ASKING:
     case SESSION_CLOSING:
     case SESSION_DEAF: return true;

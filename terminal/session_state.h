@@ -10,6 +10,7 @@
 
 #include "terminal/bytes.h"
 #include "terminal/loop.h"
+#include "terminal/scratch.h"
 #include "terminal/service.h"
 #include "terminal/session.h"
 #include "terminal/websocket/ws_accept.h"
@@ -17,6 +18,11 @@
 
 /* The subprotocol that is chosen where a client offers it. */
 #define SESSION_PROTOCOL "nginx-sandbox.v1"
+
+/* While more bytes than these wait for nginx, no frame is read: a client could have ever more of
+ * them wait by what is answered. A service sends SCRATCH_SIZE of its own at once, and that has to
+ * leave room: the bytes of one direction do not wait for those of the other. */
+#define SESSION_OUT_MOST ((size_t)2 * SCRATCH_SIZE)
 
 /* A session goes through them in their order, some of which it may leave out. */
 enum session_state {
@@ -44,7 +50,7 @@ struct session {
     char accept[WS_ACCEPT_SIZE];
     const struct service *service; /* NULL: none has it (any more) */
     void *context;
-    struct bytes in;   /* of the request; later frames that wait for the service */
+    struct bytes in;   /* of the request; later frames that wait until they are read */
     struct bytes out;  /* for nginx */
     struct bytes text; /* of an unfinished text */
     struct ws_reader reader;
@@ -95,3 +101,6 @@ void session_leave(struct session *session, enum session_state state);
 
 /* Reads frames, which are unmasked in place, and keeps what the service cannot take now. */
 void session_take_frames(struct session *session, unsigned char *bytes, size_t length);
+
+/* Reads those that have waited, paused or not. */
+void session_take_waiting_frames(struct session *session);

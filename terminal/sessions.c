@@ -79,11 +79,21 @@ static void session_read(struct session *session)
     }
 }
 
+/* Sends what waits; then there may be room for answers to frames that came before. */
+static void session_write_on(struct session *session)
+{
+    session_flush(session);
+    if (session->state == SESSION_OPEN && session_is_read(session) &&
+        bytes_length(&session->in) > 0) {
+        session_take_waiting_frames(session);
+    }
+}
+
 static void session_ready(struct watched *watched, uint32_t events)
 {
     struct session *session = SESSION_OF(watched, watched);
     if ((events & EPOLLOUT) != 0) {
-        session_flush(session);
+        session_write_on(session);
     }
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0 ||
         session->state == SESSION_GONE) {

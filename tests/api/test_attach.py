@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from sandbox import TIMEOUT, in_threads, make_directory, wait_until
+from sandbox import BIG_TIMEOUT, TIMEOUT, in_threads, make_directory, proc_file, wait_until
 from terminals import Terminal, foreground
-from web_socket import BINARY, TEXT, Refused, WebSocket
+from web_socket import BINARY, TEXT, Refused, WebSocket, frame
 
 pytestmark = pytest.mark.host
 SHELL = {"PS1": "> "}
@@ -216,6 +216,41 @@ def test_who_does_not_read_harms_nobody(make_server):
         quick.write(b"\r")
         quick.finish()
         slow.finish()
+
+
+@pytest.mark.parametrize("query", ["&mode=view", ""])
+def test_who_does_not_read_what_is_refused(server, query):
+    """It is held back: no more waits for it than is bounded, it harms nobody, and it gets each refusal when it reads."""
+    count = 100_000
+    terminal = bash(server)
+    with Attached(server, terminal.id, query) as silent, Attached(server, terminal.id) as other:
+        sender = threading.Thread(target=silent.socket.sendall, args=(frame(TEXT, b"{}") * count,))
+        silent.socket.settimeout(BIG_TIMEOUT)
+        sender.start()
+        for number in range(5):
+            other.write(b"echo $((6 * %d))\r" % number)
+            other.shows(b"\r%d\r\n" % (6 * number))
+        refused = 0
+        while refused < count:
+            silent.step()
+            refused += sum(said["type"] == "refused" for said in silent.said)
+            silent.said.clear()
+        sender.join()
+        other.write(b"echo st''ill\r")
+        other.shows(b"still")
+    peak = int(proc_file(server.daemon("terminal"), "status").decode().split("VmHWM:")[1].split()[0])
+    assert peak < 16384, f"{peak} KiB"
+
+
+def test_the_sizes_that_others_set(server):
+    """A client that reads nothing is told the newest alone."""
+    terminal = bash(server, pty={"cols": 100, "rows": 30})
+    with Attached(server, terminal.id) as slow, Attached(server, terminal.id) as quick:
+        for number in range(1, 201):
+            quick.order(type="resize", cols=number, rows=24)
+        quick.write(b"echo; stty size\r")
+        while not slow.said or slow.said[-1].get("cols") != 200:
+            slow.step()
 
 
 # ---- size ----
