@@ -62,7 +62,7 @@ def test_wait_tree(sandbox):
 
 def test_a_leader_without_its_terminal(sandbox):
     """It closes it and opens it again; that is no end, and costs no time of a processor."""
-    terminal = Terminal(sandbox, "tty >name; exec <&- >&- 2>&-; sleep 2; exec >$(cat name); echo again; exit 5", cwd="/tmp" if os.geteuid() else None)
+    terminal = Terminal(sandbox, "name=$(tty); exec <&- >&- 2>&-; sleep 2; exec >$name; echo again; exit 5")
     runner = proc_stat(terminal.pid)[1]
     end = terminal.end()
     assert end["exit_code"] == 5 and terminal.output() == b"again\r\n"
