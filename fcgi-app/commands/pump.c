@@ -221,8 +221,8 @@ static enum run_outcome outcome_of(enum pump_result result, const struct ending 
         return RUN_RUNNER_LOST;
     }
     switch (ending->reason) {
-    case END_KILLED: /* by the signal of an order */
     case END_SIGNAL: return RUN_SIGNALLED;
+    case END_KILLED: return RUN_KILLED;
     case END_TIMEOUT: return RUN_TIMED_OUT;
     case END_OOM: return RUN_OUT_OF_MEMORY;
     default: return RUN_EXITED;

@@ -38,8 +38,8 @@ static size_t bucket(uint64_t duration_us)
 
 const char *run_outcome_name(enum run_outcome outcome)
 {
-    static const char *const names[RUN_OUTCOMES] = {"exit",      "signal", "timeout", "oom",
-                                                    "cancelled", "lost",   "failed"};
+    static const char *const names[RUN_OUTCOMES] = {"exit", "signal",    "killed", "timeout",
+                                                    "oom",  "cancelled", "lost",   "failed"};
     return names[outcome];
 }
 

@@ -24,6 +24,7 @@ extern const uint64_t metrics_bounds_us[METRICS_BOUNDS];
 enum run_outcome {
     RUN_EXITED,
     RUN_SIGNALLED,
+    RUN_KILLED, /* by /kill_run */
     RUN_TIMED_OUT,
     RUN_OUT_OF_MEMORY,
     RUN_CANCELLED, /* its client left, or the server stops */
@@ -32,7 +33,7 @@ enum run_outcome {
     RUN_OUTCOMES,
 };
 
-/* "exit", "signal", "timeout", "oom", "cancelled", "lost" or "failed". */
+/* "exit", "signal", "killed", "timeout", "oom", "cancelled", "lost" or "failed". */
 const char *run_outcome_name(enum run_outcome outcome);
 
 /* The measure of one request, which it belongs to. */

@@ -17,13 +17,16 @@ const struct figure server_figures[] = {
      "Requests at fcgi-app, this one included."},
     {OF(runs), "queue", "runs", "running_runs", 1, "gauge",
      "Commands of /run and /run_streaming that run."},
-    {OF(streams), "queue", "streams", "open_streams", 1, "gauge", "Logs that are being streamed."},
+    {OF(streams), "queue", "streams", "open_streams", 1, "gauge",
+     "Streams of logs, ports and changes of files, and requests to /read_output that wait."},
     {OF(held), "queue", "held", "held_requests", 1, "gauge",
      "Requests to ports that wait until somebody listens."},
     {OF(uploads), "queue", "uploads", "open_uploads", 1, "gauge",
      "Uploads of /uploads that are not finished."},
     {OF(procd.running), "queue", "jobs", "running_jobs", 1, "gauge",
      "Background processes that run."},
+    {OF(terminals), "queue", "terminals", "running_terminals", 1, "gauge",
+     "Those of them that have a terminal."},
     {OF(procd.runners), "queue", "runners", "runners", 1, "gauge",
      "Processes that own a command's tree, or wait for one."},
     {OF(procd.idle_runners), "queue", "idle_runners", "idle_runners", 1, "gauge",
@@ -52,17 +55,20 @@ const struct figure daemon_figures[] = {
     {.member = NULL},
 };
 
-static void add_log(void *context, const struct job *job)
+static void add_job(void *context, const struct job *job)
 {
-    int64_t *sum = context;
-    *sum += (int64_t)(job->position.next_offset - job->position.first_offset);
+    struct server_state *state = context;
+    state->log_bytes += (int64_t)(job->position.next_offset - job->position.first_offset);
+    state->terminals += job->cols > 0 && job->status == JOB_RUNNING;
 }
 
-/* Bytes of all logs, -1 when procd does not answer. */
-static int64_t size_of_logs(void)
+/* Logs and terminals; unknown when procd does not answer. */
+static void count_jobs(struct server_state *state)
 {
-    int64_t sum = 0;
-    return procd_list(false, add_log, &sum) == PROCD_DONE ? sum : -1;
+    state->log_bytes = state->terminals = 0;
+    if (procd_list(false, add_job, state) != PROCD_DONE) {
+        state->log_bytes = state->terminals = -1;
+    }
 }
 
 static const struct procd_status unknown = {.uptime_ms = -1,
@@ -93,7 +99,8 @@ enum procd_result server_state_take(struct server_state *state, int timeout_ms)
                                    .streams = admission_count(ADMISSION_STREAM),
                                    .held = holds.held,
                                    .uploads = upload_records_count(),
-                                   .log_bytes = -1};
+                                   .log_bytes = -1,
+                                   .terminals = -1};
     count_drops(state);
     enum procd_result result = procd_status(&state->procd, timeout_ms);
     if (result != PROCD_DONE) {
@@ -101,6 +108,6 @@ enum procd_result server_state_take(struct server_state *state, int timeout_ms)
         return result;
     }
     state->has_procd = true;
-    state->log_bytes = size_of_logs();
+    count_jobs(state);
     return PROCD_DONE;
 }

@@ -12,12 +12,13 @@
 
 /* -1: unknown. */
 struct server_state {
-    bool has_procd; /* it answered. Otherwise the next two are unknown: */
+    bool has_procd; /* it answered. Otherwise the next three are unknown: */
     struct procd_status procd;
     int64_t log_bytes;     /* of background processes, on disk */
+    int64_t terminals;     /* background processes that run and have one */
     int64_t requests;      /* in progress */
     int64_t runs;          /* foreground commands */
-    int64_t streams;       /* of logs */
+    int64_t streams;       /* of logs, ports and changes, and /read_output that wait */
     int64_t held;          /* requests that wait for a port */
     int64_t uploads;       /* that are not finished */
     int64_t dropped_lines; /* of the server's own log, since it was started */

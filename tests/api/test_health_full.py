@@ -41,7 +41,7 @@ def test_what_it_tells(server, make_marker):
         assert daemon["restarts"] == 0 and daemon["descriptors"] > 2 and daemon["threads"] >= 1 and daemon["rss_kb"] > 100
         if name != "guard":
             assert daemon["pid"] == server.daemon(name)
-    assert set(state["queue"]) == {"requests", "runs", "streams", "uploads", "held", "jobs", "runners", "idle_runners"}
+    assert set(state["queue"]) == {"requests", "runs", "streams", "uploads", "held", "jobs", "terminals", "runners", "idle_runners"}
     assert state["queue"]["requests"] >= 1
     assert (state["queue"]["runs"], state["queue"]["streams"], state["queue"]["jobs"]) == (0, 0, 0)
     room = os.statvfs(server.run_dir)

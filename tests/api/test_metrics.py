@@ -299,6 +299,14 @@ def test_runs_by_outcome(measured, make_marker):
     measured.moves(before, "runs_total", {'runs_total{outcome="exit"}': 3, 'runs_total{outcome="signal"}': 2, 'runs_total{outcome="timeout"}': 1})
 
     before = measured.figures()
+    marker = make_marker()
+    raw = left_behind(measured, "/run", {"cmd": marker.sleep})
+    marker.sleeping(measured)
+    [entry] = [run for run in measured.get("/list_runs").json()["runs"] if run["status"] == "running"]
+    assert measured.post("/kill_run", id=entry["id"]).status_code == 200 and raw.response()[0] == 200
+    measured.moves(before, "runs_total", {'runs_total{outcome="killed"}': 1})
+
+    before = measured.figures()
     for path in ("/run", "/run_streaming"):
         marker = make_marker()
         raw = left_behind(measured, path, {"cmd": marker.sleep})
@@ -319,20 +327,24 @@ def test_runs_by_outcome(measured, make_marker):
 def test_what_runs_now(measured, make_marker):
     def now():
         figures = measured.figures()
-        return [figures[name] for name in ("running_runs", "running_jobs", "open_streams")]
+        return [figures[name] for name in ("running_runs", "running_jobs", "running_terminals", "open_streams")]
 
     marker = make_marker()
-    assert now() == [0, 0, 0]
+    assert now() == [0, 0, 0, 0]
     jobs = [measured.start(f"echo line; {marker.sleep}") for _ in range(3)]
     with measured.stream(marker.sleep), measured.logs(jobs[0]["id"]) as one, measured.logs(jobs[1]["id"]) as other:
         one.next(), other.next()
         marker.sleeping(measured, 4)
-        assert now() == [1, 3, 2]
+        assert now() == [1, 3, 0, 2]
         figures = measured.figures()
         assert figures["requests_in_progress"] >= 4 and figures["runners"] >= 4 and figures["log_bytes"] > 150
-    wait_until(lambda: now() == [0, 3, 0], "no run and no stream")
+    wait_until(lambda: now() == [0, 3, 0, 0], "no run and no stream")
     measured.kill(jobs[0]["id"])
-    wait_until(lambda: now() == [0, 2, 0], "one job less")
+    wait_until(lambda: now() == [0, 2, 0, 0], "one job less")
+    terminal = measured.start("read line", pty={})
+    assert now() == [0, 3, 1, 0]
+    measured.kill(terminal["id"])
+    wait_until(lambda: now() == [0, 2, 0, 0], "no terminal; one that has ended is none")
 
 
 def test_bytes_out(measured, tmp_path):

@@ -64,6 +64,7 @@ static const struct server_state known = {
     .runs = 3,
     .streams = 1,
     .log_bytes = 1000,
+    .terminals = 2,
 };
 
 static void test_the_state(void **state)
@@ -83,6 +84,7 @@ static void test_the_state(void **state)
     assert_has(text, "\nnginx_sandbox_runners 6\n");
     assert_has(text, "\nnginx_sandbox_idle_runners 3\n");
     assert_has(text, "\nnginx_sandbox_log_bytes 1000\n");
+    assert_has(text, "\nnginx_sandbox_running_terminals 2\n");
     assert_has(text, "\nnginx_sandbox_disk_free_bytes 9007199254740992\n");
     assert_has(text, "counter\nnginx_sandbox_daemon_restarts_total{daemon=\"nginx\"} 1\n"
                      "nginx_sandbox_daemon_restarts_total{daemon=\"procd\"} 0\n#");
@@ -104,14 +106,16 @@ static void test_without_procd(void **state)
                                                    .disk_free = -1,
                                                    .disk_total = -1},
                                          .log_bytes = -1,
+                                         .terminals = -1,
                                          .dropped_lines = -1,
                                          .streams = 2};
     cleanup_free char *text = render(&none, &unknown);
     assert_has(text, "\nnginx_sandbox_up 1\n");
     assert_has(text, "\nnginx_sandbox_procd_up 0\n");
     assert_has(text, "\nnginx_sandbox_open_streams 2\n");
-    static const char *const missing[] = {"uptime", "running_jobs", "runners", "log_bytes",
-                                          "disk",   "daemon",       "dropped"};
+    static const char *const missing[] = {"uptime",  "running_jobs", "running_terminals",
+                                          "runners", "log_bytes",    "disk",
+                                          "daemon",  "dropped"};
     for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
         assert_null(strstr(text, missing[i]));
     }
