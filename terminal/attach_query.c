@@ -1,6 +1,7 @@
 #include "terminal/attach_query.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,15 +16,15 @@ static bool is_word(const struct parameter *value, const char *word)
     return value->length == strlen(word) && strncmp(value->text, word, value->length) == 0;
 }
 
-static const char *read_job_id(struct attach_query *query, const struct parameter *value)
+/* What is too long is no process, and must not become one by a cut. */
+static void read_job_id(struct attach_query *query, const struct parameter *value)
 {
-    if (value->length >= sizeof(query->id) ||
-        strspn(value->text, "0123456789abcdefABCDEF-") < value->length) {
-        return "id is none of a process";
+    int most = (int)sizeof(query->id) - 1;
+    if (value->length <= (size_t)most) {
+        (void)snprintf(query->id, sizeof(query->id), "%.*s", (int)value->length, value->text);
+    } else {
+        (void)snprintf(query->id, sizeof(query->id), "%.*s...", most - 3, value->text);
     }
-    memcpy(query->id, value->text, value->length);
-    query->id[value->length] = '\0';
-    return NULL;
 }
 
 static const char *read_offset(struct attach_query *query, const struct parameter *value)
@@ -50,7 +51,8 @@ static const char *read_parameter(struct attach_query *query, const struct param
         return NULL;
     }
     if (is_word(name, "id")) {
-        return read_job_id(query, value);
+        read_job_id(query, value);
+        return NULL;
     }
     if (is_word(name, "offset")) {
         return read_offset(query, value);

@@ -46,7 +46,7 @@ static void handle_create_ticket(struct request *request, const struct json_body
 {
     const char *path = json_text(body, "path");
     if (!is_socket_path(path)) {
-        answer_error(request, 400, ERROR_invalid_path,
+        answer_error(request, 400, ERROR_invalid_request,
                      "path must be /attach or /tcp/<port> with the query that will be asked for");
         return;
     }
@@ -68,7 +68,7 @@ static const struct json_member ticket_members[] = {
 };
 const struct endpoint create_ticket_endpoint = {
     API_ROW(create_ticket),
-    .about = "Makes a ticket, with which a browser opens a WebSocket without the token.",
+    .about = "Makes a ticket, which lets a client without the token open a WebSocket.",
     MEMBERS(ticket_members),
     .handle = handle_create_ticket,
 };

@@ -133,7 +133,7 @@ def test_live_comes_after_the_replay(sandbox):
 
 
 @pytest.mark.parametrize("query, status, code", [
-    ("", 400, "invalid_request"), ("?id=", 400, "invalid_request"), ("?id=../x", 400, "invalid_request"), (f"?id={UNKNOWN}", 404, "not_found"),
+    ("", 400, "invalid_request"), ("?id=", 400, "invalid_request"), ("?id=../x", 404, "not_found"), (f"?id={UNKNOWN}-and-more", 404, "not_found"), ("?id=%22", 404, "not_found"), (f"?id={UNKNOWN}", 404, "not_found"),
     (f"?id={UNKNOWN}&offset=x", 400, "invalid_request"), (f"?id={UNKNOWN}&offset=-1", 400, "invalid_request"), (f"?id={UNKNOWN}&mode=type", 400, "invalid_request"),
 ])
 def test_what_is_refused(sandbox, query, status, code):
@@ -417,7 +417,7 @@ def test_python(sandbox):
     with Attached(sandbox, terminal.id) as client:
         client.shows(b">>> ")
         client.write(b"6 * 7\r")
-        client.shows(b"\n42\r\n")
+        client.shows(b"\n42\r\n>>> ")  # before it is in raw mode again, a Ctrl-D would become a NUL
         client.write(b"\x04")
         client.finish()
 
