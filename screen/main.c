@@ -70,7 +70,9 @@ int main(int argc, char **argv)
         (void)fputs("usage: render-screen COLS ROWS SKIP\n", stderr);
         return 2;
     }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they reserve terabytes */
     limit(RLIMIT_AS, MEMORY_MOST);
+#endif
     limit(RLIMIT_CPU, SECONDS);
     limit(RLIMIT_CORE, 0);
     struct screen *screen = screen_new(cols, rows);
