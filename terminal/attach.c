@@ -26,6 +26,7 @@ static struct {
     uint64_t most;
     uint64_t count;
     int64_t last_number;
+    LIST_HEAD(, viewer) waiting; /* for a lookup */
 } attached;
 
 /* ---- to the client ---- */
@@ -47,6 +48,11 @@ static void say_refused(const struct viewer *viewer, const char *code, const cha
     say(viewer,
         "{\"type\":\"refused\",\"error\":\"%s\",\"error_code\":\"%s\",\"written\":%" PRIu64 "}",
         error, code, viewer->written);
+}
+
+static void say_ended(const struct viewer *viewer)
+{
+    say_refused(viewer, "not_running", "The process has ended");
 }
 
 /* The newest one alone: others may change it ever again while this client takes nothing. */
@@ -158,17 +164,28 @@ static void input_was_written(struct viewer *viewer, size_t length)
     }
 }
 
-static void input_was_refused(struct viewer *viewer, bool is_line_too_long)
+static void input_was_refused(struct viewer *viewer, enum input_refusal why)
 {
     bytes_clear(&viewer->input);
-    if (is_line_too_long) {
+    if (why == REFUSED_LINE_TOO_LONG) {
         say_refused(viewer, "too_large",
                     "The terminal would cut so long a line; nothing of it was typed");
+    } else if (why == REFUSED_LOST) {
+        say_refused(viewer, "unavailable",
+                    "The runner hung up; what was sent to it last may have been typed or not");
     } else {
         say_refused(viewer, "not_running", "The terminal takes no input any more");
     }
     viewer->is_refused = viewer->message_goes_on;
     end_writing(viewer);
+}
+
+static void order_is_done(struct viewer *viewer, bool is_refused)
+{
+    if (is_refused) {
+        say_ended(viewer);
+    }
+    session_resume(viewer->session);
 }
 
 /* The size of the terminal is that of who types. */
@@ -203,7 +220,7 @@ static void attach_bytes(struct session *session, const unsigned char *bytes, si
         viewer->is_writer = true;
         TAILQ_INSERT_TAIL(&viewer->job->writers, viewer, as_writer);
         session_pause(session);
-        (void)viewed_job_pump(viewer->job);
+        viewed_job_pump(viewer->job);
     } else {
         end_writing(viewer);
     }
@@ -223,11 +240,22 @@ static bool order_resize(struct viewer *viewer, const cJSON *order)
     viewer->rows = rows;
     if (job->typist == NULL || job->typist == viewer) {
         const struct terminal_size size = {cols, rows, ++attached.last_number};
-        if (!viewed_job_resize(job, &size)) {
-            say_refused(viewer, "not_running", "The process has ended");
+        if (viewed_job_resize(job, &size) == SENT_NEVER) {
+            say_ended(viewer);
         }
     }
     return true;
+}
+
+/* Nothing more is taken from its client before it has gone. */
+static void give_order(struct viewer *viewer, int order)
+{
+    enum sent sent = viewed_job_order(viewer, order);
+    if (sent == SENT_NEVER) {
+        say_ended(viewer);
+    } else if (sent == SENT_LATER) {
+        session_pause(viewer->session);
+    }
 }
 
 static bool order_signal(struct viewer *viewer, const cJSON *order)
@@ -237,17 +265,13 @@ static bool order_signal(struct viewer *viewer, const cJSON *order)
     if (number == 0) {
         return false;
     }
-    if (!viewed_job_signal(viewer->job, number)) {
-        say_refused(viewer, "not_running", "The process has ended");
-    }
+    give_order(viewer, number);
     return true;
 }
 
 static bool order_end(struct viewer *viewer)
 {
-    if (!viewed_job_end_input(viewer->job)) {
-        say_refused(viewer, "not_running", "The process has ended");
-    }
+    give_order(viewer, VIEWER_EOF);
     return true;
 }
 
@@ -321,10 +345,8 @@ static void begin_viewing(struct viewer *viewer, struct viewed_job *job)
 }
 
 /* procd has answered. */
-static void job_is_found(struct lookup *lookup)
+static void end_waiting(struct viewer *viewer, struct lookup *lookup)
 {
-    struct viewer *viewer = lookup->owner;
-    viewer->lookup = NULL;
     if (lookup->result == PROCD_NOT_FOUND) {
         session_refuse(viewer->session, 404, ERROR_not_found, "", "process not found: %s",
                        lookup->id);
@@ -335,7 +357,7 @@ static void job_is_found(struct lookup *lookup)
                        "The server is restarting; repeat the request");
         return;
     }
-    struct viewed_job *job = viewed_job_open(lookup->id, &lookup->directory, &lookup->runner);
+    struct viewed_job *job = viewed_job_open(lookup->id, lookup->directory, &lookup->runner);
     if (job != NULL) {
         begin_viewing(viewer, job);
     } else if (errno == ENOENT) {
@@ -344,6 +366,27 @@ static void job_is_found(struct lookup *lookup)
     } else {
         log_line("a terminal's directory: %m");
         session_refuse(viewer->session, 503, ERROR_unavailable, "", "The terminal cannot be read");
+    }
+}
+
+static void stop_waiting(struct viewer *viewer)
+{
+    if (viewer->lookup != NULL) {
+        viewer->lookup = NULL;
+        LIST_REMOVE(viewer, of_job);
+    }
+}
+
+static void lookup_is_done(struct lookup *lookup)
+{
+    struct viewer *next;
+    viewed_job_found(lookup->id, &lookup->runner);
+    for (struct viewer *viewer = LIST_FIRST(&attached.waiting); viewer != NULL; viewer = next) {
+        next = LIST_NEXT(viewer, of_job);
+        if (viewer->lookup == lookup) {
+            stop_waiting(viewer);
+            end_waiting(viewer, lookup);
+        }
     }
 }
 
@@ -375,8 +418,10 @@ static void attach_open(struct session *session, const struct asked *asked)
     struct viewed_job *job = viewed_job_find(query.id);
     if (job != NULL) {
         begin_viewing(viewer, job);
-    } else if ((viewer->lookup = lookup_begin(query.id, viewer)) == NULL) {
+    } else if ((viewer->lookup = lookup_begin(query.id)) == NULL) {
         session_refuse(session, 503, ERROR_unavailable, "", "Out of memory");
+    } else {
+        LIST_INSERT_HEAD(&attached.waiting, viewer, of_job);
     }
 }
 
@@ -392,14 +437,15 @@ static void attach_end(struct session *session)
     struct viewer *viewer = session_context(session);
     struct viewed_job *job = viewer->job;
     attached.count--;
-    if (viewer->lookup != NULL) {
-        viewer->lookup->owner = NULL;
-    }
+    stop_waiting(viewer);
     byte_cursor_close(&viewer->cursor);
     bytes_clear(&viewer->input);
     if (job != NULL) {
         if (viewer->is_writer) {
             TAILQ_REMOVE(&job->writers, viewer, as_writer);
+        }
+        if (viewer->is_caller) {
+            TAILQ_REMOVE(&job->callers, viewer, as_caller);
         }
         LIST_REMOVE(viewer, of_job);
         job->typist = job->typist == viewer ? NULL : job->typist;
@@ -415,12 +461,13 @@ static const struct viewed_job_uses uses = {
     .has_gone = viewer_is_gone,
     .was_written = input_was_written,
     .was_refused = input_was_refused,
+    .order_is_done = order_is_done,
 };
 
 int attach_start(uint64_t attached_most)
 {
     attached.most = attached_most;
-    return viewed_jobs_start(&uses) < 0 ? -1 : lookups_start(job_is_found);
+    return viewed_jobs_start(&uses) < 0 ? -1 : lookups_start(lookup_is_done);
 }
 
 const struct service attach_service = {

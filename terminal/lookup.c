@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -18,6 +19,7 @@ static struct {
     pthread_cond_t is_asked;
     struct lookup_list asked; /* under the lock, as is the next one */
     struct lookup_list answered;
+    LIST_HEAD(, lookup) under_way; /* the loop's own */
     void (*done)(struct lookup *lookup);
 } lookups = {.lock = PTHREAD_MUTEX_INITIALIZER,
              .is_asked = PTHREAD_COND_INITIALIZER,
@@ -71,9 +73,8 @@ static void answers_ready(struct watched *watched, uint32_t events)
     eventfd_t count;
     (void)eventfd_read(watched->fd, &count);
     for (struct lookup *lookup; (lookup = take_answer()) != NULL;) {
-        if (lookup->owner != NULL) {
-            lookups.done(lookup);
-        }
+        LIST_REMOVE(lookup, under_way);
+        lookups.done(lookup);
         close_fd(&lookup->directory);
         close_fd(&lookup->runner);
         free(lookup);
@@ -92,14 +93,20 @@ int lookups_start(void (*done)(struct lookup *lookup))
     return errno == 0 ? 0 : -1;
 }
 
-struct lookup *lookup_begin(const char *id, void *owner)
+struct lookup *lookup_begin(const char *id)
 {
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    struct lookup *lookup;
+    LIST_FOREACH (lookup, &lookups.under_way, under_way) {
+        if (strcmp(lookup->id, id) == 0) {
+            return lookup;
+        }
+    }
+    lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
         return NULL;
     }
     (void)snprintf(lookup->id, sizeof(lookup->id), "%s", id);
-    lookup->owner = owner;
+    LIST_INSERT_HEAD(&lookups.under_way, lookup, under_way);
     lookup->directory = lookup->runner = -1;
     (void)pthread_mutex_lock(&lookups.lock);
     TAILQ_INSERT_TAIL(&lookups.asked, lookup, all);

@@ -10,16 +10,17 @@
 
 struct lookup {
     char id[JOB_ID_SIZE];
-    void *owner;              /* NULL: nobody wants the answer any more */
     enum procd_result result; /* of procd_attach() */
     int directory;            /* owned, as is the runner; -1: there is none */
     int runner;
     TAILQ_ENTRY(lookup) all;
+    LIST_ENTRY(lookup) under_way;
 };
 
-/* Makes the thread. `done` is called in the loop with each answer for which there is an owner, and
- * takes what it wants of it. 0, or -1 with errno. Call once. */
+/* Makes the thread. `done` is called in the loop with each answer, and takes what it wants of it.
+ * 0, or -1 with errno. Call once. */
 int lookups_start(void (*done)(struct lookup *lookup));
 
-/* Asks. The question, or NULL when memory is out. It ends after `done`. */
-struct lookup *lookup_begin(const char *id, void *owner);
+/* Asks, or joins the question about the same process that is under way: a runner needs one
+ * connection for all. The question, or NULL when memory is out. It ends after `done`. */
+struct lookup *lookup_begin(const char *id);

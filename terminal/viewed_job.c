@@ -1,6 +1,9 @@
 /*
  * The runner gets one WRITE at a time. What it does not take stays with its writer until the runner
  * says that there is room.
+ *
+ * A runner may hang up, as on the oldest of many connections. It is sought again (lookup.h) once
+ * somebody has something for it.
  */
 #include "terminal/viewed_job.h"
 
@@ -20,10 +23,12 @@
 #include "common/logger.h"
 #include "procd/log/job_files.h"
 #include "procd/wire/protocol.h"
+#include "terminal/lookup.h"
 #include "terminal/scratch.h"
 #include "terminal/viewer.h"
 
 #define WRITE_MOST ((size_t)16384)
+#define TRIES      3
 
 #define WATCHED (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
@@ -125,17 +130,59 @@ int viewed_jobs_start(const struct viewed_job_uses *uses)
 
 /* ---- what the runner answers ---- */
 
+/* Nobody takes what waits. */
+static void refuse_waiting(struct viewed_job *job)
+{
+    struct viewer *viewer;
+    job->owes_size = false;
+    while ((viewer = TAILQ_FIRST(&job->writers)) != NULL) {
+        TAILQ_REMOVE(&job->writers, viewer, as_writer);
+        viewer->is_writer = false;
+        jobs.uses->was_refused(viewer, REFUSED_ENDED);
+    }
+    while ((viewer = TAILQ_FIRST(&job->callers)) != NULL) {
+        TAILQ_REMOVE(&job->callers, viewer, as_caller);
+        viewer->is_caller = false;
+        jobs.uses->order_is_done(viewer, true);
+    }
+}
+
+/* The job has no connection to its runner: asks for one. Whether one may come. */
+static bool seek_runner(struct viewed_job *job)
+{
+    read_ending(job);
+    if (job->is_sought || job->has_ended) {
+        return job->is_sought;
+    }
+    if (job->tries == TRIES) {
+        job->tries = 0;
+        return false;
+    }
+    job->tries++;
+    job->is_sought = lookup_begin(job->id) != NULL;
+    return job->is_sought;
+}
+
+/* What it was asked and has not answered may have been done. */
+static void close_runner(struct viewed_job *job)
+{
+    struct viewer *asker = job->asker;
+    loop_close(&job->runner);
+    job->is_asked = job->awaits_room = job->runner_is_full = false;
+    job->asker = NULL;
+    if (asker != NULL) {
+        jobs.uses->was_refused(asker, REFUSED_LOST);
+    }
+}
+
+/* It has hung up. What waits goes to a new connection. */
 static void lose_runner(struct viewed_job *job)
 {
-    loop_close(&job->runner);
-    job->is_asked = job->awaits_room = false;
-    struct viewer *writer;
-    while ((writer = TAILQ_FIRST(&job->writers)) != NULL) {
-        TAILQ_REMOVE(&job->writers, writer, as_writer);
-        writer->is_writer = false;
-        jobs.uses->was_refused(writer, false);
+    close_runner(job);
+    bool has_more = job->owes_size || !TAILQ_EMPTY(&job->writers) || !TAILQ_EMPTY(&job->callers);
+    if (has_more && !seek_runner(job)) {
+        refuse_waiting(job);
     }
-    job->asker = NULL;
 }
 
 /* The runner has answered about the input of `asker`. */
@@ -157,7 +204,8 @@ static void take_write_answer(struct viewed_job *job, const struct incoming *ans
     if (answer->type == MESSAGE_WROTE) {
         jobs.uses->was_written(asker, written);
     } else {
-        jobs.uses->was_refused(asker, answer->type == MESSAGE_LINE_TOO_LONG);
+        jobs.uses->was_refused(asker, answer->type == MESSAGE_LINE_TOO_LONG ? REFUSED_LINE_TOO_LONG
+                                                                            : REFUSED_ENDED);
     }
 }
 
@@ -172,40 +220,43 @@ static void take_runner_message(struct viewed_job *job, const struct incoming *m
     }
 }
 
-static void runner_ready(struct watched *watched, uint32_t events)
+static void hear_runner(struct viewed_job *job)
 {
-    (void)events;
     char packet[MESSAGE_PACKET_SMALL];
-    struct viewed_job *job =
-        (struct viewed_job *)((char *)watched - offsetof(struct viewed_job, runner));
     while (job->runner.fd >= 0) {
         cleanup_incoming struct incoming message = {.fields = NULL};
         int got = message_receive(job->runner.fd, packet, sizeof(packet), &message, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-            break;
+            return;
         }
         if (got <= 0 || message_open(&message) < 0) {
             lose_runner(job);
             return;
         }
+        job->tries = 0;
         take_runner_message(job, &message);
     }
-    (void)viewed_job_pump(job);
 }
 
 /* ---- orders ---- */
 
-/* Sends it. Whether there is a runner. */
-static bool send_order(struct viewed_job *job, struct message *message)
+static enum sent send_message(struct viewed_job *job, struct message *message)
 {
     if (job->runner.fd < 0) {
-        return false;
+        return seek_runner(job) ? SENT_LATER : SENT_NEVER;
     }
-    if (message_send(job->runner.fd, message, NULL, 0) < 0) {
-        lose_runner(job);
-        return false;
+    if (job->runner_is_full) {
+        return SENT_LATER;
     }
-    return true;
+    if (message_send(job->runner.fd, message, NULL, 0) == 0) {
+        return SENT_NOW;
+    }
+    if (errno == EAGAIN && loop_want(&job->runner, EPOLLIN | EPOLLOUT) == 0) {
+        job->runner_is_full = true;
+        return SENT_LATER;
+    }
+    close_runner(job);
+    return seek_runner(job) ? SENT_LATER : SENT_NEVER;
 }
 
 /* Begins one with a number of its own. */
@@ -217,57 +268,103 @@ static int64_t begin_order(struct message *message, enum message_type type)
     return last;
 }
 
-bool viewed_job_resize(struct viewed_job *job, const struct terminal_size *size)
+static enum sent send_size(struct viewed_job *job, const struct terminal_size *size)
 {
     cleanup_message struct message message;
     (void)begin_order(&message, MESSAGE_RESIZE);
     terminal_size_describe(size, &message);
-    return send_order(job, &message);
+    return send_message(job, &message);
 }
 
-bool viewed_job_signal(struct viewed_job *job, int number)
+enum sent viewed_job_resize(struct viewed_job *job, const struct terminal_size *size)
+{
+    enum sent sent = send_size(job, size);
+    job->owes_size = sent == SENT_LATER;
+    job->owed = *size;
+    return sent;
+}
+
+static enum sent send_order(struct viewed_job *job, int order)
 {
     cleanup_message struct message message;
-    (void)begin_order(&message, MESSAGE_KILL);
-    if (number != SIGKILL) { /* which ends the whole tree */
-        message_add_number(&message, FIELD_SIGNAL, number);
+    (void)begin_order(&message, order == VIEWER_EOF ? MESSAGE_WRITE : MESSAGE_KILL);
+    if (order == VIEWER_EOF) {
+        message_add_bytes(&message, FIELD_DATA, "", 0);
+        message_add_number(&message, FIELD_EOF, 1);
+    } else if (order != SIGKILL) { /* which ends the whole tree */
+        message_add_number(&message, FIELD_SIGNAL, order);
     }
-    return send_order(job, &message);
+    return send_message(job, &message);
 }
 
-bool viewed_job_end_input(struct viewed_job *job)
+enum sent viewed_job_order(struct viewer *viewer, int order)
 {
-    cleanup_message struct message message;
-    (void)begin_order(&message, MESSAGE_WRITE);
-    message_add_bytes(&message, FIELD_DATA, "", 0);
-    message_add_number(&message, FIELD_EOF, 1);
-    return send_order(job, &message);
+    struct viewed_job *job = viewer->job;
+    enum sent sent = send_order(job, order);
+    if (sent == SENT_LATER) {
+        viewer->order = order;
+        viewer->is_caller = true;
+        TAILQ_INSERT_TAIL(&job->callers, viewer, as_caller);
+    }
+    return sent;
 }
 
-static bool ask_runner(struct viewed_job *job, struct viewer *writer)
+/* Sends the size, and then the orders, that wait. Whether all have gone. */
+static bool send_orders(struct viewed_job *job)
+{
+    struct viewer *caller;
+    job->owes_size = job->owes_size && send_size(job, &job->owed) == SENT_LATER;
+    while (!job->owes_size && (caller = TAILQ_FIRST(&job->callers)) != NULL) {
+        enum sent sent = send_order(job, caller->order);
+        if (sent == SENT_LATER || !caller->is_caller) {
+            break;
+        }
+        TAILQ_REMOVE(&job->callers, caller, as_caller);
+        caller->is_caller = false;
+        jobs.uses->order_is_done(caller, sent == SENT_NEVER);
+    }
+    return !job->owes_size && TAILQ_EMPTY(&job->callers);
+}
+
+static void ask_runner(struct viewed_job *job, struct viewer *writer)
 {
     cleanup_message struct message message;
     size_t length = bytes_length(&writer->input);
-    job->asked_length = length < WRITE_MOST ? length : WRITE_MOST;
-    job->serial = begin_order(&message, MESSAGE_WRITE);
-    message_add_bytes(&message, FIELD_DATA, writer->input.data + writer->input.begin,
-                      job->asked_length);
-    job->is_asked = true;
-    job->asker = writer;
-    return send_order(job, &message);
+    length = length < WRITE_MOST ? length : WRITE_MOST;
+    int64_t serial = begin_order(&message, MESSAGE_WRITE);
+    message_add_bytes(&message, FIELD_DATA, writer->input.data + writer->input.begin, length);
+    enum sent sent = send_message(job, &message);
+    if (sent == SENT_NOW) {
+        job->asked_length = length;
+        job->serial = serial;
+        job->is_asked = true;
+        job->asker = writer;
+    } else if (sent == SENT_NEVER) {
+        refuse_waiting(job);
+    }
 }
 
-bool viewed_job_pump(struct viewed_job *job)
+void viewed_job_pump(struct viewed_job *job)
 {
     struct viewer *writer = TAILQ_FIRST(&job->writers);
-    if (writer == NULL || job->is_asked || job->awaits_room) {
-        return true;
+    if (writer != NULL && !job->is_asked && !job->awaits_room && !job->is_sought &&
+        !job->owes_size) {
+        ask_runner(job, writer);
     }
-    if (job->runner.fd < 0) {
-        lose_runner(job);
-        return false;
+}
+
+static void runner_ready(struct watched *watched, uint32_t events)
+{
+    struct viewed_job *job =
+        (struct viewed_job *)((char *)watched - offsetof(struct viewed_job, runner));
+    if ((events & EPOLLOUT) != 0) {
+        job->runner_is_full = false;
+        (void)loop_want(&job->runner, EPOLLIN); /* it is watched, so this cannot fail */
     }
-    return ask_runner(job, writer);
+    hear_runner(job);
+    if (send_orders(job)) {
+        viewed_job_pump(job);
+    }
 }
 
 /* ---- jobs ---- */
@@ -312,6 +409,21 @@ static void take_runner(struct viewed_job *job, int *runner)
     }
 }
 
+void viewed_job_found(const char *id, int *runner)
+{
+    struct viewed_job *job = find_job(id);
+    if (job == NULL || !job->is_sought) {
+        return;
+    }
+    job->is_sought = false;
+    take_runner(job, runner);
+    if (job->runner.fd < 0) {
+        refuse_waiting(job);
+    } else if (send_orders(job)) {
+        viewed_job_pump(job);
+    }
+}
+
 static void forget_job(struct viewed_job *job)
 {
     LIST_REMOVE(job, all);
@@ -323,7 +435,7 @@ static void forget_job(struct viewed_job *job)
     loop_free(&job->garbage, job);
 }
 
-struct viewed_job *viewed_job_open(const char *id, int *directory, int *runner)
+struct viewed_job *viewed_job_open(const char *id, int directory, int *runner)
 {
     struct viewed_job *job = find_job(id);
     if (job != NULL) {
@@ -335,12 +447,13 @@ struct viewed_job *viewed_job_open(const char *id, int *directory, int *runner)
         return NULL;
     }
     (void)snprintf(job->id, sizeof(job->id), "%s", id);
-    job->directory = steal_fd(directory);
+    job->directory = fcntl(directory, F_DUPFD_CLOEXEC, 0);
     job->descriptor = -1;
     job->runner = (struct watched){.fd = -1, .ready = runner_ready};
     TAILQ_INIT(&job->writers);
+    TAILQ_INIT(&job->callers);
     LIST_INSERT_HEAD(&jobs.all, job, all);
-    if (read_directory(job) < 0) {
+    if (job->directory < 0 || read_directory(job) < 0) {
         int error = errno;
         forget_job(job);
         errno = error;

@@ -15,12 +15,14 @@ struct lookup;
 struct session;
 struct viewed_job;
 
+#define VIEWER_EOF (-1) /* an order */
+
 struct viewer {
     struct session *session;
     struct loop_garbage garbage;
-    struct lookup *lookup;  /* NULL: there is none under way */
-    struct viewed_job *job; /* NULL before */
-    LIST_ENTRY(viewer) of_job;
+    struct lookup *lookup;     /* NULL: there is none under way */
+    struct viewed_job *job;    /* NULL before */
+    LIST_ENTRY(viewer) of_job; /* before: of those that wait for a lookup */
 
     bool has_wish;        /* for the offset to begin at */
     bool only_views;      /* and does not type */
@@ -31,6 +33,10 @@ struct viewer {
 
     int cols, rows;           /* its own window; 0: it has not said */
     int told_cols, told_rows; /* the last size that it knows of */
+
+    int order; /* a signal, or VIEWER_EOF, that is still to be sent */
+    TAILQ_ENTRY(viewer) as_caller;
+    bool is_caller;
 
     struct bytes input; /* of the message that is being written to the terminal */
     TAILQ_ENTRY(viewer) as_writer;

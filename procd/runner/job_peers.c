@@ -21,6 +21,17 @@ int job_peers_listen(struct job_peers *peers, int directory)
     return 0;
 }
 
+/* That of one which has gone; else the oldest. */
+static int slot_to_leave(const struct job_peers *peers)
+{
+    for (int i = 0; i < JOB_PEERS_MAX; i++) {
+        if (peers->all[i] < 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
 bool job_peers_accept(struct job_peers *peers)
 {
     int peer =
@@ -28,10 +39,12 @@ bool job_peers_accept(struct job_peers *peers)
     if (peer < 0) {
         return false;
     }
-    close_fd(&peers->all[0]);
-    memmove(peers->all, peers->all + 1, sizeof(peers->all) - sizeof(peers->all[0]));
-    memmove(peers->wants_room, peers->wants_room + 1,
-            sizeof(peers->wants_room) - sizeof(peers->wants_room[0]));
+    int leaves = slot_to_leave(peers);
+    size_t later = (size_t)(JOB_PEERS_MAX - 1 - leaves);
+    close_fd(&peers->all[leaves]);
+    memmove(peers->all + leaves, peers->all + leaves + 1, later * sizeof(peers->all[0]));
+    memmove(peers->wants_room + leaves, peers->wants_room + leaves + 1,
+            later * sizeof(peers->wants_room[0]));
     peers->all[JOB_PEERS_MAX - 1] = peer;
     peers->wants_room[JOB_PEERS_MAX - 1] = false;
     return true;

@@ -1,14 +1,17 @@
 """/attach: terminals over WebSockets, with programs that people use there, through the deaths of daemons."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
+import socket
 import threading
 
 import pytest
 
-from sandbox import BIG_TIMEOUT, TIMEOUT, in_threads, make_directory, proc_file, wait_until
+from sandbox import BIG_TIMEOUT, TIMEOUT, descriptors, freeze, in_threads, make_directory, proc_file, proc_stat, wait_until
 from terminals import Terminal, foreground
 from web_socket import BINARY, TEXT, Refused, WebSocket, frame
 
@@ -279,6 +282,70 @@ def test_256_resizes(sandbox):
             client.order(type="resize", cols=80 + number, rows=24)
         client.write(b"stty size\r")
         client.shows(b"24 335\r\n")
+
+
+def test_orders_for_a_runner_that_takes_none(sandbox):
+    """They wait: the newest size alone, and each signal. Nobody loses the terminal by it."""
+    terminal = bash(sandbox)
+    runner = proc_stat(terminal.pid)[1]
+    with Attached(sandbox, terminal.id) as client, Attached(sandbox, terminal.id) as other:
+        client.shows(b"> ")
+        freeze(runner)
+        try:
+            for number in range(1, 1001):
+                client.order(type="resize", cols=number, rows=24)
+            client.order(type="wrong")  # which is answered after all before it
+            assert client.hears("refused")["error_code"] == "invalid_request"
+            for _ in range(1000):
+                client.order(type="signal", signal="WINCH")
+            other.write(b"echo oth''er\r")
+            client.write(b"stty size\r")
+        finally:
+            os.kill(runner, signal.SIGCONT)
+        client.shows(b"24 1000\r\n")
+        client.shows(b"\rother\r\n")
+        client.write(b"exit\r")
+        client.finish()
+        assert [said["type"] for said in client.said].count("refused") == 1 and not [said for said in other.said if said["type"] == "refused"]
+
+
+def test_a_runner_that_hangs_up(sandbox):
+    """As on the oldest of many: it is sought again, with what waits for it."""
+    terminal = bash(sandbox)
+    with Attached(sandbox, terminal.id) as client, contextlib.ExitStack() as stack:
+        client.shows(b"> ")
+        for number in range(5):
+            peers = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(9)]
+            for peer in peers:
+                peer.settimeout(TIMEOUT)
+                peer.connect(str(terminal.directory / "runner.sock"))
+            assert peers[0].recv(1) == b""  # so those before it have gone
+            client.order(type="resize", cols=100 + number, rows=24)
+            client.write(b"stty size\r")
+            client.shows(b"24 %d\r\n" % (100 + number))
+        client.write(b"exit\r")
+        client.finish()
+        assert "refused" not in [said["type"] for said in client.said]
+
+
+def test_many_come_at_once_after_a_silence_of_procd(server):
+    """Their questions become one, so that the runner keeps its connections."""
+    terminal = bash(server)
+    procd, runner = server.daemon("procd"), proc_stat(terminal.pid)[1]
+    freeze(procd)
+    try:
+        coming = threading.Thread(target=lambda: clients.extend(in_threads(12, lambda _: Attached(server, terminal.id))))
+        clients = []
+        coming.start()
+        wait_until(lambda: sum("socket" in link for link in descriptors(server.daemon("terminal"))) >= 14, "all to ask")
+    finally:
+        os.kill(procd, signal.SIGCONT)
+    coming.join()
+    assert sum("socket" in link for link in descriptors(runner)) < 8
+    for number, client in enumerate(clients):
+        client.write(b"echo $((%d * 7))\r" % number)
+        client.shows(b"\r%d\r\n" % (number * 7))
+        client.socket.close()
 
 
 @pytest.mark.parametrize("order", [{"type": "resize"}, {"type": "resize", "cols": 0, "rows": 1}, {"type": "resize", "cols": 65536, "rows": 1}, {"type": "resize", "cols": "8", "rows": 1},
