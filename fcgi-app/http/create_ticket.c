@@ -24,6 +24,28 @@ static bool is_plain_query(const char *text)
     return true;
 }
 
+/* Whether each parameter is one that /attach has, and is written as it reads it: whoever means to
+ * let somebody view must not let them type by a name that is written otherwise. */
+static bool is_attach_query(const char *text)
+{
+    static const char *const names[] = {"id=", "offset=", "mode=", NULL};
+    if (!is_plain_query(text) || strchr(text, '%') != NULL) {
+        return false;
+    }
+    while (*text != '\0') {
+        text++; /* a question mark, or an ampersand */
+        int i = 0;
+        while (names[i] != NULL && strncmp(text, names[i], strlen(names[i])) != 0) {
+            i++;
+        }
+        if (names[i] == NULL) {
+            return false;
+        }
+        text += strcspn(text, "&");
+    }
+    return true;
+}
+
 /* Whether it is the path of a WebSocket, and its query, as a client will send them. */
 static bool is_socket_path(const char *path)
 {
@@ -32,7 +54,7 @@ static bool is_socket_path(const char *path)
         return false;
     }
     if (strncmp(path, attach, sizeof(attach) - 1) == 0) {
-        return is_plain_query(path + sizeof(attach) - 1);
+        return is_attach_query(path + sizeof(attach) - 1);
     }
     if (strncmp(path, tcp, sizeof(tcp) - 1) != 0) {
         return false;
@@ -46,8 +68,10 @@ static void handle_create_ticket(struct request *request, const struct json_body
 {
     const char *path = json_text(body, "path");
     if (!is_socket_path(path)) {
-        answer_error(request, 400, ERROR_invalid_request,
-                     "path must be /attach or /tcp/<port> with the query that will be asked for");
+        answer_error(
+            request, 400, ERROR_invalid_request,
+            "path must be /attach with id, offset and mode, or /tcp/<port>, with the query "
+            "that will be asked for");
         return;
     }
     uint64_t expires_ms = grant_expiry(request, body, GRANT_TICKET_MS);

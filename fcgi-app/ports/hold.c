@@ -90,7 +90,8 @@ static struct held_question read_question(const struct request *request)
     return (struct held_question){
         .port = (unsigned)strtoul(request_param(request, "HELD_PORT"), NULL, 10),
         .only_own = strcmp(request_param(request, "HELD_RULE"), "ask") == 0,
-        .is_visitor = strchr(request_param(request, "HELD_FOR"), ':') != NULL,
+        .is_visitor = strchr(request_param(request, "HELD_FOR"), ':') != NULL ||
+                      *request_param(request, "HELD_TICKET") != '\0',
     };
 }
 

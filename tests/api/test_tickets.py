@@ -1,10 +1,12 @@
 """POST /create_ticket: WebSockets for clients that cannot send the token with them, as browsers cannot."""
 
+import contextlib
+import select
 import time
 
 import pytest
 
-from sandbox import Server, wait_until
+from sandbox import BIG_TIMEOUT, Port, Server, wait_until
 from terminals import Terminal
 from test_attach import Attached
 from test_tcp_ws import Listener
@@ -160,3 +162,31 @@ def test_a_viewer_by_ticket(sandbox):
         client.write(b"echo y''es\r")
         viewer.shows(b"\ryes")
         assert b"no" not in viewer.data
+
+
+def test_those_that_wait_by_a_ticket_leave_half_of_the_places(make_server):
+    server = make_server({"SANDBOX_MAX_HELD": "2", "SANDBOX_PORT_WAIT": "1h"})
+    port = Port()
+    path = f"/tcp/{port.number}"
+    request = (f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+               f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: {ticket(server, path)}\r\n\r\n").encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.raw(BIG_TIMEOUT)) for _ in range(3)]
+        for client in clients:
+            client.send(request)
+        refused = []
+        while len(refused) < 2:
+            ready, _, _ = select.select([client.socket for client in clients if client.socket not in refused], [], [], BIG_TIMEOUT)
+            assert ready
+            refused += ready
+        assert all(client.response()[0] == 503 for client in clients if client.socket in refused)
+        with pytest.raises(Refused) as answer:  # there is room for the token
+            WebSocket(server, path, headers={"X-Sandbox-Wait-Ms": "50"})
+        assert (answer.value.status, answer.value.json()["error_code"]) == (504, "not_listening")
+
+
+@pytest.mark.parametrize("query", ["Mode=view", "mod%65=view", "mode=vie%77", "mode", "view", "&mode=view", "mode=view&"])
+def test_a_view_that_is_misspelt(sandbox, query):
+    """It would be a ticket to type."""
+    answer = sandbox.post("/create_ticket", path=f"/attach?id=x&{query}")
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid_request")
