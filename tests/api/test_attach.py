@@ -317,8 +317,8 @@ def test_a_runner_that_hangs_up(sandbox):
         for number in range(5):
             peers = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(9)]
             for peer in peers:
+                peer.connect(str(terminal.directory / "runner.sock"))  # waits while the backlog is full, as it would not with a timeout
                 peer.settimeout(TIMEOUT)
-                peer.connect(str(terminal.directory / "runner.sock"))
             assert peers[0].recv(1) == b""  # so those before it have gone
             client.order(type="resize", cols=100 + number, rows=24)
             client.write(b"stty size\r")
