@@ -18,6 +18,7 @@
 #include "terminal/session.h"
 #include "terminal/viewed_job.h"
 #include "terminal/viewer.h"
+#include "terminal/viewer_input.h"
 
 #define REPLAY_BYTES  UINT64_C(65536) /* of the newest ones, without an offset */
 #define READS_AT_ONCE 16              /* before others have their turn */
@@ -148,36 +149,55 @@ static void end_writing(struct viewer *viewer)
         TAILQ_REMOVE(&viewer->job->writers, viewer, as_writer);
         viewer->is_writer = false;
     }
+    viewer->ends_line = false;
     if (!viewer->message_goes_on) {
-        viewer->is_refused = false;
+        viewer->is_refused = viewer->is_in_line = false;
         viewer->written = 0;
     }
     session_resume(viewer->session);
 }
 
+static void refuse_input(struct viewer *viewer, const char *code, const char *error)
+{
+    bytes_clear(&viewer->input);
+    say_refused(viewer, code, error);
+    viewer->is_refused = viewer->message_goes_on;
+    end_writing(viewer);
+}
+
+static void refuse_line(struct viewer *viewer)
+{
+    refuse_input(viewer, "too_large",
+                 viewer->written == 0
+                     ? "The terminal would cut so long a line; nothing of the message was typed"
+                     : "The terminal would cut so long a line; lines before it were typed");
+}
+
 static void input_was_written(struct viewer *viewer, size_t length)
 {
+    if (length > 0) {
+        char last = viewer->input.data[viewer->input.begin + length - 1];
+        viewer->is_in_line = last != '\n' && last != '\r';
+    }
     bytes_drop(&viewer->input, length);
     viewer->written += length;
-    if (bytes_length(&viewer->input) == 0) {
+    if (viewer->ends_line && !viewer->is_in_line) {
+        refuse_line(viewer);
+    } else if (viewer_piece(viewer) == 0) {
         end_writing(viewer);
     }
 }
 
 static void input_was_refused(struct viewer *viewer, enum input_refusal why)
 {
-    bytes_clear(&viewer->input);
-    if (why == REFUSED_LINE_TOO_LONG) {
-        say_refused(viewer, "too_large",
-                    "The terminal would cut so long a line; nothing of it was typed");
-    } else if (why == REFUSED_LOST) {
-        say_refused(viewer, "unavailable",
-                    "The runner hung up; what was sent to it last may have been typed or not");
-    } else {
-        say_refused(viewer, "not_running", "The terminal takes no input any more");
+    if (why == REFUSED_LOST) {
+        refuse_input(viewer, "unavailable",
+                     "The runner hung up; what was sent to it last may have been typed or not");
+    } else if (why == REFUSED_ENDED) {
+        refuse_input(viewer, "not_running", "The terminal takes no input any more");
+    } else if (!viewer_must_end_line(viewer)) {
+        refuse_line(viewer);
     }
-    viewer->is_refused = viewer->message_goes_on;
-    end_writing(viewer);
 }
 
 static void order_is_done(struct viewer *viewer, bool is_refused)
@@ -215,13 +235,13 @@ static void attach_bytes(struct session *session, const unsigned char *bytes, si
         session_close(session, WS_INTERNAL, "Out of memory");
         return;
     }
-    if (length > 0) {
+    if (viewer_piece(viewer) > 0) {
         become_typist(viewer);
         viewer->is_writer = true;
         TAILQ_INSERT_TAIL(&viewer->job->writers, viewer, as_writer);
         session_pause(session);
         viewed_job_pump(viewer->job);
-    } else {
+    } else if (is_end) {
         end_writing(viewer);
     }
 }

@@ -26,9 +26,9 @@
 #include "terminal/lookup.h"
 #include "terminal/scratch.h"
 #include "terminal/viewer.h"
+#include "terminal/viewer_input.h"
 
-#define WRITE_MOST ((size_t)16384)
-#define TRIES      3
+#define TRIES 3
 
 #define WATCHED (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
@@ -329,8 +329,7 @@ static bool send_orders(struct viewed_job *job)
 static void ask_runner(struct viewed_job *job, struct viewer *writer)
 {
     cleanup_message struct message message;
-    size_t length = bytes_length(&writer->input);
-    length = length < WRITE_MOST ? length : WRITE_MOST;
+    size_t length = viewer_piece(writer);
     int64_t serial = begin_order(&message, MESSAGE_WRITE);
     message_add_bytes(&message, FIELD_DATA, writer->input.data + writer->input.begin, length);
     enum sent sent = send_message(job, &message);

@@ -43,5 +43,7 @@ struct viewer {
     bool is_writer;
     bool message_goes_on; /* more of that message will come */
     bool is_refused;      /* the rest of it is dropped */
+    bool is_in_line;      /* the last byte that the terminal has taken of it ends no line */
+    bool ends_line;       /* it is refused as soon as this line has ended */
     uint64_t written;     /* bytes of it that the terminal has taken */
 };

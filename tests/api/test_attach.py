@@ -429,6 +429,27 @@ def test_a_paste_that_would_be_cut(sandbox):
         client.shows(b"got 5")
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_lines_before_one_that_would_be_cut(sandbox, whole):
+    """What was typed of the message ends where a line does, wherever it was cut on its way."""
+    lines = b"".join(b"%07d\r" % number for number in range(20_000))  # more than the terminal holds, or goes in one piece
+    terminal = Terminal(sandbox, "stty -echo; echo ready; while read -r line && [ \"$line\" != end ]; do [ ${#line} = 7 ] || echo cut; n=$((n+1)); done; echo got $n")
+    with Attached(sandbox, terminal.id) as client:
+        client.shows(b"ready")
+        message = lines + b"x" * 5000 + b"\r" + lines
+        if whole:
+            client.write(message)
+        else:
+            size = 3001
+            for begin in range(0, len(message), size):
+                client.send(BINARY if begin == 0 else 0, message[begin:begin + size], final=begin + size >= len(message))
+        refused = client.hears("refused")
+        assert refused["error_code"] == "too_large" and refused["written"] % 8 == 0 and refused["written"] <= len(lines)
+        client.write(b"end\r")
+        client.shows(b"got %d\r\n" % (refused["written"] // 8))
+        assert b"cut" not in client.data
+
+
 def test_split_utf8(sandbox):
     """Characters that are cut between messages arrive whole, both ways."""
     terminal = Terminal(sandbox, "stty -echo; echo ready; read line; printf '%s' \"$line\" | od -An -tx1; printf '\\303'; sleep 0.3; printf '\\274'; echo")
