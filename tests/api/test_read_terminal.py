@@ -3,11 +3,11 @@
 import base64
 import os
 import shutil
-import signal
 
 import pytest
 
 from sandbox import DEADLINE, TIMEOUT, make_directory, wait_until
+from test_read_output import read_through_deaths
 
 LONG = int(TIMEOUT * 1000)
 
@@ -174,18 +174,7 @@ def test_what_retention_has_removed(make_server):
 def test_resumes_when_a_daemon_was_killed(server, daemon):
     """No byte is lost and none comes twice."""
     identifier = server.post("/start_process", cmd="for i in $(seq 400); do echo $i; sleep 0.005; done", pty={}).json()["id"]
-    output, offset, why, kills = "", 0, None, 0
-    while why != "ended":
-        answer = server.call("POST", "/read_output", {"id": identifier, "offset": offset, "settle_ms": 0, "max_bytes": 50, "timeout_ms": LONG}, timeout=2 * TIMEOUT)
-        if answer.status_code == 200:
-            answer = answer.json()
-            output, offset, why = output + answer["output"], answer["next_offset"], answer["why"]
-        else:
-            assert answer.status_code in (409, 503), answer.text
-        if kills < 3 and len(output) > 300 * (kills + 1):
-            kills += 1
-            server.kill_daemon(daemon, signal.SIGKILL)
-    assert output == "".join(f"{number}\r\n" for number in range(1, 401)) and kills == 3
+    assert read_through_deaths(server, daemon, identifier, 0) == ("".join(f"{number}\r\n" for number in range(1, 401)), 3)
 
 
 # ---- /read_screen ----

@@ -792,8 +792,10 @@ class WaitPort(OfPorts):
 class Life(Case):
     """A whole short job, while one call of its runner fails: it ends, is on record, and its log ends."""
 
+    fields = {"cmd": "echo one; echo two >&2; exit 3"}
+
     def request(self):
-        answer = self.post("/start_process", cmd="echo one; echo two >&2; exit 3")
+        answer = self.post("/start_process", **self.fields)
         self.id = answer.body["id"] if answer.ok else None
         if self.id:
             self.server.post("/wait_process", id=self.id, timeout_ms=8000)
@@ -820,12 +822,7 @@ class Life(Case):
 class TerminalLife(Life):
     """The same with a terminal: what its log has is in its place, and what it has not is counted."""
 
-    def request(self):
-        answer = self.post("/start_process", cmd="echo one; echo two; exit 3", pty={})
-        self.id = answer.body["id"] if answer.ok else None
-        if self.id:
-            self.server.post("/wait_process", id=self.id, timeout_ms=8000)
-        return answer
+    fields = {"cmd": "echo one; echo two; exit 3", "pty": {}}
 
     def check(self, answer):
         if not self.id:

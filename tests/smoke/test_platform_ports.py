@@ -29,16 +29,21 @@ def get(site, path, host=None, **headers):
     return answer, (answer.json() if answer.text[:1] == "{" else None)
 
 
-@pytest.mark.parametrize("prefix", ["", "/box"])
-def test_ports_of_two_sandboxes(platform, prefix):
-    platform.settings(SANDBOX_PORT_DOMAIN="sandbox.example.org", SANDBOX_TRUSTED_PROXIES="10.0.0.0/8", **({"SANDBOX_PREFIX": prefix} if prefix else {}))
-    platform.map("www.example.org red;", "default red;")
+def start_two(platform):
+    """Starts the sandboxes red and blue, and the nginx in front of their hosts."""
     for name in ("red", "blue"):
         platform.add(name, f"secret of {name}")
     platform.rendered()
     servers = HOSTS.format(tls=platform.tls, plain=platform.plain, home=platform.home, include=platform.include("ports"))
     platform.configure(http=platform.include("http"), server=platform.include("server"), servers=servers)
     platform.start_nginx()
+
+
+@pytest.mark.parametrize("prefix", ["", "/box"])
+def test_ports_of_two_sandboxes(platform, prefix):
+    platform.settings(SANDBOX_PORT_DOMAIN="sandbox.example.org", SANDBOX_TRUSTED_PROXIES="10.0.0.0/8", **({"SANDBOX_PREFIX": prefix} if prefix else {}))
+    platform.map("www.example.org red;", "default red;")
+    start_two(platform)
     red, blue = (Site(platform, f"secret of {name}") for name in ("red", "blue"))
     with Application() as application:
         port = application.port
@@ -66,12 +71,7 @@ def test_shares_of_two_sandboxes(platform):
     """Each has hosts, links and cookies of its own, and a link of one opens nothing of the other."""
     platform.settings(SANDBOX_PORT_DOMAIN="sandbox.example.org", SANDBOX_ROUTE_BY="http_x_box")
     platform.map("red red;", "blue blue;")
-    for name in ("red", "blue"):
-        platform.add(name, f"secret of {name}")
-    platform.rendered()
-    servers = HOSTS.format(tls=platform.tls, plain=platform.plain, home=platform.home, include=platform.include("ports"))
-    platform.configure(http=platform.include("http"), server=platform.include("server"), servers=servers)
-    platform.start_nginx()
+    start_two(platform)
 
     def visit(host, path, **headers):
         """By somebody without a token, who keeps no cookies."""
