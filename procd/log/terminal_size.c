@@ -29,19 +29,23 @@ bool terminal_size_of(const struct incoming *message, struct terminal_size *size
     return true;
 }
 
+static void render_size(const struct terminal_size *size, struct message *message)
+{
+    message_init(message, MESSAGE_SIZE);
+    terminal_size_describe(size, message);
+}
+
 int terminal_size_create(int directory, const struct terminal_size *size)
 {
     struct message message;
-    message_init(&message, MESSAGE_SIZE);
-    terminal_size_describe(size, &message);
+    render_size(size, &message);
     return message_save(directory, JOB_SIZE_FILE, &message);
 }
 
 int terminal_size_update(int fd, const struct terminal_size *size)
 {
     struct message message;
-    message_init(&message, MESSAGE_SIZE);
-    terminal_size_describe(size, &message);
+    render_size(size, &message);
     return message_overwrite_file(fd, &message);
 }
 
